@@ -1,0 +1,78 @@
+//! What a policy is built from: the sizes and the names of its parts.
+
+use serde::{Deserialize, Serialize};
+
+/// How the three parts of a timestep become tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokens {
+    /// Three tokens a timestep: previous action, return-to-go, observation.
+    #[default]
+    Separate,
+    /// One token a timestep: the sum of the three embeddings.
+    Merged,
+}
+
+impl Tokens {
+    /// Tokens that one timestep takes.
+    pub fn per_timestep(self) -> usize {
+        match self {
+            Tokens::Separate => 3,
+            Tokens::Merged => 1,
+        }
+    }
+}
+
+/// The non-linearity of the feed-forward half of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// `max(x, 0)`, as the Decision Transformer's locomotion runs use.
+    #[default]
+    Relu,
+    /// Exact GELU.
+    Gelu,
+}
+
+/// Sizes and parts of a policy. Defaults are the Decision Transformer's for locomotion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// Name of the sequence mixer; `aaren mixers` lists them.
+    pub mixer: String,
+    /// Residual blocks.
+    pub layers: usize,
+    /// Width of the residual stream (`d_model`), a multiple of `heads`.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of the feed-forward layer.
+    pub feed_forward: usize,
+    /// Non-linearity of the feed-forward layer.
+    pub activation: Activation,
+    /// Probability of dropping an embedding, a residual branch's output or an attention weight while training, in `[0, 1)`.
+    pub dropout: f64,
+    /// Three tokens a timestep, or one.
+    pub tokens: Tokens,
+    /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out.
+    pub max_timesteps: usize,
+    /// Returns-to-go are divided by this before they are embedded, in units of reward.
+    pub return_scale: f64,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            mixer: "aaren".into(),
+            layers: 3,
+            width: 128,
+            heads: 1,
+            feed_forward: 512,
+            activation: Activation::Relu,
+            dropout: 0.1,
+            tokens: Tokens::Separate,
+            max_timesteps: 1000,
+            return_scale: 1000.0,
+        }
+    }
+}
