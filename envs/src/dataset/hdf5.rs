@@ -1,0 +1,476 @@
+//! HDF5 files as the formats need them: named arrays with checked types, and errors in place of panics.
+
+use super::DatasetError;
+use hdf5_pure::{AttrValue, DType, Dataset, Error, File, Group};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+
+/// Files up to this size (bytes) are read at once, which is faster; larger ones on demand.
+const IN_MEMORY: u64 = 1 << 29;
+
+/// No deflate stream expands by more than 1032; a file that declares more than this many times its own size is damaged, and
+/// reading it would only exhaust the memory.
+const LARGEST_EXPANSION: u64 = 1100;
+
+/// How many numbers are decoded at a time where an array is not wanted whole.
+const WINDOW: u64 = 1 << 20;
+
+/// An open HDF5 file.
+pub(super) struct Hdf5 {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl Hdf5 {
+    /// Opens a file, after checking its signature and that nothing is cut off.
+    pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
+        let io = |source| DatasetError::Io {
+            path: path.into(),
+            what: "cannot be read".into(),
+            source,
+        };
+        let mut head = Vec::new();
+        let mut reader = std::fs::File::open(path).map_err(io)?;
+        let len = reader.metadata().map_err(io)?.len();
+        reader
+            .by_ref()
+            .take(64)
+            .read_to_end(&mut head)
+            .map_err(io)?;
+        drop(reader);
+        if !head.starts_with(&SIGNATURE) {
+            return Err(DatasetError::NotHdf5 { path: path.into() });
+        }
+        match end_of_file(&head) {
+            Some(expected) if expected <= len => {}
+            Some(expected) => {
+                return Err(DatasetError::Truncated {
+                    path: path.into(),
+                    expected,
+                    found: len,
+                });
+            }
+            None => {
+                return Err(DatasetError::Truncated {
+                    path: path.into(),
+                    expected: 96,
+                    found: len,
+                });
+            }
+        }
+        let open = || {
+            if len <= IN_MEMORY {
+                File::open(path)
+            } else {
+                File::open_streaming(path)
+            }
+        };
+        let file = guard(path, "the HDF5 superblock", open)?;
+        Ok(Self {
+            path: path.into(),
+            file,
+            len,
+        })
+    }
+
+    /// The file's path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The group everything is in.
+    pub(super) fn root(&self) -> Result<Node<'_>, DatasetError> {
+        let group = guard(&self.path, "the root group", || Ok(self.file.root()))?;
+        Ok(Node {
+            hdf5: self,
+            group,
+            place: String::new(),
+        })
+    }
+
+    fn guard<T>(
+        &self,
+        what: &str,
+        read: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, DatasetError> {
+        guard(&self.path, what, read)
+    }
+}
+
+/// A group, with its path inside the file.
+pub(super) struct Node<'a> {
+    hdf5: &'a Hdf5,
+    group: Group,
+    place: String,
+}
+
+impl<'a> Node<'a> {
+    fn child_place(&self, name: &str) -> String {
+        if self.place.is_empty() {
+            name.into()
+        } else {
+            format!("{}/{name}", self.place)
+        }
+    }
+
+    fn place(&self) -> &str {
+        if self.place.is_empty() {
+            "the root group"
+        } else {
+            &self.place
+        }
+    }
+
+    /// The groups inside, in the file's order, which is alphabetical.
+    pub(super) fn groups(&self) -> Result<Vec<(String, Node<'a>)>, DatasetError> {
+        let groups = self.hdf5.guard(self.place(), || {
+            Ok(self.group.iter_groups()?.collect::<Vec<_>>())
+        })?;
+        let node = |(name, group): (String, Group)| {
+            let place = self.child_place(&name);
+            (
+                name,
+                Node {
+                    hdf5: self.hdf5,
+                    group,
+                    place,
+                },
+            )
+        };
+        Ok(groups.into_iter().map(node).collect())
+    }
+
+    /// The arrays inside, in the file's order.
+    pub(super) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
+        let arrays = self.hdf5.guard(self.place(), || {
+            Ok(self.group.iter_datasets()?.collect::<Vec<_>>())
+        })?;
+        Ok(Arrays {
+            hdf5: self.hdf5,
+            place: self.place.clone(),
+            arrays,
+        })
+    }
+
+    /// The attributes. One that cannot be decoded is left out: nothing depends on it.
+    pub(super) fn attributes(&self) -> HashMap<String, AttrValue> {
+        self.hdf5
+            .guard("attributes", || self.group.attrs())
+            .unwrap_or_default()
+    }
+}
+
+/// The arrays of one group.
+pub(super) struct Arrays<'a> {
+    hdf5: &'a Hdf5,
+    place: String,
+    arrays: Vec<(String, Dataset)>,
+}
+
+impl<'a> Arrays<'a> {
+    /// Their names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.arrays.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes out an array that may be absent.
+    pub(super) fn take_optional(&mut self, name: &str) -> Result<Option<Array<'a>>, DatasetError> {
+        let Some(index) = self.arrays.iter().position(|(found, _)| found == name) else {
+            return Ok(None);
+        };
+        let (_, dataset) = self.arrays.remove(index);
+        let name = if self.place.is_empty() {
+            name.into()
+        } else {
+            format!("{}/{name}", self.place)
+        };
+        Array::new(self.hdf5, dataset, name).map(Some)
+    }
+
+    /// Takes out an array that must be there. `all` is what the group held at first, for the message.
+    pub(super) fn take(&mut self, name: &str, all: &[String]) -> Result<Array<'a>, DatasetError> {
+        let array = if self.place.is_empty() {
+            name.into()
+        } else {
+            format!("{}/{name}", self.place)
+        };
+        let path = self.hdf5.path.clone();
+        self.take_optional(name)?.ok_or(DatasetError::MissingArray {
+            path,
+            array,
+            found: all.to_vec(),
+        })
+    }
+}
+
+/// One array: its shape and type are known, its numbers not yet read.
+pub(super) struct Array<'a> {
+    hdf5: &'a Hdf5,
+    dataset: Dataset,
+    /// Path inside the file.
+    pub(super) name: String,
+    /// Dimensions.
+    pub(super) shape: Vec<u64>,
+    dtype: DType,
+}
+
+impl<'a> Array<'a> {
+    fn new(hdf5: &'a Hdf5, dataset: Dataset, name: String) -> Result<Self, DatasetError> {
+        let (shape, dtype, element, filtered) = hdf5.guard(&name, || {
+            Ok((
+                dataset.shape()?,
+                dataset.dtype()?,
+                dataset.element_size()?,
+                !dataset.filters().is_empty(),
+            ))
+        })?;
+        // Before anything is allocated from numbers that the file made up.
+        let bytes = shape
+            .iter()
+            .try_fold(element.max(1), |product, &n| product.checked_mul(n));
+        let room = hdf5
+            .len
+            .saturating_mul(if filtered { LARGEST_EXPANSION } else { 1 });
+        if bytes.is_none_or(|bytes| bytes > room) {
+            let problem = format!(
+                "shape {shape:?} of {element}-byte elements does not fit into {} bytes of file",
+                hdf5.len
+            );
+            return Err(DatasetError::Damaged {
+                path: hdf5.path.clone(),
+                what: name,
+                problem,
+            });
+        }
+        Ok(Self {
+            hdf5,
+            dataset,
+            name,
+            shape,
+            dtype,
+        })
+    }
+
+    /// First dimension; 0 for a scalar.
+    pub(super) fn rows(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// A complaint about the shape.
+    pub(super) fn shape_error(&self, expected: impl Into<String>) -> DatasetError {
+        let (path, array) = (self.hdf5.path.clone(), self.name.clone());
+        DatasetError::Shape {
+            path,
+            array,
+            found: self.shape.clone(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Checks for `[rows, width]`.
+    pub(super) fn expect_matrix(&self, width: usize, who: &str) -> Result<(), DatasetError> {
+        match self.shape[..] {
+            [_, found] if found == width as u64 => Ok(()),
+            _ => Err(self.shape_error(format!("[rows, {width}] ({who})"))),
+        }
+    }
+
+    /// Checks for `[rows]` or `[rows, 1]`.
+    pub(super) fn expect_column(&self) -> Result<(), DatasetError> {
+        match self.shape[..] {
+            [_] | [_, 1] => Ok(()),
+            _ => Err(self.shape_error("[rows] or [rows, 1]")),
+        }
+    }
+
+    fn expect_type(&self, fits: bool, expected: &'static str) -> Result<(), DatasetError> {
+        if fits {
+            return Ok(());
+        }
+        let (path, array) = (self.hdf5.path.clone(), self.name.clone());
+        Err(DatasetError::Type {
+            path,
+            array,
+            found: self.dtype.to_string(),
+            expected,
+        })
+    }
+
+    fn expect_numbers(&self) -> Result<(), DatasetError> {
+        let float = matches!(self.dtype, DType::F32 | DType::F64);
+        self.expect_type(float || self.is_integer(), "float or integer numbers")
+    }
+
+    fn is_integer(&self) -> bool {
+        use DType::{I8, I16, I32, I64, U8, U16, U32, U64};
+        matches!(self.dtype, I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
+    }
+
+    /// Everything, as double precision. Row-major.
+    pub(super) fn f64s(&self) -> Result<Vec<f64>, DatasetError> {
+        self.expect_numbers()?;
+        self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)
+    }
+
+    /// Everything, as single precision: exact for what was stored so, rounded for double. Row-major.
+    pub(super) fn f32s(&self) -> Result<Vec<f32>, DatasetError> {
+        self.expect_numbers()?;
+        self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f32())?)
+    }
+
+    /// Everything, as indices.
+    pub(super) fn i64s(&self) -> Result<Vec<i64>, DatasetError> {
+        self.expect_type(self.is_integer(), "integer numbers")?;
+        self.counted(self.hdf5.guard(&self.name, || self.dataset.read_i64())?)
+    }
+
+    /// Everything, as flags: an HDF5 enum (how booleans are written), or numbers that are 0 or 1.
+    pub(super) fn flags(&self) -> Result<Vec<bool>, DatasetError> {
+        let boolean = matches!(self.dtype, DType::Enum(_));
+        if !boolean {
+            self.expect_numbers()?;
+        }
+        let numbers = self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)?;
+        if let Some(row) = numbers
+            .iter()
+            .position(|&number| number != 0.0 && number != 1.0)
+        {
+            let (path, array, value) = (self.hdf5.path.clone(), self.name.clone(), numbers[row]);
+            return Err(DatasetError::Flag {
+                path,
+                array,
+                row,
+                value,
+            });
+        }
+        Ok(numbers.into_iter().map(|number| number == 1.0).collect())
+    }
+
+    /// Hands over the rows of a matrix in order, some at a time: `visit(first row, numbers)`, row-major.
+    pub(super) fn visit_rows(
+        &self,
+        mut visit: impl FnMut(usize, &[f64]),
+    ) -> Result<(), DatasetError> {
+        self.expect_numbers()?;
+        let width = self.shape.get(1).copied().unwrap_or(1).max(1);
+        // Windows end where chunks end, or the chunks at the border would be decompressed twice.
+        let chunk = self.hdf5.guard(&self.name, || self.dataset.chunk_shape())?;
+        let chunk_rows = chunk
+            .and_then(|chunk| chunk.first().copied())
+            .unwrap_or(1)
+            .max(1);
+        let rows = (WINDOW / width / chunk_rows)
+            .max(1)
+            .saturating_mul(chunk_rows);
+        let mut start = 0;
+        while start < self.rows() {
+            let count = rows.min(self.rows() - start);
+            let numbers = self
+                .hdf5
+                .guard(&self.name, || self.dataset.read_f64_rows(start, count))?;
+            self.expect_count(numbers.len(), count * width)?;
+            visit(start as usize, &numbers);
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// Text of a scalar string array.
+    pub(super) fn text(&self) -> Option<String> {
+        if !matches!(self.dtype, DType::String | DType::VariableLengthString) {
+            return None;
+        }
+        self.hdf5
+            .guard(&self.name, || self.dataset.read_string())
+            .ok()?
+            .into_iter()
+            .next()
+    }
+
+    fn counted<T>(&self, numbers: Vec<T>) -> Result<Vec<T>, DatasetError> {
+        self.expect_count(numbers.len(), self.shape.iter().product())?;
+        Ok(numbers)
+    }
+
+    fn expect_count(&self, found: usize, expected: u64) -> Result<(), DatasetError> {
+        if found as u64 == expected {
+            return Ok(());
+        }
+        let problem = format!("{found} numbers could be read, expected {expected}");
+        Err(DatasetError::Damaged {
+            path: self.hdf5.path.clone(),
+            what: self.name.clone(),
+            problem,
+        })
+    }
+}
+
+/// Where the file ends according to its superblock; `None` if the superblock itself is cut. HDF5 file format, section II.A.
+fn end_of_file(head: &[u8]) -> Option<u64> {
+    let version = *head.get(8)?;
+    let (offset_size, base, end) = match version {
+        0 => (*head.get(13)?, 24, 40),
+        1 => (*head.get(13)?, 28, 44),
+        _ => (*head.get(9)?, 12, 28),
+    };
+    if offset_size != 8 {
+        return Some(0); // an unusual file: the HDF5 reader decides
+    }
+    let number = |at: usize| Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?));
+    // Both are relative to the start of the file where the base is 0, as it is in a file that starts with its signature.
+    number(base)?;
+    number(end)
+}
+
+/// Runs one call into the HDF5 reader. A damaged file may make it panic: that is an error about the file.
+fn guard<T>(
+    path: &Path,
+    what: &str,
+    read: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, DatasetError> {
+    match contain(read) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(DatasetError::Hdf5 {
+            path: path.into(),
+            what: what.into(),
+            source: Box::new(source),
+        }),
+        Err(problem) => Err(DatasetError::Damaged {
+            path: path.into(),
+            what: what.into(),
+            problem,
+        }),
+    }
+}
+
+/// Turns a panic into its message, and keeps it off the terminal.
+pub(super) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    thread_local!(static CONTAINED: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    // The hook belongs to the whole process, so it is wrapped once and looks at a flag of its own thread.
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !CONTAINED.with(Cell::get) {
+                previous(info);
+            }
+        }));
+    });
+    CONTAINED.with(|flag| flag.set(true));
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    CONTAINED.with(|flag| flag.set(false));
+    outcome.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
+        text.or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "the HDF5 reader gave up".into())
+    })
+}
