@@ -1,0 +1,109 @@
+//! The environment contract: Gymnasium's semantics without allocation in `step`.
+
+use crate::{error::EnvError, space::Space};
+
+/// What a task is, independent of any running instance of it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Spec {
+    /// Registered name with version, for example `Hopper-v5`.
+    pub id: String,
+    /// Observations: always a `Box` here; `observation_space.width()` numbers each.
+    pub observation_space: Space,
+    /// Actions: a `Box` (continuous) or `Discrete`.
+    pub action_space: Space,
+    /// Registered time limit in environment steps, if there is one.
+    pub max_episode_steps: Option<usize>,
+}
+
+/// An action as the caller holds it. The float width decides the arithmetic of a control cost, as it does in NumPy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action<'a> {
+    /// The index of a discrete action, counted from the space's `start`.
+    Discrete(i64),
+    /// A continuous action of `action_space.width()` components.
+    F32(&'a [f32]),
+    /// The same in double precision.
+    F64(&'a [f64]),
+}
+
+/// How a step ended its episode, if it did. Neither flag hides the other; a learner treats both as terminated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StepEnd {
+    /// The task itself ended: the value of what follows is zero.
+    pub terminated: bool,
+    /// Somebody stopped counting (a time limit): the value of what follows is unknown.
+    pub truncated: bool,
+}
+
+impl StepEnd {
+    /// Whether the caller must `reset` before the next step.
+    pub fn is_end(self) -> bool {
+        self.terminated || self.truncated
+    }
+}
+
+/// What one step gave, besides the observation, which is written into the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Raw reward of this transition.
+    pub reward: f64,
+    /// Whether the episode ended, and how.
+    pub end: StepEnd,
+}
+
+/// A task to act in, with the semantics of Gymnasium's `Env`.
+///
+/// `reset` starts an episode; after a step with either flag the caller resets. Stepping before the first reset or after an
+/// end is [`EnvError::ResetNeeded`]. `step` allocates nothing; observations go into the caller's buffer.
+pub trait Env: Send {
+    /// The task's spaces and limits.
+    fn spec(&self) -> &Spec;
+
+    /// Starts an episode and writes its first observation.
+    ///
+    /// With `Some(seed)` the generator is replaced by one made from the seed; with `None` its stream goes on (and is seeded
+    /// by the operating system if there never was a seed).
+    ///
+    /// # Shapes
+    /// - `observation`: `[observation_space.width()]`
+    /// # Errors
+    /// [`EnvError::Shape`] if the buffer has another length.
+    fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError>;
+
+    /// Advances by one action and writes the next observation.
+    ///
+    /// # Errors
+    /// [`EnvError::ResetNeeded`] before the first reset or after an end, [`EnvError::Action`] for an action that is not of
+    /// the action space's kind and width, [`EnvError::Shape`] for a buffer of another length, and
+    /// [`EnvError::Simulation`] when the simulator reports a blow-up.
+    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError>;
+
+    /// Visits the diagnostics of the last step by name (Gymnasium's `info`). A policy needs none of them.
+    fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
+        let _ = visit;
+    }
+
+    /// Appends the full simulation state to `state`; its layout is documented by each task (MuJoCo: `qpos`, then `qvel`).
+    ///
+    /// # Errors
+    /// [`EnvError::Unsupported`] where a task has no such state.
+    fn state(&self, state: &mut Vec<f64>) -> Result<(), EnvError> {
+        let _ = state;
+        Err(EnvError::Unsupported {
+            env: self.spec().id.clone(),
+            what: "reading its state",
+        })
+    }
+
+    /// Starts an episode in a given state (the layout of [`Env::state`]) and writes its observation. No random number is drawn.
+    ///
+    /// # Errors
+    /// [`EnvError::Unsupported`] where a task has no such state, [`EnvError::Shape`] for a state of another length.
+    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+        let _ = (state, observation);
+        Err(EnvError::Unsupported {
+            env: self.spec().id.clone(),
+            what: "setting its state",
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! Environments with Gymnasium's semantics, and datasets of their trajectories.
+//!
+//! [`make`] builds a task by name as a boxed [`Env`]: `reset` and `step` with terminated and truncated kept apart, seeds that
+//! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists what there is. [`VectorEnv`] steps several copies into
+//! batched buffers. A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract.
+//! [`dataset`] holds trajectories and their file formats, [`score`] the reference returns.
+//!
+//! ```
+//! use envs::{Action, make};
+//!
+//! let mut env = make("TMaze-v0", &Default::default())?;
+//! let mut observation = vec![0.0; env.spec().observation_space.width()];
+//! env.reset(Some(7), &mut observation)?;
+//! let step = env.step(Action::Discrete(0), &mut observation)?;
+//! assert!(!step.end.is_end());
+//! # Ok::<(), envs::EnvError>(())
+//! ```
+
+mod cartpole;
+pub mod dataset;
+mod env;
+mod error;
+mod options;
+mod pendulum;
+mod registry;
+mod rng;
+pub mod score;
+mod space;
+mod task;
+mod time_limit;
+mod tmaze;
+mod vector;
+
+pub use env::{Action, Env, Spec, Step, StepEnd};
+pub use error::EnvError;
+pub use options::{OptionDefault, OptionInfo};
+pub use registry::{TaskInfo, make, tasks};
+pub use rng::{Generator, derive_seed};
+pub use space::{Dtype, Space};
+pub use task::{Outcome, Task};
+pub use time_limit::TimeLimit;
+pub use vector::{ActionBatch, Autoreset, VectorEnv};

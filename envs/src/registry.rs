@@ -1,0 +1,173 @@
+//! Every task by name.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    cartpole,
+    env::Env,
+    error::EnvError,
+    options::{OptionInfo, Options, nearest},
+    pendulum,
+    task::Task,
+    time_limit::TimeLimit,
+    tmaze,
+};
+
+/// A registered task.
+#[derive(Clone, Copy)]
+pub struct TaskInfo {
+    /// Registered name with version, for example `TMaze-v0`.
+    pub id: &'static str,
+    /// One sentence about it.
+    pub summary: &'static str,
+    /// The cargo feature that it needs, if any.
+    pub feature: Option<&'static str>,
+    /// Its options; every task also takes `max_episode_steps`. Empty where the task is not compiled in.
+    pub options: &'static [OptionInfo],
+    /// Builds it; absent where its feature is not compiled in.
+    build: Option<Build>,
+}
+
+type Build = fn(&Options) -> Result<Box<dyn Task>, EnvError>;
+
+impl TaskInfo {
+    /// Why [`make`] cannot make it in this build, and what to do about it; `None` if it can.
+    pub fn missing(&self) -> Option<String> {
+        match (self.build, self.feature) {
+            (None, Some(feature)) => Some(format!(
+                "this build has no {feature}: get the library with scripts/{feature}.sh and build with `--features {feature}` \
+                 (see README.md)"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// All tasks, those that are not compiled in included.
+pub fn tasks() -> &'static [TaskInfo] {
+    TASKS
+}
+
+const TASKS: &[TaskInfo] = &[
+    TaskInfo {
+        id: tmaze::ID,
+        summary: "remember a cue seen at the first step through a corridor, then turn to its side",
+        feature: None,
+        options: tmaze::OPTIONS,
+        build: Some(|options| Ok(Box::new(tmaze::TMaze::from_options(options)?))),
+    },
+    TaskInfo {
+        id: pendulum::ID,
+        summary: "swing a pendulum up and keep it upright (continuous torque)",
+        feature: None,
+        options: pendulum::OPTIONS,
+        build: Some(|options| Ok(Box::new(pendulum::Pendulum::from_options(options)?))),
+    },
+    TaskInfo {
+        id: cartpole::ID,
+        summary: "balance a pole on a cart by pushing left or right",
+        feature: None,
+        options: &[],
+        build: Some(|_| Ok(Box::new(cartpole::CartPole::default()))),
+    },
+];
+
+/// Makes a task by name, under its time limit.
+///
+/// `options`: the keys that [`TaskInfo::options`] lists, and `max_episode_steps` (a positive integer, or null for no limit).
+///
+/// # Errors
+/// [`EnvError::Unknown`] for a name that is not registered (the message names the nearest) or not compiled in (the message
+/// says how to get it), [`EnvError::Option`] for an unknown key or a value out of range, [`EnvError::Model`] where a
+/// simulator's model does not load.
+pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvError> {
+    let unknown = |hint: String| EnvError::Unknown {
+        id: id.into(),
+        hint,
+    };
+    let Some(task) = TASKS.iter().find(|task| task.id == id) else {
+        let all = || TASKS.iter().map(|task| task.id);
+        return Err(unknown(match nearest(id, all()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!(
+                "the environments are {}",
+                all().collect::<Vec<_>>().join(", ")
+            ),
+        }));
+    };
+    let Some(build) = task.build else {
+        return Err(unknown(task.missing().unwrap_or_default()));
+    };
+    let options = Options::new(task.id, task.options, options)?;
+    let built = build(&options)?;
+    let limit = options.max_episode_steps(built.max_episode_steps())?;
+    Ok(Box::new(TimeLimit::new(task.id, built, limit)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(id: &str, options: Value) -> String {
+        let Value::Object(options) = options else {
+            unreachable!()
+        };
+        make(id, &options).err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn names_are_unique_and_described() {
+        for (i, task) in TASKS.iter().enumerate() {
+            assert!(
+                TASKS[..i].iter().all(|other| other.id != task.id),
+                "{} twice",
+                task.id
+            );
+            assert!(
+                !task.summary.is_empty()
+                    && task.options.iter().all(|option| !option.help.is_empty()),
+                "{}",
+                task.id
+            );
+            assert!(
+                task.build.is_some() || task.feature.is_some(),
+                "{} can never be made",
+                task.id
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_or_the_list() {
+        assert_eq!(
+            error("TMaze-v1", Value::Object(Map::new())),
+            "unknown environment \"TMaze-v1\"; did you mean \"TMaze-v0\"?"
+        );
+        assert!(error("tmaze", Value::Object(Map::new())).ends_with("did you mean \"TMaze-v0\"?"));
+        assert!(
+            error("MountainLionCar-v7", Value::Object(Map::new()))
+                .contains("the environments are TMaze-v0, ")
+        );
+    }
+
+    #[test]
+    fn the_time_limit_can_be_given() {
+        let Value::Object(options) = serde_json::json!({"max_episode_steps": 6}) else {
+            unreachable!()
+        };
+        assert_eq!(
+            make("Pendulum-v1", &options)
+                .unwrap()
+                .spec()
+                .max_episode_steps,
+            Some(6)
+        );
+        assert_eq!(
+            make("Pendulum-v1", &Map::new())
+                .unwrap()
+                .spec()
+                .max_episode_steps,
+            Some(200)
+        );
+    }
+}
