@@ -1,1 +1,4 @@
-//! aaren agents
+//! Jobs: train a policy on trajectories, evaluate it with actor threads, compare runs. The `aaren` binary is a thin shell around this.
+
+pub mod config;
+pub mod run;

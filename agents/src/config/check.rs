@@ -1,0 +1,234 @@
+//! Ranges: what a value may be, said once, with the key and the value found in every message.
+
+use std::fmt::Display;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig};
+
+/// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
+const MOST_LAYERS: usize = 1000;
+const MOST_WIDTH: usize = 1 << 20;
+const MOST_TIMESTEPS: usize = 1 << 24;
+const MOST_ROWS: usize = 1 << 20;
+const MOST_ACTORS: usize = 1024;
+const MOST_ENVS: usize = 1 << 16;
+
+impl JobConfig {
+    /// Checks every value that can be judged from the config alone.
+    ///
+    /// `mixers` are the names of the mixers of this build.
+    ///
+    /// # Errors
+    /// The first value out of its range, with its key, what was found and what is allowed.
+    pub fn check(&self, mixers: &[&str]) -> Result<()> {
+        if self.device != Device::Cpu {
+            bail!("device: this build has no {} backend; it has only \"cpu\"", self.device);
+        }
+        ensure!(!self.env.id.is_empty(), "env.id: found \"\", expected the name of a task; `aaren envs` lists them");
+        self.check_data()?;
+        self.check_policy(mixers)?;
+        self.check_train()?;
+        self.check_evaluation()
+    }
+
+    fn check_data(&self) -> Result<()> {
+        match (&self.data.source, &self.data.scripted) {
+            (Some(_), Some(_)) => bail!(
+                "data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out"
+            ),
+            (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
+            (Some(source), None) => {
+                ensure!(!source.is_empty(), "data.source: found \"\", expected a path or the id of a Minari dataset");
+            }
+            (None, Some(ScriptedConfig { collector: _, episodes, quality, noise })) => {
+                within("data.scripted.episodes", *episodes, 1, 1 << 30)?;
+                allow("data.scripted.quality", quality, (0.0..=1.0).contains(quality), "a probability in [0, 1]")?;
+                not_negative("data.scripted.noise", *noise)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_policy(&self, mixers: &[&str]) -> Result<()> {
+        let policy = &self.policy;
+        if !mixers.contains(&policy.mixer.as_str()) {
+            let hint = super::load::did_you_mean(&policy.mixer, mixers.iter().copied());
+            bail!("policy.mixer: there is no mixer \"{}\"; there are {}{hint}", policy.mixer, mixers.join(", "));
+        }
+        within("policy.layers", policy.layers, 1, MOST_LAYERS)?;
+        within("policy.width", policy.width, 1, MOST_WIDTH)?;
+        within("policy.heads", policy.heads, 1, policy.width)?;
+        ensure!(
+            policy.width.is_multiple_of(policy.heads),
+            "policy.heads: found {}, expected a divisor of policy.width, which is {}",
+            policy.heads,
+            policy.width
+        );
+        within("policy.feed_forward", policy.feed_forward, 1, MOST_WIDTH)?;
+        allow("policy.dropout", policy.dropout, (0.0..1.0).contains(&policy.dropout), "a probability in [0, 1)")?;
+        within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
+        positive("policy.return_scale", policy.return_scale)
+    }
+
+    fn check_train(&self) -> Result<()> {
+        let train = &self.train;
+        within("train.steps", train.steps, 1, 1 << 40)?;
+        within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
+        if let ContextLength::Timesteps(timesteps) = train.context_length {
+            within("train.context_length", timesteps, 1, MOST_TIMESTEPS)?;
+        }
+        if let Some(row_length) = train.row_length {
+            within("train.row_length", row_length, 1, MOST_TIMESTEPS)?;
+            // A dropped remainder would silently shorten every segment.
+            if let (ContextLength::Timesteps(context), CutSegments::Drop) = (train.context_length, train.cut_segments) {
+                ensure!(
+                    row_length >= context,
+                    "train.row_length: found {row_length}, expected at least train.context_length, which is {context}, \
+                     unless train.cut_segments is \"continue\""
+                );
+            }
+        }
+        positive("train.learning_rate", train.learning_rate)?;
+        not_negative("train.weight_decay", train.weight_decay)?;
+        positive("train.gradient_clip", train.gradient_clip)?;
+        within("train.log_every", train.log_every, 1, u64::MAX)?;
+        within("train.checkpoint_every", train.checkpoint_every, 1, u64::MAX)?;
+        within("train.keep_checkpoints", train.keep_checkpoints, 1, usize::MAX)
+    }
+
+    fn check_evaluation(&self) -> Result<()> {
+        let evaluation = &self.evaluation;
+        within("evaluation.episodes", evaluation.episodes, 1, 1 << 30)?;
+        within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
+        let targets = &evaluation.target_returns;
+        ensure!(!targets.is_empty(), "evaluation.target_returns: found [], expected at least one return to ask for");
+        for (index, target) in targets.iter().enumerate() {
+            allow(&format!("evaluation.target_returns.{index}"), target, target.is_finite(), "a finite number")?;
+        }
+        within("evaluation.actors", evaluation.actors, 1, MOST_ACTORS)?;
+        within("evaluation.envs_per_actor", evaluation.envs_per_actor, 1, MOST_ENVS)?;
+        if evaluation.execution == Execution::Window && self.train.context_length == ContextLength::Episode {
+            bail!(
+                "evaluation.execution: found \"window\" while train.context_length is \"episode\"; a window needs \
+                 train.context_length to be a number of timesteps, or use \"streaming\""
+            );
+        }
+        Ok(())
+    }
+}
+
+fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
+    ensure!(allowed, "{key}: found {found}, expected {expected}");
+    Ok(())
+}
+
+fn within<T: PartialOrd + Display + Bounded>(key: &str, found: T, least: T, most: T) -> Result<()> {
+    if most.is_max() {
+        ensure!(found >= least, "{key}: found {found}, expected at least {least}");
+    }
+    ensure!(found >= least && found <= most, "{key}: found {found}, expected {least} to {most}");
+    Ok(())
+}
+
+fn positive(key: &str, found: f64) -> Result<()> {
+    allow(key, found, found.is_finite() && found > 0.0, "a finite number above 0")
+}
+
+fn not_negative(key: &str, found: f64) -> Result<()> {
+    allow(key, found, found.is_finite() && found >= 0.0, "a finite number of at least 0")
+}
+
+/// Counts whose upper end may be the type's own, which a message need not spell out.
+trait Bounded {
+    fn is_max(&self) -> bool;
+}
+
+impl Bounded for u64 {
+    fn is_max(&self) -> bool {
+        *self == u64::MAX
+    }
+}
+
+impl Bounded for usize {
+    fn is_max(&self) -> bool {
+        *self == usize::MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIXERS: &[&str] = &["aaren", "transformer"];
+
+    fn message(setting: &str) -> String {
+        let error = JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[setting.to_string()], MIXERS);
+        format!("{:#}", error.expect_err(setting))
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
+        for (setting, words) in [
+            ("train.steps=0", &["train.steps", "found 0", "1 to"][..]),
+            ("train.batch_size=0", &["train.batch_size", "found 0"]),
+            ("train.learning_rate=0", &["train.learning_rate", "found 0", "above 0"]),
+            ("train.learning_rate=-1e-3", &["train.learning_rate", "found -0.001"]),
+            ("train.weight_decay=-1", &["train.weight_decay", "at least 0"]),
+            ("train.gradient_clip=0", &["train.gradient_clip", "above 0"]),
+            ("train.context_length=0", &["train.context_length", "found 0"]),
+            ("train.log_every=0", &["train.log_every", "at least 1"]),
+            ("train.keep_checkpoints=0", &["train.keep_checkpoints", "at least 1"]),
+            ("policy.layers=0", &["policy.layers"]),
+            ("policy.heads=0", &["policy.heads", "1 to 64"]),
+            ("policy.heads=3", &["policy.heads", "found 3", "divisor", "64"]),
+            ("policy.heads=128", &["policy.heads", "found 128"]),
+            ("policy.dropout=1", &["policy.dropout", "found 1", "[0, 1)"]),
+            ("policy.dropout=-0.1", &["policy.dropout", "found -0.1"]),
+            ("policy.return_scale=0", &["policy.return_scale"]),
+            ("policy.mixer=aren", &["policy.mixer", "\"aren\"", "transformer", "did you mean \"aaren\"?"]),
+            ("evaluation.episodes=0", &["evaluation.episodes"]),
+            ("evaluation.target_returns=[]", &["evaluation.target_returns", "at least one"]),
+            ("evaluation.actors=0", &["evaluation.actors"]),
+            ("evaluation.execution=window", &["evaluation.execution", "train.context_length"]),
+            ("data.scripted.quality=1.5", &["data.scripted.quality", "found 1.5"]),
+            ("data.scripted.noise=-1", &["data.scripted.noise"]),
+            ("data.scripted.episodes=0", &["data.scripted.episodes"]),
+            ("data.source=hopper/medium-v0", &["data", "both", "source", "scripted"]),
+            ("data.scripted=null", &["data", "neither"]),
+            ("device=cuda", &["device", "cuda", "cpu"]),
+        ] {
+            let message = message(setting);
+            for word in words {
+                assert!(message.contains(word), "{setting}: {message:?} lacks {word:?}");
+            }
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_row_shorter_than_a_segment_needs_continue() {
+        let settings = |cut: &str| {
+            ["train.context_length=20", "train.row_length=19", &format!("train.cut_segments={cut}")].map(String::from)
+        };
+        let load = |cut| JobConfig::from_text("job.json", super::super::load::QUICKSTART, &settings(cut), MIXERS);
+        assert!(format!("{:#}", load("drop").unwrap_err()).contains("train.row_length: found 19"));
+        assert_eq!(load("continue").unwrap().train.row_length, Some(19));
+    }
+
+    #[test]
+    fn boundary_values_are_allowed() {
+        for setting in [
+            "policy.dropout=0",
+            "policy.heads=64",
+            "policy.max_timesteps=0",
+            "data.scripted.quality=0",
+            "train.weight_decay=0",
+            "train.warmup_steps=0",
+            "train.steps=1",
+            "evaluation.every=0",
+        ] {
+            JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[setting.to_string()], MIXERS).unwrap();
+        }
+    }
+}

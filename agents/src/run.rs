@@ -1,0 +1,361 @@
+//! The run folder: the job as resolved, its checkpoints, its logs and its results.
+//!
+//! Nothing in it is ever half written under its final name: files and folders are written under a temporary name, synced,
+//! then renamed. A killed job leaves at most temporary names behind, which readers ignore and [`RunDir::resume`] removes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Serialize;
+
+use crate::config::JobConfig;
+
+/// Begins the name of everything that is not finished.
+const UNFINISHED: &str = ".unfinished-";
+/// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
+const REPLACED: &str = ".replaced-";
+/// Names the checkpoint that pruning must keep.
+const BEST: &str = "best";
+
+/// One run's folder.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    keep_checkpoints: usize,
+    /// Held while this process writes the run, so that two jobs cannot write the same one. None in a run opened to read.
+    _lock: Option<File>,
+}
+
+impl RunDir {
+    /// Makes a new run folder, with the folders above it, and writes the job as `config.json`.
+    ///
+    /// # Errors
+    /// If the folder exists and is not empty, or cannot be made or written.
+    pub fn create(path: &Path, config: &JobConfig) -> Result<RunDir> {
+        fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
+        if entries(path)?.next().is_some() {
+            bail!(
+                "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
+                path.display()
+            );
+        }
+        let run = RunDir {
+            path: path.to_path_buf(),
+            keep_checkpoints: config.train.keep_checkpoints,
+            _lock: Some(lock(path)?),
+        };
+        fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
+        run.write_json("config.json", config)?;
+        Ok(run)
+    }
+
+    /// Opens a run to continue it, and removes what a killed job left unfinished.
+    ///
+    /// # Errors
+    /// If there is no run, or another process is writing it.
+    pub fn resume(path: &Path) -> Result<RunDir> {
+        let mut run = Self::open(path)?;
+        run._lock = Some(lock(path)?);
+        run.clean(&run.path)?;
+        if run.checkpoints().is_dir() {
+            run.clean(&run.checkpoints())?;
+        } else {
+            fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
+        }
+        Ok(run)
+    }
+
+    /// Opens a finished or running run to read it, or to add results to it.
+    ///
+    /// # Errors
+    /// If there is no run here.
+    pub fn open(path: &Path) -> Result<RunDir> {
+        ensure!(path.exists(), "there is no run folder {}", path.display());
+        ensure!(
+            path.join("config.json").is_file(),
+            "{} is not a run folder: it has no config.json; `aaren train` makes run folders",
+            path.display()
+        );
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: 1, _lock: None };
+        let keep_checkpoints = run.config(&[])?.train.keep_checkpoints;
+        Ok(RunDir { keep_checkpoints, ..run })
+    }
+
+    /// `runs/NAME` after the config's file name, or `runs/NAME-2`, `-3`, ... if that is taken.
+    pub fn default_path(config: Option<&Path>) -> PathBuf {
+        let stem = config.and_then(Path::file_stem).map_or("quickstart".into(), |stem| stem.to_string_lossy());
+        let taken = |path: &PathBuf| fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
+        let runs = Path::new("runs");
+        std::iter::once(runs.join(&*stem))
+            .chain((2..).map(|number: u64| runs.join(format!("{stem}-{number}"))))
+            .find(|path| !taken(path))
+            .expect("one of endlessly many names is free")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder's name, which names the run in tables and reports.
+    pub fn name(&self) -> String {
+        let full = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        full.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The job as resolved when the run began, with `overrides` laid over it.
+    ///
+    /// # Errors
+    /// As [`JobConfig::load`].
+    pub fn config(&self, overrides: &[String]) -> Result<JobConfig> {
+        JobConfig::load(&self.path.join("config.json"), overrides)
+    }
+
+    /// Changes the job of a resumed run, where the change cannot alter the steps already made.
+    ///
+    /// Only the length of the training, the evaluation, and how often things are logged and kept may differ.
+    ///
+    /// # Errors
+    /// Names the keys that differ and may not.
+    pub fn update_config(&mut self, config: &JobConfig) -> Result<()> {
+        let before = self.config(&[])?;
+        let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(config)?);
+        let free = |key: &String| {
+            key.starts_with("evaluation.")
+                || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"]
+                    .contains(&key.as_str())
+        };
+        let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
+        ensure!(
+            fixed.is_empty(),
+            "the run {} was begun with another {}; resume it without that change, or begin a new run",
+            self.path.display(),
+            fixed.join(" and ")
+        );
+        self.keep_checkpoints = config.train.keep_checkpoints;
+        if changed.is_empty() { Ok(()) } else { self.write_json("config.json", config) }
+    }
+
+    /// Writes the checkpoint of a step: `fill` gets an empty folder, which appears under its name only when it is complete
+    /// and on disk. Then prunes old checkpoints.
+    ///
+    /// # Errors
+    /// What `fill` returned, or what the file system refused; the checkpoints that were there are still there.
+    pub fn checkpoint(&self, step: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let name = checkpoint_name(step);
+        let (unfinished, finished) =
+            (self.checkpoints().join(format!("{UNFINISHED}{name}")), self.checkpoints().join(&name));
+        let context = || format!("cannot write the checkpoint {}", finished.display());
+        remove(&unfinished).with_context(context)?;
+        fs::create_dir_all(&unfinished).with_context(context)?;
+        fill(&unfinished).with_context(context)?;
+        sync_tree(&unfinished).with_context(context)?;
+        let replaced = self.checkpoints().join(format!("{REPLACED}{name}"));
+        if finished.exists() {
+            remove(&replaced).with_context(context)?;
+            fs::rename(&finished, &replaced).with_context(context)?;
+        }
+        fs::rename(&unfinished, &finished).with_context(context)?;
+        sync_folder(&self.checkpoints()).with_context(context)?;
+        remove(&replaced).with_context(context)?;
+        self.prune()?;
+        Ok(finished)
+    }
+
+    /// Marks the checkpoint of a step as the best so far; pruning keeps it, and no longer the one marked before.
+    ///
+    /// # Errors
+    /// If the marker cannot be written.
+    pub fn mark_best(&self, step: u64) -> Result<()> {
+        self.write(BEST, format!("{}\n", checkpoint_name(step)).as_bytes())
+    }
+
+    /// The step marked best, if one is.
+    pub fn best_step(&self) -> Option<u64> {
+        fs::read_to_string(self.path.join(BEST)).ok().and_then(|name| parse_checkpoint_name(name.trim()))
+    }
+
+    /// Step and folder of the newest complete checkpoint.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>> {
+        Ok(self.all_checkpoints()?.pop())
+    }
+
+    /// The checkpoint of a step.
+    ///
+    /// # Errors
+    /// Says which steps there are.
+    pub fn checkpoint_at(&self, step: u64) -> Result<PathBuf> {
+        let all = self.all_checkpoints()?;
+        let steps: Vec<String> = all.iter().map(|(step, _)| step.to_string()).collect();
+        all.into_iter().find(|(at, _)| *at == step).map(|(_, path)| path).ok_or_else(|| match steps.is_empty() {
+            true => anyhow!("the run {} has no checkpoint", self.path.display()),
+            false => anyhow!(
+                "the run {} has no checkpoint of step {step}; it has those of steps {}",
+                self.path.display(),
+                steps.join(", ")
+            ),
+        })
+    }
+
+    /// Writes a value as indented JSON, all at once: readers see the old file or the new one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        self.write(name, &text)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        write_atomically(&self.path.join(name), content)
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Complete checkpoints, oldest first.
+    fn all_checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let folder = self.checkpoints();
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for entry in entries(&folder)? {
+            let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+            let step = path.file_name().and_then(|name| name.to_str()).and_then(parse_checkpoint_name);
+            found.extend(step.filter(|_| path.is_dir()).map(|step| (step, path)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn prune(&self) -> Result<()> {
+        let (all, best) = (self.all_checkpoints()?, self.best_step());
+        let kept_from = all.len().saturating_sub(self.keep_checkpoints.max(1));
+        for (step, path) in &all[..kept_from] {
+            if Some(*step) != best {
+                // Renamed first, so that a kill in the middle leaves no folder that looks complete.
+                let unfinished = self.checkpoints().join(format!("{UNFINISHED}{}", checkpoint_name(*step)));
+                fs::rename(path, &unfinished)
+                    .and_then(|()| remove(&unfinished))
+                    .with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes leftovers in a folder; a checkpoint that was moved away and not yet replaced comes back.
+    fn clean(&self, folder: &Path) -> Result<()> {
+        let context = || format!("cannot clean up {}", folder.display());
+        for entry in entries(folder)? {
+            let path = entry.with_context(context)?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if let Some(name) = name.strip_prefix(REPLACED) {
+                let finished = folder.join(name);
+                match finished.exists() {
+                    true => remove(&path).with_context(context)?,
+                    false => fs::rename(&path, finished).with_context(context)?,
+                }
+            } else if name.starts_with(UNFINISHED) {
+                remove(&path).with_context(context)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys, as dotted paths, at which two JSON values differ.
+pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Vec<String> {
+    const NULL: serde_json::Value = serde_json::Value::Null;
+    fn visit(left: &serde_json::Value, right: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        match (left.as_object(), right.as_object()) {
+            (Some(left), Some(right)) => {
+                let only_right = right.keys().filter(|key| !left.contains_key(*key));
+                for key in left.keys().chain(only_right) {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    let (left, right) = (left.get(key), right.get(key));
+                    visit(left.unwrap_or(&NULL), right.unwrap_or(&NULL), &path, found);
+                }
+            }
+            _ if left != right => found.push(path.to_string()),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    visit(left, right, "", &mut found);
+    found
+}
+
+/// Writes a file under a temporary name beside it, syncs it, then gives it its name.
+///
+/// # Errors
+/// If it cannot be written; the file that was there is then untouched.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+    let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?;
+    let unfinished = path.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        sync_folder(path.parent().unwrap_or(Path::new(".")))
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+fn parse_checkpoint_name(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (checkpoint_name(step) == name).then_some(step)
+}
+
+fn entries(folder: &Path) -> Result<fs::ReadDir> {
+    fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let context = || format!("cannot write to the run folder {}", path.display());
+    let file = File::options().create(true).append(true).open(path.join("lock")).with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => bail!("another process is writing the run {}", path.display()),
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(context),
+    }
+}
+
+/// Removes a folder and what is in it, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
+    }
+    sync_folder(folder)
+}
+
+/// A new name is on disk only when its folder is.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

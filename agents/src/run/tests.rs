@@ -1,0 +1,126 @@
+use super::*;
+
+fn job() -> JobConfig {
+    JobConfig::quickstart(&["train.keep_checkpoints=2".into()]).unwrap()
+}
+
+fn fill(text: &'static str) -> impl FnOnce(&Path) -> Result<()> {
+    move |folder| Ok(fs::write(folder.join("weights"), text)?)
+}
+
+fn steps(run: &RunDir) -> Vec<u64> {
+    run.all_checkpoints().unwrap().into_iter().map(|(step, _)| step).collect()
+}
+
+#[test]
+fn a_new_run_holds_its_config_and_is_not_made_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b");
+    let run = RunDir::create(&path, &job()).unwrap();
+    assert_eq!(run.config(&[]).unwrap(), job());
+    assert_eq!(run.name(), "b");
+    drop(run);
+    let message = format!("{:#}", RunDir::create(&path, &job()).unwrap_err());
+    assert!(message.contains("not empty") && message.contains("--resume"), "{message}");
+    assert!(format!("{:#}", RunDir::open(&folder.path().join("c")).unwrap_err()).contains("no run folder"));
+    assert!(format!("{:#}", RunDir::open(&folder.path().join("a")).unwrap_err()).contains("config.json"));
+}
+
+#[test]
+fn a_run_below_a_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let message = format!("{:#}", RunDir::create(&folder.path().join("file/run"), &job()).unwrap_err());
+    assert!(message.contains("cannot make the run folder"), "{message}");
+}
+
+#[test]
+fn two_jobs_cannot_write_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let first = RunDir::create(&path, &job()).unwrap();
+    assert!(format!("{:#}", RunDir::resume(&path).unwrap_err()).contains("another process"));
+    RunDir::open(&path).unwrap();
+    drop(first);
+    RunDir::resume(&path).unwrap();
+}
+
+#[test]
+fn pruning_keeps_the_newest_and_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
+    assert_eq!(run.latest_checkpoint().unwrap(), None);
+    assert!(format!("{:#}", run.checkpoint_at(1).unwrap_err()).contains("has no checkpoint"));
+    for step in [10, 20, 30] {
+        run.checkpoint(step, fill("x")).unwrap();
+        if step == 10 {
+            run.mark_best(10).unwrap();
+        }
+    }
+    assert_eq!(steps(&run), [10, 20, 30]);
+    run.checkpoint(123_456_789, fill("x")).unwrap();
+    assert_eq!(steps(&run), [10, 30, 123_456_789]);
+    run.mark_best(30).unwrap();
+    run.checkpoint(200_000_000, fill("x")).unwrap();
+    assert_eq!(steps(&run), [30, 123_456_789, 200_000_000]);
+    assert_eq!(run.latest_checkpoint().unwrap().unwrap().0, 200_000_000);
+    assert!(run.checkpoint_at(30).unwrap().ends_with("checkpoints/step-00000030"));
+    assert!(format!("{:#}", run.checkpoint_at(20).unwrap_err()).contains("30, 123456789"));
+}
+
+#[test]
+fn a_checkpoint_that_fails_leaves_the_old_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
+    run.checkpoint(1, fill("one")).unwrap();
+    let failing = |folder: &Path| {
+        fs::write(folder.join("weights"), "half")?;
+        bail!("out of paper")
+    };
+    let message = format!("{:#}", run.checkpoint(1, failing).unwrap_err());
+    assert!(message.contains("out of paper") && message.contains("step-00000001"), "{message}");
+    let (step, path) = run.latest_checkpoint().unwrap().unwrap();
+    assert_eq!((step, fs::read_to_string(path.join("weights")).unwrap()), (1, "one".into()));
+    run.checkpoint(1, fill("two")).unwrap();
+    assert_eq!(fs::read_to_string(path.join("weights")).unwrap(), "two");
+}
+
+#[test]
+fn leftovers_of_a_killed_write_are_ignored_and_removed_at_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = RunDir::create(&path, &job()).unwrap();
+    run.checkpoint(5, fill("x")).unwrap();
+    run.checkpoint(7, fill("x")).unwrap();
+    let checkpoints = run.checkpoints();
+    drop(run);
+    // Killed while filling step 9, while replacing step 7 and after replacing step 5.
+    fs::create_dir(checkpoints.join(format!("{UNFINISHED}step-00000009"))).unwrap();
+    fs::rename(checkpoints.join("step-00000007"), checkpoints.join(format!("{REPLACED}step-00000007"))).unwrap();
+    fs::create_dir(checkpoints.join(format!("{REPLACED}step-00000005"))).unwrap();
+    fs::write(path.join(format!("{UNFINISHED}config.json")), "{").unwrap();
+    assert_eq!(RunDir::open(&path).unwrap().latest_checkpoint().unwrap().unwrap().0, 5);
+
+    let run = RunDir::resume(&path).unwrap();
+    assert_eq!(steps(&run), [5, 7]);
+    let names = |folder: &Path| {
+        let mut names: Vec<_> = entries(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&checkpoints), ["step-00000005", "step-00000007"]);
+    assert_eq!(names(&path), ["checkpoints", "config.json", "lock"]);
+}
+
+#[test]
+fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
+    let longer = run.config(&["train.steps=900".into(), "evaluation.episodes=3".into()]).unwrap();
+    run.update_config(&longer).unwrap();
+    assert_eq!(run.config(&[]).unwrap(), longer);
+    let other = run.config(&["policy.width=32".into(), "seed=2".into()]).unwrap();
+    let message = format!("{:#}", run.update_config(&other).unwrap_err());
+    assert!(message.contains("seed and policy.width"), "{message}");
+    assert_eq!(run.config(&[]).unwrap(), longer);
+}
