@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod run;
+pub mod log;
+pub mod report;

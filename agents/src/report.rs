@@ -1,0 +1,375 @@
+//! What a finished job says: serialisable results, and their tables.
+
+use std::io::IsTerminal;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+/// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
+pub const FORMAT: u32 = 1;
+
+/// A run's evaluation, `evaluation.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationReport {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The run folder's name.
+    pub run: String,
+    /// Optimizer steps behind the weights that acted.
+    pub checkpoint_step: u64,
+    /// The task.
+    pub env_id: String,
+    /// The task's options.
+    pub env_options: Map<String, Value>,
+    /// What the policy was trained on, in one line.
+    pub data: String,
+    /// Name of the mixer.
+    pub mixer: String,
+    /// `streaming` or `window`.
+    pub execution: String,
+    /// Root of the episodes' seeds.
+    pub seed: u64,
+    /// Trained numbers in the policy.
+    pub parameters: usize,
+    /// Results, one for each target return, in the order they were asked for.
+    pub targets: Vec<TargetReport>,
+    /// Environment steps of all episodes together.
+    pub env_steps: u64,
+    /// Seconds from the first reset to the last step.
+    pub wall_seconds: f64,
+    /// Environment steps a second, over all actors together.
+    pub env_steps_per_second: f64,
+    /// Cost of a single step, where it was measured.
+    pub latency: Option<LatencyReport>,
+}
+
+/// The episodes of one target return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetReport {
+    /// What the policy was asked for, in units of reward.
+    pub target_return: f64,
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Mean undiscounted return.
+    pub return_mean: f64,
+    /// Population standard deviation of the returns (divided by the number of episodes).
+    pub return_std: f64,
+    /// Smallest return.
+    pub return_min: f64,
+    /// Largest return.
+    pub return_max: f64,
+    /// 0 is a random policy, 100 an expert; linear in `return_mean`. None where the task has no reference returns.
+    pub normalised_score: Option<f64>,
+    /// Mean number of environment steps.
+    pub length_mean: f64,
+    /// Fewest environment steps.
+    pub length_min: usize,
+    /// Most environment steps.
+    pub length_max: usize,
+    /// Episodes that the task itself ended.
+    pub terminated: usize,
+    /// Episodes that a time limit ended, and the task did not.
+    pub truncated: usize,
+    /// The returns, in the order of the episodes' seeds.
+    pub returns: Vec<f64>,
+    /// The lengths, in the same order.
+    pub lengths: Vec<usize>,
+}
+
+impl TargetReport {
+    /// Statistics of episodes; `terminated` of them were ended by the task, the others by a time limit.
+    ///
+    /// `score` gives the normalised score of a return, where the task has one. Without episodes the statistics are zero.
+    pub fn new(
+        target_return: f64,
+        returns: Vec<f64>,
+        lengths: Vec<usize>,
+        terminated: usize,
+        score: impl FnOnce(f64) -> Option<f64>,
+    ) -> TargetReport {
+        let episodes = returns.len();
+        let count = episodes.max(1) as f64;
+        let return_mean = returns.iter().sum::<f64>() / count;
+        let variance = returns.iter().map(|value| (value - return_mean).powi(2)).sum::<f64>() / count;
+        TargetReport {
+            target_return,
+            episodes,
+            return_mean,
+            return_std: variance.sqrt(),
+            return_min: returns.iter().copied().reduce(f64::min).unwrap_or(0.0),
+            return_max: returns.iter().copied().reduce(f64::max).unwrap_or(0.0),
+            normalised_score: score(return_mean),
+            length_mean: lengths.iter().sum::<usize>() as f64 / count,
+            length_min: lengths.iter().copied().min().unwrap_or(0),
+            length_max: lengths.iter().copied().max().unwrap_or(0),
+            terminated,
+            truncated: episodes.saturating_sub(terminated),
+            returns,
+            lengths,
+        }
+    }
+}
+
+/// Cost of acting for one step, with one environment on one thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyReport {
+    /// Environment steps of the measured episode.
+    pub steps: usize,
+    /// Microseconds that acting took at the first steps.
+    pub first_microseconds: f64,
+    /// Microseconds that acting took at the last steps.
+    pub last_microseconds: f64,
+    /// Median over all steps, in microseconds.
+    pub median_microseconds: f64,
+    /// Bytes of the policy's state after the first step.
+    pub state_bytes_first: usize,
+    /// Bytes of the policy's state after the last step.
+    pub state_bytes_last: usize,
+}
+
+/// A run's training, `train.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainSummary {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Optimizer steps made.
+    pub steps: u64,
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
+    /// Seconds that training took, resumed pieces together, evaluations left out.
+    pub wall_seconds: f64,
+    /// Timesteps a second while training.
+    pub timesteps_per_second: f64,
+    /// Mean loss over the last logged interval. NaN if none was logged.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub final_loss: f64,
+    /// Trained numbers in the policy.
+    pub parameters: usize,
+}
+
+/// JSON has no NaN: it is written as null.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+impl EvaluationReport {
+    /// The results as a table, one row for each target return, with what they are of above it.
+    pub fn render(&self) -> String {
+        let mut table = table(&[
+            "target return",
+            "episodes",
+            "return (mean ± std)",
+            "min",
+            "max",
+            "score",
+            "length (mean)",
+            "terminated",
+            "truncated",
+        ]);
+        for target in &self.targets {
+            table.add_row([
+                number(target.target_return),
+                target.episodes.to_string(),
+                mean_std(target.return_mean, target.return_std),
+                number(target.return_min),
+                number(target.return_max),
+                target.normalised_score.map_or("-".into(), |score| format!("{score:.1}")),
+                number(target.length_mean),
+                target.terminated.to_string(),
+                target.truncated.to_string(),
+            ]);
+        }
+        align_right(&mut table, 0);
+        let mut text = format!(
+            "{}: {} on {}, step {}, {} execution, seed {}\n{table}\n{} environment steps in {}, {} a second",
+            self.run,
+            self.mixer,
+            self.env_id,
+            self.checkpoint_step,
+            self.execution,
+            self.seed,
+            self.env_steps,
+            duration(self.wall_seconds),
+            number(self.env_steps_per_second),
+        );
+        if let Some(latency) = &self.latency {
+            text += &format!(
+                "\none step takes {} (first {}, last of {} {}), state {} at first, {} at the end",
+                microseconds(latency.median_microseconds),
+                microseconds(latency.first_microseconds),
+                latency.steps,
+                microseconds(latency.last_microseconds),
+                bytes(latency.state_bytes_first),
+                bytes(latency.state_bytes_last),
+            );
+        }
+        text
+    }
+}
+
+impl TrainSummary {
+    /// The summary in one line.
+    pub fn render(&self) -> String {
+        format!(
+            "trained {} parameters for {} steps in {}: loss {}, {} timesteps a second",
+            self.parameters,
+            self.steps,
+            duration(self.wall_seconds),
+            number(self.final_loss),
+            number(self.timesteps_per_second),
+        )
+    }
+}
+
+/// An empty table without colours, as wide as the terminal at most; with borders that text files can hold.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    let terminal = std::io::stdout().is_terminal();
+    table.set_content_arrangement(if terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
+    table
+}
+
+/// Aligns the columns from `first` on to the right, as numbers are.
+pub fn align_right(table: &mut Table, first: usize) {
+    for column in table.column_iter_mut().skip(first) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// A number with about four digits that count.
+pub fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        format!("{value}")
+    } else if !(1e-3..1e9).contains(&magnitude) {
+        format!("{value:.3e}")
+    } else {
+        let decimals = (3.0 - magnitude.log10().floor()).clamp(0.0, 6.0) as usize;
+        let text = format!("{value:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+    }
+}
+
+/// `mean ± std`.
+pub fn mean_std(mean: f64, std: f64) -> String {
+    format!("{} ± {}", number(mean), number(std))
+}
+
+/// A time in the unit that suits it.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{} s", number(seconds));
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole % 3600 / 60, whole % 60) {
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// A short time in microseconds.
+pub fn microseconds(value: f64) -> String {
+    format!("{} µs", number(value))
+}
+
+/// A size in bytes, binary units from 10 KiB on.
+pub fn bytes(size: usize) -> String {
+    match size {
+        0..=10_239 => format!("{size} B"),
+        10_240..=10_485_759 => format!("{:.1} KiB", size as f64 / 1024.0),
+        _ => format!("{:.1} MiB", size as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_deviation_is_the_populations() {
+        let report = TargetReport::new(5.0, vec![1.0, 3.0, 5.0, 7.0], vec![2, 4, 6, 9], 3, |mean| Some(mean * 10.0));
+        assert_eq!((report.return_mean, report.return_std), (4.0, 5.0_f64.sqrt()));
+        assert_eq!((report.return_min, report.return_max), (1.0, 7.0));
+        assert_eq!((report.length_mean, report.length_min, report.length_max), (5.25, 2, 9));
+        assert_eq!((report.terminated, report.truncated), (3, 1));
+        assert_eq!(report.normalised_score, Some(40.0));
+        let none = TargetReport::new(5.0, vec![], vec![], 0, |_| None);
+        assert_eq!((none.return_mean, none.return_std, none.length_mean), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn numbers_keep_the_digits_that_count() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.85, "0.85"),
+            (0.123456, "0.1235"),
+            (-12.3456, "-12.35"),
+            (1800.0, "1800"),
+            (123456.7, "123457"),
+            (1e-7, "1.000e-7"),
+            (f64::NAN, "NaN"),
+            (100.0, "100"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!((duration(59.0), duration(61.4), duration(7265.0)), ("59 s".into(), "1 min 01 s".into(), "2 h 01 min".into()));
+        assert_eq!((bytes(512), bytes(20480)), ("512 B".into(), "20.0 KiB".into()));
+    }
+
+    #[test]
+    fn results_read_back_as_themselves_and_a_nan_loss_does_not_stop_that() {
+        let summary = TrainSummary {
+            format: FORMAT,
+            steps: 3,
+            timesteps: 60,
+            wall_seconds: 1.5,
+            timesteps_per_second: 40.0,
+            final_loss: f64::NAN,
+            parameters: 7,
+        };
+        let back: TrainSummary = serde_json::from_str(&serde_json::to_string(&summary).unwrap()).unwrap();
+        assert!(back.final_loss.is_nan());
+        assert_eq!(TrainSummary { final_loss: 0.0, ..back }, TrainSummary { final_loss: 0.0, ..summary });
+    }
+
+    #[test]
+    fn the_table_of_an_evaluation_has_a_row_for_each_target_and_no_colour() {
+        let report = EvaluationReport {
+            format: FORMAT,
+            run: "quickstart".into(),
+            checkpoint_step: 500,
+            env_id: "TMaze-v0".into(),
+            env_options: Map::new(),
+            data: "scripted".into(),
+            mixer: "aaren".into(),
+            execution: "streaming".into(),
+            seed: 1,
+            parameters: 1000,
+            targets: vec![
+                TargetReport::new(1.0, vec![1.0, 0.0], vec![41, 42], 2, |_| None),
+                TargetReport::new(0.5, vec![1.0], vec![43], 1, |_| Some(33.3)),
+            ],
+            env_steps: 126,
+            wall_seconds: 0.5,
+            env_steps_per_second: 252.0,
+            latency: Some(LatencyReport {
+                steps: 41,
+                first_microseconds: 100.0,
+                last_microseconds: 101.0,
+                median_microseconds: 100.5,
+                state_bytes_first: 1056,
+                state_bytes_last: 1056,
+            }),
+        };
+        let text = report.render();
+        for words in ["quickstart", "0.5 ± 0.5", "33.3", "41.5", "1056 B", "252 a second"] {
+            assert!(text.contains(words), "{text}\nlacks {words}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let back: EvaluationReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        assert_eq!(back, report);
+    }
+}
