@@ -1,7 +1,7 @@
 //! HDF5 files as the formats need them: named arrays with checked types, and errors in place of panics.
 
 use super::DatasetError;
-use hdf5_pure::{AttrValue, DType, Dataset, Error, File, Group};
+use hdf5_pure::{AttrValue, DType, Dataset, Error, File, FileBuilder, Group};
 use std::{
     cell::Cell,
     collections::HashMap,
@@ -33,19 +33,11 @@ pub(super) struct Hdf5 {
 impl Hdf5 {
     /// Opens a file, after checking its signature and that nothing is cut off.
     pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io {
-            path: path.into(),
-            what: "cannot be read".into(),
-            source,
-        };
+        let io = |source| DatasetError::Io { path: path.into(), what: "cannot be read".into(), source };
         let mut head = Vec::new();
         let mut reader = std::fs::File::open(path).map_err(io)?;
         let len = reader.metadata().map_err(io)?.len();
-        reader
-            .by_ref()
-            .take(64)
-            .read_to_end(&mut head)
-            .map_err(io)?;
+        reader.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
         drop(reader);
         if !head.starts_with(&SIGNATURE) {
             return Err(DatasetError::NotHdf5 { path: path.into() });
@@ -53,33 +45,17 @@ impl Hdf5 {
         match end_of_file(&head) {
             Some(expected) if expected <= len => {}
             Some(expected) => {
-                return Err(DatasetError::Truncated {
-                    path: path.into(),
-                    expected,
-                    found: len,
-                });
+                return Err(DatasetError::Truncated { path: path.into(), expected, found: len });
             }
             None => {
-                return Err(DatasetError::Truncated {
-                    path: path.into(),
-                    expected: 96,
-                    found: len,
-                });
+                return Err(DatasetError::Truncated { path: path.into(), expected: 96, found: len });
             }
         }
         let open = || {
-            if len <= IN_MEMORY {
-                File::open(path)
-            } else {
-                File::open_streaming(path)
-            }
+            if len <= IN_MEMORY { File::open(path) } else { File::open_streaming(path) }
         };
         let file = guard(path, "the HDF5 superblock", open)?;
-        Ok(Self {
-            path: path.into(),
-            file,
-            len,
-        })
+        Ok(Self { path: path.into(), file, len })
     }
 
     /// The file's path.
@@ -90,18 +66,10 @@ impl Hdf5 {
     /// The group everything is in.
     pub(super) fn root(&self) -> Result<Node<'_>, DatasetError> {
         let group = guard(&self.path, "the root group", || Ok(self.file.root()))?;
-        Ok(Node {
-            hdf5: self,
-            group,
-            place: String::new(),
-        })
+        Ok(Node { hdf5: self, group, place: String::new() })
     }
 
-    fn guard<T>(
-        &self,
-        what: &str,
-        read: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, DatasetError> {
+    fn guard<T>(&self, what: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, DatasetError> {
         guard(&self.path, what, read)
     }
 }
@@ -115,57 +83,32 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     fn child_place(&self, name: &str) -> String {
-        if self.place.is_empty() {
-            name.into()
-        } else {
-            format!("{}/{name}", self.place)
-        }
+        if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) }
     }
 
     fn place(&self) -> &str {
-        if self.place.is_empty() {
-            "the root group"
-        } else {
-            &self.place
-        }
+        if self.place.is_empty() { "the root group" } else { &self.place }
     }
 
     /// The groups inside, in the file's order, which is alphabetical.
     pub(super) fn groups(&self) -> Result<Vec<(String, Node<'a>)>, DatasetError> {
-        let groups = self.hdf5.guard(self.place(), || {
-            Ok(self.group.iter_groups()?.collect::<Vec<_>>())
-        })?;
+        let groups = self.hdf5.guard(self.place(), || Ok(self.group.iter_groups()?.collect::<Vec<_>>()))?;
         let node = |(name, group): (String, Group)| {
             let place = self.child_place(&name);
-            (
-                name,
-                Node {
-                    hdf5: self.hdf5,
-                    group,
-                    place,
-                },
-            )
+            (name, Node { hdf5: self.hdf5, group, place })
         };
         Ok(groups.into_iter().map(node).collect())
     }
 
     /// The arrays inside, in the file's order.
     pub(super) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
-        let arrays = self.hdf5.guard(self.place(), || {
-            Ok(self.group.iter_datasets()?.collect::<Vec<_>>())
-        })?;
-        Ok(Arrays {
-            hdf5: self.hdf5,
-            place: self.place.clone(),
-            arrays,
-        })
+        let arrays = self.hdf5.guard(self.place(), || Ok(self.group.iter_datasets()?.collect::<Vec<_>>()))?;
+        Ok(Arrays { hdf5: self.hdf5, place: self.place.clone(), arrays })
     }
 
     /// The attributes. One that cannot be decoded is left out: nothing depends on it.
     pub(super) fn attributes(&self) -> HashMap<String, AttrValue> {
-        self.hdf5
-            .guard("attributes", || self.group.attrs())
-            .unwrap_or_default()
+        self.hdf5.guard("attributes", || self.group.attrs()).unwrap_or_default()
     }
 }
 
@@ -188,27 +131,15 @@ impl<'a> Arrays<'a> {
             return Ok(None);
         };
         let (_, dataset) = self.arrays.remove(index);
-        let name = if self.place.is_empty() {
-            name.into()
-        } else {
-            format!("{}/{name}", self.place)
-        };
+        let name = if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) };
         Array::new(self.hdf5, dataset, name).map(Some)
     }
 
     /// Takes out an array that must be there. `all` is what the group held at first, for the message.
     pub(super) fn take(&mut self, name: &str, all: &[String]) -> Result<Array<'a>, DatasetError> {
-        let array = if self.place.is_empty() {
-            name.into()
-        } else {
-            format!("{}/{name}", self.place)
-        };
+        let array = if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) };
         let path = self.hdf5.path.clone();
-        self.take_optional(name)?.ok_or(DatasetError::MissingArray {
-            path,
-            array,
-            found: all.to_vec(),
-        })
+        self.take_optional(name)?.ok_or(DatasetError::MissingArray { path, array, found: all.to_vec() })
     }
 }
 
@@ -225,39 +156,16 @@ pub(super) struct Array<'a> {
 
 impl<'a> Array<'a> {
     fn new(hdf5: &'a Hdf5, dataset: Dataset, name: String) -> Result<Self, DatasetError> {
-        let (shape, dtype, element, filtered) = hdf5.guard(&name, || {
-            Ok((
-                dataset.shape()?,
-                dataset.dtype()?,
-                dataset.element_size()?,
-                !dataset.filters().is_empty(),
-            ))
-        })?;
+        let (shape, dtype, element, filtered) = hdf5
+            .guard(&name, || Ok((dataset.shape()?, dataset.dtype()?, dataset.element_size()?, !dataset.filters().is_empty())))?;
         // Before anything is allocated from numbers that the file made up.
-        let bytes = shape
-            .iter()
-            .try_fold(element.max(1), |product, &n| product.checked_mul(n));
-        let room = hdf5
-            .len
-            .saturating_mul(if filtered { LARGEST_EXPANSION } else { 1 });
+        let bytes = shape.iter().try_fold(element.max(1), |product, &n| product.checked_mul(n));
+        let room = hdf5.len.saturating_mul(if filtered { LARGEST_EXPANSION } else { 1 });
         if bytes.is_none_or(|bytes| bytes > room) {
-            let problem = format!(
-                "shape {shape:?} of {element}-byte elements does not fit into {} bytes of file",
-                hdf5.len
-            );
-            return Err(DatasetError::Damaged {
-                path: hdf5.path.clone(),
-                what: name,
-                problem,
-            });
+            let problem = format!("shape {shape:?} of {element}-byte elements does not fit into {} bytes of file", hdf5.len);
+            return Err(DatasetError::Damaged { path: hdf5.path.clone(), what: name, problem });
         }
-        Ok(Self {
-            hdf5,
-            dataset,
-            name,
-            shape,
-            dtype,
-        })
+        Ok(Self { hdf5, dataset, name, shape, dtype })
     }
 
     /// First dimension; 0 for a scalar.
@@ -268,12 +176,7 @@ impl<'a> Array<'a> {
     /// A complaint about the shape.
     pub(super) fn shape_error(&self, expected: impl Into<String>) -> DatasetError {
         let (path, array) = (self.hdf5.path.clone(), self.name.clone());
-        DatasetError::Shape {
-            path,
-            array,
-            found: self.shape.clone(),
-            expected: expected.into(),
-        }
+        DatasetError::Shape { path, array, found: self.shape.clone(), expected: expected.into() }
     }
 
     /// Checks for `[rows, width]`.
@@ -297,17 +200,17 @@ impl<'a> Array<'a> {
             return Ok(());
         }
         let (path, array) = (self.hdf5.path.clone(), self.name.clone());
-        Err(DatasetError::Type {
-            path,
-            array,
-            found: self.dtype.to_string(),
-            expected,
-        })
+        Err(DatasetError::Type { path, array, found: self.dtype.to_string(), expected })
     }
 
     fn expect_numbers(&self) -> Result<(), DatasetError> {
         let float = matches!(self.dtype, DType::F32 | DType::F64);
         self.expect_type(float || self.is_integer(), "float or integer numbers")
+    }
+
+    /// Whether the numbers are stored in double precision.
+    pub(super) fn is_double(&self) -> bool {
+        self.dtype == DType::F64
     }
 
     fn is_integer(&self) -> bool {
@@ -340,43 +243,25 @@ impl<'a> Array<'a> {
             self.expect_numbers()?;
         }
         let numbers = self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)?;
-        if let Some(row) = numbers
-            .iter()
-            .position(|&number| number != 0.0 && number != 1.0)
-        {
+        if let Some(row) = numbers.iter().position(|&number| number != 0.0 && number != 1.0) {
             let (path, array, value) = (self.hdf5.path.clone(), self.name.clone(), numbers[row]);
-            return Err(DatasetError::Flag {
-                path,
-                array,
-                row,
-                value,
-            });
+            return Err(DatasetError::Flag { path, array, row, value });
         }
         Ok(numbers.into_iter().map(|number| number == 1.0).collect())
     }
 
     /// Hands over the rows of a matrix in order, some at a time: `visit(first row, numbers)`, row-major.
-    pub(super) fn visit_rows(
-        &self,
-        mut visit: impl FnMut(usize, &[f64]),
-    ) -> Result<(), DatasetError> {
+    pub(super) fn visit_rows(&self, mut visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
         self.expect_numbers()?;
         let width = self.shape.get(1).copied().unwrap_or(1).max(1);
         // Windows end where chunks end, or the chunks at the border would be decompressed twice.
         let chunk = self.hdf5.guard(&self.name, || self.dataset.chunk_shape())?;
-        let chunk_rows = chunk
-            .and_then(|chunk| chunk.first().copied())
-            .unwrap_or(1)
-            .max(1);
-        let rows = (WINDOW / width / chunk_rows)
-            .max(1)
-            .saturating_mul(chunk_rows);
+        let chunk_rows = chunk.and_then(|chunk| chunk.first().copied()).unwrap_or(1).max(1);
+        let rows = (WINDOW / width / chunk_rows).max(1).saturating_mul(chunk_rows);
         let mut start = 0;
         while start < self.rows() {
             let count = rows.min(self.rows() - start);
-            let numbers = self
-                .hdf5
-                .guard(&self.name, || self.dataset.read_f64_rows(start, count))?;
+            let numbers = self.hdf5.guard(&self.name, || self.dataset.read_f64_rows(start, count))?;
             self.expect_count(numbers.len(), count * width)?;
             visit(start as usize, &numbers);
             start += count;
@@ -389,11 +274,7 @@ impl<'a> Array<'a> {
         if !matches!(self.dtype, DType::String | DType::VariableLengthString) {
             return None;
         }
-        self.hdf5
-            .guard(&self.name, || self.dataset.read_string())
-            .ok()?
-            .into_iter()
-            .next()
+        self.hdf5.guard(&self.name, || self.dataset.read_string()).ok()?.into_iter().next()
     }
 
     fn counted<T>(&self, numbers: Vec<T>) -> Result<Vec<T>, DatasetError> {
@@ -406,11 +287,7 @@ impl<'a> Array<'a> {
             return Ok(());
         }
         let problem = format!("{found} numbers could be read, expected {expected}");
-        Err(DatasetError::Damaged {
-            path: self.hdf5.path.clone(),
-            what: self.name.clone(),
-            problem,
-        })
+        Err(DatasetError::Damaged { path: self.hdf5.path.clone(), what: self.name.clone(), problem })
     }
 }
 
@@ -432,23 +309,11 @@ fn end_of_file(head: &[u8]) -> Option<u64> {
 }
 
 /// Runs one call into the HDF5 reader. A damaged file may make it panic: that is an error about the file.
-fn guard<T>(
-    path: &Path,
-    what: &str,
-    read: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, DatasetError> {
+fn guard<T>(path: &Path, what: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, DatasetError> {
     match contain(read) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(DatasetError::Hdf5 {
-            path: path.into(),
-            what: what.into(),
-            source: Box::new(source),
-        }),
-        Err(problem) => Err(DatasetError::Damaged {
-            path: path.into(),
-            what: what.into(),
-            problem,
-        }),
+        Ok(Err(source)) => Err(DatasetError::Hdf5 { path: path.into(), what: what.into(), source: Box::new(source) }),
+        Err(problem) => Err(DatasetError::Damaged { path: path.into(), what: what.into(), problem }),
     }
 }
 
@@ -470,7 +335,27 @@ pub(super) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     CONTAINED.with(|flag| flag.set(false));
     outcome.map_err(|payload| {
         let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
-        text.or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "the HDF5 reader gave up".into())
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the HDF5 reader gave up".into())
     })
+}
+
+/// Writes the file and makes sure that it is on disk. `target` is the path in messages: the file has a temporary name.
+pub(super) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result<(), DatasetError> {
+    let io = |source| DatasetError::Io { path: target.into(), what: "cannot be written".into(), source };
+    let out = std::fs::File::create(file).map_err(io)?;
+    let written = contain(|| builder.finish_to(&out)).map_err(|problem| DatasetError::Damaged {
+        path: target.into(),
+        what: "writing".into(),
+        problem,
+    })?;
+    match written {
+        Ok(()) => out.sync_all().map_err(io),
+        Err(Error::Io(source)) => Err(io(source)),
+        Err(source) => Err(writing(target, source)),
+    }
+}
+
+/// The HDF5 writer's complaint.
+pub(super) fn writing(target: &Path, source: Error) -> DatasetError {
+    DatasetError::Hdf5 { path: target.into(), what: "what the HDF5 writer was given".into(), source: Box::new(source) }
 }

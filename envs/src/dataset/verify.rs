@@ -94,12 +94,8 @@ impl Report {
     }
 
     /// A warning, or an error in strict mode.
-    fn suspect(&mut self, strictness: Strictness, check: Check, count: usize, text: String) {
-        if strictness == Strictness::Strict {
-            self.error(check, count, text)
-        } else {
-            self.warn(check, count, text)
-        }
+    pub(super) fn suspect(&mut self, strictness: Strictness, check: Check, count: usize, text: String) {
+        if strictness == Strictness::Strict { self.error(check, count, text) } else { self.warn(check, count, text) }
     }
 
     fn absorb(&mut self, mut other: Report) {
@@ -132,32 +128,18 @@ impl Tally {
     }
 
     fn describe(&self, what: &str) -> Option<String> {
-        let Place {
-            episode,
-            step,
-            row,
-            column,
-            value,
-        } = self.first.as_ref()?;
+        let Place { episode, step, row, column, value } = self.first.as_ref()?;
         let count = self.count;
-        Some(format!(
-            "{what}: {count} in total, first at row {row}, column {column} (episode {episode}, step {step}): {value}"
-        ))
+        Some(format!("{what}: {count} in total, first at row {row}, column {column} (episode {episode}, step {step}): {value}"))
     }
 }
 
 /// Checks a dataset in memory: sizes, finite numbers, actions within the space.
 pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
-    let mut report = Report {
-        episodes: dataset.trajectories.len(),
-        ..Report::default()
-    };
+    let mut report = Report { episodes: dataset.trajectories.len(), ..Report::default() };
     report.steps = dataset.trajectories.iter().map(Trajectory::len).sum();
     if report.steps == 0 {
-        let text = format!(
-            "{} episodes with {} steps: nothing can be trained on",
-            report.episodes, report.steps
-        );
+        let text = format!("{} episodes with {} steps: nothing can be trained on", report.episodes, report.steps);
         report.error(Check::Empty, 0, text);
     }
     check_sizes(dataset, &mut report);
@@ -190,14 +172,7 @@ pub(super) fn accept(
 ) -> Result<Report, DatasetError> {
     let mut report = verify(dataset, strictness);
     report.absorb(noticed);
-    if report.is_ok() {
-        Ok(report)
-    } else {
-        Err(DatasetError::Content {
-            path: path.into(),
-            report: Box::new(report),
-        })
-    }
+    if report.is_ok() { Ok(report) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -213,11 +188,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn check_sizes(dataset: &Dataset, report: &mut Report) {
     let Space::Box { low, .. } = &dataset.observation_space else {
-        report.error(
-            Check::Width,
-            1,
-            "observation_space: found Discrete, expected Box".into(),
-        );
+        report.error(Check::Width, 1, "observation_space: found Discrete, expected Box".into());
         return;
     };
     let width = low.len();
@@ -225,61 +196,33 @@ fn check_sizes(dataset: &Dataset, report: &mut Report) {
         let steps = trajectory.len();
         let found = trajectory.observations.len();
         if found != steps * width && found != (steps + 1) * width {
-            let text = format!(
-                "episode {episode}: {found} numbers of observations, expected {steps} or {} rows of {width}",
-                steps + 1
-            );
+            let text =
+                format!("episode {episode}: {found} numbers of observations, expected {steps} or {} rows of {width}", steps + 1);
             return report.error(Check::Width, 1, text);
         }
         let (found, expected) = match (&trajectory.actions, &dataset.action_space) {
-            (Actions::Continuous(actions), Space::Box { low, .. }) => {
-                (actions.len(), steps * low.len())
-            }
+            (Actions::Continuous(actions), Space::Box { low, .. }) => (actions.len(), steps * low.len()),
             (Actions::Discrete(actions), Space::Discrete { .. }) => (actions.len(), steps),
             (actions, space) => {
-                let found = if matches!(actions, Actions::Discrete(_)) {
-                    "discrete"
-                } else {
-                    "continuous"
-                };
-                let expected = if space.is_discrete() {
-                    "discrete"
-                } else {
-                    "continuous"
-                };
-                let text = format!(
-                    "episode {episode}: {found} actions, expected {expected} ones (action_space)"
-                );
+                let found = if matches!(actions, Actions::Discrete(_)) { "discrete" } else { "continuous" };
+                let expected = if space.is_discrete() { "discrete" } else { "continuous" };
+                let text = format!("episode {episode}: {found} actions, expected {expected} ones (action_space)");
                 return report.error(Check::Width, 1, text);
             }
         };
         if found != expected {
-            let text = format!(
-                "episode {episode}: {found} numbers of actions, expected {expected} ({steps} steps)"
-            );
+            let text = format!("episode {episode}: {found} numbers of actions, expected {expected} ({steps} steps)");
             return report.error(Check::Width, 1, text);
         }
     }
 }
 
 /// Adds every number of a `[rows, width]` block that is not finite.
-fn tally_finite(
-    tally: &mut Tally,
-    numbers: impl Iterator<Item = f64>,
-    width: usize,
-    episode: usize,
-    first_row: usize,
-) {
+fn tally_finite(tally: &mut Tally, numbers: impl Iterator<Item = f64>, width: usize, episode: usize, first_row: usize) {
     for (index, value) in numbers.enumerate() {
         if !value.is_finite() {
             let (step, column) = (index / width.max(1), index % width.max(1));
-            tally.add(|| Place {
-                episode,
-                step,
-                row: first_row + step,
-                column,
-                value,
-            });
+            tally.add(|| Place { episode, step, row: first_row + step, column, value });
         }
     }
 }
@@ -290,30 +233,15 @@ fn check_finite(dataset: &Dataset, report: &mut Report) {
     let mut row = 0;
     for (episode, trajectory) in dataset.trajectories.iter().enumerate() {
         let width = dataset.observation_space.width();
-        tally_finite(
-            observations,
-            trajectory.observations.iter().copied(),
-            width,
-            episode,
-            row,
-        );
+        tally_finite(observations, trajectory.observations.iter().copied(), width, episode, row);
         if let Actions::Continuous(numbers) = &trajectory.actions {
             let width = dataset.action_space.width();
-            tally_finite(
-                actions,
-                numbers.iter().map(|&number| number.into()),
-                width,
-                episode,
-                row,
-            );
+            tally_finite(actions, numbers.iter().map(|&number| number.into()), width, episode, row);
         }
         tally_finite(rewards, trajectory.rewards.iter().copied(), 1, episode, row);
         row += trajectory.len();
     }
-    for (name, tally) in ["observations", "actions", "rewards"]
-        .into_iter()
-        .zip(&tallies)
-    {
+    for (name, tally) in ["observations", "actions", "rewards"].into_iter().zip(&tallies) {
         if let Some(text) = tally.describe(&format!("{name} hold NaN or infinity")) {
             report.error(Check::Finite, tally.count, text);
         }
@@ -329,32 +257,16 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
                 for (index, &action) in actions.iter().enumerate() {
                     let (step, column) = (index / low.len(), index % low.len());
                     let value = f64::from(action);
-                    if value < low[column] - ACTION_TOLERANCE
-                        || value > high[column] + ACTION_TOLERANCE
-                    {
-                        outside.add(|| Place {
-                            episode,
-                            step,
-                            row: row + step,
-                            column,
-                            value,
-                        });
+                    if value < low[column] - ACTION_TOLERANCE || value > high[column] + ACTION_TOLERANCE {
+                        outside.add(|| Place { episode, step, row: row + step, column, value });
                     }
                 }
             }
             (Actions::Discrete(actions), &Space::Discrete { n, start }) => {
                 for (step, &action) in actions.iter().enumerate() {
-                    let index = action
-                        .checked_sub(start)
-                        .and_then(|index| usize::try_from(index).ok());
+                    let index = action.checked_sub(start).and_then(|index| usize::try_from(index).ok());
                     if index.is_none_or(|index| index >= n) {
-                        outside.add(|| Place {
-                            episode,
-                            step,
-                            row: row + step,
-                            column: 0,
-                            value: action as f64,
-                        });
+                        outside.add(|| Place { episode, step, row: row + step, column: 0, value: action as f64 });
                     }
                 }
             }
@@ -363,9 +275,7 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
         row += trajectory.len();
     }
     if let Space::Discrete { n, start } = dataset.action_space {
-        if let Some(text) =
-            outside.describe(&format!("actions outside {n} choices starting at {start}"))
-        {
+        if let Some(text) = outside.describe(&format!("actions outside {n} choices starting at {start}")) {
             report.error(Check::ActionIndex, outside.count, text);
         }
     } else if let Some(text) = outside.describe("actions outside the bounds of the action space") {

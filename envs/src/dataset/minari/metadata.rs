@@ -11,9 +11,11 @@ use serde_json::{Map, Value};
 use std::{borrow::Cow, path::Path};
 
 /// What the official library accepts, 0.5.4.
-pub(crate) const SUPPORTED_VERSIONS: [&str; 9] = [
-    "0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.5.0", "0.5.1", "0.5.2", "0.5.3", "0.5.4",
-];
+pub(crate) const SUPPORTED_VERSIONS: [&str; 9] =
+    ["0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.5.0", "0.5.1", "0.5.2", "0.5.3", "0.5.4"];
+
+/// What [`super::write`] writes.
+pub(crate) const WRITTEN_VERSION: &str = "0.5.4";
 
 /// The checked contents of `metadata.json`.
 pub(super) struct Metadata {
@@ -30,11 +32,7 @@ pub(super) struct Metadata {
 }
 
 /// Reads and checks `metadata.json`.
-pub(super) fn read(
-    path: &Path,
-    options: &LoadOptions,
-    report: &mut Report,
-) -> Result<Metadata, DatasetError> {
+pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Metadata, DatasetError> {
     let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Io {
         path: path.into(),
         what: "cannot be read, and every Minari dataset has one".into(),
@@ -42,12 +40,7 @@ pub(super) fn read(
     })?;
     let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
     let Value::Object(mut keys) = value else {
-        return Err(metadata_error(
-            path,
-            "metadata.json",
-            Some(&value),
-            "an object",
-        ));
+        return Err(metadata_error(path, "metadata.json", Some(&value), "an object"));
     };
     check_format(path, &take_text(path, &mut keys, "data_format")?)?;
     let version = take_text(path, &mut keys, "minari_version")?;
@@ -55,21 +48,13 @@ pub(super) fn read(
     let id = take_text(path, &mut keys, "dataset_id")?;
     let mut count = |key| {
         let value = keys.shift_remove(key);
-        value
-            .as_ref()
-            .and_then(Value::as_u64)
-            .ok_or_else(|| metadata_error(path, key, value.as_ref(), "a count"))
+        value.as_ref().and_then(Value::as_u64).ok_or_else(|| metadata_error(path, key, value.as_ref(), "a count"))
     };
     let (total_episodes, total_steps) = (count("total_episodes")?, count("total_steps")?);
     let observation_space = take_space(path, &mut keys, "observation_space")?;
     if observation_space.is_discrete() {
         let found = Value::String("Discrete".into());
-        return Err(metadata_error(
-            path,
-            "observation_space",
-            Some(&found),
-            "type Box",
-        ));
+        return Err(metadata_error(path, "observation_space", Some(&found), "type Box"));
     }
     let action_space = take_space(path, &mut keys, "action_space")?;
 
@@ -80,15 +65,9 @@ pub(super) fn read(
         match value.as_str().and_then(|text| parse(text).ok()) {
             Some(spec) if spec["id"].is_string() => {
                 env_id = spec["id"].as_str().map(String::from);
-                max_episode_steps = spec["max_episode_steps"]
-                    .as_u64()
-                    .and_then(|steps| usize::try_from(steps).ok());
+                max_episode_steps = spec["max_episode_steps"].as_u64().and_then(|steps| usize::try_from(steps).ok());
             }
-            _ => report.warn(
-                Check::Metadata,
-                1,
-                "env_spec is not the JSON of an environment: the task is unknown".into(),
-            ),
+            _ => report.warn(Check::Metadata, 1, "env_spec is not the JSON of an environment: the task is unknown".into()),
         }
     }
     let low = keys.get("ref_min_score").and_then(Value::as_f64);
@@ -124,19 +103,10 @@ fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {
         "arrow" | "parquet" => "re-save as hdf5",
         _ => "expected hdf5",
     };
-    Err(DatasetError::DataFormat {
-        path: path.into(),
-        found: format.into(),
-        advice,
-    })
+    Err(DatasetError::DataFormat { path: path.into(), found: format.into(), advice })
 }
 
-fn check_version(
-    path: &Path,
-    found: String,
-    mode: Strictness,
-    report: &mut Report,
-) -> Result<(), DatasetError> {
+fn check_version(path: &Path, found: String, mode: Strictness, report: &mut Report) -> Result<(), DatasetError> {
     if SUPPORTED_VERSIONS.contains(&found.as_str()) {
         return Ok(());
     }
@@ -146,39 +116,25 @@ fn check_version(
         report.warn(Check::Version, 1, text);
         return Ok(());
     }
-    Err(DatasetError::Version {
-        path: path.into(),
-        found,
-        supported,
-    })
+    Err(DatasetError::Version { path: path.into(), found, supported })
 }
 
-fn take_text(
-    path: &Path,
-    keys: &mut Map<String, Value>,
-    key: &str,
-) -> Result<String, DatasetError> {
+fn take_text(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<String, DatasetError> {
     match keys.shift_remove(key) {
         Some(Value::String(text)) => Ok(text),
         other => Err(metadata_error(path, key, other.as_ref(), "a string")),
     }
 }
 
-fn take_space(
-    path: &Path,
-    keys: &mut Map<String, Value>,
-    key: &str,
-) -> Result<Space, DatasetError> {
+fn take_space(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<Space, DatasetError> {
     let text = take_text(path, keys, key)?;
-    let value = parse(&text).map_err(|source| json_error(path, key, source))?;
-    parse_space(&value).map_err(|(part, expected)| {
-        let key = if part.is_empty() {
-            key.to_string()
-        } else {
-            format!("{key}.{part}")
-        };
-        metadata_error(path, &key, value.get(part), expected)
-    })
+    space(path, key, &text)
+}
+
+/// Reads a space from the text under a key.
+pub(crate) fn space(path: &Path, key: &str, text: &str) -> Result<Space, DatasetError> {
+    let value = parse(text).map_err(|source| json_error(path, key, source))?;
+    parse_space(&value).map_err(|(part, expected)| metadata_error(path, &format!("{key}.{part}"), value.get(part), expected))
 }
 
 /// Reads a space from its JSON; on failure says which part is wrong and what was expected there.
@@ -186,20 +142,10 @@ fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
     match value["type"].as_str() {
         Some("Box") => {}
         Some("Discrete") => {
-            let n = value["n"]
-                .as_u64()
-                .and_then(|n| usize::try_from(n).ok())
-                .filter(|&n| n > 0);
+            let n = value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
             let n = n.ok_or(("n", "a positive count"))?;
-            let start = if value["start"].is_null() {
-                Some(0)
-            } else {
-                value["start"].as_i64()
-            };
-            return Ok(Space::Discrete {
-                n,
-                start: start.ok_or(("start", "an integer"))?,
-            });
+            let start = if value["start"].is_null() { Some(0) } else { value["start"].as_i64() };
+            return Ok(Space::Discrete { n, start: start.ok_or(("start", "an integer"))? });
         }
         _ => return Err(("type", "Box or Discrete, the supported spaces")),
     }
@@ -208,10 +154,7 @@ fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
         Some("float64") => Dtype::Float64,
         Some("int64") => Dtype::Int64,
         _ => {
-            return Err((
-                "dtype",
-                "float32, float64 or int64 (images are not supported)",
-            ));
+            return Err(("dtype", "float32, float64 or int64 (images are not supported)"));
         }
     };
     let width = match value["shape"].as_array().map(Vec::as_slice) {
@@ -238,7 +181,7 @@ fn bound(value: &Value) -> Option<f64> {
 }
 
 /// A space as the official library writes it, with the bare tokens `Infinity` and `-Infinity`.
-pub(super) fn space_json(space: &Space) -> String {
+pub(crate) fn space_json(space: &Space) -> String {
     match space {
         Space::Discrete { n, start } => {
             format!(r#"{{"type": "Discrete", "dtype": "int64", "start": {start}, "n": {n}}}"#)
@@ -250,16 +193,11 @@ pub(super) fn space_json(space: &Space) -> String {
                 Dtype::Int64 => "int64",
             };
             let list = |bounds: &[f64]| {
-                let bounds: Vec<String> = bounds
-                    .iter()
-                    .map(|&bound| bound_json(bound, dtype))
-                    .collect();
+                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, dtype)).collect();
                 bounds.join(", ")
             };
             let (shape, low, high) = (low.len(), list(low), list(high));
-            format!(
-                r#"{{"type": "Box", "dtype": "{dtype}", "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#
-            )
+            format!(r#"{{"type": "Box", "dtype": "{dtype}", "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
         }
     }
 }
@@ -287,9 +225,7 @@ fn quote_tokens(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     let mut in_string = false;
     while let Some(next) = rest.chars().next() {
-        let token = TOKENS
-            .iter()
-            .find(|&&token| !in_string && rest.starts_with(token));
+        let token = TOKENS.iter().find(|&&token| !in_string && rest.starts_with(token));
         let taken = match (token, next) {
             (Some(token), _) => {
                 quoted.push('"');
@@ -312,28 +248,15 @@ fn quote_tokens(text: &str) -> Cow<'_, str> {
 }
 
 fn json_error(path: &Path, key: &str, source: serde_json::Error) -> DatasetError {
-    DatasetError::Json {
-        path: path.into(),
-        key: key.into(),
-        source,
-    }
+    DatasetError::Json { path: path.into(), key: key.into(), source }
 }
 
 fn metadata_error(path: &Path, key: &str, found: Option<&Value>, expected: &str) -> DatasetError {
     let found = found.map_or("nothing (the key is missing)".into(), |value| {
         let text = value.to_string();
-        if text.chars().count() > 80 {
-            text.chars().take(77).chain("...".chars()).collect()
-        } else {
-            text
-        }
+        if text.chars().count() > 80 { text.chars().take(77).chain("...".chars()).collect() } else { text }
     });
-    DatasetError::Metadata {
-        path: path.into(),
-        key: key.into(),
-        found,
-        expected: expected.into(),
-    }
+    DatasetError::Metadata { path: path.into(), key: key.into(), found, expected: expected.into() }
 }
 
 #[cfg(test)]
@@ -353,16 +276,8 @@ mod tests {
     #[test]
     fn spaces_survive_writing_and_reading() {
         let spaces = [
-            Space::Box {
-                low: vec![f64::NEG_INFINITY, -2.5],
-                high: vec![1e300, f64::INFINITY],
-                dtype: Dtype::Float64,
-            },
-            Space::Box {
-                low: vec![-3.0],
-                high: vec![7.0],
-                dtype: Dtype::Int64,
-            },
+            Space::Box { low: vec![f64::NEG_INFINITY, -2.5], high: vec![1e300, f64::INFINITY], dtype: Dtype::Float64 },
+            Space::Box { low: vec![-3.0], high: vec![7.0], dtype: Dtype::Int64 },
             Space::Discrete { n: 5, start: -2 },
         ];
         for space in spaces {
@@ -372,20 +287,10 @@ mod tests {
 
     #[test]
     fn an_unsupported_space_is_named() {
-        let image = parse(
-            r#"{"type": "Box", "dtype": "uint8", "shape": [64, 64, 3], "low": [], "high": []}"#,
-        )
-        .unwrap();
+        let image = parse(r#"{"type": "Box", "dtype": "uint8", "shape": [64, 64, 3], "low": [], "high": []}"#).unwrap();
         assert_eq!(parse_space(&image).unwrap_err().0, "dtype");
-        assert_eq!(
-            parse_space(&parse(r#"{"type": "Dict"}"#).unwrap())
-                .unwrap_err()
-                .0,
-            "type"
-        );
-        let matrix =
-            parse(r#"{"type": "Box", "dtype": "float32", "shape": [2, 2], "low": [[0,0],[0,0]]}"#)
-                .unwrap();
+        assert_eq!(parse_space(&parse(r#"{"type": "Dict"}"#).unwrap()).unwrap_err().0, "type");
+        let matrix = parse(r#"{"type": "Box", "dtype": "float32", "shape": [2, 2], "low": [[0,0],[0,0]]}"#).unwrap();
         assert_eq!(parse_space(&matrix).unwrap_err().0, "shape");
     }
 }
