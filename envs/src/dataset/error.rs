@@ -264,34 +264,17 @@ pub enum DatasetError {
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {
-    paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn list_contents(names: &[String]) -> String {
-    if names.is_empty() {
-        "there is nothing in its place".into()
-    } else {
-        format!("found {}", names.join(", "))
-    }
+    if names.is_empty() { "there is nothing in its place".into() } else { format!("found {}", names.join(", ")) }
 }
 
 fn list_lengths(lengths: &[(String, u64)]) -> String {
-    lengths
-        .iter()
-        .map(|(name, length)| format!("{name} {length}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    lengths.iter().map(|(name, length)| format!("{name} {length}")).collect::<Vec<_>>().join(", ")
 }
 
 fn list_findings(report: &Report) -> String {
-    report
-        .errors
-        .iter()
-        .map(|finding| finding.text.as_str())
-        .collect::<Vec<_>>()
-        .join("; ")
+    report.errors.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>().join("; ")
 }

@@ -24,9 +24,7 @@ const MAIN_FILE: &str = "main_data.hdf5";
 
 /// Whether a name could be a Minari dataset id: an optional namespace, a name and a version, `mujoco/hopper/medium-v0`.
 pub fn is_id(name: &str) -> bool {
-    let (namespace, dataset) = name
-        .rsplit_once('/')
-        .map_or((None, name), |(left, right)| (Some(left), right));
+    let (namespace, dataset) = name.rsplit_once('/').map_or((None, name), |(left, right)| (Some(left), right));
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let versioned = dataset.rsplit_once("-v").is_some_and(|(name, version)| {
         !name.is_empty() && !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
@@ -42,10 +40,7 @@ pub fn is_id(name: &str) -> bool {
 
 /// Where datasets are looked for by id: `MINARI_DATASETS_PATH` if it is set, then `~/.minari/datasets`, then `~/.minari`.
 pub fn roots() -> Vec<PathBuf> {
-    let mut roots: Vec<PathBuf> = std::env::var_os("MINARI_DATASETS_PATH")
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    let mut roots: Vec<PathBuf> = std::env::var_os("MINARI_DATASETS_PATH").map(PathBuf::from).into_iter().collect();
     if let Some(home) = std::env::home_dir() {
         roots.push(home.join(".minari").join("datasets"));
         roots.push(home.join(".minari"));
@@ -59,26 +54,16 @@ pub fn roots() -> Vec<PathBuf> {
 /// [`DatasetError::NotFound`] with every place that was tried.
 pub fn find(id: &str, roots: &[PathBuf]) -> Result<PathBuf, DatasetError> {
     let looked: Vec<PathBuf> = roots.iter().map(|root| root.join(id)).collect();
-    let found = looked
-        .iter()
-        .find(|path| path.join("data").is_dir())
-        .cloned();
-    found.ok_or(DatasetError::NotFound {
-        name: id.into(),
-        looked,
-    })
+    let found = looked.iter().find(|path| path.join("data").is_dir()).cloned();
+    found.ok_or(DatasetError::NotFound { name: id.into(), looked })
 }
 
 /// The `data` directory of a dataset, given the dataset's directory, its `data`, or the main file itself.
 pub(super) fn data_dir(path: &Path) -> Option<PathBuf> {
-    let has_data =
-        |dir: &Path| dir.join("metadata.json").is_file() || dir.join(MAIN_FILE).is_file();
+    let has_data = |dir: &Path| dir.join("metadata.json").is_file() || dir.join(MAIN_FILE).is_file();
     if path.is_file() {
         let is_main = path.file_name().is_some_and(|name| name == MAIN_FILE);
-        return path
-            .parent()
-            .filter(|dir| is_main && has_data(dir))
-            .map(Path::to_path_buf);
+        return path.parent().filter(|dir| is_main && has_data(dir)).map(Path::to_path_buf);
     }
     let inner = path.join("data");
     if has_data(&inner) || inner.is_dir() {
@@ -94,11 +79,7 @@ pub(super) fn data_dir(path: &Path) -> Option<PathBuf> {
 pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
     let data = data_dir(path).ok_or_else(|| DatasetError::WrongKind {
         path: path.into(),
-        found: if path.is_file() {
-            "a file"
-        } else {
-            "a directory without a dataset"
-        },
+        found: if path.is_file() { "a file" } else { "a directory without a dataset" },
         expected: "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)",
     })?;
     let mut report = Report::default();
@@ -117,13 +98,7 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
         trajectories,
     };
     let report = accept(hdf5.path(), &dataset, options.strictness, report)?;
-    Ok(Loaded {
-        dataset,
-        format: Format::Minari,
-        path: path.into(),
-        warnings: report.warnings.clone(),
-        report,
-    })
+    Ok(Loaded { dataset, format: Format::Minari, path: path.into(), warnings: report.warnings.clone(), report })
 }
 
 fn read_episodes(
@@ -133,42 +108,20 @@ fn read_episodes(
     report: &mut Report,
 ) -> Result<Vec<Trajectory>, DatasetError> {
     // The file lists groups alphabetically, episode_10 before episode_2: order them by number.
-    let number = |name: &str| {
-        name.strip_prefix("episode_")
-            .and_then(|digits| digits.parse::<u64>().ok())
-    };
+    let number = |name: &str| name.strip_prefix("episode_").and_then(|digits| digits.parse::<u64>().ok());
     let groups = hdf5.root()?.groups()?;
-    let mut episodes: Vec<(u64, Node)> = groups
-        .into_iter()
-        .filter_map(|(name, node)| Some((number(&name)?, node)))
-        .collect();
+    let mut episodes: Vec<(u64, Node)> = groups.into_iter().filter_map(|(name, node)| Some((number(&name)?, node))).collect();
     episodes.sort_by_key(|&(number, _)| number);
     let found = episodes.len() as u64;
     if found == 0 {
-        return Err(DatasetError::Empty {
-            path: hdf5.path().into(),
-            what: "no episodes".into(),
-        });
+        return Err(DatasetError::Empty { path: hdf5.path().into(), what: "no episodes".into() });
     }
     if let Some(missing) = (0..found).find(|&k| episodes[k as usize].0 != k) {
-        return Err(DatasetError::EpisodeGap {
-            path: hdf5.path().into(),
-            missing,
-            found,
-        });
+        return Err(DatasetError::EpisodeGap { path: hdf5.path().into(), missing, found });
     }
     let count = |key, metadata, file| {
         let path = metadata_path.to_path_buf();
-        if metadata == file {
-            Ok(())
-        } else {
-            Err(DatasetError::Count {
-                path,
-                key,
-                metadata,
-                file,
-            })
-        }
+        if metadata == file { Ok(()) } else { Err(DatasetError::Count { path, key, metadata, file }) }
     };
     count("total_episodes", metadata.total_episodes, found)?;
 
@@ -182,14 +135,7 @@ fn read_episodes(
         }
         trajectories.push(trajectory);
     }
-    count(
-        "total_steps",
-        metadata.total_steps,
-        trajectories
-            .iter()
-            .map(|trajectory| trajectory.len() as u64)
-            .sum(),
-    )?;
+    count("total_steps", metadata.total_steps, trajectories.iter().map(|trajectory| trajectory.len() as u64).sum())?;
     if open_ends > 0 {
         let text = format!("{open_ends} episodes end without a flag and are treated as truncated");
         report.warn(Check::OpenEnd, open_ends, text);
@@ -197,50 +143,27 @@ fn read_episodes(
     Ok(trajectories)
 }
 
-fn read_episode(
-    hdf5: &Hdf5,
-    episode: u64,
-    node: &Node,
-    metadata: &metadata::Metadata,
-) -> Result<Trajectory, DatasetError> {
+fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, metadata: &metadata::Metadata) -> Result<Trajectory, DatasetError> {
     let mut arrays = node.arrays()?;
     let names = arrays.names();
     let mut take = |name| arrays.take(name, &names);
     let observations = take("observations")?;
     let actions = take("actions")?;
-    let [rewards, terminations, truncations] = [
-        take("rewards")?,
-        take("terminations")?,
-        take("truncations")?,
-    ];
+    let [rewards, terminations, truncations] = [take("rewards")?, take("terminations")?, take("truncations")?];
 
     let columns = [&rewards, &terminations, &truncations];
-    columns
-        .iter()
-        .try_for_each(|column| column.expect_column())?;
+    columns.iter().try_for_each(|column| column.expect_column())?;
     if columns.iter().any(|column| column.rows() != actions.rows()) {
-        let lengths = [&actions, &rewards, &terminations, &truncations]
-            .map(|array| (array.name.clone(), array.rows()));
-        return Err(DatasetError::Lengths {
-            path: hdf5.path().into(),
-            lengths: lengths.into(),
-        });
+        let lengths = [&actions, &rewards, &terminations, &truncations].map(|array| (array.name.clone(), array.rows()));
+        return Err(DatasetError::Lengths { path: hdf5.path().into(), lengths: lengths.into() });
     }
     observations.expect_matrix(metadata.observation_space.width(), "observation_space")?;
     if observations.rows() != actions.rows() + 1 {
         let (observations, actions) = (observations.rows(), actions.rows());
-        return Err(DatasetError::ObservationRows {
-            path: hdf5.path().into(),
-            episode,
-            observations,
-            actions,
-        });
+        return Err(DatasetError::ObservationRows { path: hdf5.path().into(), episode, observations, actions });
     }
     if actions.rows() == 0 {
-        return Err(DatasetError::Empty {
-            path: hdf5.path().into(),
-            what: format!("episode {episode} has no steps"),
-        });
+        return Err(DatasetError::Empty { path: hdf5.path().into(), what: format!("episode {episode} has no steps") });
     }
     let terminated = read_end(hdf5, episode, &terminations, "terminations")?;
     let truncated = read_end(hdf5, episode, &truncations, "truncations")?;
@@ -263,31 +186,17 @@ fn read_episode(
         observations: observations.f64s()?,
         actions,
         rewards: rewards.f64s()?,
-        end: StepEnd {
-            terminated,
-            truncated,
-        },
+        end: StepEnd { terminated, truncated },
         seed,
     })
 }
 
 /// The flag of the last step, after checking that no earlier step has it.
-fn read_end(
-    hdf5: &Hdf5,
-    episode: u64,
-    flags: &Array,
-    array: &'static str,
-) -> Result<bool, DatasetError> {
+fn read_end(hdf5: &Hdf5, episode: u64, flags: &Array, array: &'static str) -> Result<bool, DatasetError> {
     let flags = flags.flags()?;
     let last = flags.len().saturating_sub(1);
     match flags.iter().position(|&flag| flag) {
-        Some(step) if step < last => Err(DatasetError::EarlyEnd {
-            path: hdf5.path().into(),
-            episode,
-            array,
-            step,
-            last,
-        }),
+        Some(step) if step < last => Err(DatasetError::EarlyEnd { path: hdf5.path().into(), episode, array, step, last }),
         first => Ok(first.is_some()),
     }
 }
@@ -298,26 +207,10 @@ mod tests {
 
     #[test]
     fn ids_are_told_from_paths() {
-        for id in [
-            "mujoco/hopper/medium-v0",
-            "hopper-v12",
-            "D4RL/door/human-v2",
-            "a_b-c-v0",
-            "ab/c-v0",
-        ] {
+        for id in ["mujoco/hopper/medium-v0", "hopper-v12", "D4RL/door/human-v2", "a_b-c-v0", "ab/c-v0"] {
             assert!(is_id(id), "{id}");
         }
-        for other in [
-            "hopper",
-            "hopper-v",
-            "hopper-v1a",
-            "/mujoco/hopper-v0",
-            "mujoco/-v0",
-            "../x-v0",
-            "a b-v0",
-            "x.hdf5",
-            "",
-        ] {
+        for other in ["hopper", "hopper-v", "hopper-v1a", "/mujoco/hopper-v0", "mujoco/-v0", "../x-v0", "a b-v0", "x.hdf5", ""] {
             assert!(!is_id(other), "{other}");
         }
     }

@@ -1,14 +1,22 @@
 //! Trajectories in memory: what every file format is read into and written from.
 //!
-//! [`load`] reads a file or directory in any known format, and [`verify`](verify::verify) checks.
+//! [`load`] reads a file or directory in any known format, [`save`](save()) writes one, [`verify`](verify::verify) checks,
+//! [`Statistics`] and [`Summary`] describe. [`scripted`] collects from scripted policies.
 
-mod d4rl;
+pub mod d4rl;
 mod error;
 mod hdf5;
 pub mod minari;
+mod save;
+pub mod scripted;
+pub mod statistics;
+mod summary;
 pub mod verify;
 
 pub use error::DatasetError;
+pub use save::save;
+pub use statistics::Statistics;
+pub use summary::Summary;
 
 use crate::{env::StepEnd, space::Space};
 use serde::Serialize;
@@ -165,8 +173,5 @@ pub fn load_with(source: &str, options: &LoadOptions) -> Result<Loaded, DatasetE
     if minari::is_id(source) {
         return minari::read(&minari::find(source, &minari::roots())?, options);
     }
-    Err(DatasetError::NotFound {
-        name: source.into(),
-        looked: vec![path.into()],
-    })
+    Err(DatasetError::NotFound { name: source.into(), looked: vec![path.into()] })
 }

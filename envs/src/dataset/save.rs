@@ -1,0 +1,130 @@
+//! Writing a dataset so that nothing is lost when writing fails.
+
+use super::{
+    Dataset, DatasetError, Format, d4rl, minari,
+    verify::{Strictness, verify},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Writes a dataset: a file for [`Format::D4rl`], a directory (the one with `data/` inside) for [`Format::Minari`].
+///
+/// All is written under a temporary name beside the target and renamed when it is complete. An existing dataset is replaced
+/// only if `overwrite` is set; what is no dataset of this format is never replaced.
+///
+/// What a format cannot hold: D4RL stores single precision, no discrete actions and no seeds; Minari keeps the number types of
+/// the spaces and needs the observation after the last step of every trajectory. Infos are not part of a [`Dataset`]. A
+/// trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
+///
+/// # Errors
+/// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::WrongKind`] if
+/// something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
+pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
+    let report = verify(dataset, Strictness::Normal);
+    if !report.is_ok() {
+        return Err(DatasetError::Content { path: path.into(), report: Box::new(report) });
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|source| io(parent, "cannot be created", source))?;
+    }
+    if path.exists() && !overwrite {
+        return Err(DatasetError::Exists { path: path.into() });
+    }
+    match format {
+        Format::D4rl => save_file(dataset, path),
+        Format::Minari => save_directory(dataset, path),
+    }
+}
+
+fn save_file(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
+    if path.is_dir() {
+        let (found, expected) = ("a directory", "a file to write D4RL into");
+        return Err(DatasetError::WrongKind { path: path.into(), found, expected });
+    }
+    let temporary = Temporary::beside(path)?;
+    d4rl::write::write(dataset, &temporary.path, path)?;
+    fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))
+}
+
+fn save_directory(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
+    let exists = path.exists();
+    if exists && !path.join("data").join("metadata.json").is_file() {
+        return Err(DatasetError::WrongKind {
+            path: path.into(),
+            found: "something that is not a Minari dataset",
+            expected: "nothing, or a Minari dataset to overwrite",
+        });
+    }
+    let temporary = Temporary::beside(path)?;
+    let data = temporary.path.join("data");
+    fs::create_dir_all(&data).map_err(|source| io(path, "cannot be written", source))?;
+    minari::write::write(dataset, &data, path)?;
+    if exists {
+        // Only `data` is ours. A directory cannot be renamed over another: the old one steps aside, and back on failure.
+        // It does so inside its own directory, where it is found again should the process die in between.
+        let (current, old) = (path.join("data"), path.join(".data.old"));
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(|source| io(&old, "cannot be removed", source))?;
+        }
+        fs::rename(&current, &old).map_err(|source| io(path, "cannot be replaced", source))?;
+        if let Err(source) = fs::rename(&data, &current) {
+            let _ = fs::rename(&old, &current);
+            return Err(io(path, "cannot be put in place", source));
+        }
+        fs::remove_dir_all(&old).map_err(|source| io(&old, "cannot be removed", source))?;
+    } else {
+        fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))?;
+    }
+    mark_namespaces(dataset, path)
+}
+
+/// Writes the `namespace_metadata.json` that Minari expects in every level above, if the directory's path ends in the id.
+fn mark_namespaces(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
+    if !path.ends_with(&dataset.id) {
+        return Ok(());
+    }
+    let levels = dataset.id.split('/').count() - 1;
+    for level in path.ancestors().skip(1).take(levels) {
+        let file = level.join("namespace_metadata.json");
+        if !file.exists() {
+            fs::write(&file, "{}").map_err(|source| io(&file, "cannot be written", source))?;
+        }
+    }
+    Ok(())
+}
+
+/// A name in the same directory that is removed again unless it was renamed away.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn beside(path: &Path) -> Result<Self, DatasetError> {
+        let name = path.file_name().ok_or_else(|| DatasetError::WrongKind {
+            path: path.into(),
+            found: "a path without a name",
+            expected: "the name of a new dataset",
+        })?;
+        // Names that begin with a dot are not taken for datasets by Minari.
+        let temporary = format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id());
+        let temporary = Self { path: path.with_file_name(temporary) };
+        temporary.remove();
+        Ok(temporary)
+    }
+
+    fn remove(&self) {
+        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn io(path: &Path, what: &str, source: std::io::Error) -> DatasetError {
+    DatasetError::Io { path: path.into(), what: what.into(), source }
+}
