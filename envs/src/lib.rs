@@ -3,7 +3,8 @@
 //! [`make`] builds a task by name as a boxed [`Env`]: `reset` and `step` with terminated and truncated kept apart, seeds that
 //! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists what there is. [`VectorEnv`] steps several copies into
 //! batched buffers. A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract.
-//! [`dataset`] holds trajectories and their file formats, [`score`] the reference returns.
+//! [`dataset`] holds trajectories and their file formats, [`score`] the reference returns. [`replay`] compares a
+//! task with a recording of the original.
 //!
 //! ```
 //! use envs::{Action, make};
@@ -20,9 +21,15 @@ mod cartpole;
 pub mod dataset;
 mod env;
 mod error;
+#[cfg(test)]
+#[path = "../tests/fixtures/mod.rs"]
+mod fixtures;
+#[cfg(feature = "mujoco")]
+mod mujoco;
 mod options;
 mod pendulum;
 mod registry;
+mod replay;
 mod rng;
 pub mod score;
 mod space;
@@ -35,6 +42,7 @@ pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
 pub use options::{OptionDefault, OptionInfo};
 pub use registry::{TaskInfo, make, tasks};
+pub use replay::{ReplayReport, replay};
 pub use rng::{Generator, derive_seed};
 pub use space::{Dtype, Space};
 pub use task::{Outcome, Task};

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+#[cfg(feature = "mujoco")]
+use crate::mujoco;
 use crate::{
     cartpole,
     env::Env,
@@ -70,6 +72,19 @@ const TASKS: &[TaskInfo] = &[
         options: &[],
         build: Some(|_| Ok(Box::new(cartpole::CartPole::default()))),
     },
+    TaskInfo {
+        id: "Hopper-v5",
+        summary: "hop forward on one leg (MuJoCo)",
+        feature: Some("mujoco"),
+        #[cfg(feature = "mujoco")]
+        options: mujoco::hopper::OPTIONS,
+        #[cfg(not(feature = "mujoco"))]
+        options: &[],
+        #[cfg(feature = "mujoco")]
+        build: Some(|options| Ok(Box::new(mujoco::hopper::Hopper::from_options(options)?))),
+        #[cfg(not(feature = "mujoco"))]
+        build: None,
+    },
 ];
 
 /// Makes a task by name, under its time limit.
@@ -81,18 +96,12 @@ const TASKS: &[TaskInfo] = &[
 /// says how to get it), [`EnvError::Option`] for an unknown key or a value out of range, [`EnvError::Model`] where a
 /// simulator's model does not load.
 pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvError> {
-    let unknown = |hint: String| EnvError::Unknown {
-        id: id.into(),
-        hint,
-    };
+    let unknown = |hint: String| EnvError::Unknown { id: id.into(), hint };
     let Some(task) = TASKS.iter().find(|task| task.id == id) else {
         let all = || TASKS.iter().map(|task| task.id);
         return Err(unknown(match nearest(id, all()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!(
-                "the environments are {}",
-                all().collect::<Vec<_>>().join(", ")
-            ),
+            None => format!("the environments are {}", all().collect::<Vec<_>>().join(", ")),
         }));
     };
     let Some(build) = task.build else {
@@ -109,65 +118,37 @@ mod tests {
     use super::*;
 
     fn error(id: &str, options: Value) -> String {
-        let Value::Object(options) = options else {
-            unreachable!()
-        };
+        let Value::Object(options) = options else { unreachable!() };
         make(id, &options).err().expect("an error").to_string()
     }
 
     #[test]
     fn names_are_unique_and_described() {
         for (i, task) in TASKS.iter().enumerate() {
-            assert!(
-                TASKS[..i].iter().all(|other| other.id != task.id),
-                "{} twice",
-                task.id
-            );
-            assert!(
-                !task.summary.is_empty()
-                    && task.options.iter().all(|option| !option.help.is_empty()),
-                "{}",
-                task.id
-            );
-            assert!(
-                task.build.is_some() || task.feature.is_some(),
-                "{} can never be made",
-                task.id
-            );
+            assert!(TASKS[..i].iter().all(|other| other.id != task.id), "{} twice", task.id);
+            assert!(!task.summary.is_empty() && task.options.iter().all(|option| !option.help.is_empty()), "{}", task.id);
+            assert!(task.build.is_some() || task.feature.is_some(), "{} can never be made", task.id);
         }
     }
 
     #[test]
     fn an_unknown_name_gets_the_nearest_or_the_list() {
-        assert_eq!(
-            error("TMaze-v1", Value::Object(Map::new())),
-            "unknown environment \"TMaze-v1\"; did you mean \"TMaze-v0\"?"
-        );
+        assert_eq!(error("TMaze-v1", Value::Object(Map::new())), "unknown environment \"TMaze-v1\"; did you mean \"TMaze-v0\"?");
         assert!(error("tmaze", Value::Object(Map::new())).ends_with("did you mean \"TMaze-v0\"?"));
-        assert!(
-            error("MountainLionCar-v7", Value::Object(Map::new()))
-                .contains("the environments are TMaze-v0, ")
-        );
+        assert!(error("MountainLionCar-v7", Value::Object(Map::new())).contains("the environments are TMaze-v0, "));
+    }
+
+    #[cfg(not(feature = "mujoco"))]
+    #[test]
+    fn a_task_that_is_not_compiled_in_says_how_to_get_it() {
+        let error = error("Hopper-v5", Value::Object(Map::new()));
+        assert!(error.contains("scripts/mujoco.sh") && error.contains("--features mujoco"), "{error}");
     }
 
     #[test]
     fn the_time_limit_can_be_given() {
-        let Value::Object(options) = serde_json::json!({"max_episode_steps": 6}) else {
-            unreachable!()
-        };
-        assert_eq!(
-            make("Pendulum-v1", &options)
-                .unwrap()
-                .spec()
-                .max_episode_steps,
-            Some(6)
-        );
-        assert_eq!(
-            make("Pendulum-v1", &Map::new())
-                .unwrap()
-                .spec()
-                .max_episode_steps,
-            Some(200)
-        );
+        let Value::Object(options) = serde_json::json!({"max_episode_steps": 6}) else { unreachable!() };
+        assert_eq!(make("Pendulum-v1", &options).unwrap().spec().max_episode_steps, Some(6));
+        assert_eq!(make("Pendulum-v1", &Map::new()).unwrap().spec().max_episode_steps, Some(200));
     }
 }

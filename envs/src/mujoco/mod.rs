@@ -1,0 +1,237 @@
+//! The MuJoCo tasks: what they share. One file a robot; feature `mujoco`.
+//!
+//! A step is Gymnasium's, call by call: write the action into `ctrl` (the model clamps it, the control cost does not),
+//! `mj_step` as often as frames are skipped, then `mj_rnePostConstraint`. Observation and reward read `qpos` and `qvel` as they
+//! are then, without a further `mj_forward`.
+
+#[cfg(test)]
+mod facts;
+pub(crate) mod hopper;
+
+use std::{
+    ops::{Add, Mul},
+    sync::{Arc, Once, OnceLock},
+};
+
+use mujoco_rs::{
+    logging::set_log_handler,
+    prelude::{MjData, MjLogMessage, MjModel},
+};
+
+use crate::{env::Action, error::EnvError};
+
+/// A model that is compiled once a process and shared by all environments that use it.
+pub(crate) struct Model {
+    env: &'static str,
+    xml: &'static str,
+    compiled: OnceLock<Result<Arc<MjModel>, String>>,
+}
+
+impl Model {
+    pub(crate) const fn new(env: &'static str, xml: &'static str) -> Self {
+        Self { env, xml, compiled: OnceLock::new() }
+    }
+
+    /// The compiled model.
+    ///
+    /// # Errors
+    /// [`EnvError::Model`] with what MuJoCo says against the XML.
+    pub(crate) fn get(&self) -> Result<Arc<MjModel>, EnvError> {
+        let compiled = self.compiled.get_or_init(|| {
+            log_through_tracing();
+            MjModel::from_xml_string(self.xml).map(Arc::new).map_err(|error| error.to_string())
+        });
+        compiled.clone().map_err(|reason| EnvError::Model { env: self.env.into(), reason })
+    }
+}
+
+/// Sends MuJoCo's messages to `tracing`. Its own handler would write a file `MUJOCO_LOG.TXT` into the current directory.
+fn log_through_tracing() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let handler = |message: &MjLogMessage| tracing::warn!(target: "mujoco", "{}", message.subject());
+        // SAFETY: no other thread may use MuJoCo meanwhile. Every model of this crate is loaded after this call returned, in
+        // this thread or in one that waits for it, and without a model there is nothing to use.
+        unsafe { set_log_handler(handler) };
+    });
+}
+
+/// One running simulation of a model.
+pub(crate) struct Simulation {
+    env: &'static str,
+    data: MjData<Arc<MjModel>>,
+    frame_skip: usize,
+}
+
+impl Simulation {
+    /// # Errors
+    /// [`EnvError::Model`] where the model does not compile or no memory is left for it.
+    pub(crate) fn new(model: &Model, frame_skip: usize) -> Result<Self, EnvError> {
+        let data = MjData::try_new(model.get()?)
+            .map_err(|error| EnvError::Model { env: model.env.into(), reason: error.to_string() })?;
+        Ok(Self { env: model.env, data, frame_skip })
+    }
+
+    /// Generalised positions. `[nq]`
+    pub(crate) fn qpos(&self) -> &[f64] {
+        self.data.qpos()
+    }
+
+    /// Generalised velocities. `[nv]`
+    pub(crate) fn qvel(&self) -> &[f64] {
+        self.data.qvel()
+    }
+
+    /// Positions of the model's initial pose. `[nq]`
+    pub(crate) fn qpos0(&self) -> &[f64] {
+        self.data.model().qpos0()
+    }
+
+    /// Seconds an environment step.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.data.model_opt().timestep * self.frame_skip as f64
+    }
+
+    /// Starts anew: clears everything, lets `write` set `qpos` (initially the initial pose) and `qvel` (initially zero), and
+    /// computes what depends on them.
+    ///
+    /// # Errors
+    /// [`EnvError::Simulation`] where MuJoCo finds the state bad.
+    pub(crate) fn start(&mut self, write: impl FnOnce(&mut [f64], &mut [f64])) -> Result<(), EnvError> {
+        self.data.reset();
+        // Two buffers of `mjData` cannot be borrowed at once through its wrapper; velocities are at most a few dozen.
+        let mut qvel = self.data.qvel().to_vec();
+        write(self.data.qpos_mut(), &mut qvel);
+        self.data.qvel_mut().copy_from_slice(&qvel);
+        self.data.forward();
+        self.check()
+    }
+
+    /// Sets positions and velocities from `state`, which is `qpos` followed by `qvel`.
+    ///
+    /// # Errors
+    /// Those of [`Simulation::start`].
+    pub(crate) fn set_state(&mut self, state: &[f64]) -> Result<(), EnvError> {
+        self.start(|qpos, qvel| {
+            let (positions, velocities) = state.split_at(qpos.len());
+            qpos.copy_from_slice(positions);
+            qvel.copy_from_slice(velocities);
+        })
+    }
+
+    /// Numbers of a state: `qpos`, then `qvel`.
+    pub(crate) fn state_width(&self) -> usize {
+        self.qpos().len() + self.qvel().len()
+    }
+
+    /// One environment step.
+    ///
+    /// # Errors
+    /// [`EnvError::Simulation`] where MuJoCo raised a warning: it has then reset itself, and its numbers mean nothing.
+    pub(crate) fn act(&mut self, action: Action<'_>) -> Result<(), EnvError> {
+        let ctrl = self.data.ctrl_mut();
+        match action {
+            Action::F32(values) => ctrl.iter_mut().zip(values).for_each(|(ctrl, &value)| *ctrl = f64::from(value)),
+            Action::F64(values) => ctrl.copy_from_slice(values),
+            Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
+        }
+        for _ in 0..self.frame_skip {
+            self.data.step();
+        }
+        self.data.rne_post_constraint();
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), EnvError> {
+        let Some(kind) = self.data.warning().iter().position(|warning| warning.number > 0) else {
+            return Ok(());
+        };
+        // The order of MuJoCo's `mjtWarning`.
+        let names = [
+            "the inertia matrix is nearly singular",
+            "no memory is left for contacts",
+            "no memory is left for constraints",
+            "bad number in qpos",
+            "bad number in qvel",
+            "bad number in qacc",
+            "bad number in ctrl",
+        ];
+        let name = names.get(kind).copied().unwrap_or("unknown warning");
+        let warning = format!("{name} (index {})", self.data.warning()[kind].lastinfo);
+        // The wrapper that counts steps fills in the number.
+        Err(EnvError::Simulation { env: self.env.into(), step: 0, warning })
+    }
+}
+
+/// `weight * sum(action^2)`, in the precision and the order of additions that NumPy uses: a float32 action gives a float32
+/// cost, widened at the end.
+pub(crate) fn control_cost(action: Action<'_>, weight: f64) -> f64 {
+    match action {
+        Action::F32(values) => f64::from(weight as f32 * sum_of_squares(values)),
+        Action::F64(values) => weight * sum_of_squares(values),
+        Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
+    }
+}
+
+/// NumPy's sum of up to 128 squares: left to right below eight, else eight running sums joined as a tree, then the rest.
+fn sum_of_squares<T: Copy + Default + Add<Output = T> + Mul<Output = T>>(values: &[T]) -> T {
+    let mut chunks = values.chunks_exact(8);
+    let mut sum = chunks.next().map(|first| {
+        let mut sums: [T; 8] = std::array::from_fn(|i| first[i] * first[i]);
+        for chunk in chunks.by_ref() {
+            sums.iter_mut().zip(chunk).for_each(|(sum, &value)| *sum = *sum + value * value);
+        }
+        let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
+        ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    });
+    for &value in chunks.remainder() {
+        sum = Some(sum.map_or(value * value, |sum| sum + value * value));
+    }
+    sum.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_are_summed_in_numpys_order() {
+        // np.sum(np.square(a)) for float32 a = [0.1, 0.2, ...]: the order shows in the last bits.
+        let values: Vec<f32> = (1..=11).map(|i| 0.1 * i as f32).collect();
+        let squares: Vec<f32> = values.iter().map(|value| value * value).collect();
+        assert_eq!(sum_of_squares(&values[..3]), (squares[0] + squares[1]) + squares[2]);
+        let s = &squares;
+        let tree = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+        assert_eq!(sum_of_squares(&values), ((tree + s[8]) + s[9]) + s[10]);
+        assert_eq!(sum_of_squares::<f64>(&[]), 0.0);
+    }
+
+    #[test]
+    fn the_cost_of_a_float32_action_is_a_float32() {
+        let (narrow, wide) = ([0.1_f32, -1.7, 0.3], [f64::from(0.1_f32), f64::from(-1.7_f32), f64::from(0.3_f32)]);
+        let cost = control_cost(Action::F32(&narrow), 1e-3);
+        assert_eq!(cost, f64::from(cost as f32));
+        let difference = (cost - control_cost(Action::F64(&wide), 1e-3)).abs();
+        assert!(difference > 0.0 && difference < 1e-9, "{difference}");
+    }
+
+    #[test]
+    fn a_model_that_does_not_compile_says_why() {
+        static BROKEN: Model = Model::new("Broken-v0", "<mujoco><worldbody><geom/></worldbody></mujoco>");
+        let error = Simulation::new(&BROKEN, 1).err().expect("an error").to_string();
+        assert!(error.starts_with("Broken-v0: cannot load its model: "), "{error}");
+    }
+
+    #[test]
+    fn a_blow_up_is_an_error_and_leaves_no_log_file() {
+        static BALL: Model =
+            Model::new("Ball-v0", "<mujoco><worldbody><body><freejoint/><geom size=\"1\"/></body></worldbody></mujoco>");
+        let mut ball = Simulation::new(&BALL, 2).unwrap();
+        ball.start(|_, qvel| qvel[4] = 1e12).unwrap();
+        let error = ball.act(Action::F64(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "Ball-v0: the simulation diverged at step 0: bad number in qvel (index 4)");
+        ball.start(|_, _| ()).unwrap();
+        ball.act(Action::F64(&[])).unwrap();
+        assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
+    }
+}

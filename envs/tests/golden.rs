@@ -1,0 +1,157 @@
+//! Every task against recordings of the original implementation, where this checkout has them beside it.
+
+mod fixtures;
+
+use std::path::Path;
+
+use envs::{ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
+use serde_json::{Map, Value, json};
+
+/// Replays every recording in a folder of `gymnasium/`, prints what was measured, and hands it to `check`.
+fn replay_all(folder: &str, check: impl Fn(&ReplayReport)) {
+    let Some(files) = fixtures::files(&format!("gymnasium/{folder}")) else { return };
+    let is_replay = |file: &&std::path::PathBuf| !matches!(stem(file), "model" | "resets");
+    for file in files.iter().filter(is_replay) {
+        let report = replay(file).unwrap();
+        println!(
+            "{folder}/{}: {} steps, errors: observation {:e}, reward {:e}, state {:e}, info {:e}; bit-equal {}",
+            stem(file),
+            report.steps,
+            report.max_abs_error_observation,
+            report.max_abs_error_reward,
+            report.max_abs_error_state,
+            report.max_abs_error_info,
+            report.bit_equal
+        );
+        assert!(report.flags_equal, "{report:?}");
+        check(&report);
+    }
+}
+
+fn stem(file: &Path) -> &str {
+    file.file_stem().unwrap().to_str().unwrap()
+}
+
+fn within(error: f64, tolerance: f64, report: &ReplayReport) {
+    assert!(error <= tolerance, "{error:e} is beyond {tolerance:e}: {report:?}");
+}
+
+#[test]
+fn pendulum_replays() {
+    replay_all("pendulum", |report| {
+        // States hardly depend on the math library (9e-16 measured); an observation may be off by one float32 unit in the last
+        // place of a number below 8, and a reward by the rounding of NumPy's `pow`.
+        within(report.max_abs_error_state, 1e-12, report);
+        within(report.max_abs_error_observation, 4.8e-7, report);
+        within(report.max_abs_error_reward, 1e-10, report);
+    });
+}
+
+#[test]
+fn cartpole_replays() {
+    replay_all("cartpole", |report| {
+        within(report.max_abs_error_state, 1e-12, report);
+        within(report.max_abs_error_observation, 2.4e-7, report);
+        within(report.max_abs_error_reward, 0.0, report);
+    });
+}
+
+#[cfg(feature = "mujoco")]
+#[test]
+fn hopper_replays() {
+    replay_all("hopper", |report| {
+        // Single steps differ by up to 1e-14 between math libraries, whole rollouts of the hopper by as much.
+        let tolerance = if report.file.ends_with("transitions.json") { 1e-10 } else { 1e-7 };
+        within(report.max_abs_error_observation, tolerance, report);
+        within(report.max_abs_error_reward, tolerance, report);
+        within(report.max_abs_error_state, tolerance, report);
+        within(report.max_abs_error_info, tolerance, report);
+    });
+}
+
+/// Seeds give the original's start states, and its samples of the action space.
+fn resets(folder: &str, env_id: &str) {
+    let Some(files) = fixtures::files(&format!("gymnasium/{folder}")) else { return };
+    let file = files.iter().find(|file| stem(file) == "resets").unwrap();
+    let mut env = make(env_id, &Map::new()).unwrap();
+    let mut observation = vec![0.0; env.spec().observation_space.width()];
+    for reset in fixtures::json(file)["resets"].as_array().unwrap() {
+        let seed = reset["seed"].as_u64().unwrap();
+        for (which, seed) in [("first", Some(seed)), ("second", None)] {
+            env.reset(seed, &mut observation).unwrap();
+            assert_eq!(observation, fixtures::numbers(&reset[which]["obs"]), "{env_id}, {which} reset of {}", reset["seed"]);
+            let mut names = vec![];
+            env.info(&mut |name, value| {
+                names.push(name);
+                assert_eq!(reset[which]["info"][name].as_f64(), Some(value), "{env_id}: {name} after a reset");
+            });
+            assert_eq!(names.len(), reset[which]["info"].as_object().unwrap().len());
+        }
+        let (mut generator, space) = (Generator::from_seed(seed), &env.spec().action_space);
+        for sample in reset["action_samples"].as_array().unwrap() {
+            if space.is_discrete() {
+                assert_eq!(space.sample_index(&mut generator) as f64, fixtures::numbers(sample)[0], "{env_id}, seed {seed}");
+            } else {
+                let mut action = vec![0.0; space.width()];
+                space.sample(&mut generator, &mut action);
+                let narrow: Vec<f64> = action.iter().map(|&value| f64::from(value as f32)).collect();
+                assert_eq!(narrow, fixtures::numbers(sample), "{env_id}, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pendulum_starts_as_seeded() {
+    resets("pendulum", "Pendulum-v1");
+}
+
+#[test]
+fn cartpole_starts_as_seeded() {
+    resets("cartpole", "CartPole-v1");
+}
+
+#[cfg(feature = "mujoco")]
+#[test]
+fn hopper_starts_as_seeded() {
+    resets("hopper", "Hopper-v5");
+}
+
+/// Three CartPoles over 70 steps with automatic resets.
+fn autoreset(case: &str, mode: Autoreset) {
+    let Some(files) = fixtures::files("gymnasium/vector") else { return };
+    let recording = fixtures::json(files.iter().find(|file| stem(file) == case).unwrap());
+    let Value::Object(options) = json!({"max_episode_steps": recording["max_episode_steps_override"]}) else { unreachable!() };
+    let copies = recording["num_envs"].as_u64().unwrap() as usize;
+    let mut envs = VectorEnv::make("CartPole-v1", &options, copies, mode).unwrap();
+    envs.reset(recording["reset_seed"].as_u64()).unwrap();
+    assert_eq!(envs.observations(), fixtures::numbers(&recording["init_obs"]));
+    let mut ends = 0;
+    for (t, (actions, step)) in
+        recording["actions"].as_array().unwrap().iter().zip(recording["steps"].as_array().unwrap()).enumerate()
+    {
+        let actions: Vec<i64> = fixtures::numbers(actions).into_iter().map(|action| action as i64).collect();
+        envs.step(ActionBatch::Discrete(&actions), None).unwrap();
+        assert_eq!(envs.observations(), fixtures::numbers(&step["obs"]), "observations of step {t}");
+        assert_eq!(envs.rewards(), fixtures::numbers(&step["reward"]), "rewards of step {t}");
+        for row in 0..copies {
+            let flag = |name: &str| step[name][row].as_bool().unwrap();
+            let end = StepEnd { terminated: flag("terminated"), truncated: flag("truncated") };
+            assert_eq!(envs.ends()[row], end, "step {t}, copy {row}");
+            ends += usize::from(end.is_end());
+            let expected = step.get("final_obs").map(|all| &all[row]).filter(|row| !row.is_null());
+            assert_eq!(envs.final_observation(row).map(<[f64]>::to_vec), expected.map(fixtures::numbers), "step {t}, copy {row}");
+        }
+    }
+    assert!(ends > 5, "the recording ends only {ends} episodes");
+}
+
+#[test]
+fn next_step_autoreset_is_gymnasiums() {
+    autoreset("cartpole_next_step", Autoreset::NextStep);
+}
+
+#[test]
+fn same_step_autoreset_is_gymnasiums() {
+    autoreset("cartpole_same_step", Autoreset::SameStep);
+}
