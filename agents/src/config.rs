@@ -104,28 +104,29 @@ pub struct ScriptedConfig {
     pub collector: Collector,
     /// Episodes to collect, at least 1.
     pub episodes: usize,
-    /// Probability, in `[0, 1]`, that the expert does the right thing where it decides. Ignored by `random`.
-    pub quality: f64,
-    /// Standard deviation of Gaussian noise on continuous actions, at least 0, in units of the action space.
-    pub noise: f64,
+    /// Probability, in `[0, 1]`, that the expert does the right thing where it decides. Default (null): 1. Only for experts
+    /// that decide; set elsewhere it is refused.
+    pub quality: Option<f64>,
+    /// Standard deviation of Gaussian noise on the expert's actions, at least 0, in units of the action space. Default (null):
+    /// 0. Only for continuous actions; set elsewhere it is refused.
+    pub noise: Option<f64>,
 }
 
 impl Default for ScriptedConfig {
     fn default() -> Self {
-        Self { collector: Collector::Expert, episodes: 1000, quality: 1.0, noise: 0.0 }
+        Self { collector: Collector::Expert, episodes: 1000, quality: None, noise: None }
     }
 }
 
 impl ScriptedConfig {
     fn describe(&self) -> String {
-        let mut text = match self.collector {
-            Collector::Expert => format!("scripted expert, {} episodes, quality {}", self.episodes, self.quality),
-            Collector::Random => format!("random actions, {} episodes", self.episodes),
+        let who = match self.collector {
+            Collector::Expert => "scripted expert",
+            Collector::Random => "random actions",
         };
-        if self.noise > 0.0 {
-            text += &format!(", noise {}", self.noise);
-        }
-        text
+        let quality = self.quality.map(|quality| format!(", quality {quality}")).unwrap_or_default();
+        let noise = self.noise.map(|noise| format!(", noise {noise}")).unwrap_or_default();
+        format!("{who}, {} episodes{quality}{noise}", self.episodes)
     }
 }
 

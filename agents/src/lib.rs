@@ -1,7 +1,13 @@
 //! Jobs: train a policy on trajectories, evaluate it with actor threads, compare runs. The `aaren` binary is a thin shell around this.
 
+pub mod bench;
+pub mod cli;
 pub mod compare;
 pub mod config;
+pub mod data;
+pub mod dataset_command;
+pub mod envs_command;
+pub mod interrupt;
 pub mod log;
 pub mod report;
 pub mod run;

@@ -1,7 +1,11 @@
 //! What a finished job says: serialisable results, and their tables.
 
-use std::io::IsTerminal;
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+};
 
+use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -219,6 +223,18 @@ impl TrainSummary {
             number(self.final_loss),
             number(self.timesteps_per_second),
         )
+    }
+}
+
+/// Writes text and a line break to stdout.
+///
+/// # Errors
+/// If stdout cannot be written; a reader that has gone away (`| head`) is no error.
+pub fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
     }
 }
 

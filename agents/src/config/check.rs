@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig};
 
@@ -25,11 +25,20 @@ impl JobConfig {
         if self.device != Device::Cpu {
             bail!("device: this build has no {} backend; it has only \"cpu\"", self.device);
         }
-        ensure!(!self.env.id.is_empty(), "env.id: found \"\", expected the name of a task; `aaren envs` lists them");
+        self.check_env()?;
         self.check_data()?;
         self.check_policy(mixers)?;
         self.check_train()?;
         self.check_evaluation()
+    }
+
+    /// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
+    fn check_env(&self) -> Result<()> {
+        let task = envs::tasks().iter().find(|task| task.id == self.env.id);
+        if task.is_none_or(|task| task.missing().is_none()) {
+            envs::make(&self.env.id, &self.env.options).context("env")?;
+        }
+        Ok(())
     }
 
     fn check_data(&self) -> Result<()> {
@@ -43,8 +52,12 @@ impl JobConfig {
             }
             (None, Some(ScriptedConfig { collector: _, episodes, quality, noise })) => {
                 within("data.scripted.episodes", *episodes, 1, 1 << 30)?;
-                allow("data.scripted.quality", quality, (0.0..=1.0).contains(quality), "a probability in [0, 1]")?;
-                not_negative("data.scripted.noise", *noise)?;
+                if let Some(quality) = quality {
+                    allow("data.scripted.quality", quality, (0.0..=1.0).contains(quality), "a probability in [0, 1]")?;
+                }
+                if let Some(noise) = noise {
+                    not_negative("data.scripted.noise", *noise)?;
+                }
             }
         }
         Ok(())
@@ -196,6 +209,9 @@ mod tests {
             ("data.scripted.episodes=0", &["data.scripted.episodes"]),
             ("data.source=hopper/medium-v0", &["data", "both", "source", "scripted"]),
             ("data.scripted=null", &["data", "neither"]),
+            ("env.id=TMaze-v1", &["env: unknown environment \"TMaze-v1\"", "did you mean \"TMaze-v0\"?"]),
+            ("env.options.coridor=3", &["env: ", "coridor", "did you mean \"corridor\"?"]),
+            ("env.options.corridor=-3", &["env: ", "corridor", "-3"]),
             ("device=cuda", &["device", "cuda", "cpu"]),
         ] {
             let message = message(setting);
