@@ -1,1 +1,33 @@
-//! aaren kernels
+//! The recurrences that aaren's policies are built from, and the few dense ops between them.
+//!
+//! [`attention_scan`] is the heart: softmax attention of one learned query over every prefix of a sequence, in linear time, with
+//! episode borders inside the scan. [`causal_attention`] is the Transformer's, for comparison. [`linear`], [`layer_norm`] and
+//! [`dropout_add`] are what stands between them in a block, fused for the CPU because there the passes over memory cost as much as
+//! the arithmetic.
+//!
+//! | file | what |
+//! |---|---|
+//! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
+//! | `scan/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
+//! | `reference_gradients.rs` | gradients of the references, derived by Burn |
+//!
+//! Layouts are batch-major: `[batch, heads, time, head_dim]`. The CPU implementations compute in `f32` or `f64`, whichever the
+//! tensor holds; sums never depend on the number of threads.
+
+mod attention;
+mod backend;
+mod cpu;
+mod dropout;
+mod layer_norm;
+mod linear;
+mod reference_gradients;
+mod scan;
+#[cfg(test)]
+mod testing;
+
+pub use attention::{AttentionGradients, AttentionInputs, AttentionOutputs, causal_attention};
+pub use backend::KernelBackend;
+pub use dropout::{Dropout, dropout_add};
+pub use layer_norm::{LayerNormGradients, layer_norm};
+pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};
+pub use scan::{ScanCarry, ScanGradients, ScanInputs, ScanOutputs, attention_scan};

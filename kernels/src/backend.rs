@@ -1,0 +1,238 @@
+//! The one extension trait over Burn's backends, and its dispatch.
+//!
+//! Every op has a reference in plain tensor ops, which is what a backend without an implementation of its own runs, and whose
+//! gradient Burn derives. `Flex` (the CPU) overrides all of them; `Autodiff` turns each into a node of its graph.
+
+use crate::{
+    attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
+    dropout::{self, Dropout},
+    layer_norm::{self, LayerNormGradients},
+    linear::{self, LinearGradients, LinearSaved, Rectifier},
+    reference_gradients::{self, Upstream},
+    scan::{self, ScanGradients, ScanInputs, ScanOutputs},
+};
+use burn::{
+    backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy},
+    tensor::{DType, backend::Backend, ops::FloatTensor},
+};
+
+/// A Burn backend with the ops that the policies are built from.
+///
+/// The methods work on primitives and trust their callers about shapes; use the checked functions of the crate root.
+pub trait KernelBackend: Backend {
+    /// [`crate::attention_scan`].
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        scan::reference::attention_scan(inputs)
+    }
+
+    /// Gradients of the scan's outputs.
+    fn attention_scan_backward(
+        inputs: ScanInputs<Self>,
+        outputs: ScanOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ScanGradients<Self> {
+        let _ = outputs;
+        reference_gradients::scan(inputs, Upstream::Outputs(grad))
+    }
+
+    /// Gradients of the scan's log-sums, for the scores and for the carry's log-sum.
+    fn log_sums_backward(
+        inputs: ScanInputs<Self>,
+        log_sums: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = log_sums;
+        let gradients = reference_gradients::scan(inputs, Upstream::LogSums(grad));
+        (gradients.scores, gradients.carry_log_sum)
+    }
+
+    /// [`crate::causal_attention`].
+    fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        attention::reference::causal_attention(inputs)
+    }
+
+    /// Gradients of attention.
+    fn causal_attention_backward(
+        inputs: AttentionInputs<Self>,
+        outputs: AttentionOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        let _ = outputs;
+        reference_gradients::attention(inputs, grad)
+    }
+
+    /// [`crate::linear`].
+    fn linear_rectified(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rectifier: Rectifier,
+    ) -> FloatTensor<Self> {
+        linear::reference::linear::<Self>(x, weight, bias, rectifier)
+    }
+
+    /// Gradients of a dense layer.
+    fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
+        let _ = needs_x;
+        reference_gradients::linear(saved, grad)
+    }
+
+    /// [`crate::layer_norm`].
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        layer_norm::reference::layer_norm::<Self>(x, gain, bias)
+    }
+
+    /// Gradients of layer normalisation.
+    fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
+        reference_gradients::layer_norm(x, gain, grad)
+    }
+
+    /// [`crate::dropout_add`].
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        dropout::reference::dropout_add::<Self>(residual, branch, dropout)
+    }
+
+    /// The gradient of a dropped branch.
+    fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        dropout::reference::masked::<Self>(grad, dropout)
+    }
+}
+
+impl KernelBackend for Flex {
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        match inputs.values.dtype() {
+            DType::F32 => scan::cpu::attention_scan::<f32>(inputs),
+            DType::F64 => scan::cpu::attention_scan::<f64>(inputs),
+            _ => scan::reference::attention_scan(inputs),
+        }
+    }
+
+    fn attention_scan_backward(
+        inputs: ScanInputs<Self>,
+        outputs: ScanOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ScanGradients<Self> {
+        match inputs.values.dtype() {
+            DType::F32 => scan::cpu::attention_scan_backward::<f32>(inputs, outputs, grad),
+            DType::F64 => scan::cpu::attention_scan_backward::<f64>(inputs, outputs, grad),
+            _ => reference_gradients::scan(inputs, Upstream::Outputs(grad)),
+        }
+    }
+
+    fn log_sums_backward(
+        inputs: ScanInputs<Self>,
+        log_sums: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match inputs.values.dtype() {
+            DType::F32 => scan::cpu::log_sums_backward::<f32>(inputs, log_sums, grad),
+            DType::F64 => scan::cpu::log_sums_backward::<f64>(inputs, log_sums, grad),
+            _ => {
+                let gradients = reference_gradients::scan(inputs, Upstream::LogSums(grad));
+                (gradients.scores, gradients.carry_log_sum)
+            }
+        }
+    }
+
+    fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        match inputs.values.dtype() {
+            DType::F32 => attention::cpu::causal_attention::<f32>(inputs),
+            DType::F64 => attention::cpu::causal_attention::<f64>(inputs),
+            _ => attention::reference::causal_attention(inputs),
+        }
+    }
+
+    fn causal_attention_backward(
+        inputs: AttentionInputs<Self>,
+        outputs: AttentionOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        match inputs.values.dtype() {
+            DType::F32 => attention::cpu::causal_attention_backward::<f32>(inputs, outputs, grad),
+            DType::F64 => attention::cpu::causal_attention_backward::<f64>(inputs, outputs, grad),
+            _ => reference_gradients::attention(inputs, grad),
+        }
+    }
+
+    fn linear_rectified(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rectifier: Rectifier,
+    ) -> FloatTensor<Self> {
+        match x.dtype() {
+            DType::F32 => linear::cpu::linear::<f32>(x, weight, bias, rectifier),
+            DType::F64 => linear::cpu::linear::<f64>(x, weight, bias, rectifier),
+            _ => linear::reference::linear::<Self>(x, weight, bias, rectifier),
+        }
+    }
+
+    fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
+        match grad.dtype() {
+            DType::F32 => linear::cpu::linear_backward::<f32>(saved, grad, needs_x),
+            DType::F64 => linear::cpu::linear_backward::<f64>(saved, grad, needs_x),
+            _ => reference_gradients::linear(saved, grad),
+        }
+    }
+
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        match x.dtype() {
+            DType::F32 => layer_norm::cpu::layer_norm::<f32>(x, gain, bias),
+            DType::F64 => layer_norm::cpu::layer_norm::<f64>(x, gain, bias),
+            _ => layer_norm::reference::layer_norm::<Self>(x, gain, bias),
+        }
+    }
+
+    fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
+        match x.dtype() {
+            DType::F32 => layer_norm::cpu::layer_norm_backward::<f32>(x, gain, grad),
+            DType::F64 => layer_norm::cpu::layer_norm_backward::<f64>(x, gain, grad),
+            _ => reference_gradients::layer_norm(x, gain, grad),
+        }
+    }
+
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        match branch.dtype() {
+            DType::F32 => dropout::cpu::dropout_add::<f32>(Some(residual), branch, dropout),
+            DType::F64 => dropout::cpu::dropout_add::<f64>(Some(residual), branch, dropout),
+            _ => dropout::reference::dropout_add::<Self>(residual, branch, dropout),
+        }
+    }
+
+    fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        match grad.dtype() {
+            DType::F32 => dropout::cpu::dropout_add::<f32>(None, grad, dropout),
+            DType::F64 => dropout::cpu::dropout_add::<f64>(None, grad, dropout),
+            _ => dropout::reference::masked::<Self>(grad, dropout),
+        }
+    }
+}
+
+/// Each op is one node (the scan: two). Second derivatives are not supported: the backward methods are called on the inner backend
+/// only, and on this one would derive the reference's.
+impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        scan::autodiff::attention_scan(inputs)
+    }
+
+    fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        attention::autodiff::causal_attention(inputs)
+    }
+
+    fn linear_rectified(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        rectifier: Rectifier,
+    ) -> FloatTensor<Self> {
+        linear::autodiff::linear::<B, C>(x, weight, bias, rectifier)
+    }
+
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        layer_norm::autodiff::layer_norm::<B, C>(x, gain, bias)
+    }
+
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        dropout::autodiff::dropout_add::<B, C>(residual, branch, dropout)
+    }
+}

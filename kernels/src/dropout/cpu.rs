@@ -1,0 +1,44 @@
+//! Dropout on the CPU: one pass over residual and branch, the mask recomputed wherever it is needed.
+
+use super::{Dropout, column_hash};
+use crate::cpu::{Real, tensor, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+/// Rows that one task takes.
+const ROWS: usize = 64;
+
+pub(crate) fn dropout_add<R: Real>(
+    residual: Option<FloatTensor<Flex>>,
+    branch: FloatTensor<Flex>,
+    dropout: Dropout,
+) -> FloatTensor<Flex> {
+    let (residual, branch) = (residual.map(viewable), viewable(branch));
+    let residual = residual.as_ref().map(view::<R, 2>);
+    let branch = view::<R, 2>(&branch);
+    let [rows, width] = branch.shape;
+    let (threshold, scale) = (dropout.threshold(), R::from(dropout.scale()).expect("1 / (1 - p) is a number"));
+    let mut output = vec![R::zero(); rows * width];
+    output.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, output)| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (i, output) in output.chunks_exact_mut(width).enumerate() {
+                    let row = chunk * ROWS + i;
+                    let key = dropout.row_key(row as u64);
+                    for (column, (output, &branch)) in output.iter_mut().zip(branch.row([row, 0], width)).enumerate() {
+                        let dropped = column_hash(key, column as u32) < threshold;
+                        *output = if dropped { R::zero() } else { branch * scale };
+                    }
+                    if let Some(residual) = &residual {
+                        for (output, &residual) in output.iter_mut().zip(residual.row([row, 0], width)) {
+                            *output += residual;
+                        }
+                    }
+                }
+            },
+        );
+    });
+    tensor(output, [rows, width])
+}

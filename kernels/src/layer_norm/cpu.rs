@@ -1,0 +1,117 @@
+//! Layer normalisation on the CPU: a row at a time, backward from the input alone (mean and deviation are cheaper to recompute
+//! than to keep).
+//!
+//! ```text
+//! n = (x - mean) r,  r = 1 / sqrt(variance + eps),  g = dy gain
+//! dx = r (g - mean(g) - n mean(g n))       dgain = sum of dy n       dbias = sum of dy
+//! ```
+
+use super::{EPSILON, LayerNormGradients};
+use crate::cpu::{Real, dot, tensor, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+/// Rows that one task takes. Fixed, so that the order of every sum is.
+const ROWS: usize = 128;
+/// Below this many elements one thread is quicker than waking another.
+const SEQUENTIAL_BELOW: usize = 1 << 14;
+
+/// Mean of a row, and `1 / sqrt(variance + eps)`.
+#[inline(always)]
+fn moments<R: Real>(row: &[R], ones: &[R]) -> (R, R) {
+    let width = R::from(row.len()).expect("a width is a number");
+    let mean = dot(row, ones) / width;
+    // Two passes: `E[x^2] - E[x]^2` cancels when the mean is large. The row is in the cache.
+    let mut variance = [R::zero(); 16];
+    let lanes = row.chunks_exact(16);
+    let tail: R = lanes.remainder().iter().map(|&x| (x - mean) * (x - mean)).sum();
+    for x in lanes {
+        for lane in 0..16 {
+            variance[lane] = (x[lane] - mean).mul_add(x[lane] - mean, variance[lane]);
+        }
+    }
+    let variance = (variance.into_iter().sum::<R>() + tail) / width;
+    (mean, R::one() / (variance + R::from(EPSILON).expect("epsilon is a number")).sqrt())
+}
+
+pub(crate) fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let (x, gain, bias) = (viewable(x), viewable(gain), viewable(bias));
+    let (x, gain, bias) = (view::<R, 2>(&x), view::<R, 1>(&gain), view::<R, 1>(&bias));
+    let [rows, width] = x.shape;
+    let (gain, bias, ones) = (gain.row([0], width), bias.row([0], width), vec![R::one(); width]);
+    let mut y = vec![R::zero(); rows * width];
+    let block = |chunk: usize, y: &mut [R]| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (i, y) in y.chunks_exact_mut(width).enumerate() {
+                    let x = x.row([chunk * ROWS + i, 0], width);
+                    let (mean, scale) = moments(x, &ones);
+                    for (((y, &x), &gain), &bias) in y.iter_mut().zip(x).zip(gain).zip(bias) {
+                        *y = ((x - mean) * scale).mul_add(gain, bias);
+                    }
+                }
+            },
+        );
+    };
+    let length = (ROWS * width).max(1);
+    if rows * width < SEQUENTIAL_BELOW {
+        y.chunks_mut(length).enumerate().for_each(|(chunk, y)| block(chunk, y));
+    } else {
+        y.par_chunks_mut(length).enumerate().for_each(|(chunk, y)| block(chunk, y));
+    }
+    tensor(y, [rows, width])
+}
+
+pub(crate) fn layer_norm_backward<R: Real>(
+    x: FloatTensor<Flex>,
+    gain: FloatTensor<Flex>,
+    grad: FloatTensor<Flex>,
+) -> LayerNormGradients<Flex> {
+    let (x, gain, grad) = (viewable(x), viewable(gain), viewable(grad));
+    let (x, gain, grad) = (view::<R, 2>(&x), view::<R, 1>(&gain), view::<R, 2>(&grad));
+    let [rows, width] = x.shape;
+    let (gain, ones) = (gain.row([0], width), vec![R::one(); width]);
+    let inverse_width = R::one() / R::from(width).expect("a width is a number");
+
+    let mut grad_x = vec![R::zero(); rows * width];
+    // Every block's own sums over its rows, added in order afterwards: [2, width] a block, gain's then bias's.
+    let blocks = rows.div_ceil(ROWS);
+    let mut sums = vec![R::zero(); blocks * 2 * width];
+    let length = (ROWS * width).max(1);
+    grad_x.par_chunks_mut(length).zip(sums.par_chunks_mut((2 * width).max(1))).enumerate().for_each(|(chunk, (grad_x, sums))| {
+        let (gain_sum, bias_sum) = sums.split_at_mut(width);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let mut normal = vec![R::zero(); width];
+                let mut scaled = vec![R::zero(); width];
+                for (i, grad_x) in grad_x.chunks_exact_mut(width).enumerate() {
+                    let row = chunk * ROWS + i;
+                    let (x, grad) = (x.row([row, 0], width), grad.row([row, 0], width));
+                    let (mean, scale) = moments(x, &ones);
+                    for column in 0..width {
+                        normal[column] = (x[column] - mean) * scale;
+                        scaled[column] = grad[column] * gain[column];
+                        gain_sum[column] = grad[column].mul_add(normal[column], gain_sum[column]);
+                        bias_sum[column] += grad[column];
+                    }
+                    let mean_scaled = dot(&scaled, &ones) * inverse_width;
+                    let mean_product = dot(&scaled, &normal) * inverse_width;
+                    for column in 0..width {
+                        grad_x[column] = scale * (scaled[column] - mean_scaled - normal[column] * mean_product);
+                    }
+                }
+            },
+        );
+    });
+    let mut totals = vec![R::zero(); 2 * width];
+    for block in sums.chunks_exact((2 * width).max(1)) {
+        for (total, &sum) in totals.iter_mut().zip(block) {
+            *total += sum;
+        }
+    }
+    let bias = totals.split_off(width);
+    LayerNormGradients { x: tensor(grad_x, [rows, width]), gain: tensor(totals, [width]), bias: tensor(bias, [width]) }
+}

@@ -1,0 +1,147 @@
+//! The dense layer on the CPU: blocks of rows, each a matrix product into an output that starts as the bias, rectified while it
+//! is still in the cache.
+//!
+//! Bits do not depend on the number of threads: blocks have a fixed size, and every sum over rows belongs to one task.
+
+use super::{LinearGradients, LinearSaved, Rectifier};
+use crate::cpu::{Matrix, Real, View, product, tensor, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+/// Rows that one task takes: enough that packing the weight (once a task) is a few percent of the product.
+const ROWS: usize = 192;
+/// Rows of the weight gradient (inputs of the layer) that one task takes.
+const INPUTS: usize = 64;
+/// Columns of the bias gradient that one task takes.
+const COLUMNS: usize = 128;
+/// Below this many multiply-adds one thread is quicker than waking another.
+const SEQUENTIAL_BELOW: usize = 1 << 21;
+/// Up to this many rows the weight is streamed once through registers in place of a packed matrix product.
+const FEW_ROWS: usize = 6;
+
+pub(crate) fn linear<R: Real>(
+    x: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    bias: FloatTensor<Flex>,
+    rectifier: Rectifier,
+) -> FloatTensor<Flex> {
+    let (x, weight, bias) = (viewable(x), viewable(weight), viewable(bias));
+    let (x, weight, bias) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 1>(&bias));
+    let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
+    let bias = bias.row([0], outputs);
+    let mut y = vec![R::zero(); rows * outputs];
+
+    let block = |start: usize, y: &mut [R]| {
+        let rows = y.len() / outputs;
+        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        if rows <= FEW_ROWS {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || few_rows(&x, start, &weight, y),
+            );
+        } else {
+            let x = Matrix::of_rows(&x, start, rows);
+            product(y, outputs, x, Matrix::of_rows(&weight, 0, inputs), R::one(), true);
+        }
+        if rectifier == Rectifier::Relu {
+            for y in y.iter_mut() {
+                *y = if *y > R::zero() { *y } else { R::zero() };
+            }
+        }
+    };
+    if rows * inputs * outputs < SEQUENTIAL_BELOW {
+        block(0, &mut y);
+    } else {
+        y.par_chunks_mut(ROWS * outputs).enumerate().for_each(|(chunk, y)| block(chunk * ROWS, y));
+    }
+    tensor(y, [rows, outputs])
+}
+
+/// `y += x weight` for a few rows of `x` from `start` on: four rows of the weight at a time, read once and in order.
+#[inline(always)]
+fn few_rows<R: Real>(x: &View<R, 2>, start: usize, weight: &View<R, 2>, y: &mut [R]) {
+    let [inputs, outputs] = weight.shape;
+    let whole = inputs - inputs % 4;
+    for k in (0..whole).step_by(4) {
+        let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|i| weight.row([k + i, 0], outputs));
+        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+            let x = x.row([start + row, k], 4);
+            for ((((y, &w0), &w1), &w2), &w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
+                *y = w3.mul_add(x[3], w2.mul_add(x[2], w1.mul_add(x[1], w0.mul_add(x[0], *y))));
+            }
+        }
+    }
+    for k in whole..inputs {
+        for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
+            let x = x.at([start + row, k]);
+            for (y, &w) in y.iter_mut().zip(weight.row([k, 0], outputs)) {
+                *y = w.mul_add(x, *y);
+            }
+        }
+    }
+}
+
+pub(crate) fn linear_backward<R: Real>(
+    saved: LinearSaved<Flex>,
+    grad: FloatTensor<Flex>,
+    needs_x: bool,
+) -> LinearGradients<Flex> {
+    let LinearSaved { x, weight, y, rectifier } = saved;
+    let grad = match rectifier {
+        Rectifier::None => viewable(grad),
+        Rectifier::Relu => rectified_gradient::<R>(y, grad),
+    };
+    let (x, weight) = (viewable(x), viewable(weight));
+    let (x, weight, grad) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 2>(&grad));
+    let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
+
+    let grad_x = needs_x.then(|| {
+        let mut grad_x = vec![R::zero(); rows * inputs];
+        grad_x.par_chunks_mut((ROWS * inputs).max(1)).enumerate().for_each(|(chunk, grad_x)| {
+            let grad = Matrix::of_rows(&grad, chunk * ROWS, grad_x.len() / inputs);
+            product(grad_x, inputs, grad, Matrix::of_rows(&weight, 0, inputs).transposed(), R::one(), false);
+        });
+        tensor(grad_x, [rows, inputs])
+    });
+
+    let mut grad_weight = vec![R::zero(); inputs * outputs];
+    let mut grad_bias = vec![R::zero(); outputs];
+    let x_all = Matrix::of_rows(&x, 0, rows).transposed(); // [inputs, rows]
+    let grad_all = Matrix::of_rows(&grad, 0, rows); // [rows, outputs]
+    grad_weight.par_chunks_mut((INPUTS * outputs).max(1)).enumerate().for_each(|(chunk, grad_weight)| {
+        let x = x_all.row_range(chunk * INPUTS, grad_weight.len() / outputs);
+        product(grad_weight, outputs, x, grad_all, R::one(), false);
+    });
+    grad_bias.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, grad_bias)| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for row in 0..rows {
+                    let grad = grad.row([row, chunk * COLUMNS], grad_bias.len());
+                    for (sum, &grad) in grad_bias.iter_mut().zip(grad) {
+                        *sum += grad;
+                    }
+                }
+            },
+        );
+    });
+    LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
+}
+
+/// The gradient where the rectifier let its input through, 0 elsewhere.
+fn rectified_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let (y, grad) = (viewable(y), viewable(grad));
+    let (y, grad) = (view::<R, 2>(&y), view::<R, 2>(&grad));
+    let [rows, outputs] = y.shape;
+    let mut rectified = vec![R::zero(); rows * outputs];
+    rectified.par_chunks_mut((ROWS * outputs).max(1)).enumerate().for_each(|(chunk, rectified)| {
+        for (i, rectified) in rectified.chunks_exact_mut(outputs).enumerate() {
+            let row = chunk * ROWS + i;
+            for ((rectified, &y), &grad) in rectified.iter_mut().zip(y.row([row, 0], outputs)).zip(grad.row([row, 0], outputs)) {
+                *rectified = if y > R::zero() { grad } else { R::zero() };
+            }
+        }
+    });
+    tensor(rectified, [rows, outputs])
+}

@@ -1,0 +1,62 @@
+//! The dense layer against its reference, values and gradients, and its bits against the number of threads.
+
+use super::*;
+use crate::testing::{assert_close, random_tensor, upstream};
+use burn::backend::{Autodiff, Flex};
+
+type Graph = Autodiff<Flex>;
+
+fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 1>, rectifier: Rectifier) -> Tensor<B, 2> {
+    Tensor::from_primitive(TensorPrimitive::Float(reference::linear::<B>(
+        x.into_primitive().tensor(),
+        weight.into_primitive().tensor(),
+        bias.into_primitive().tensor(),
+        rectifier,
+    )))
+}
+
+#[test]
+fn values_and_gradients_agree_with_the_reference() {
+    for rectifier in [Rectifier::None, Rectifier::Relu] {
+        // One row, a few, one more than a few, one block, several blocks with a rest.
+        for (rows, inputs, outputs) in [(1, 7, 5), (3, 129, 67), (7, 33, 130), (191, 13, 3), (577, 131, 193)] {
+            let run = |use_reference: bool| {
+                let leaves = (
+                    random_tensor::<Graph, 2>([rows, inputs], 1).require_grad(),
+                    random_tensor::<Graph, 2>([inputs, outputs], 2).require_grad(),
+                    random_tensor::<Graph, 1>([outputs], 3).require_grad(),
+                );
+                let (x, weight, bias) = leaves.clone();
+                let y = if use_reference { reference(x, weight, bias, rectifier) } else { linear(x, weight, bias, rectifier) };
+                let gradients = (y.clone() * upstream([rows, outputs], 4)).sum().backward();
+                (
+                    y.inner(),
+                    leaves.0.grad(&gradients).unwrap(),
+                    leaves.1.grad(&gradients).unwrap(),
+                    leaves.2.grad(&gradients).unwrap(),
+                )
+            };
+            let (found, expected) = (run(false), run(true));
+            assert_close(found.0, expected.0, 1e-5);
+            assert_close(found.1, expected.1, 1e-5);
+            assert_close(found.2, expected.2, 1e-4); // sums over hundreds of rows
+            assert_close(found.3, expected.3, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let x = random_tensor::<Graph, 2>([613, 131], 1).require_grad();
+            let weight = random_tensor::<Graph, 2>([131, 257], 2).require_grad();
+            let bias = random_tensor::<Graph, 1>([257], 3).require_grad();
+            let y = linear(x.clone(), weight.clone(), bias.clone(), Rectifier::Relu);
+            let gradients = (y.clone() * upstream([613, 257], 4)).sum().backward();
+            [y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(Tensor::into_data)
+        })
+    };
+    assert_eq!(run(1), run(3));
+}

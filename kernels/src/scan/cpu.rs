@@ -1,0 +1,245 @@
+//! The scan on the CPU: one pass over time, forward and backward, a thread for every batch row and head.
+//!
+//! Memory: outputs and log-sums, nothing else of their size. Work per token: one exponential, and `head_dim` multiply-adds
+//! that vectorise. The backward pass recomputes the gates from scores and log-sums and walks time once, in reverse:
+//!
+//! ```text
+//! R_t = dO_t + keep_{t+1} R_{t+1}        D_t = dO_t . o_t + keep_{t+1} D_{t+1}
+//! dv_t = take_t R_t                      ds_t = take_t (R_t . v_t - D_t)
+//! do_0 = keep_1 R_1                      dL_0 = keep_1 (R_1 . o_0 - D_1)
+//! ```
+
+use super::{ScanGradients, ScanInputs, ScanOutputs};
+use crate::cpu::{Real, View, dot, flags, tensor, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::Flex;
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+/// One token's share: `keep + take = 1`, unless the token starts an episode (`keep = 0`) or nothing has been seen at all.
+#[derive(Clone, Copy)]
+struct Gate<R> {
+    keep: R,
+    take: R,
+    log_sum: R,
+}
+
+/// Joins a token of score `score` to a past of log-sum `past`. One exponential, and no `exp` of a positive number.
+#[inline(always)]
+fn gate<R: Real>(score: R, past: R, reset: bool) -> Gate<R> {
+    let empty = R::neg_infinity();
+    let past = if reset { empty } else { past };
+    if score == empty {
+        // Nothing to take. Keep the past, unless this token forgets it.
+        let keep = if reset { R::zero() } else { R::one() };
+        return Gate { keep, take: R::zero(), log_sum: past };
+    }
+    if past == empty {
+        return Gate { keep: R::zero(), take: R::one(), log_sum: score };
+    }
+    let difference = score - past;
+    let small = (-difference.abs()).exp();
+    let (larger, smaller) = (R::one() / (R::one() + small), small / (R::one() + small));
+    if difference >= R::zero() {
+        Gate { keep: smaller, take: larger, log_sum: score + small.ln_1p() }
+    } else {
+        Gate { keep: larger, take: smaller, log_sum: past + small.ln_1p() }
+    }
+}
+
+/// The inputs of one scan as typed views.
+struct Inputs<'a, R> {
+    scores: View<'a, R, 3>,
+    values: View<'a, R, 4>,
+    reset: &'a [bool],
+    carry_log_sum: View<'a, R, 2>,
+    carry_output: View<'a, R, 3>,
+}
+
+impl<R: Real> Inputs<'_, R> {
+    fn is_reset(&self, b: usize, t: usize) -> bool {
+        self.reset[b * self.values.shape[2] + t]
+    }
+
+    /// The carry's log-sum and output; an empty carry holds nothing, whatever its output says.
+    fn carry(&self, b: usize, h: usize) -> (R, Option<&[R]>) {
+        let log_sum = self.carry_log_sum.at([b, h]);
+        let output = self.carry_output.row([b, h, 0], self.values.shape[3]);
+        (log_sum, (log_sum != R::neg_infinity()).then_some(output))
+    }
+}
+
+/// The contiguous forms of the inputs, so that views of them can be taken.
+fn prepare(inputs: ScanInputs<Flex>) -> ScanInputs<Flex> {
+    ScanInputs {
+        scores: viewable(inputs.scores),
+        values: viewable(inputs.values),
+        reset: inputs.reset,
+        carry_log_sum: viewable(inputs.carry_log_sum),
+        carry_output: viewable(inputs.carry_output),
+    }
+}
+
+fn views<'a, R: Real>(inputs: &'a ScanInputs<Flex>, reset: &'a [bool]) -> Inputs<'a, R> {
+    Inputs {
+        scores: view(&inputs.scores),
+        values: view(&inputs.values),
+        reset,
+        carry_log_sum: view(&inputs.carry_log_sum),
+        carry_output: view(&inputs.carry_output),
+    }
+}
+
+pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<Flex> {
+    let inputs = prepare(inputs);
+    let reset = flags(&inputs.reset);
+    let inputs: Inputs<R> = views(&inputs, &reset);
+    let [batch, heads, time, head_dim] = inputs.values.shape;
+    let mut outputs = vec![R::zero(); batch * heads * time * head_dim];
+    let mut log_sums = vec![R::zero(); batch * heads * time];
+
+    let row_length = (time * head_dim).max(1);
+    let sequential = batch * heads * row_length < 1 << 15;
+    let scan = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || scan_row(&inputs, row / heads, row % heads, outputs, log_sums),
+        );
+    };
+    if sequential {
+        outputs.chunks_mut(row_length).zip(log_sums.chunks_mut(time)).enumerate().for_each(|(row, (o, l))| scan(row, o, l));
+    } else {
+        outputs
+            .par_chunks_mut(row_length)
+            .zip(log_sums.par_chunks_mut(time))
+            .enumerate()
+            .for_each(|(row, (o, l))| scan(row, o, l));
+    }
+    ScanOutputs { outputs: tensor(outputs, [batch, heads, time, head_dim]), log_sums: tensor(log_sums, [batch, heads, time]) }
+}
+
+#[inline(always)]
+fn scan_row<R: Real>(inputs: &Inputs<R>, b: usize, h: usize, outputs: &mut [R], log_sums: &mut [R]) {
+    let head_dim = inputs.values.shape[3];
+    let (mut log_sum, carry_output) = inputs.carry(b, h);
+    for t in 0..log_sums.len() {
+        let gate = gate(inputs.scores.at([b, h, t]), log_sum, inputs.is_reset(b, t));
+        log_sum = gate.log_sum;
+        log_sums[t] = log_sum;
+        let value = inputs.values.row([b, h, t, 0], head_dim);
+        let (done, rest) = outputs.split_at_mut(t * head_dim);
+        let output = &mut rest[..head_dim];
+        let past = if t == 0 { carry_output } else { Some(&done[(t - 1) * head_dim..]) };
+        match past {
+            // `keep = 0` is a branch, not a product: a non-finite past must not reach the next episode.
+            Some(past) if gate.keep != R::zero() => {
+                for ((output, &past), &value) in output.iter_mut().zip(past).zip(value) {
+                    *output = gate.keep * past + gate.take * value;
+                }
+            }
+            _ if gate.take != R::zero() => output.copy_from_slice(value),
+            _ => {} // nothing seen yet: zero
+        }
+    }
+}
+
+pub(crate) fn attention_scan_backward<R: Real>(
+    inputs: ScanInputs<Flex>,
+    outputs: ScanOutputs<Flex>,
+    grad_outputs: FloatTensor<Flex>,
+) -> ScanGradients<Flex> {
+    let inputs = prepare(inputs);
+    let reset = flags(&inputs.reset);
+    let inputs: Inputs<R> = views(&inputs, &reset);
+    let (forward_outputs, log_sums, grad_outputs) =
+        (viewable(outputs.outputs), viewable(outputs.log_sums), viewable(grad_outputs));
+    let (forward_outputs, log_sums, grad_outputs) =
+        (view::<R, 4>(&forward_outputs), view::<R, 3>(&log_sums), view::<R, 4>(&grad_outputs));
+    let [batch, heads, time, head_dim] = inputs.values.shape;
+
+    let mut scores = vec![R::zero(); batch * heads * time];
+    let mut values = vec![R::zero(); batch * heads * time * head_dim];
+    let mut carry_log_sum = vec![R::zero(); batch * heads];
+    let mut carry_output = vec![R::zero(); batch * heads * head_dim];
+
+    let run = |row: usize, scores: &mut [R], values: &mut [R], carry_log_sum: &mut R, carry_output: &mut [R]| {
+        let (b, h) = (row / heads, row % heads);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let mut downstream = vec![R::zero(); head_dim]; // R
+                let mut weighted = R::zero(); // D
+                for t in (0..time).rev() {
+                    let output = forward_outputs.row([b, h, t, 0], head_dim);
+                    let value = inputs.values.row([b, h, t, 0], head_dim);
+                    let grad = grad_outputs.row([b, h, t, 0], head_dim);
+                    for (sum, &grad) in downstream.iter_mut().zip(grad) {
+                        *sum += grad;
+                    }
+                    weighted += dot(grad, output);
+                    let past = if t == 0 { inputs.carry_log_sum.at([b, h]) } else { log_sums.at([b, h, t - 1]) };
+                    let gate = gate(inputs.scores.at([b, h, t]), past, inputs.is_reset(b, t));
+                    if gate.take != R::zero() {
+                        scores[t] = gate.take * (dot(&downstream, value) - weighted);
+                        for (grad, &sum) in values[t * head_dim..].iter_mut().zip(&downstream) {
+                            *grad = gate.take * sum;
+                        }
+                    }
+                    for sum in &mut downstream {
+                        *sum *= gate.keep;
+                    }
+                    weighted *= gate.keep;
+                }
+                if let (_, Some(output)) = inputs.carry(b, h) {
+                    *carry_log_sum = dot(&downstream, output) - weighted;
+                    carry_output.copy_from_slice(&downstream);
+                }
+            },
+        );
+    };
+    let row_length = (time * head_dim).max(1);
+    let rows = scores
+        .par_chunks_mut(time)
+        .zip(values.par_chunks_mut(row_length))
+        .zip(carry_log_sum.par_chunks_mut(1).zip(carry_output.par_chunks_mut(head_dim.max(1))));
+    rows.enumerate().for_each(|(row, ((s, v), (l, o)))| run(row, s, v, &mut l[0], o));
+
+    ScanGradients {
+        scores: tensor(scores, [batch, heads, time]),
+        values: tensor(values, [batch, heads, time, head_dim]),
+        carry_log_sum: tensor(carry_log_sum, [batch, heads]),
+        carry_output: tensor(carry_output, [batch, heads, head_dim]),
+    }
+}
+
+/// Gradients of the log-sums alone, for scores and carry: `H_t = gL_t + keep_{t+1} H_{t+1}`, `ds_t = take_t H_t`.
+pub(crate) fn log_sums_backward<R: Real>(
+    inputs: ScanInputs<Flex>,
+    log_sums: FloatTensor<Flex>,
+    grad_log_sums: FloatTensor<Flex>,
+) -> (FloatTensor<Flex>, FloatTensor<Flex>) {
+    let inputs = prepare(inputs);
+    let reset = flags(&inputs.reset);
+    let inputs: Inputs<R> = views(&inputs, &reset);
+    let (log_sums, grad_log_sums) = (viewable(log_sums), viewable(grad_log_sums));
+    let (log_sums, grad_log_sums) = (view::<R, 3>(&log_sums), view::<R, 3>(&grad_log_sums));
+    let [batch, heads, time, _] = inputs.values.shape;
+    let mut scores = vec![R::zero(); batch * heads * time];
+    let mut carry = vec![R::zero(); batch * heads];
+    for row in 0..batch * heads {
+        let (b, h) = (row / heads, row % heads);
+        let mut downstream = R::zero();
+        for t in (0..time).rev() {
+            let past = if t == 0 { inputs.carry_log_sum.at([b, h]) } else { log_sums.at([b, h, t - 1]) };
+            let gate = gate(inputs.scores.at([b, h, t]), past, inputs.is_reset(b, t));
+            // A log-sum of -inf is a constant: no gradient passes through it.
+            let grad = if gate.log_sum == R::neg_infinity() { R::zero() } else { grad_log_sums.at([b, h, t]) };
+            downstream += grad;
+            scores[row * time + t] = gate.take * downstream;
+            downstream *= gate.keep;
+        }
+        let is_empty = inputs.carry_log_sum.at([b, h]) == R::neg_infinity();
+        carry[row] = if is_empty { R::zero() } else { downstream };
+    }
+    (tensor(scores, [batch, heads, time]), tensor(carry, [batch, heads]))
+}

@@ -1,0 +1,295 @@
+//! The scan against worked numbers, its reference, and itself cut in pieces.
+
+use super::*;
+use crate::testing::{assert_close, flags, random, random_f64, upstream};
+use burn::{
+    backend::{Autodiff, Flex},
+    tensor::{TensorData, backend::AutodiffBackend},
+};
+
+type Cpu = Flex;
+type Graph = Autodiff<Flex>;
+
+fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
+    let time = scores.len();
+    let device = Default::default();
+    let tensor = |data: &[f64]| TensorData::new(data.to_vec(), [data.len()]);
+    let options = (&device, burn::tensor::DType::F64);
+    let inputs = ScanInputs::<Cpu> {
+        scores: Tensor::<Cpu, 1>::from_data(tensor(scores), options).reshape([1, 1, time]).into_primitive().tensor(),
+        values: Tensor::<Cpu, 1>::from_data(tensor(values), options).reshape([1, 1, time, 1]).into_primitive().tensor(),
+        reset: flags::<Cpu>(&[reset]).into_primitive(),
+        carry_log_sum: Tensor::<Cpu, 1>::from_data(tensor(&[carry.map_or(f64::NEG_INFINITY, |c| c.0)]), options)
+            .reshape([1, 1])
+            .into_primitive()
+            .tensor(),
+        carry_output: Tensor::<Cpu, 1>::from_data(tensor(&[carry.map_or(0.0, |c| c.1)]), options)
+            .reshape([1, 1, 1])
+            .into_primitive()
+            .tensor(),
+    };
+    let ScanOutputs { outputs, log_sums } = cpu::attention_scan::<f64>(inputs);
+    let read = |tensor| Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(tensor)).into_data().to_vec::<f64>().unwrap();
+    (read(Cpu::float_flat(outputs)), read(Cpu::float_flat(log_sums)))
+}
+
+trait Flat: Backend {
+    fn float_flat(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        use burn::tensor::TensorMetadata;
+        let elements = tensor.shape().num_elements();
+        Self::float_reshape(tensor, [elements].into())
+    }
+}
+impl Flat for Cpu {}
+
+fn near(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn worked_example_from_empty_start() {
+    let (outputs, log_sums) = scan_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], None);
+    near(&log_sums, &[0.0, 1.3132616875, 1.4076059644, 2.4401896986]);
+    near(&outputs, &[1.0, 1.7310585786, 1.8453021021, 3.2327428043]);
+}
+
+#[test]
+fn worked_example_with_carry() {
+    let (outputs, log_sums) = scan_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], Some((0.5, -1.0)));
+    near(&log_sums, &[0.9740769842, 1.6802696706, 1.7465672692, 2.5744379396]);
+    near(&outputs, &[-0.2449186624, 0.8920886196, 1.0273062558, 2.7009959494]);
+}
+
+#[test]
+fn worked_example_with_reset() {
+    let (outputs, log_sums) =
+        scan_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false, false, true, false], Some((7.0, 9.0)));
+    near(&log_sums[2..], &[-1.0, 2.0485873516]);
+    near(&outputs[2..], &[3.0, 3.9525741268]);
+}
+
+#[test]
+fn large_scores_neither_overflow_nor_vanish() {
+    let (outputs, log_sums) = scan_1d(&[-200.0, -201.0, 200.0, 1e4], &[1.0, 3.0, 5.0, 7.0], &[false; 4], None);
+    near(&outputs, &[1.0, 1.5378828427, 5.0, 7.0]);
+    near(&log_sums, &[-200.0, -199.6867383125, 200.0, 1e4]);
+}
+
+#[test]
+fn scores_of_minus_infinity_leave_the_carry_as_it_is() {
+    let none = f64::NEG_INFINITY;
+    let (outputs, log_sums) = scan_1d(&[none, none, 0.0, none], &[5.0, 6.0, 7.0, 8.0], &[false; 4], None);
+    assert_eq!(outputs, [0.0, 0.0, 7.0, 7.0]);
+    assert_eq!(log_sums, [none, none, 0.0, 0.0]);
+    let (outputs, _) = scan_1d(&[none, none, 0.0, none], &[5.0, 6.0, 7.0, 8.0], &[false, true, false, true], Some((1.0, 2.0)));
+    assert_eq!(outputs, [2.0, 0.0, 7.0, 0.0]);
+}
+
+#[test]
+fn a_non_finite_episode_does_not_reach_the_next() {
+    let (outputs, _) = scan_1d(&[0.0, 0.0, 0.0], &[f64::NAN, 1.0, 3.0], &[false, true, false], None);
+    assert_eq!(outputs[1..], [1.0, 2.0]);
+}
+
+/// Distinct odd sizes, resets at the first and last token and in between, one row that begins with `-inf` scores.
+fn case<B: Backend>(time: usize, seed: u64, empty_carry: bool) -> (Tensor<B, 3>, Tensor<B, 4>, Tensor<B, 2, Bool>, ScanCarry<B>) {
+    let (batch, heads, head_dim) = (3, 5, 19);
+    let device = Default::default();
+    let mut scores: Vec<f32> = random(batch * heads * time, seed).iter().map(|x| 3.0 * x).collect();
+    for score in &mut scores[..time.min(2)] {
+        *score = f32::NEG_INFINITY;
+    }
+    let scores = Tensor::from_data(TensorData::new(scores, [batch, heads, time]), &device);
+    let values = Tensor::from_data(
+        TensorData::new(random(batch * heads * time * head_dim, seed + 1), [batch, heads, time, head_dim]),
+        &device,
+    );
+    let mut reset = vec![vec![false; time]; batch];
+    reset[1][0] = true;
+    reset[1][time - 1] = true;
+    reset[2][time / 2] = true;
+    let rows: Vec<&[bool]> = reset.iter().map(|row| &row[..]).collect();
+    let carry = if empty_carry {
+        ScanCarry::empty(batch, heads, head_dim, &device)
+    } else {
+        ScanCarry {
+            log_sum: Tensor::from_data(TensorData::new(random(batch * heads, seed + 2), [batch, heads]), &device),
+            output: Tensor::from_data(
+                TensorData::new(random(batch * heads * head_dim, seed + 3), [batch, heads, head_dim]),
+                &device,
+            ),
+        }
+    };
+    (scores, values, flags(&rows), carry)
+}
+
+fn reference_scan<B: Backend>(
+    scores: Tensor<B, 3>,
+    values: Tensor<B, 4>,
+    reset: Tensor<B, 2, Bool>,
+    carry: ScanCarry<B>,
+) -> (Tensor<B, 4>, Tensor<B, 3>) {
+    let outputs = reference::attention_scan::<B>(ScanInputs {
+        scores: scores.into_primitive().tensor(),
+        values: values.into_primitive().tensor(),
+        reset: reset.into_primitive(),
+        carry_log_sum: carry.log_sum.into_primitive().tensor(),
+        carry_output: carry.output.into_primitive().tensor(),
+    });
+    (
+        Tensor::from_primitive(TensorPrimitive::Float(outputs.outputs)),
+        Tensor::from_primitive(TensorPrimitive::Float(outputs.log_sums)),
+    )
+}
+
+#[test]
+fn cpu_agrees_with_the_reference() {
+    for (time, empty_carry) in [(1, true), (1, false), (2, false), (13, true), (61, false), (257, true)] {
+        let (scores, values, reset, carry) = case::<Cpu>(time, 10, empty_carry);
+        let (expected, log_sums) = reference_scan(scores.clone(), values.clone(), reset.clone(), carry.clone());
+        let (found, next) = attention_scan(scores, values, reset, carry);
+        // f32 sums in another order: a few roundings of values of size 1.
+        assert_close(found.clone(), expected.clone(), 3e-6);
+        let last = log_sums.slice([0..3, 0..5, time - 1..time]).reshape([3, 5]);
+        assert_close(next.log_sum, last, 3e-6);
+        assert_close(next.output, expected.slice([0..3, 0..5, time - 1..time]).reshape([3, 5, 19]), 3e-6);
+    }
+}
+
+#[test]
+fn gradients_agree_with_the_reference_also_through_the_carry() {
+    for (time, empty_carry) in [(1, true), (1, false), (2, false), (17, true), (61, false)] {
+        let gradients = |use_reference: bool| {
+            let (scores, values, reset, carry) = case::<Graph>(time, 20, empty_carry);
+            let (scores, values) = (scores.require_grad(), values.require_grad());
+            let carry = ScanCarry { log_sum: carry.log_sum.require_grad(), output: carry.output.require_grad() };
+            let (outputs, log_sum) = if use_reference {
+                let (outputs, log_sums) = reference_scan(scores.clone(), values.clone(), reset, carry.clone());
+                (outputs, log_sums.slice([0..3, 0..5, time - 1..time]).reshape([3, 5]))
+            } else {
+                let (outputs, next) = attention_scan(scores.clone(), values.clone(), reset, carry.clone());
+                (outputs, next.log_sum)
+            };
+            // Rows whose last score is -inf after a reset have no log-sum to differentiate.
+            let finite = log_sum.clone().greater_elem(f32::MIN);
+            let log_sum = log_sum.mask_fill(finite.bool_not(), 0.0);
+            let loss = (outputs * upstream([3, 5, time, 19], 30)).sum() + (log_sum * upstream([3, 5], 31)).sum();
+            let gradients = loss.backward();
+            let zero =
+                |tensor: Option<Tensor<Cpu, 3>>, shape| tensor.unwrap_or_else(|| Tensor::zeros(shape, &Default::default()));
+            (
+                scores.grad(&gradients).unwrap(),
+                values.grad(&gradients).unwrap(),
+                carry.log_sum.grad(&gradients).unwrap(),
+                zero(carry.output.grad(&gradients), [3, 5, 19]),
+            )
+        };
+        let (found, expected) = (gradients(false), gradients(true));
+        assert_close(found.0, expected.0, 2e-5);
+        assert_close(found.1, expected.1, 2e-5);
+        assert_close(found.2, expected.2, 2e-5);
+        assert_close(found.3, expected.3, 2e-5);
+    }
+}
+
+/// Central differences in f64 of `sum(upstream . outputs)`, for every input.
+#[test]
+fn gradients_agree_with_finite_differences() {
+    const TIME: usize = 7;
+    const HEAD_DIM: usize = 3;
+    let sizes = [TIME, TIME * HEAD_DIM, 1, HEAD_DIM];
+    let inputs: Vec<f64> = random_f64(sizes.iter().sum(), 40);
+    let weights = random_f64(TIME * HEAD_DIM, 41);
+    let reset = vec![false, false, false, false, true, false, false];
+    let device = Default::default();
+    let build = |inputs: &[f64]| {
+        let mut start = 0;
+        let mut take = |length: usize| {
+            start += length;
+            Tensor::<Cpu, 1>::from_data(
+                TensorData::new(inputs[start - length..start].to_vec(), [length]),
+                (&device, burn::tensor::DType::F64),
+            )
+        };
+        ScanInputs::<Cpu> {
+            scores: take(TIME).reshape([1, 1, TIME]).into_primitive().tensor(),
+            values: take(TIME * HEAD_DIM).reshape([1, 1, TIME, HEAD_DIM]).into_primitive().tensor(),
+            reset: flags::<Cpu>(&[&reset]).into_primitive(),
+            carry_log_sum: take(1).reshape([1, 1]).into_primitive().tensor(),
+            carry_output: take(HEAD_DIM).reshape([1, 1, HEAD_DIM]).into_primitive().tensor(),
+        }
+    };
+    let read = |tensor| {
+        Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(Cpu::float_flat(tensor))).into_data().to_vec::<f64>().unwrap()
+    };
+    let loss = |inputs: &[f64]| -> f64 {
+        let outputs = read(cpu::attention_scan::<f64>(build(inputs)).outputs);
+        outputs.iter().zip(&weights).map(|(o, w)| o * w).sum()
+    };
+    let upstream =
+        Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [TIME * HEAD_DIM]), (&device, burn::tensor::DType::F64))
+            .reshape([1, 1, TIME, HEAD_DIM]);
+    let forward = cpu::attention_scan::<f64>(build(&inputs));
+    let gradients = cpu::attention_scan_backward::<f64>(build(&inputs), forward, upstream.into_primitive().tensor());
+    let found: Vec<f64> = [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output]
+        .into_iter()
+        .flat_map(read)
+        .collect();
+    let step = 1e-6;
+    for (index, found) in found.iter().enumerate() {
+        let mut moved = inputs.clone();
+        moved[index] += step;
+        let above = loss(&moved);
+        moved[index] -= 2.0 * step;
+        let expected = (above - loss(&moved)) / (2.0 * step);
+        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
+    }
+}
+
+#[test]
+fn any_split_gives_the_same_outputs_and_carry() {
+    let time = 3000;
+    let (scores, values, reset, carry) = case::<Cpu>(time, 50, false);
+    let (whole, end) = attention_scan(scores.clone(), values.clone(), reset.clone(), carry.clone());
+    for chunk in [1, 7, 1024, 2999] {
+        let mut carry = carry.clone();
+        let mut pieces = Vec::new();
+        for start in (0..time).step_by(chunk) {
+            let part = start..(start + chunk).min(time);
+            let (outputs, next) = attention_scan(
+                scores.clone().slice([0..3, 0..5, part.clone()]),
+                values.clone().slice([0..3, 0..5, part.clone()]),
+                reset.clone().slice([0..3, part]),
+                carry,
+            );
+            carry = next;
+            pieces.push(outputs);
+        }
+        // The same operations in the same order: not one bit differs.
+        assert_eq!(Tensor::cat(pieces, 2).into_data(), whole.to_data());
+        assert_eq!(carry.log_sum.into_data(), end.log_sum.to_data());
+    }
+}
+
+#[test]
+fn strided_inputs_give_what_contiguous_ones_do() {
+    let (scores, values, reset, carry) = case::<Cpu>(23, 60, false);
+    let (expected, _) = attention_scan(scores.clone(), values.clone(), reset.clone(), carry.clone());
+    let materialise = |data: TensorData| Tensor::<Cpu, 4>::from_data(data, &Default::default());
+    let strided = materialise(values.clone().swap_dims(1, 2).into_data()).swap_dims(1, 2);
+    let (found, _) = attention_scan(scores.clone(), strided, reset.clone(), carry.clone());
+    assert_eq!(found.into_data(), expected.to_data());
+    let scattered = materialise(values.swap_dims(2, 3).into_data()).swap_dims(2, 3); // head_dim is not contiguous
+    let scores = Tensor::<Cpu, 3>::from_data(scores.swap_dims(0, 2).into_data(), &Default::default()).swap_dims(0, 2);
+    let (found, _) = attention_scan(scores, scattered, reset, carry);
+    assert_eq!(found.into_data(), expected.into_data());
+}
+
+#[test]
+fn inner_backend_of_the_graph_is_the_cpu() {
+    fn assert_inner<A: AutodiffBackend<InnerBackend = Cpu>>() {}
+    assert_inner::<Graph>();
+}
