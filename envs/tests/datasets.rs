@@ -431,6 +431,15 @@ fn saving_never_replaces_unless_asked() {
         let mut broken = first.clone();
         broken.trajectories[0].rewards[2] = f64::NAN;
         assert!(matches!(save(&broken, &path, format, true), Err(DatasetError::Content { .. })));
+        broken.trajectories.push(Trajectory {
+            observations: vec![0.0; 3],
+            rewards: vec![],
+            actions: Actions::Continuous(vec![]),
+            ..broken.trajectories[0].clone()
+        });
+        let error = text(&save(&broken, &path, format, true).unwrap_err());
+        assert!(error.contains("episode 1 has no steps"), "{error}");
+        broken.trajectories.pop();
         broken.trajectories[0].rewards[2] = 1e300;
         if format == Format::D4rl {
             let error = text(&save(&broken, &path, format, true).unwrap_err());
@@ -561,6 +570,177 @@ print("listed" if sys.argv[1] in minari.list_local_datasets() else "not listed")
         );
         assert_eq!(out, expected, "{err}");
     }
+}
+
+/// Asks HDF5's own library to read our long arrays: it checks the chunks' encoding, and short arrays have one chunk only.
+#[test]
+fn the_hdf5_library_reads_our_long_arrays() {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let probe = Command::new(&python).args(["-c", "import h5py"]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        println!("skipped: {python} has no h5py");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut dataset = small(3, 70_001, false);
+    dataset.trajectories[0].observations.iter_mut().enumerate().for_each(|(index, number)| *number = -(index as f64));
+    let script = r#"
+import h5py, sys
+f = h5py.File(sys.argv[1])
+e = f["episode_0"] if "episode_0" in f else f
+o = e["observations"][:]
+last = e["terminations" if "episode_0" in f else "terminals"]
+print(o.shape[1], (o.ravel() == -1.0 * __import__("numpy").arange(o.size)).all(), e["rewards"][:].sum(), last.dtype, last[:].sum(),
+      e["actions"].shape, f["metadata/algorithm"][()] if "metadata" in f else "", e["observations"].compression)
+"#;
+    for (name, format, expected) in [
+        ("long-v0", Format::Minari, "3 True 70001.0 bool 1 (70001, 2)  None\n"),
+        ("long.hdf5", Format::D4rl, "3 True 70001.0 bool 1 (70001, 2) b'SAC' gzip\n"),
+    ] {
+        let path = directory.path().join(name);
+        save(&dataset, &path, format, false).unwrap();
+        let main = path.join("data/main_data.hdf5");
+        let file = if format == Format::Minari { &main } else { &path };
+        let output = Command::new(&python).args(["-c", script, file.to_str().unwrap()]).output().unwrap();
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{format}");
+        assert_eq!(load_path(&path).unwrap().dataset.trajectories[0].len(), 70_001);
+    }
+}
+
+/// Writes a D4RL file of two episodes of three rows, after `change` has had its way with the arrays.
+fn write_flat(path: &Path, change: impl FnOnce(&mut FlatFile)) {
+    let mut flat = FlatFile {
+        terminals: vec![0, 0, 1, 0, 0, 0],
+        timeouts: vec![0, 0, 0, 0, 0, 1],
+        next_observations: (1..13).map(f64::from).collect(),
+        virtual_group: false,
+    };
+    change(&mut flat);
+    let mut builder = hdf5_pure::FileBuilder::new();
+    let observations: Vec<f64> = (0..12).map(f64::from).collect();
+    // Two columns, of which the next row repeats the second: 0 1, 1 2, ...
+    let columns = |numbers: &[f64]| -> Vec<f64> { (0..6).flat_map(|row| [numbers[row], numbers[row] + 1.0]).collect() };
+    builder.create_dataset("observations").with_f64_data(&columns(&observations)).with_shape(&[6, 2]);
+    builder.create_dataset("next_observations").with_f64_data(&columns(&flat.next_observations)).with_shape(&[6, 2]);
+    builder.create_dataset("actions").with_f64_data(&[0.5; 6]).with_shape(&[6, 1]);
+    builder.create_dataset("rewards").with_f64_data(&[1.0; 6]).with_shape(&[6, 1]);
+    builder.create_dataset("terminals").with_u8_data(&flat.terminals);
+    builder.create_dataset("timeouts").with_u8_data(&flat.timeouts).with_shape(&[6, 1]);
+    builder.create_dataset("an_extra_array").with_u8_data(&[1]);
+    if flat.virtual_group {
+        let group = builder.create_group("virtual").finish();
+        builder.add_group(group);
+    }
+    builder.write(path).unwrap();
+}
+
+struct FlatFile {
+    terminals: Vec<u8>,
+    timeouts: Vec<u8>,
+    next_observations: Vec<f64>,
+    virtual_group: bool,
+}
+
+#[test]
+fn flat_files_of_other_writers_are_read_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other.hdf5");
+    write_flat(&path, |_| ());
+    let loaded = load_path(&path).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.dataset.trajectories[1].observations, [3.0, 4.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0]);
+    assert_eq!(loaded.dataset.trajectories[0].end, StepEnd { terminated: true, truncated: false });
+    assert_eq!(loaded.dataset.trajectories[1].end, StepEnd { terminated: false, truncated: true });
+
+    write_flat(&path, |flat| flat.next_observations[3] = 4.5);
+    let warning = &load_path(&path).unwrap().warnings[0];
+    assert_eq!((warning.check, warning.count), (Check::NextObservations, 1));
+    assert!(warning.text.contains("row 3, column 0: 4.5 and then 4"), "{warning}");
+    assert!(load_as(&path, Strictness::Strict).is_err());
+
+    write_flat(&path, |flat| flat.timeouts[4] = 2);
+    let error = text(&load_path(&path).unwrap_err());
+    assert!(error.contains("timeouts holds 2 at row 4"), "{error}");
+    write_flat(&path, |flat| flat.virtual_group = true);
+    let error = text(&load_path(&path).unwrap_err());
+    assert!(error.contains("virtual/ groups"), "{error}");
+    write_flat(&path, |flat| (flat.terminals[2], flat.timeouts[5]) = (0, 0));
+    let error = text(&load_path(&path).unwrap_err());
+    assert!(error.contains("no finished episode in 6 rows"), "{error}");
+}
+
+/// Writes a Minari dataset and changes the text of its metadata and the flags of its only episode.
+fn write_minari(path: &Path, change: impl Fn(String) -> String, terminations: &[u8], rewards: &[f64]) {
+    let _ = fs::remove_dir_all(path);
+    let dataset = small(3, 4, true);
+    save(&dataset, path, Format::Minari, false).unwrap();
+    let metadata = path.join("data/metadata.json");
+    fs::write(&metadata, change(fs::read_to_string(&metadata).unwrap())).unwrap();
+    let mut builder = hdf5_pure::FileBuilder::new();
+    let mut group = builder.create_group("episode_0");
+    group.create_dataset("observations").with_f64_data(&[0.5; 15]).with_shape(&[5, 3]);
+    group.create_dataset("actions").with_i64_data(&[0, 1, 2, 0]);
+    group.create_dataset("rewards").with_f64_data(rewards);
+    group.create_dataset("terminations").with_u8_data(terminations);
+    group.create_dataset("truncations").with_u8_data(&[0, 0, 0, 1]);
+    builder.add_group(group.finish());
+    builder.write(path.join("data/main_data.hdf5")).unwrap();
+}
+
+#[test]
+fn minari_contradictions_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("odd-v0");
+    let verdict = |change: &dyn Fn(String) -> String, terminations: &[u8], rewards: &[f64]| {
+        write_minari(&path, change, terminations, rewards);
+        load_path(&path).map(|loaded| loaded.dataset).map_err(|error| text(&error))
+    };
+    let (flags, rewards) = ([0, 0, 0, 1], [1.0; 4]);
+    let good = verdict(&|text| text, &flags, &rewards).unwrap();
+    assert_eq!(good.trajectories[0].end, StepEnd { terminated: true, truncated: true });
+
+    let replaced = |from: &'static str, to: &'static str| {
+        verdict(
+            &move |text: String| {
+                assert!(text.contains(from), "{text}");
+                text.replace(from, to)
+            },
+            &flags,
+            &rewards,
+        )
+        .unwrap_err()
+    };
+    let cases = [
+        (replaced("\"total_episodes\":1", "\"total_episodes\":4"), "total_episodes is 4 in metadata.json, but the file holds 1"),
+        (replaced("\"total_steps\":4", "\"total_steps\":-4"), "total_steps: found -4, expected a count"),
+        (replaced("\"type\\\": \\\"Box", "\"type\\\": \\\"Dict"), "observation_space.type: found \"Dict\""),
+        (replaced("float64", "uint8"), "observation_space.dtype: found \"uint8\""),
+        (replaced("\"shape\\\": [3]", "\"shape\\\": [3, 1]"), "observation_space.shape: found [3,1]"),
+        (replaced("9.5, 9.5, 9.5", "9.5, 9.5, NaN"), "observation_space.high"),
+        (replaced("action_space", "reaction_space"), "action_space: found nothing (the key is missing)"),
+        (replaced("\"n\\\": 3", "\"n\\\": 2"), "actions outside 2 choices starting at 0: 1 in total, first at row 2"),
+        (replaced("{", "["), "metadata.json is not JSON"),
+        (
+            verdict(&|text| text, &[0, 1, 0, 1], &rewards).unwrap_err(),
+            "episode 0: terminations is true at step 1, before the last step 3",
+        ),
+        (verdict(&|text| text, &[0, 0, 0, 7], &rewards).unwrap_err(), "terminations holds 7 at row 3"),
+        (verdict(&|text| text, &[0, 0, 1], &rewards).unwrap_err(), "episode_0/terminations 3"),
+        (
+            verdict(&|text| text, &flags, &[0.0, 1.0, f64::NAN, f64::INFINITY]).unwrap_err(),
+            "rewards hold NaN or infinity: 2 in total, first at row 2, column 0 (episode 0, step 2): NaN",
+        ),
+    ];
+    for (error, part) in cases {
+        assert!(error.contains(part), "\"{error}\" does not say \"{part}\"");
+    }
+    write_minari(&path, |text| text, &flags, &rewards);
+    let alone = directory.path().join("alone.hdf5");
+    fs::copy(path.join("data/main_data.hdf5"), &alone).unwrap();
+    assert!(text(&load_path(&alone).unwrap_err()).contains("main file of a Minari dataset"));
+    fs::remove_file(path.join("data/metadata.json")).unwrap();
+    assert!(text(&load_path(&path).unwrap_err()).contains("metadata.json: cannot be read"));
 }
 
 fn numbers(count: usize) -> impl Strategy<Value = Vec<f64>> {

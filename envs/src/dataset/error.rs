@@ -57,12 +57,12 @@ pub enum DatasetError {
         /// Length on disk, in bytes.
         found: u64,
     },
-    /// The HDF5 structure could not be followed.
-    #[error("{}: cannot read {what}", path.display())]
+    /// The HDF5 structure could not be followed, or not be made.
+    #[error("{}: {what}", path.display())]
     Hdf5 {
         /// The file.
         path: PathBuf,
-        /// Which object.
+        /// What was tried, on which object.
         what: String,
         /// The cause.
         #[source]

@@ -20,6 +20,10 @@ const IN_MEMORY: u64 = 1 << 29;
 /// reading it would only exhaust the memory.
 const LARGEST_EXPANSION: u64 = 1100;
 
+/// Longest side of a chunk that is written. The HDF5 writer stores a longer one in four bytes where three would do, and HDF5
+/// 2.0 refuses to read that.
+pub(super) const LONGEST_CHUNK: u64 = u16::MAX as u64;
+
 /// How many numbers are decoded at a time where an array is not wanted whole.
 const WINDOW: u64 = 1 << 20;
 
@@ -312,7 +316,9 @@ fn end_of_file(head: &[u8]) -> Option<u64> {
 fn guard<T>(path: &Path, what: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, DatasetError> {
     match contain(read) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(DatasetError::Hdf5 { path: path.into(), what: what.into(), source: Box::new(source) }),
+        Ok(Err(source)) => {
+            Err(DatasetError::Hdf5 { path: path.into(), what: format!("cannot read {what}"), source: Box::new(source) })
+        }
         Err(problem) => Err(DatasetError::Damaged { path: path.into(), what: what.into(), problem }),
     }
 }
@@ -357,5 +363,5 @@ pub(super) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result
 
 /// The HDF5 writer's complaint.
 pub(super) fn writing(target: &Path, source: Error) -> DatasetError {
-    DatasetError::Hdf5 { path: target.into(), what: "what the HDF5 writer was given".into(), source: Box::new(source) }
+    DatasetError::Hdf5 { path: target.into(), what: "cannot be written as HDF5".into(), source: Box::new(source) }
 }

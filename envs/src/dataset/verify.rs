@@ -192,8 +192,14 @@ fn check_sizes(dataset: &Dataset, report: &mut Report) {
         return;
     };
     let width = low.len();
+    if width == 0 || dataset.action_space.width() == 0 {
+        return report.error(Check::Width, 1, "observation_space or action_space has no components".into());
+    }
     for (episode, trajectory) in dataset.trajectories.iter().enumerate() {
         let steps = trajectory.len();
+        if steps == 0 {
+            return report.error(Check::Empty, 1, format!("episode {episode} has no steps: nothing can be trained on"));
+        }
         let found = trajectory.observations.len();
         if found != steps * width && found != (steps + 1) * width {
             let text =

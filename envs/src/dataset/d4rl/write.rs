@@ -8,8 +8,8 @@ use std::path::Path;
 /// D4RL's own level.
 const GZIP_LEVEL: u32 = 4;
 
-/// Numbers in a chunk: 256 KiB of them, between random access and overhead.
-const CHUNK: usize = 1 << 16;
+/// Numbers in a chunk, about 256 KiB: between random access and overhead.
+const CHUNK: usize = hdf5::LONGEST_CHUNK as usize;
 
 /// Writes a checked dataset into a new file. `target` is the path in messages.
 pub(crate) fn write(dataset: &Dataset, file: &Path, target: &Path) -> Result<(), DatasetError> {

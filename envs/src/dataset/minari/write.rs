@@ -90,12 +90,13 @@ fn write_box(array: &mut DatasetBuilder, space: &Space, rows: usize, numbers: im
     resizable(array, &[rows, space.width()]);
 }
 
-/// Gives an array its shape, in one chunk, growable in the first axis as the official library's are.
+/// Gives an array its shape, in one chunk if it is not very long, growable in the first axis as the official library's are.
 fn resizable(array: &mut DatasetBuilder, shape: &[usize]) {
     let shape: Vec<u64> = shape.iter().map(|&extent| extent as u64).collect();
     let mut largest: Vec<MaxExtent> = shape.iter().map(|&extent| MaxExtent::Fixed(extent)).collect();
     largest[0] = MaxExtent::Unlimited;
-    array.with_shape(&shape).with_maxshape(&largest).with_chunks(&shape);
+    array.with_shape(&shape).with_maxshape(&largest);
+    array.with_chunks(&shape.iter().map(|&extent| extent.min(hdf5::LONGEST_CHUNK)).collect::<Vec<_>>());
 }
 
 fn describe(dataset: &Dataset, bytes: u64) -> Map<String, Value> {
