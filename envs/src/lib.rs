@@ -28,6 +28,7 @@ mod fixtures;
 mod mujoco;
 mod options;
 mod pendulum;
+mod point_maze;
 mod registry;
 mod replay;
 mod rng;

@@ -56,18 +56,9 @@ pub(crate) const MAX_EPISODE_STEPS: &str = "max_episode_steps";
 
 impl<'a> Options<'a> {
     /// Options of `env`, whose keys must be in `table` (or be the time limit's).
-    pub(crate) fn new(
-        env: &'static str,
-        table: &'static [OptionInfo],
-        values: &'a Map<String, Value>,
-    ) -> Result<Self, EnvError> {
+    pub(crate) fn new(env: &'static str, table: &'static [OptionInfo], values: &'a Map<String, Value>) -> Result<Self, EnvError> {
         let options = Self { env, table, values };
-        let known = || {
-            table
-                .iter()
-                .map(|option| option.key)
-                .chain([MAX_EPISODE_STEPS])
-        };
+        let known = || table.iter().map(|option| option.key).chain([MAX_EPISODE_STEPS]);
         match values.keys().find(|&key| known().all(|known| known != key)) {
             None => Ok(options),
             Some(key) => {
@@ -81,17 +72,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The task.
-    pub(crate) fn env(&self) -> &'static str {
-        self.env
-    }
-
     pub(crate) fn error(&self, key: &str, problem: String) -> EnvError {
-        EnvError::Option {
-            env: self.env.into(),
-            key: key.into(),
-            problem,
-        }
+        EnvError::Option { env: self.env.into(), key: key.into(), problem }
     }
 
     fn wrong(&self, key: &str, found: &Value, expected: String) -> EnvError {
@@ -101,25 +83,20 @@ impl<'a> Options<'a> {
     /// The value given, if any, and the table's default.
     fn get(&self, key: &str) -> (Option<&'a Value>, OptionDefault) {
         let info = self.table.iter().find(|option| option.key == key);
-        let default = info
-            .unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env))
-            .default;
+        let default = info.unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env)).default;
         (self.values.get(key), default)
     }
 
     fn mistyped(&self, key: &str) -> ! {
-        panic!(
-            "{}: option {key} is read as another type than its table says",
-            self.env
-        )
+        panic!("{}: option {key} is read as another type than its table says", self.env)
     }
 
     pub(crate) fn bool(&self, key: &str) -> Result<bool, EnvError> {
         match self.get(key) {
             (None, OptionDefault::Bool(default)) => Ok(default),
-            (Some(value), OptionDefault::Bool(_)) => value
-                .as_bool()
-                .ok_or_else(|| self.wrong(key, value, "true or false".into())),
+            (Some(value), OptionDefault::Bool(_)) => {
+                value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false".into()))
+            }
             _ => self.mistyped(key),
         }
     }
@@ -127,29 +104,16 @@ impl<'a> Options<'a> {
     pub(crate) fn count(&self, key: &str) -> Result<u64, EnvError> {
         match self.get(key) {
             (None, OptionDefault::Count(default, ..)) => Ok(default),
-            (Some(value), OptionDefault::Count(_, low, high)) => {
-                self.integer(key, value, low..=high)
-            }
+            (Some(value), OptionDefault::Count(_, low, high)) => self.integer(key, value, low..=high),
             _ => self.mistyped(key),
         }
     }
 
-    fn integer(
-        &self,
-        key: &str,
-        value: &Value,
-        range: RangeInclusive<u64>,
-    ) -> Result<u64, EnvError> {
+    fn integer(&self, key: &str, value: &Value, range: RangeInclusive<u64>) -> Result<u64, EnvError> {
         value
             .as_u64()
             .filter(|count| range.contains(count))
-            .ok_or_else(|| {
-                self.wrong(
-                    key,
-                    value,
-                    format!("an integer from {} to {}", range.start(), range.end()),
-                )
-            })
+            .ok_or_else(|| self.wrong(key, value, format!("an integer from {} to {}", range.start(), range.end())))
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<f64, EnvError> {
@@ -170,72 +134,45 @@ impl<'a> Options<'a> {
             _ => self.mistyped(key),
         };
         let bound = |value: &Value, infinite: f64| {
-            if value.is_null() {
-                Some(infinite)
-            } else {
-                value.as_f64()
-            }
+            if value.is_null() { Some(infinite) } else { value.as_f64() }
         };
         let bounds = match value.as_array().map(Vec::as_slice) {
             Some([low, high]) => bound(low, f64::NEG_INFINITY).zip(bound(high, f64::INFINITY)),
             _ => None,
         };
         bounds.filter(|(low, high)| low < high).ok_or_else(|| {
-            self.wrong(
-                key,
-                value,
-                format!(
-                    "two rising numbers such as [{}, {}], null for no bound",
-                    default.0, default.1
-                ),
-            )
+            self.wrong(key, value, format!("two rising numbers such as [{}, {}], null for no bound", default.0, default.1))
         })
     }
 
     pub(crate) fn choice(&self, key: &str) -> Result<&'static str, EnvError> {
         match self.get(key) {
             (None, OptionDefault::Choice(names)) => Ok(names[0]),
-            (Some(value), OptionDefault::Choice(names)) => names
-                .iter()
-                .copied()
-                .find(|&name| value.as_str() == Some(name))
-                .ok_or_else(|| {
-                    let names: Vec<String> =
-                        names.iter().map(|name| format!("\"{name}\"")).collect();
+            (Some(value), OptionDefault::Choice(names)) => {
+                names.iter().copied().find(|&name| value.as_str() == Some(name)).ok_or_else(|| {
+                    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
                     self.wrong(key, value, format!("one of {}", names.join(", ")))
-                }),
+                })
+            }
             _ => self.mistyped(key),
         }
     }
 
     /// The time limit to use where the task's own is `default`: a positive integer, or null for none.
-    pub(crate) fn max_episode_steps(
-        &self,
-        default: Option<usize>,
-    ) -> Result<Option<usize>, EnvError> {
+    pub(crate) fn max_episode_steps(&self, default: Option<usize>) -> Result<Option<usize>, EnvError> {
         match self.values.get(MAX_EPISODE_STEPS) {
             None => Ok(default),
             Some(Value::Null) => Ok(None),
-            Some(value) => self
-                .integer(MAX_EPISODE_STEPS, value, 1..=u64::from(u32::MAX))
-                .map(|steps| Some(steps as usize)),
+            Some(value) => self.integer(MAX_EPISODE_STEPS, value, 1..=u64::from(u32::MAX)).map(|steps| Some(steps as usize)),
         }
     }
 }
 
 /// The candidate that `name` most likely meant: few edits away, case aside.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     candidates
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&name, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::osa_distance(&name, &candidate.to_lowercase()), candidate))
         .min_by_key(|&(distance, _)| distance)
         // Further than half of the name is no typing error.
         .filter(|&(distance, candidate)| 2 * distance <= candidate.chars().count())
@@ -248,40 +185,16 @@ mod tests {
     use serde_json::json;
 
     const TABLE: &[OptionInfo] = &[
-        OptionInfo {
-            key: "flag",
-            default: OptionDefault::Bool(true),
-            help: "",
-        },
-        OptionInfo {
-            key: "length",
-            default: OptionDefault::Count(7, 2, 9),
-            help: "",
-        },
-        OptionInfo {
-            key: "weight",
-            default: OptionDefault::Number(0.5, 0.0, 3.0),
-            help: "",
-        },
-        OptionInfo {
-            key: "range",
-            default: OptionDefault::Interval(0.7, f64::INFINITY),
-            help: "",
-        },
-        OptionInfo {
-            key: "shape",
-            default: OptionDefault::Choice(&["round", "square"]),
-            help: "",
-        },
+        OptionInfo { key: "flag", default: OptionDefault::Bool(true), help: "" },
+        OptionInfo { key: "length", default: OptionDefault::Count(7, 2, 9), help: "" },
+        OptionInfo { key: "weight", default: OptionDefault::Number(0.5, 0.0, 3.0), help: "" },
+        OptionInfo { key: "range", default: OptionDefault::Interval(0.7, f64::INFINITY), help: "" },
+        OptionInfo { key: "shape", default: OptionDefault::Choice(&["round", "square"]), help: "" },
     ];
 
     fn with<R>(values: Value, read: impl Fn(&Options) -> Result<R, EnvError>) -> Result<R, String> {
-        let Value::Object(values) = values else {
-            unreachable!()
-        };
-        Options::new("Test-v0", TABLE, &values)
-            .and_then(|options| read(&options))
-            .map_err(|error| error.to_string())
+        let Value::Object(values) = values else { unreachable!() };
+        Options::new("Test-v0", TABLE, &values).and_then(|options| read(&options)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -289,15 +202,9 @@ mod tests {
         assert_eq!(with(json!({}), |o| o.bool("flag")), Ok(true));
         assert_eq!(with(json!({}), |o| o.count("length")), Ok(7));
         assert_eq!(with(json!({}), |o| o.number("weight")), Ok(0.5));
-        assert_eq!(
-            with(json!({}), |o| o.interval("range")),
-            Ok((0.7, f64::INFINITY))
-        );
+        assert_eq!(with(json!({}), |o| o.interval("range")), Ok((0.7, f64::INFINITY)));
         assert_eq!(with(json!({}), |o| o.choice("shape")), Ok("round"));
-        assert_eq!(
-            with(json!({}), |o| o.max_episode_steps(Some(11))),
-            Ok(Some(11))
-        );
+        assert_eq!(with(json!({}), |o| o.max_episode_steps(Some(11))), Ok(Some(11)));
     }
 
     #[test]
@@ -305,79 +212,32 @@ mod tests {
         assert_eq!(with(json!({"flag": false}), |o| o.bool("flag")), Ok(false));
         assert_eq!(with(json!({"length": 2}), |o| o.count("length")), Ok(2));
         assert_eq!(with(json!({"length": 9}), |o| o.count("length")), Ok(9));
-        for wrong in [
-            json!(1),
-            json!(10),
-            json!(-3),
-            json!(2.5),
-            json!("7"),
-            json!(null),
-        ] {
+        for wrong in [json!(1), json!(10), json!(-3), json!(2.5), json!("7"), json!(null)] {
             let error = with(json!({ "length": wrong }), |o| o.count("length")).unwrap_err();
-            assert_eq!(
-                error,
-                format!("Test-v0: option \"length\": {wrong}, expected an integer from 2 to 9")
-            );
+            assert_eq!(error, format!("Test-v0: option \"length\": {wrong}, expected an integer from 2 to 9"));
         }
         assert_eq!(with(json!({"weight": 3}), |o| o.number("weight")), Ok(3.0));
-        assert!(
-            with(json!({"weight": 3.1}), |o| o.number("weight"))
-                .unwrap_err()
-                .contains("3.1, expected a number from 0 to 3")
-        );
-        assert_eq!(
-            with(json!({"range": [null, 2]}), |o| o.interval("range")),
-            Ok((f64::NEG_INFINITY, 2.0))
-        );
+        assert!(with(json!({"weight": 3.1}), |o| o.number("weight")).unwrap_err().contains("3.1, expected a number from 0 to 3"));
+        assert_eq!(with(json!({"range": [null, 2]}), |o| o.interval("range")), Ok((f64::NEG_INFINITY, 2.0)));
         for wrong in [json!([2, 2]), json!([1]), json!(3), json!([1, "2"])] {
-            assert!(
-                with(json!({ "range": wrong }), |o| o.interval("range")).is_err(),
-                "{wrong}"
-            );
+            assert!(with(json!({ "range": wrong }), |o| o.interval("range")).is_err(), "{wrong}");
         }
-        assert_eq!(
-            with(json!({"shape": "square"}), |o| o.choice("shape")),
-            Ok("square")
-        );
-        assert!(
-            with(json!({"shape": "oval"}), |o| o.choice("shape"))
-                .unwrap_err()
-                .ends_with("one of \"round\", \"square\"")
-        );
+        assert_eq!(with(json!({"shape": "square"}), |o| o.choice("shape")), Ok("square"));
+        assert!(with(json!({"shape": "oval"}), |o| o.choice("shape")).unwrap_err().ends_with("one of \"round\", \"square\""));
     }
 
     #[test]
     fn the_time_limit_is_positive_or_null() {
-        assert_eq!(
-            with(json!({"max_episode_steps": 3}), |o| o
-                .max_episode_steps(Some(11))),
-            Ok(Some(3))
-        );
-        assert_eq!(
-            with(json!({"max_episode_steps": null}), |o| o
-                .max_episode_steps(Some(11))),
-            Ok(None)
-        );
-        assert!(
-            with(json!({"max_episode_steps": 0}), |o| o
-                .max_episode_steps(None))
-            .is_err()
-        );
+        assert_eq!(with(json!({"max_episode_steps": 3}), |o| o.max_episode_steps(Some(11))), Ok(Some(3)));
+        assert_eq!(with(json!({"max_episode_steps": null}), |o| o.max_episode_steps(Some(11))), Ok(None));
+        assert!(with(json!({"max_episode_steps": 0}), |o| o.max_episode_steps(None)).is_err());
     }
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
         let error = with(json!({"lenght": 3}), |o| o.count("length")).unwrap_err();
-        assert!(
-            error.starts_with("Test-v0: option \"lenght\": unknown; did you mean \"length\"?"),
-            "{error}"
-        );
+        assert!(error.starts_with("Test-v0: option \"lenght\": unknown; did you mean \"length\"?"), "{error}");
         let error = with(json!({"colour": 3}), |o| o.count("length")).unwrap_err();
-        assert!(
-            error.contains(
-                "unknown (options: flag, length, weight, range, shape, max_episode_steps)"
-            ),
-            "{error}"
-        );
+        assert!(error.contains("unknown (options: flag, length, weight, range, shape, max_episode_steps)"), "{error}");
     }
 }

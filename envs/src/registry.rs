@@ -9,7 +9,7 @@ use crate::{
     env::Env,
     error::EnvError,
     options::{OptionInfo, Options, nearest},
-    pendulum,
+    pendulum, point_maze,
     task::Task,
     time_limit::TimeLimit,
     tmaze,
@@ -57,6 +57,13 @@ const TASKS: &[TaskInfo] = &[
         feature: None,
         options: tmaze::OPTIONS,
         build: Some(|options| Ok(Box::new(tmaze::TMaze::from_options(options)?))),
+    },
+    TaskInfo {
+        id: point_maze::ID,
+        summary: "drive a ball through one of D4RL's mazes to the goal (continuous force)",
+        feature: None,
+        options: point_maze::OPTIONS,
+        build: Some(|options| Ok(Box::new(point_maze::PointMaze::from_options(options)?))),
     },
     TaskInfo {
         id: pendulum::ID,

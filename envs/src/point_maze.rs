@@ -1,0 +1,359 @@
+//! `PointMaze-v0`: drive a ball through a maze, D4RL's maze2d without MuJoCo.
+
+pub(crate) mod layout;
+pub(crate) mod waypoint;
+
+use std::f64::consts::PI;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    Dtype, EnvError, Space,
+    env::Action,
+    options::{OptionDefault, OptionInfo, Options},
+    rng::Generator,
+    task::{Outcome, Task},
+};
+use layout::{Layout, NAMES};
+
+/// Registered name.
+pub(crate) const ID: &str = "PointMaze-v0";
+
+/// Options of the task.
+pub(crate) const OPTIONS: &[OptionInfo] = &[
+    OptionInfo { key: "layout", default: OptionDefault::Choice(NAMES), help: "the maze: umaze, medium, large or open" },
+    OptionInfo {
+        key: "reward",
+        default: OptionDefault::Choice(&["sparse", "dense"]),
+        help: "sparse: 1 within 0.5 of the goal; dense: exp(-distance to the goal)",
+    },
+];
+
+/// A ball in one of D4RL's mazes.
+///
+/// # Task
+/// A ball is driven by two motors through a maze seen from above. Reach the goal and stay there. Where the goal is is not
+/// observed; it is always the same cell of the layout.
+/// # Actions
+/// `Box(-1, 1, float32)` of width 2: forces along x and y in units of 100 N. Larger ones are clipped.
+/// # Observation
+/// | number | meaning | range |
+/// |---|---|---|
+/// | 0, 1 | position; cell (row, column) is centred at row - 0.2, column - 0.2 | unbounded |
+/// | 2, 3 | velocity | unbounded; clipped to -5 to 5 before each step |
+/// # Rewards
+/// With d the distance of the position to the goal's row and column: sparse 1 where d <= 0.5, else 0; dense `exp(-d)`. One point
+/// for each step spent at the goal, so faster is better.
+/// # First state
+/// Row and column of a random free cell plus uniform noise in [-0.1, 0.1); velocity 0.1 times a standard normal.
+/// # Episode end
+/// Never terminates; truncated after 300 (umaze), 600 (medium), 800 (large) or 150 (open) steps.
+/// # State
+/// The observation. A position that overlaps a wall is moved out of it; the middle of the ball in a wall is an error.
+/// # Version history
+/// v0: in free space (more than MuJoCo's contact margin of 0.004 from any wall) bit-equal to maze2d on MuJoCo 3.17.0. Walls are
+/// our own: hard and without friction or bounce, where MuJoCo's are soft. There a ball sinks in by up to 0.04 on impact and
+/// comes to rest 0.003 before the wall; here it stops at the wall and slides along it. Start states are drawn with NumPy's newer
+/// generator, not D4RL's legacy one.
+#[derive(Clone, Debug)]
+pub(crate) struct PointMaze {
+    layout: Layout,
+    dense: bool,
+    goal: [f64; 2],
+    position: [f64; 2],
+    velocity: [f64; 2],
+}
+
+/// Seconds a step.
+const DT: f64 = 0.01;
+/// Newton for an action of 1.
+const GEAR: f64 = 100.0;
+/// Newton for each m/s.
+const DAMPING: f64 = 1.0;
+const MAX_SPEED: f64 = 5.0;
+/// Metres.
+const RADIUS: f64 = 0.1;
+/// Kilograms: a ball of density 1000.
+const MASS: f64 = 1000.0 * 4.0 / 3.0 * PI * (RADIUS * RADIUS * RADIUS);
+/// A position of 0 lies at 1.2 in the frame in which cell `(row, column)` is centred at `(row + 1, column + 1)`.
+const OFFSET: f64 = 1.2;
+/// Largest distance from the goal that the sparse reward counts.
+const GOAL_RADIUS: f64 = 0.5;
+
+/// The layout that a point maze with these options has.
+///
+/// # Errors
+/// [`EnvError::Option`] as [`make`](crate::make) gives it.
+pub(crate) fn layout(options: &Map<String, Value>) -> Result<Layout, EnvError> {
+    read_layout(&Options::new(ID, OPTIONS, options)?)
+}
+
+fn read_layout(options: &Options) -> Result<Layout, EnvError> {
+    let name = options.choice("layout")?;
+    Layout::named(name).ok_or_else(|| options.error("layout", format!("\"{name}\" has no grid")))
+}
+
+impl PointMaze {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
+        let layout = read_layout(options)?;
+        let goal = layout.goal().map(|coordinate| coordinate as f64);
+        let dense = options.choice("reward")? == "dense";
+        Ok(Self { layout, dense, goal, position: goal, velocity: [0.0; 2] })
+    }
+
+    fn observe(&self, observation: &mut [f64]) {
+        observation[..2].copy_from_slice(&self.position);
+        observation[2..].copy_from_slice(&self.velocity);
+    }
+
+    /// The cell that holds the middle of the ball.
+    fn cell(&self) -> [i64; 2] {
+        self.position.map(|coordinate| (coordinate + OFFSET - 0.5).floor() as i64)
+    }
+
+    /// The deepest overlap of the ball with a wall: the direction out of it, of length 1, and how far.
+    fn overlap(&self) -> Option<([f64; 2], f64)> {
+        let [row, column] = self.cell();
+        let mut deepest: Option<([f64; 2], f64)> = None;
+        // The ball is smaller than a cell: only the neighbours can touch it.
+        for neighbour in (row - 1..=row + 1).flat_map(|row| (column - 1..=column + 1).map(move |column| [row, column])) {
+            if !self.layout.is_wall(neighbour) {
+                continue;
+            }
+            let away: [f64; 2] = std::array::from_fn(|axis| {
+                let from_centre = self.position[axis] + OFFSET - (neighbour[axis] + 1) as f64;
+                from_centre - from_centre.clamp(-0.5, 0.5)
+            });
+            let distance = away[0].hypot(away[1]);
+            let depth = RADIUS - distance;
+            if depth > 0.0 && distance > 0.0 && deepest.is_none_or(|(_, deeper)| depth > deeper) {
+                deepest = Some((away.map(|component| component / distance), depth));
+            }
+        }
+        deepest
+    }
+
+    /// Moves the ball out of the walls and takes the part of its velocity that goes into them, so that it slides.
+    fn resolve_contacts(&mut self) {
+        // Deepest first: where boxes lie side by side, the face hides the corner behind it. Two walls meet at most; the rest
+        // of the rounds is for rounding.
+        for _ in 0..4 {
+            let Some((normal, depth)) = self.overlap() else { return };
+            let inward = (self.velocity[0] * normal[0] + self.velocity[1] * normal[1]).min(0.0);
+            for axis in 0..2 {
+                self.position[axis] += normal[axis] * depth;
+                self.velocity[axis] -= normal[axis] * inward;
+            }
+        }
+    }
+}
+
+impl Task for PointMaze {
+    fn observation_space(&self) -> Space {
+        Space::uniform_box(4, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
+    }
+
+    fn action_space(&self) -> Space {
+        Space::uniform_box(2, -1.0, 1.0, Dtype::Float32)
+    }
+
+    fn max_episode_steps(&self) -> Option<usize> {
+        Some(self.layout.max_episode_steps)
+    }
+
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+        let starts = self.layout.starts();
+        let start = starts[generator.below(starts.len() as u32) as usize];
+        self.position = start.map(|coordinate| coordinate as f64 + generator.uniform(-0.1, 0.1));
+        self.velocity = std::array::from_fn(|_| 0.1 * generator.normal());
+        self.observe(observation);
+        Ok(())
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
+        // MuJoCo's Euler step with implicit joint damping, in its order of operations. The clip keeps a step shorter than the
+        // ball's radius, so no wall can be passed over.
+        const INVERSE: f64 = 1.0 / (MASS + DT * DAMPING);
+        for axis in 0..2 {
+            let force = match action {
+                Action::F32(values) => f64::from(values[axis]),
+                Action::F64(values) => values[axis],
+                Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
+            };
+            let velocity = self.velocity[axis].clamp(-MAX_SPEED, MAX_SPEED);
+            let acceleration = (GEAR * force.clamp(-1.0, 1.0) - DAMPING * velocity) * INVERSE;
+            self.velocity[axis] = velocity + DT * acceleration;
+            self.position[axis] += DT * self.velocity[axis];
+        }
+        self.resolve_contacts();
+        self.observe(observation);
+        let distance = (self.position[0] - self.goal[0]).hypot(self.position[1] - self.goal[1]);
+        let reward = match self.dense {
+            true => (-distance).exp(),
+            false => f64::from(distance <= GOAL_RADIUS),
+        };
+        Ok(Outcome { reward, terminated: false })
+    }
+
+    fn state_width(&self) -> Option<usize> {
+        Some(4)
+    }
+
+    fn state(&self, state: &mut Vec<f64>) {
+        state.extend(self.position);
+        state.extend(self.velocity);
+    }
+
+    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+        let mut placed = Self { position: [state[0], state[1]], velocity: [state[2], state[3]], ..self.clone() };
+        if placed.layout.is_wall(placed.cell()) {
+            let problem = format!("has its position ({}, {}) in a wall", state[0], state[1]);
+            return Err(EnvError::State { env: ID.into(), problem });
+        }
+        // Only the position: what goes into the wall is the next step's to stop.
+        placed.resolve_contacts();
+        (self.position, self.velocity) = (placed.position, [state[2], state[3]]);
+        self.observe(observation);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Env, fixtures, make};
+    use serde_json::json;
+
+    fn maze(layout: &str, reward: &str) -> Box<dyn Env> {
+        let Value::Object(options) = json!({"layout": layout, "reward": reward}) else { unreachable!() };
+        make(ID, &options).unwrap()
+    }
+
+    /// Distance of the ball's surface from the nearest wall.
+    fn clearance(layout: &Layout, position: &[f64]) -> f64 {
+        let walls = layout.cells().filter(|&cell| layout.is_wall(cell));
+        let distances = walls.map(|cell| {
+            let beyond = |axis: usize| ((position[axis] + OFFSET - (cell[axis] + 1) as f64).abs() - 0.5).max(0.0);
+            beyond(0).hypot(beyond(1))
+        });
+        distances.fold(f64::INFINITY, f64::min) - RADIUS
+    }
+
+    #[test]
+    fn steps_in_free_space_are_mujocos() {
+        for (name, case) in ["umaze", "medium", "large"].iter().flat_map(|n| ["random", "push", "controller"].map(|c| (*n, c))) {
+            let Some(files) = fixtures::files(&format!("maze2d/{name}")) else { return };
+            let recording = fixtures::json(files.iter().find(|file| file.file_stem().unwrap() == case).unwrap());
+            let mut env = maze(name, recording["reward_type"].as_str().unwrap());
+            let layout = Layout::named(name).unwrap();
+            let mut state = fixtures::numbers(&recording["init_obs"]);
+            let (mut free, mut bit_equal, mut worst, mut worst_contact) = (0, 0, 0.0_f64, 0.0_f64);
+            let steps = recording["steps"].as_array().unwrap();
+            for (action, step) in recording["actions"].as_array().unwrap().iter().zip(steps) {
+                let (mut observation, expected) = ([0.0; 4], fixtures::numbers(&step["obs"]));
+                env.set_state(&state, &mut observation).unwrap();
+                let reward = env.step(Action::F64(&fixtures::numbers(action)), &mut observation).unwrap().reward;
+                let error =
+                    |range: std::ops::Range<usize>| range.map(|i| (observation[i] - expected[i]).abs()).fold(0.0, f64::max);
+                // MuJoCo feels a wall from 0.004 on, and looks at the position before the step; ours touches after it.
+                if clearance(&layout, &state) > 0.004 + 1e-9 && clearance(&layout, &expected) >= 0.0 {
+                    free += 1;
+                    bit_equal += usize::from(observation[..] == expected[..]);
+                    worst = worst.max(error(0..4)).max((reward - step["reward"].as_f64().unwrap()).abs());
+                } else {
+                    worst_contact = worst_contact.max(error(0..2));
+                }
+                state = expected;
+            }
+            println!(
+                "{name}/{case}: {free} of {} steps in free space, {bit_equal} bit-equal, worst error {worst:e}; worst error of \
+                 a position in contact {worst_contact:e}",
+                steps.len()
+            );
+            // The push runs spend most of their steps at walls.
+            assert!(free > 30 && worst < 1e-12, "{name}/{case}: {free} free steps, worst error {worst:e}");
+            // How far MuJoCo's soft walls let the ball in.
+            assert!(worst_contact < 0.06, "{name}/{case}: {worst_contact}");
+        }
+    }
+
+    #[test]
+    fn no_force_drives_the_ball_into_a_wall() {
+        let mut generator = Generator::from_seed(4);
+        for name in NAMES {
+            let (mut env, layout) = (maze(name, "sparse"), Layout::named(name).unwrap());
+            let mut observation = [0.0; 4];
+            let mut touched = 0;
+            for seed in 0..40 {
+                env.reset(Some(seed), &mut observation).unwrap();
+                // Long pushes in random directions reach every wall and corner at full speed.
+                let mut push = [0.0; 2];
+                for t in 0..layout.max_episode_steps {
+                    if t % 29 == 0 {
+                        push = std::array::from_fn(|_| generator.uniform(-3.0, 3.0));
+                    }
+                    env.step(Action::F64(&push), &mut observation).unwrap();
+                    let clearance = clearance(&layout, &observation[..2]);
+                    assert!(clearance > -1e-9, "{name}: {clearance} deep at {observation:?}");
+                    touched += usize::from(clearance < 1e-9);
+                }
+            }
+            assert!(touched > 1000, "{name}: only {touched} contacts");
+        }
+    }
+
+    #[test]
+    fn a_ball_slides_along_a_wall_without_losing_speed() {
+        let mut env = maze("open", "sparse");
+        // Against the wall below row 3, pushed into it and along it; then the same without a wall.
+        let [mut along, mut free] = [[0.0; 4]; 2];
+        for (position, observation) in [(3.2, &mut along), (2.0, &mut free)] {
+            env.set_state(&[position, 2.0, 0.0, 1.0], observation).unwrap();
+            for _ in 0..10 {
+                env.step(Action::F64(&[if position > 3.0 { 1.0 } else { 0.0 }, 0.3]), observation).unwrap();
+            }
+        }
+        assert!((along[0] - 3.2).abs() < 1e-12 && along[2].abs() < 1e-12, "{along:?}");
+        assert_eq!((along[1], along[3]), (free[1], free[3]));
+    }
+
+    #[test]
+    fn rewards_are_by_distance_to_the_goals_row_and_column() {
+        let mut observation = [0.0; 4];
+        for (distance, sparse) in [(0.0, 1.0), (0.49, 1.0), (0.51, 0.0)] {
+            for reward in ["sparse", "dense"] {
+                let mut env = maze("open", reward);
+                env.set_state(&[2.0, 3.0 + distance, 0.0, 0.0], &mut observation).unwrap();
+                let step = env.step(Action::F64(&[0.0; 2]), &mut observation).unwrap();
+                assert_eq!(step.reward, if reward == "sparse" { sparse } else { (-observation[1] + 3.0).exp() });
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_in_a_wall_is_refused_and_one_that_overlaps_is_moved_out() {
+        let mut env = maze("umaze", "sparse");
+        let mut observation = [0.0; 4];
+        let error = env.set_state(&[2.0, 1.0, 0.0, 0.0], &mut observation).unwrap_err().to_string();
+        assert_eq!(error, "PointMaze-v0: state has its position (2, 1) in a wall");
+        env.set_state(&[1.24, 1.0, 2.0, -3.0], &mut observation).unwrap();
+        assert!((observation[0] - 1.2).abs() < 1e-12 && observation[1..] == [1.0, 2.0, -3.0], "{observation:?}");
+    }
+
+    #[test]
+    fn starts_cover_the_free_cells() {
+        let mut env = make(ID, &Map::new()).unwrap();
+        let mut cells: Vec<[i64; 2]> = (0..200)
+            .map(|seed| {
+                let mut observation = [0.0; 4];
+                env.reset(Some(seed), &mut observation).unwrap();
+                [observation[0].round() as i64, observation[1].round() as i64]
+            })
+            .collect();
+        cells.sort_unstable();
+        cells.dedup();
+        let mut starts = Layout::named("umaze").unwrap().starts();
+        starts.sort_unstable();
+        assert_eq!(cells, starts);
+    }
+}
