@@ -184,7 +184,7 @@ impl Cli {
 
 fn train(args: &TrainArgs) -> Result<()> {
     let more: Vec<String> = args.device.map(|device| format!("device={device}")).into_iter().collect();
-    let (job, run) = if args.resume {
+    let (job, dataset, run) = if args.resume {
         let path = args.run.as_deref().context("--resume needs --run")?;
         let mut run = RunDir::resume(path)?;
         let job = match args.job.config {
@@ -192,15 +192,19 @@ fn train(args: &TrainArgs) -> Result<()> {
             None => run.config(&[args.job.overrides.clone(), more].concat())?,
         };
         run.update_config(&job)?;
-        (job, run)
+        let dataset = data::trajectories(&job)?;
+        (job, dataset, run)
     } else {
         let job = args.job.load(more)?;
         let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(args.job.config.as_deref()));
+        // The folder is made last, so that a job that cannot start leaves none behind.
+        RunDir::check_free(&path)?;
+        let dataset = data::trajectories(&job)?;
         let run = RunDir::create(&path, &job)?;
-        (job, run)
+        (job, dataset, run)
     };
-    // CALL SITE: train::train(&job, run, args.resume)
-    let _ = (job, run);
+    // CALL SITE: train::train(&job, dataset, run, args.resume)
+    let _ = (job, dataset, run);
     anyhow::bail!("training is not part of this build")
 }
 
@@ -239,7 +243,7 @@ fn collect(args: &CollectArgs) -> Result<()> {
         dataset_command::FormatArg::Minari => Path::new("datasets").join(stem),
         dataset_command::FormatArg::D4rl => Path::new("datasets").join(stem).with_extension("hdf5"),
     });
-    envs::dataset::save(&dataset, &path, args.format.into(), false)?;
+    dataset_command::save(&dataset, &path, args.format, false, "choose another place with --output")?;
     let steps: usize = dataset.trajectories.iter().map(envs::dataset::Trajectory::len).sum();
     report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))
 }

@@ -29,7 +29,7 @@ pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
-    belongs(&dataset, env.spec()).context("data does not belong to env")?;
+    belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?;
     Ok(dataset)
 }
 

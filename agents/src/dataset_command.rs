@@ -1,11 +1,11 @@
 //! `aaren dataset`: describe, check and convert datasets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use envs::dataset::{
-    self, Format, LoadOptions, Summary,
+    self, Dataset, DatasetError, Format, LoadOptions, Summary,
     statistics::Spread,
     verify::{Strictness, verify_source},
 };
@@ -75,12 +75,23 @@ impl Command {
             Command::Verify { source, strict } => verify(&source, strict),
             Command::Convert { source, destination, to, overwrite } => {
                 let loaded = dataset::load(&source)?;
-                dataset::save(&loaded.dataset, &destination, to.into(), overwrite)?;
+                save(&loaded.dataset, &destination, to, overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
                 report::print(format!("wrote {episodes} episodes to {} as {}", destination.display(), Format::from(to)))
             }
         }
     }
+}
+
+/// Writes a dataset; `advice` is for a user whose target is taken.
+///
+/// # Errors
+/// As [`dataset::save`].
+pub fn save(dataset: &Dataset, path: &Path, format: FormatArg, overwrite: bool, advice: &str) -> Result<()> {
+    dataset::save(dataset, path, format.into(), overwrite).map_err(|error| match error {
+        DatasetError::Exists { path } => anyhow!("{} already exists; {advice}", path.display()),
+        error => error.into(),
+    })
 }
 
 fn info(source: &str, json: bool) -> Result<()> {

@@ -22,13 +22,34 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A closed stderr must not turn the error into a panic.
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&format!("{error:#}")));
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
             if error.is::<interrupt::Interrupted>() { interrupt::EXIT_CODE.into() } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// Folds line breaks, with the blanks around them, into single blanks.
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+/// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already
+/// (many error types print their source) is not said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        if !text.ends_with(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_joined_on_one_line_and_said_once() {
+        let error = anyhow::anyhow!("disk\n  full").context("cannot write x: disk full").context("checkpoint");
+        assert_eq!(one_line(&error), "checkpoint: cannot write x: disk full");
+        assert_eq!(one_line(&anyhow::anyhow!("a").context("b")), "b: a");
+    }
 }

@@ -36,13 +36,8 @@ impl RunDir {
     /// # Errors
     /// If the folder exists and is not empty, or cannot be made or written.
     pub fn create(path: &Path, config: &JobConfig) -> Result<RunDir> {
+        Self::check_free(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        if entries(path)?.next().is_some() {
-            bail!(
-                "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
-                path.display()
-            );
-        }
         let run = RunDir {
             path: path.to_path_buf(),
             keep_checkpoints: config.train.keep_checkpoints,
@@ -51,6 +46,20 @@ impl RunDir {
         fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
         run.write_json("config.json", config)?;
         Ok(run)
+    }
+
+    /// Whether a new run could be made here, as far as can be told without making it: a look before long work.
+    ///
+    /// # Errors
+    /// If the folder exists and is not empty.
+    pub fn check_free(path: &Path) -> Result<()> {
+        if path.is_dir() && entries(path)?.next().is_some() {
+            bail!(
+                "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
+                path.display()
+            );
+        }
+        Ok(())
     }
 
     /// Opens a run to continue it, and removes what a killed job left unfinished.

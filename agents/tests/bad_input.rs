@@ -1,0 +1,292 @@
+//! Whatever is wrong with what a user gives, the binary says it in one line, fails, and destroys nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use agents::{
+    config::JobConfig,
+    data,
+    report::{EvaluationReport, FORMAT, TargetReport},
+    run::RunDir,
+};
+use envs::dataset::{self, Format};
+use hdf5_pure::{EnumTypeBuilder, FileBuilder, make_i8_type};
+
+/// A command that must fail, in a folder of its own.
+struct Case {
+    name: &'static str,
+    /// Split at blanks.
+    command: &'static str,
+    /// What the line must say.
+    words: &'static [&'static str],
+    /// Puts into the folder what the command needs.
+    prepare: fn(&Path),
+}
+
+const fn case(
+    name: &'static str,
+    command: &'static str,
+    words: &'static [&'static str],
+    prepare: fn(&Path),
+) -> Case {
+    Case { name, command, words, prepare }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        // Configs.
+        case("missing config", "train no.json", &["no.json", "quickstart"], nothing),
+        case("a folder for a config", "train .", &["cannot read the config"], nothing),
+        case("not JSON", "train job.json", &["job.json", "line 2", "not valid JSON"], |to| file(to, "job.json", b"{\n oops }")),
+        case("not text", "train job.json", &["cannot read the config job.json"], |to| file(to, "job.json", &[0xff, 0xfe])),
+        case("misspelt key", "train job.json", &["job.json", "train.leraning_rate", "did you mean \"learning_rate\""], |to| {
+            file(to, "job.json", br#"{"train": {"leraning_rate": 1}}"#)
+        }),
+        case("missing key", "train job.json", &["job.json", "env is missing"], |to| file(to, "job.json", b"{}")),
+        case("value out of range", "train --set policy.dropout=1", &["policy.dropout", "found 1", "[0, 1)"], nothing),
+        case("heads that do not divide", "train --set policy.heads=3", &["policy.heads", "64"], nothing),
+        case("unknown mixer", "train --set policy.mixer=aren", &["policy.mixer", "aren", "did you mean \"aaren\""], nothing),
+        case("unknown environment", "train --set env.id=TMaze-v9", &["TMaze-v9", "did you mean \"TMaze-v0\""], nothing),
+        case("unknown option", "train --set env.options.coridor=3", &["coridor", "corridor"], nothing),
+        case("override without value", "train --set train.steps", &["--set train.steps", "key.path=value"], nothing),
+        case("override of no key", "train --set train.stepz=5", &["train.stepz", "did you mean \"steps\""], nothing),
+        case("override of a wrong type", "train --set train.steps=many", &["train.steps", "many"], nothing),
+        case("device that is not there", "train --device cuda", &["device", "cuda"], nothing),
+        case("noise on discrete actions", "train --set data.scripted.noise=1", &["data.scripted", "noise"], nothing),
+        case("inspect checks as well", "inspect --set train.steps=0", &["train.steps", "found 0"], nothing),
+        // Data.
+        case("missing dataset", DATA, &["data.h5"], nothing),
+        case("no HDF5 file", DATA, &["data.h5"], |to| file(to, "data.h5", b"not HDF5 at all, but long enough for a header")),
+        case("empty file", DATA, &["data.h5"], |to| file(to, "data.h5", b"")),
+        case("truncated HDF5 file", DATA, &["data.h5"], |to| {
+            let bytes = pendulum_file();
+            file(to, "data.h5", &bytes[..bytes.len() / 2]);
+        }),
+        case("NaN in the data", DATA, &["data.h5", "NaN"], |to| file(to, "data.h5", &nan_file())),
+        case("data of another environment", OTHER_DATA, &["data.h5", "CartPole-v1"], |to| file(to, "data.h5", &pendulum_file())),
+        case("dataset info", "dataset info data.h5", &["data.h5"], |to| file(to, "data.h5", b"x")),
+        case("dataset verify", "dataset verify data.h5", &["data.h5", "NaN"], |to| {
+            file(to, "data.h5", &nan_file())
+        }),
+        case("a dataset is not overwritten", "dataset convert data.h5 out --to minari", &["out", "already exists", "--overwrite"], |to| {
+            file(to, "data.h5", &pendulum_file());
+            save_minari(to, "out");
+        }),
+        case("a folder of something else is not overwritten", "dataset convert data.h5 out --to minari --overwrite", &["out"], |to| {
+            file(to, "data.h5", &pendulum_file());
+            file(to, "out/precious", b"do not touch");
+        }),
+        case("a format that cannot hold the data", "dataset convert in out --to d4rl", &["out", "discrete"], |to| {
+            save_minari(to, "in");
+        }),
+        case("collecting what is not collected", "collect job.json", &["data.scripted is missing"], |to| {
+            let job = r#"{"env": {"id": "TMaze-v0"}, "data": {"source": "x"}, "evaluation": {"target_returns": [1]}}"#;
+            file(to, "job.json", job.as_bytes());
+        }),
+        case("collecting into a file's place", "collect --set data.scripted.episodes=2 --output file/out", &["file"], |to| {
+            file(to, "file", b"")
+        }),
+        case("collecting over a dataset", "collect --set data.scripted.episodes=2 --output out", &["out", "--output"], |to| {
+            save_minari(to, "out")
+        }),
+        // Runs.
+        case("run folder below a file", "train --set data.scripted.episodes=2 --run file/run", &["file/run"], |to| {
+            file(to, "file", b"")
+        }),
+        case("run folder taken", "train --set data.scripted.episodes=2 --run run", &["run", "not empty", "--resume"], |to| {
+            run(to, "run", &[]);
+        }),
+        case("nothing to resume", "train --resume --run run", &["no run folder run"], nothing),
+        case("resuming what is no run", "train --resume --run run", &["run", "config.json"], |to| file(to, "run/x", b"x")),
+        case("resuming with another policy", "train --resume --run run --set policy.width=32", &["policy.width"], |to| {
+            run(to, "run", &[]);
+        }),
+        case("missing run", "evaluate no/run", &["no/run"], nothing),
+        case("a run without checkpoint", "evaluate run", &["run", "no checkpoint"], |to| run(to, "run", &[])),
+        case("missing checkpoint", "evaluate run --checkpoint 7", &["step 7", "5"], |to| {
+            run(to, "run", &[]);
+            file(to, "run/checkpoints/step-00000005/policy.json", b"{}");
+        }),
+        case("evaluating no episode", "evaluate run --episodes 0", &["evaluation.final_episodes", "found 0"], |to| {
+            run(to, "run", &[]);
+        }),
+        case("evaluating for no number", "evaluate run --target-return nan", &["--target-return", "NaN"], |to| {
+            run(to, "run", &[]);
+        }),
+        case("a broken config in a run", "evaluate run", &["run/config.json"], |to| file(to, "run/config.json", b"{")),
+        // Comparisons.
+        case("comparing what was not evaluated", "compare a b", &["a", "aaren evaluate a"], |to| {
+            run(to, "a", &[]);
+            run(to, "b", &[]);
+        }),
+        case("comparing other tasks", "compare a b", &["env", "CartPole-v1", "TMaze-v0", "--force"], |to| {
+            evaluated(to, "a", &[]);
+            evaluated(to, "b", &[r#"env={"id": "CartPole-v1"}"#]);
+        }),
+        case("comparing broken results", "compare a b", &["b/evaluation.json"], |to| {
+            evaluated(to, "a", &[]);
+            evaluated(to, "b", &[]);
+            file(to, "b/evaluation.json", b"{\"format\": ");
+        }),
+        // The rest.
+        case("replaying nothing", "envs replay no.json", &["no.json"], nothing),
+        case("replaying something else", "envs replay x.json", &["x.json"], |to| file(to, "x.json", b"{}")),
+    ];
+    if cfg!(not(feature = "mujoco")) {
+        cases.push(case("MuJoCo missing", "train job.json", &["Hopper-v5", "--features mujoco"], |to| {
+            file(to, "job.json", include_bytes!("../../configs/hopper-medium-aaren.json"))
+        }));
+    }
+    cases
+}
+
+/// Trains on `data.h5`, recorded in the Pendulum where it is good.
+const DATA: &str =
+    r#"train --set env={"id":"Pendulum-v1"} --set data={"source":"data.h5"} --set evaluation.target_returns=[-200]"#;
+const OTHER_DATA: &str = r#"train --set env={"id":"CartPole-v1"} --set data={"source":"data.h5"}"#;
+
+#[test]
+fn bad_input_gives_one_line_and_leaves_files_as_they_were() {
+    let mut failures = Vec::new();
+    for case in cases() {
+        let folder = tempfile::tempdir().unwrap();
+        (case.prepare)(folder.path());
+        let before = contents(folder.path());
+        let output = Command::new(env!("CARGO_BIN_EXE_aaren"))
+            .args(case.command.split(' '))
+            .current_dir(folder.path())
+            .env_remove("AAREN_LOG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        print!("{}: {said}", case.name);
+        let mut expect = |holds: bool, what: String| {
+            if !holds {
+                failures.push(format!("{} ({}): {what}; it said:\n{said}", case.name, case.command));
+            }
+        };
+        expect(output.status.code() == Some(1), format!("exit code {:?}", output.status.code()));
+        expect(said.lines().count() == 1 && said.starts_with("error: "), "not one line of error".into());
+        expect(!said.contains("panicked"), "a panic".into());
+        for word in case.words {
+            expect(said.contains(word), format!("{word:?} is missing"));
+        }
+        let after = contents(folder.path());
+        expect(before == after, format!("files changed from {:?} to {:?}", before.keys(), after.keys()));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for command in ["", "trian", "train --sett x", "compare a", "dataset convert a b", "train --resume", "evaluate x --episodes y"] {
+        let command_line = command.split(' ').filter(|word| !word.is_empty());
+        let output = Command::new(env!("CARGO_BIN_EXE_aaren")).args(command_line).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_aaren"))
+        .arg("envs")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take()); // closes the pipe, most likely before anything is written
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+fn nothing(_: &Path) {}
+
+fn file(folder: &Path, name: &str, content: &[u8]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn job(overrides: &[&str]) -> JobConfig {
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    JobConfig::quickstart(&overrides).unwrap()
+}
+
+fn run(folder: &Path, name: &str, overrides: &[&str]) {
+    RunDir::create(&folder.join(name), &job(overrides)).unwrap();
+}
+
+fn evaluated(folder: &Path, name: &str, overrides: &[&str]) {
+    let job = job(overrides);
+    let run = RunDir::create(&folder.join(name), &job).unwrap();
+    let report = EvaluationReport {
+        format: FORMAT,
+        run: name.into(),
+        checkpoint_step: 1,
+        env_id: job.env.id.clone(),
+        env_options: job.env.options.clone(),
+        data: job.data.describe(),
+        mixer: job.policy.mixer.clone(),
+        execution: job.evaluation.execution.to_string(),
+        seed: 1,
+        parameters: 1,
+        targets: vec![TargetReport::new(1.0, vec![1.0], vec![41], 1, |_| None)],
+        env_steps: 41,
+        wall_seconds: 1.0,
+        env_steps_per_second: 41.0,
+        latency: None,
+    };
+    run.write_json("evaluation.json", &report).unwrap();
+}
+
+fn save_minari(folder: &Path, name: &str) {
+    let dataset = data::trajectories(&job(&["data.scripted.episodes=2"])).unwrap();
+    dataset::save(&dataset, &folder.join(name), Format::Minari, false).unwrap();
+}
+
+/// A good D4RL file.
+fn pendulum_file() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.h5");
+    let scripted = r#"data={"scripted": {"collector": "random", "episodes": 2}}"#;
+    let dataset = data::trajectories(&job(&[r#"env={"id": "Pendulum-v1"}"#, scripted])).unwrap();
+    dataset::save(&dataset, &path, Format::D4rl, false).unwrap();
+    fs::read(path).unwrap()
+}
+
+/// A D4RL file with one action that is not a number; our own writer refuses to make it.
+fn nan_file() -> Vec<u8> {
+    let mut file = FileBuilder::new();
+    let mut actions = [0.5_f32; 6];
+    actions[4] = f32::NAN;
+    file.create_dataset("observations").with_f32_data(&[0.1; 18]).with_shape(&[6, 3]);
+    file.create_dataset("actions").with_f32_data(&actions).with_shape(&[6, 1]);
+    file.create_dataset("rewards").with_f32_data(&[-1.0; 6]);
+    let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build().unwrap();
+    for (name, flags) in [("terminals", [0_u8; 6]), ("timeouts", [0, 0, 1, 0, 0, 1])] {
+        file.create_dataset(name).with_enum_u8_data(boolean.clone(), &flags);
+    }
+    file.finish().unwrap()
+}
+
+/// Every file below a folder with its bytes, every folder without.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, Some(bytes));
+        }
+    }
+    found
+}
