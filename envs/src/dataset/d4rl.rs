@@ -23,13 +23,6 @@ use std::{ops::Range, path::Path};
 /// one is often the other rounded to single precision.
 const NEXT_TOLERANCE: f64 = 1e-5;
 
-/// Published returns of a random policy and of an expert, by the name of a task (`Hopper-v5`) or of a file.
-///
-/// They were measured on the old physics: 0 is not a random policy of the v5 tasks.
-pub fn published_references(name: &str) -> Option<(f64, f64)> {
-    task::find(name).map(|task| task.references)
-}
-
 /// Rows of one episode.
 struct Segment {
     rows: Range<usize>,

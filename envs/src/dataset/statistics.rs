@@ -1,7 +1,15 @@
 //! Means and spreads of a dataset, in double precision.
 
 use super::{Dataset, Trajectory};
+use crate::score;
 use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Metadata key: where `reference_scores` were taken from, if not from the dataset itself.
+pub(super) const REFERENCES_FROM: &str = "reference_scores_from";
+
+/// Metadata key: the options that the dataset's task is to be made with.
+pub(super) const ENV_OPTIONS: &str = "env_options";
 
 /// Summary of some numbers. All zero where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -45,7 +53,7 @@ pub struct References {
 impl References {
     /// Normalised score, in percent: `100 (value - min) / (max - min)`, not clipped.
     pub fn score(&self, value: f64) -> f64 {
-        100.0 * (value - self.min) / (self.max - self.min)
+        score::normalised_score(value, self.min, self.max)
     }
 }
 
@@ -76,7 +84,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// Computes all. The score uses the given references (returns of a random policy and of an expert), or else the dataset's
-    /// own.
+    /// own, or else those of its task in [`score::of_env`].
     pub fn of(dataset: &Dataset, references: Option<(f64, f64)>) -> Self {
         let trajectories = &dataset.trajectories;
         let (observation_mean, observation_std) = observation_moments(trajectories, dataset.observation_space.width());
@@ -101,9 +109,17 @@ fn choose_references(dataset: &Dataset, given: Option<(f64, f64)>) -> Option<Ref
     if let Some((min, max)) = given {
         return Some(References { min, max, source: "given".into() });
     }
-    let (min, max) = dataset.reference_scores?;
-    let source = dataset.metadata.get("reference_scores_from").and_then(|source| source.as_str());
-    Some(References { min, max, source: source.unwrap_or("the dataset").into() })
+    if let Some((min, max)) = dataset.reference_scores {
+        let source = dataset.metadata.get(REFERENCES_FROM).and_then(Value::as_str);
+        return Some(References { min, max, source: source.unwrap_or("the dataset").into() });
+    }
+    let (env_id, none) = (dataset.env_id.as_deref()?, Map::new());
+    let options = dataset.metadata.get(ENV_OPTIONS).and_then(Value::as_object);
+    if options.is_none() && env_id == "PointMaze-v0" {
+        return None; // its references depend on the options
+    }
+    let reference = score::of_env(env_id, options.unwrap_or(&none))?;
+    Some(References { min: reference.min, max: reference.max, source: reference.source.into() })
 }
 
 /// Mean and population standard deviation of each component, in two passes.

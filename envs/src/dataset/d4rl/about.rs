@@ -2,7 +2,13 @@
 
 use super::task;
 use crate::{
-    dataset::{Dataset, DatasetError, hdf5::Node, minari::metadata},
+    dataset::{
+        Dataset, DatasetError,
+        hdf5::Node,
+        minari::metadata,
+        statistics::{ENV_OPTIONS, REFERENCES_FROM},
+    },
+    score,
     space::{Dtype, Space},
 };
 use hdf5_pure::AttrValue;
@@ -64,9 +70,12 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
         about.widths_from = format!("task {}", task.name);
         about.env_id = about.env_id.or(task.env_id.map(String::from));
         about.max_episode_steps = about.max_episode_steps.or(Some(task.max_episode_steps));
-        if about.reference_scores.is_none() {
-            about.reference_scores = Some(task.references);
-            about.rest.insert("reference_scores_from".into(), "D4RL's table".into());
+        if let (None, Some(reference)) = (about.reference_scores, score::d4rl(&task.name)) {
+            about.reference_scores = Some((reference.min, reference.max));
+            about.rest.insert(REFERENCES_FROM.into(), reference.source.into());
+        }
+        if !task.env_options.is_empty() {
+            about.rest.insert(ENV_OPTIONS.into(), task.env_options.into());
         }
         about.rest.insert("d4rl_task".into(), task.name.into());
     }
