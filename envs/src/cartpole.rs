@@ -59,18 +59,8 @@ impl CartPole {
 impl Task for CartPole {
     fn observation_space(&self) -> Space {
         // Twice the limits, rounded to float32 as declared.
-        let high = [
-            2.0 * MAX_POSITION,
-            f64::INFINITY,
-            2.0 * MAX_ANGLE,
-            f64::INFINITY,
-        ]
-        .map(|bound| f64::from(bound as f32));
-        Space::Box {
-            low: high.iter().map(|bound| -bound).collect(),
-            high: high.into(),
-            dtype: Dtype::Float32,
-        }
+        let high = [2.0 * MAX_POSITION, f64::INFINITY, 2.0 * MAX_ANGLE, f64::INFINITY].map(|bound| f64::from(bound as f32));
+        Space::Box { low: high.iter().map(|bound| -bound).collect(), high: high.into(), dtype: Dtype::Float32 }
     }
 
     fn action_space(&self) -> Space {
@@ -81,41 +71,25 @@ impl Task for CartPole {
         Some(500)
     }
 
-    fn reset(
-        &mut self,
-        generator: &mut Generator,
-        observation: &mut [f64],
-    ) -> Result<(), EnvError> {
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
         self.state = std::array::from_fn(|_| generator.uniform(-0.05, 0.05));
         self.observe(observation);
         Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
-        let force = if action == Action::Discrete(1) {
-            FORCE
-        } else {
-            -FORCE
-        };
+        let force = if action == Action::Discrete(1) { FORCE } else { -FORCE };
         let [position, velocity, angle, angular] = self.state;
         let (sin, cos) = (angle.sin(), angle.cos());
         let pole = POLE_MASS * LENGTH;
         let push = (force + pole * (angular * angular) * sin) / TOTAL_MASS;
-        let angular_acceleration = (GRAVITY * sin - cos * push)
-            / (LENGTH * (4.0 / 3.0 - POLE_MASS * (cos * cos) / TOTAL_MASS));
+        let angular_acceleration = (GRAVITY * sin - cos * push) / (LENGTH * (4.0 / 3.0 - POLE_MASS * (cos * cos) / TOTAL_MASS));
         let acceleration = push - pole * angular_acceleration * cos / TOTAL_MASS;
-        self.state = [
-            position + DT * velocity,
-            velocity + DT * acceleration,
-            angle + DT * angular,
-            angular + DT * angular_acceleration,
-        ];
+        self.state =
+            [position + DT * velocity, velocity + DT * acceleration, angle + DT * angular, angular + DT * angular_acceleration];
         self.observe(observation);
         let terminated = self.state[0].abs() > MAX_POSITION || self.state[2].abs() > MAX_ANGLE;
-        Ok(Outcome {
-            reward: 1.0,
-            terminated,
-        })
+        Ok(Outcome { reward: 1.0, terminated })
     }
 
     fn state_width(&self) -> Option<usize> {

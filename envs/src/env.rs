@@ -89,10 +89,7 @@ pub trait Env: Send {
     /// [`EnvError::Unsupported`] where a task has no such state.
     fn state(&self, state: &mut Vec<f64>) -> Result<(), EnvError> {
         let _ = state;
-        Err(EnvError::Unsupported {
-            env: self.spec().id.clone(),
-            what: "reading its state",
-        })
+        Err(EnvError::Unsupported { env: self.spec().id.clone(), what: "reading its state" })
     }
 
     /// Starts an episode in a given state (the layout of [`Env::state`]) and writes its observation. No random number is drawn.
@@ -101,9 +98,6 @@ pub trait Env: Send {
     /// [`EnvError::Unsupported`] where a task has no such state, [`EnvError::Shape`] for a state of another length.
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let _ = (state, observation);
-        Err(EnvError::Unsupported {
-            env: self.spec().id.clone(),
-            what: "setting its state",
-        })
+        Err(EnvError::Unsupported { env: self.spec().id.clone(), what: "setting its state" })
     }
 }

@@ -91,6 +91,7 @@ impl<'a> Options<'a> {
         panic!("{}: option {key} is read as another type than its table says", self.env)
     }
 
+    #[cfg_attr(not(feature = "mujoco"), allow(dead_code, reason = "only the MuJoCo tasks have such options"))]
     pub(crate) fn bool(&self, key: &str) -> Result<bool, EnvError> {
         match self.get(key) {
             (None, OptionDefault::Bool(default)) => Ok(default),
@@ -127,6 +128,7 @@ impl<'a> Options<'a> {
         }
     }
 
+    #[cfg_attr(not(feature = "mujoco"), allow(dead_code, reason = "only the MuJoCo tasks have such options"))]
     pub(crate) fn interval(&self, key: &str) -> Result<(f64, f64), EnvError> {
         let (value, default) = match self.get(key) {
             (None, OptionDefault::Interval(low, high)) => return Ok((low, high)),

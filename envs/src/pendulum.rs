@@ -13,11 +13,8 @@ use std::f64::consts::PI;
 pub(crate) const ID: &str = "Pendulum-v1";
 
 /// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] = &[OptionInfo {
-    key: "g",
-    default: OptionDefault::Number(10.0, 0.0, 1000.0),
-    help: "acceleration of gravity in m/s^2",
-}];
+pub(crate) const OPTIONS: &[OptionInfo] =
+    &[OptionInfo { key: "g", default: OptionDefault::Number(10.0, 0.0, 1000.0), help: "acceleration of gravity in m/s^2" }];
 
 /// The pendulum of Gymnasium's `Pendulum-v1`.
 ///
@@ -56,17 +53,12 @@ const DT: f64 = 0.05;
 
 impl Pendulum {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        Ok(Self {
-            gravity: options.number("g")?,
-            angle: 0.0,
-            velocity: 0.0,
-        })
+        Ok(Self { gravity: options.number("g")?, angle: 0.0, velocity: 0.0 })
     }
 
     fn observe(&self, observation: &mut [f64]) {
         // Gymnasium declares and rounds to float32.
-        let values = [self.angle.cos(), self.angle.sin(), self.velocity]
-            .map(|value| f64::from(value as f32));
+        let values = [self.angle.cos(), self.angle.sin(), self.velocity].map(|value| f64::from(value as f32));
         observation.copy_from_slice(&values);
     }
 }
@@ -74,11 +66,7 @@ impl Pendulum {
 impl Task for Pendulum {
     fn observation_space(&self) -> Space {
         let high = vec![1.0, 1.0, MAX_SPEED];
-        Space::Box {
-            low: high.iter().map(|bound| -bound).collect(),
-            high,
-            dtype: Dtype::Float32,
-        }
+        Space::Box { low: high.iter().map(|bound| -bound).collect(), high, dtype: Dtype::Float32 }
     }
 
     fn action_space(&self) -> Space {
@@ -89,11 +77,7 @@ impl Task for Pendulum {
         Some(200)
     }
 
-    fn reset(
-        &mut self,
-        generator: &mut Generator,
-        observation: &mut [f64],
-    ) -> Result<(), EnvError> {
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
         self.angle = generator.uniform(-PI, PI);
         self.velocity = generator.uniform(-1.0, 1.0);
         self.observe(observation);
@@ -105,10 +89,7 @@ impl Task for Pendulum {
         let (torque_cost, push) = match action {
             Action::F32(values) => {
                 let torque = values[0].clamp(-MAX_TORQUE as f32, MAX_TORQUE as f32);
-                (
-                    f64::from(0.001 * (torque * torque)),
-                    f64::from(3.0 * torque),
-                )
+                (f64::from(0.001 * (torque * torque)), f64::from(3.0 * torque))
             }
             Action::F64(values) => {
                 let torque = values[0].clamp(-MAX_TORQUE, MAX_TORQUE);
@@ -122,10 +103,7 @@ impl Task for Pendulum {
         self.velocity = velocity.clamp(-MAX_SPEED, MAX_SPEED);
         self.angle += self.velocity * DT;
         self.observe(observation);
-        Ok(Outcome {
-            reward: -cost,
-            terminated: false,
-        })
+        Ok(Outcome { reward: -cost, terminated: false })
     }
 
     fn state_width(&self) -> Option<usize> {

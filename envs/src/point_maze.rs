@@ -140,9 +140,9 @@ impl PointMaze {
         for _ in 0..4 {
             let Some((normal, depth)) = self.overlap() else { return };
             let inward = (self.velocity[0] * normal[0] + self.velocity[1] * normal[1]).min(0.0);
-            for axis in 0..2 {
-                self.position[axis] += normal[axis] * depth;
-                self.velocity[axis] -= normal[axis] * inward;
+            for (axis, normal) in normal.into_iter().enumerate() {
+                self.position[axis] += normal * depth;
+                self.velocity[axis] -= normal * inward;
             }
         }
     }

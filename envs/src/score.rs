@@ -19,12 +19,7 @@ const D4RL: &str = "D4RL (Fu et al. 2020, arXiv:2004.07219), on MuJoCo 2 through
 const D4RL_V0: &str = "D4RL, first registration of maze2d, on MuJoCo 2 through mujoco-py";
 
 const fn reference(name: &'static str, min: f64, max: f64, source: &'static str) -> Reference {
-    Reference {
-        name,
-        min,
-        max,
-        source,
-    }
+    Reference { name, min, max, source }
 }
 
 /// D4RL's table (`d4rl/infos.py`). Locomotion names cover all datasets and versions of a task.
@@ -65,16 +60,10 @@ pub fn of_env(env_id: &str, options: &Map<String, Value>) -> Option<&'static Ref
         "Ant-v5" => d4rl("ant"),
         "PointMaze-v0" => {
             let text = |key: &str, default| options.get(key).map_or(Some(default), Value::as_str);
-            let dense = if text("reward", "sparse")? == "dense" {
-                "-dense"
-            } else {
-                ""
-            };
+            let dense = if text("reward", "sparse")? == "dense" { "-dense" } else { "" };
             let layout = text("layout", "umaze")?;
             let version = if layout == "open" { "v0" } else { "v1" };
-            REFERENCES
-                .iter()
-                .find(|reference| reference.name == format!("maze2d-{layout}{dense}-{version}"))
+            REFERENCES.iter().find(|reference| reference.name == format!("maze2d-{layout}{dense}-{version}"))
         }
         _ => None,
     }
@@ -92,15 +81,9 @@ mod tests {
     #[test]
     fn names_of_datasets_find_their_task() {
         assert_eq!(d4rl("hopper-medium-replay-v2").map(|r| r.max), Some(3234.3));
-        assert_eq!(
-            d4rl("antmaze-large-play-v2").map(|r| r.name),
-            Some("antmaze")
-        );
+        assert_eq!(d4rl("antmaze-large-play-v2").map(|r| r.name), Some("antmaze"));
         assert_eq!(d4rl("maze2d-large-v0").map(|r| r.max), Some(191.99));
-        assert_eq!(
-            d4rl("maze2d-large-dense-v1").map(|r| r.max),
-            Some(303.4857382709002)
-        );
+        assert_eq!(d4rl("maze2d-large-dense-v1").map(|r| r.max), Some(303.4857382709002));
         assert_eq!(d4rl("maze2d-huge-v1"), None);
         assert_eq!(d4rl("hopper2-medium-v2"), None);
     }
@@ -108,32 +91,13 @@ mod tests {
     #[test]
     fn environments_find_their_reference_by_their_options() {
         let options = |json: Value| {
-            if let Value::Object(map) = json {
-                map
-            } else {
-                unreachable!()
-            }
+            if let Value::Object(map) = json { map } else { unreachable!() }
         };
-        assert_eq!(
-            of_env("Hopper-v5", &Map::new()).map(|r| r.name),
-            Some("hopper")
-        );
-        assert_eq!(
-            of_env("PointMaze-v0", &Map::new()).map(|r| r.name),
-            Some("maze2d-umaze-v1")
-        );
+        assert_eq!(of_env("Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
+        assert_eq!(of_env("PointMaze-v0", &Map::new()).map(|r| r.name), Some("maze2d-umaze-v1"));
         let dense = options(serde_json::json!({"layout": "large", "reward": "dense"}));
-        assert_eq!(
-            of_env("PointMaze-v0", &dense).map(|r| r.name),
-            Some("maze2d-large-dense-v1")
-        );
-        assert_eq!(
-            of_env(
-                "PointMaze-v0",
-                &options(serde_json::json!({"layout": "open", "reward": "dense"}))
-            ),
-            None
-        );
+        assert_eq!(of_env("PointMaze-v0", &dense).map(|r| r.name), Some("maze2d-large-dense-v1"));
+        assert_eq!(of_env("PointMaze-v0", &options(serde_json::json!({"layout": "open", "reward": "dense"}))), None);
         assert_eq!(of_env("Pendulum-v1", &Map::new()), None);
     }
 
@@ -143,9 +107,6 @@ mod tests {
         let score = |mean_return| normalised_score(mean_return, hopper.min, hopper.max);
         assert_eq!((score(hopper.min), score(hopper.max)), (0.0, 100.0));
         // hopper-medium and hopper-expert: mean returns 1422.06 and 3511.36, published scores 44.3 and 108.5.
-        assert_eq!(
-            [score(1422.06), score(3511.36)].map(|score| (score * 10.0).round()),
-            [443.0, 1085.0]
-        );
+        assert_eq!([score(1422.06), score(3511.36)].map(|score| (score * 10.0).round()), [443.0, 1085.0]);
     }
 }

@@ -43,11 +43,7 @@ pub enum Space {
 impl Space {
     /// A box with the same bounds on every component.
     pub fn uniform_box(width: usize, low: f64, high: f64, dtype: Dtype) -> Self {
-        Space::Box {
-            low: vec![low; width],
-            high: vec![high; width],
-            dtype,
-        }
+        Space::Box { low: vec![low; width], high: vec![high; width], dtype }
     }
 
     /// How many numbers a member has: the components of a box, the choices of a discrete space (its one-hot width).
@@ -66,14 +62,8 @@ impl Space {
     /// # Panics
     /// On a discrete space, or on a buffer of another length: a mistake of the caller's, not of any input.
     pub fn sample(&self, generator: &mut Generator, out: &mut [f64]) {
-        let Space::Box { low, high, .. } = self else {
-            panic!("sample is for boxes; sample_index for discrete spaces")
-        };
-        assert_eq!(
-            out.len(),
-            low.len(),
-            "sample: the buffer's length is not the box's width"
-        );
+        let Space::Box { low, high, .. } = self else { panic!("sample is for boxes; sample_index for discrete spaces") };
+        assert_eq!(out.len(), low.len(), "sample: the buffer's length is not the box's width");
         for ((value, &low), &high) in out.iter_mut().zip(low).zip(high) {
             let mut exponential = || -(-generator.double()).ln_1p();
             *value = match (low.is_finite(), high.is_finite()) {
@@ -90,9 +80,7 @@ impl Space {
     /// # Panics
     /// On a box: a mistake of the caller's, not of any input.
     pub fn sample_index(&self, generator: &mut Generator) -> i64 {
-        let Space::Discrete { n, start } = *self else {
-            panic!("sample_index is for discrete spaces; sample for boxes")
-        };
+        let Space::Discrete { n, start } = *self else { panic!("sample_index is for discrete spaces; sample for boxes") };
         start + i64::from(generator.below(n as u32))
     }
 
@@ -129,9 +117,7 @@ pub(crate) mod bounds {
                 Bound::Named(name) => match name.as_str() {
                     "inf" => Ok(f64::INFINITY),
                     "-inf" => Ok(f64::NEG_INFINITY),
-                    other => Err(D::Error::custom(format!(
-                        "bound \"{other}\": expected a number, \"inf\" or \"-inf\""
-                    ))),
+                    other => Err(D::Error::custom(format!("bound \"{other}\": expected a number, \"inf\" or \"-inf\""))),
                 },
             })
             .collect()

@@ -30,8 +30,7 @@ pub trait Task: Send {
     ///
     /// # Errors
     /// [`EnvError::Simulation`] if the simulator refuses the state.
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64])
-    -> Result<(), EnvError>;
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError>;
 
     /// Advances by one action and writes the next observation. Allocates nothing.
     ///
@@ -77,11 +76,7 @@ impl Task for Box<dyn Task> {
         (**self).max_episode_steps()
     }
 
-    fn reset(
-        &mut self,
-        generator: &mut Generator,
-        observation: &mut [f64],
-    ) -> Result<(), EnvError> {
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
         (**self).reset(generator, observation)
     }
 

@@ -39,51 +39,26 @@ impl<T: Task> TimeLimit<T> {
             action_space: task.action_space(),
             max_episode_steps,
         };
-        Ok(Self {
-            spec,
-            task,
-            generator: None,
-            elapsed: 0,
-            running: false,
-        })
+        Ok(Self { spec, task, generator: None, elapsed: 0, running: false })
     }
 
-    fn check_length(
-        &self,
-        what: &'static str,
-        found: usize,
-        expected: usize,
-    ) -> Result<(), EnvError> {
+    fn check_length(&self, what: &'static str, found: usize, expected: usize) -> Result<(), EnvError> {
         if found == expected {
             return Ok(());
         }
-        Err(EnvError::Shape {
-            env: self.spec.id.clone(),
-            what,
-            found,
-            expected,
-        })
+        Err(EnvError::Shape { env: self.spec.id.clone(), what, found, expected })
     }
 
     fn check_action(&self, action: Action<'_>) -> Result<(), EnvError> {
         let (width, bad_component) = match (&self.spec.action_space, action) {
             (Space::Discrete { n, start }, Action::Discrete(index)) => {
-                if index
-                    .checked_sub(*start)
-                    .is_some_and(|choice| (0..*n as i64).contains(&choice))
-                {
+                if index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice)) {
                     return Ok(());
                 }
                 return Err(self.wrong_action(index.to_string()));
             }
-            (Space::Box { .. }, Action::F32(values)) => (
-                values.len(),
-                values.iter().position(|value| !value.is_finite()),
-            ),
-            (Space::Box { .. }, Action::F64(values)) => (
-                values.len(),
-                values.iter().position(|value| !value.is_finite()),
-            ),
+            (Space::Box { .. }, Action::F32(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
+            (Space::Box { .. }, Action::F64(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
             (Space::Discrete { .. }, Action::F32(values)) => {
                 return Err(self.wrong_action(format!("of {} floats", values.len())));
             }
@@ -99,9 +74,7 @@ impl<T: Task> TimeLimit<T> {
         }
         match bad_component {
             None => Ok(()),
-            Some(component) => {
-                Err(self.wrong_action(format!("with a NaN or infinity at component {component}")))
-            }
+            Some(component) => Err(self.wrong_action(format!("with a NaN or infinity at component {component}"))),
         }
     }
 
@@ -112,20 +85,11 @@ impl<T: Task> TimeLimit<T> {
             }
             Space::Box { low, .. } => format!("{} finite floats", low.len()),
         };
-        EnvError::Action {
-            env: self.spec.id.clone(),
-            found,
-            expected,
-        }
+        EnvError::Action { env: self.spec.id.clone(), found, expected }
     }
 
     fn state_width(&self, what: &'static str) -> Result<usize, EnvError> {
-        self.task
-            .state_width()
-            .ok_or_else(|| EnvError::Unsupported {
-                env: self.spec.id.clone(),
-                what,
-            })
+        self.task.state_width().ok_or_else(|| EnvError::Unsupported { env: self.spec.id.clone(), what })
     }
 }
 
@@ -135,62 +99,33 @@ impl<T: Task> Env for TimeLimit<T> {
     }
 
     fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.check_length(
-            "observation",
-            observation.len(),
-            self.spec.observation_space.width(),
-        )?;
+        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
         if let Some(seed) = seed {
             self.generator = Some(Generator::from_seed(seed));
         }
         self.running = false;
-        self.task.reset(
-            self.generator.get_or_insert_with(Generator::from_os),
-            observation,
-        )?;
+        self.task.reset(self.generator.get_or_insert_with(Generator::from_os), observation)?;
         (self.elapsed, self.running) = (0, true);
         Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError> {
         if !self.running {
-            return Err(EnvError::ResetNeeded {
-                env: self.spec.id.clone(),
-            });
+            return Err(EnvError::ResetNeeded { env: self.spec.id.clone() });
         }
-        self.check_length(
-            "observation",
-            observation.len(),
-            self.spec.observation_space.width(),
-        )?;
+        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
         self.check_action(action)?;
         // A simulation that failed has no episode to go on with.
         self.running = false;
-        let outcome = self
-            .task
-            .step(action, observation)
-            .map_err(|error| match error {
-                EnvError::Simulation { env, warning, .. } => EnvError::Simulation {
-                    env,
-                    step: self.elapsed + 1,
-                    warning,
-                },
-                other => other,
-            })?;
+        let outcome = self.task.step(action, observation).map_err(|error| match error {
+            EnvError::Simulation { env, warning, .. } => EnvError::Simulation { env, step: self.elapsed + 1, warning },
+            other => other,
+        })?;
         self.elapsed += 1;
-        let truncated = self
-            .spec
-            .max_episode_steps
-            .is_some_and(|limit| self.elapsed >= limit);
-        let end = StepEnd {
-            terminated: outcome.terminated,
-            truncated,
-        };
+        let truncated = self.spec.max_episode_steps.is_some_and(|limit| self.elapsed >= limit);
+        let end = StepEnd { terminated: outcome.terminated, truncated };
         self.running = !end.is_end();
-        Ok(Step {
-            reward: outcome.reward,
-            end,
-        })
+        Ok(Step { reward: outcome.reward, end })
     }
 
     fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
@@ -206,16 +141,9 @@ impl<T: Task> Env for TimeLimit<T> {
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let width = self.state_width("setting its state")?;
         self.check_length("state", state.len(), width)?;
-        self.check_length(
-            "observation",
-            observation.len(),
-            self.spec.observation_space.width(),
-        )?;
+        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
         if let Some(i) = state.iter().position(|value| !value.is_finite()) {
-            return Err(EnvError::State {
-                env: self.spec.id.clone(),
-                problem: format!("has {} at number {i}", state[i]),
-            });
+            return Err(EnvError::State { env: self.spec.id.clone(), problem: format!("has {} at number {i}", state[i]) });
         }
         self.running = false;
         self.task.set_state(state, observation)?;
@@ -250,10 +178,7 @@ mod tests {
         fn step(&mut self, _: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
             self.0 += 1.0;
             observation[0] = self.0;
-            Ok(Outcome {
-                reward: 1.0,
-                terminated: self.0 == 3.0,
-            })
+            Ok(Outcome { reward: 1.0, terminated: self.0 == 3.0 })
         }
     }
 
@@ -263,35 +188,22 @@ mod tests {
         env.reset(Some(1), &mut observation).unwrap();
         let mut ends = vec![];
         while ends.last().is_none_or(|end: &StepEnd| !end.is_end()) {
-            ends.push(
-                env.step(Action::Discrete(-1), &mut observation)
-                    .unwrap()
-                    .end,
-            );
+            ends.push(env.step(Action::Discrete(-1), &mut observation).unwrap().end);
         }
-        assert!(matches!(
-            env.step(Action::Discrete(-1), &mut observation),
-            Err(EnvError::ResetNeeded { .. })
-        ));
+        assert!(matches!(env.step(Action::Discrete(-1), &mut observation), Err(EnvError::ResetNeeded { .. })));
         ends
     }
 
     #[test]
     fn the_limit_truncates_and_never_hides_a_termination() {
-        let end = |terminated, truncated| StepEnd {
-            terminated,
-            truncated,
-        };
+        let end = |terminated, truncated| StepEnd { terminated, truncated };
         let on = end(false, false);
         assert_eq!(ends(None), [on, on, end(true, false)]);
         assert_eq!(ends(Some(4)), [on, on, end(true, false)]);
         assert_eq!(ends(Some(3)), [on, on, end(true, true)]);
         assert_eq!(ends(Some(2)), [on, end(false, true)]);
         assert_eq!(ends(Some(1)), [end(false, true)]);
-        assert!(matches!(
-            TimeLimit::new("Three-v0", Three(0.0), Some(0)),
-            Err(EnvError::Option { .. })
-        ));
+        assert!(matches!(TimeLimit::new("Three-v0", Three(0.0), Some(0)), Err(EnvError::Option { .. })));
     }
 
     #[test]
@@ -300,13 +212,8 @@ mod tests {
         let mut observation = [0.0];
         env.reset(Some(1), &mut observation).unwrap();
         for index in [-2, 1, i64::MIN, i64::MAX] {
-            let error = env
-                .step(Action::Discrete(index), &mut observation)
-                .unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("Three-v0: action {index}, expected an index from -1 to 0")
-            );
+            let error = env.step(Action::Discrete(index), &mut observation).unwrap_err();
+            assert_eq!(error.to_string(), format!("Three-v0: action {index}, expected an index from -1 to 0"));
         }
         env.step(Action::Discrete(0), &mut observation).unwrap();
     }
@@ -314,13 +221,7 @@ mod tests {
     #[test]
     fn a_task_without_a_state_says_so() {
         let mut env = TimeLimit::new("Three-v0", Three(0.0), None).unwrap();
-        assert_eq!(
-            env.state(&mut vec![]).unwrap_err().to_string(),
-            "Three-v0 does not support reading its state"
-        );
-        assert!(matches!(
-            env.set_state(&[1.0], &mut [0.0]),
-            Err(EnvError::Unsupported { .. })
-        ));
+        assert_eq!(env.state(&mut vec![]).unwrap_err().to_string(), "Three-v0 does not support reading its state");
+        assert!(matches!(env.set_state(&[1.0], &mut [0.0]), Err(EnvError::Unsupported { .. })));
     }
 }

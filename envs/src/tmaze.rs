@@ -72,12 +72,7 @@ enum Place {
 
 impl TMaze {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        Ok(Self {
-            corridor: options.count("corridor")?,
-            cue: 1.0,
-            position: 0,
-            place: Place::Start,
-        })
+        Ok(Self { corridor: options.count("corridor")?, cue: 1.0, position: 0, place: Place::Start })
     }
 
     fn observe(&self, observation: &mut [f64]) {
@@ -90,20 +85,13 @@ impl TMaze {
     }
 
     fn error(problem: String) -> EnvError {
-        EnvError::State {
-            env: ID.into(),
-            problem,
-        }
+        EnvError::State { env: ID.into(), problem }
     }
 }
 
 impl Task for TMaze {
     fn observation_space(&self) -> Space {
-        Space::Box {
-            low: vec![-1.0, 0.0, 0.0],
-            high: vec![1.0; 3],
-            dtype: Dtype::Float32,
-        }
+        Space::Box { low: vec![-1.0, 0.0, 0.0], high: vec![1.0; 3], dtype: Dtype::Float32 }
     }
 
     fn action_space(&self) -> Space {
@@ -114,11 +102,7 @@ impl Task for TMaze {
         Some(4 * (self.corridor as usize + 2))
     }
 
-    fn reset(
-        &mut self,
-        generator: &mut Generator,
-        observation: &mut [f64],
-    ) -> Result<(), EnvError> {
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
         self.cue = if generator.below(2) == 1 { 1.0 } else { -1.0 };
         (self.position, self.place) = (0, Place::Start);
         self.observe(observation);
@@ -140,18 +124,11 @@ impl Task for TMaze {
             }
             _ => {
                 self.position += u64::from(turn == 0.0);
-                if self.position == self.corridor {
-                    Place::Junction
-                } else {
-                    Place::Corridor
-                }
+                if self.position == self.corridor { Place::Junction } else { Place::Corridor }
             }
         };
         self.observe(observation);
-        Ok(Outcome {
-            reward,
-            terminated: self.place == Place::Arm,
-        })
+        Ok(Outcome { reward, terminated: self.place == Place::Arm })
     }
 
     fn state_width(&self) -> Option<usize> {
@@ -159,11 +136,7 @@ impl Task for TMaze {
     }
 
     fn state(&self, state: &mut Vec<f64>) {
-        state.extend([
-            self.cue,
-            self.position as f64,
-            f64::from(self.place == Place::Start),
-        ]);
+        state.extend([self.cue, self.position as f64, f64::from(self.place == Place::Start)]);
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
@@ -172,10 +145,7 @@ impl Task for TMaze {
             return Err(Self::error(format!("has cue {cue}, expected -1 or 1")));
         }
         if position.fract() != 0.0 || !(0.0..=self.corridor as f64).contains(&position) {
-            return Err(Self::error(format!(
-                "has position {position}, expected an integer from 0 to {}",
-                self.corridor
-            )));
+            return Err(Self::error(format!("has position {position}, expected an integer from 0 to {}", self.corridor)));
         }
         let place = match (shown, position as u64) {
             (1.0, 0) => Place::Start,
@@ -200,9 +170,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     fn maze(corridor: u64) -> Box<dyn crate::Env> {
-        let Value::Object(options) = json!({ "corridor": corridor }) else {
-            unreachable!()
-        };
+        let Value::Object(options) = json!({ "corridor": corridor }) else { unreachable!() };
         make(ID, &options).unwrap()
     }
 
@@ -218,18 +186,9 @@ mod tests {
                 assert_eq!((cue.abs(), observation[1], observation[2]), (1.0, 1.0, 0.0));
                 seen[usize::from(cue > 0.0)] += 1;
                 for walked in 1..=5 {
-                    let step = env
-                        .step(Action::Discrete(FORWARD), &mut observation)
-                        .unwrap();
+                    let step = env.step(Action::Discrete(FORWARD), &mut observation).unwrap();
                     assert!(step.reward == 0.0 && !step.end.is_end());
-                    assert_eq!(
-                        observation,
-                        if walked < 5 {
-                            [0.0, 1.0, 0.0]
-                        } else {
-                            [0.0, 0.0, 1.0]
-                        }
-                    );
+                    assert_eq!(observation, if walked < 5 { [0.0, 1.0, 0.0] } else { [0.0, 0.0, 1.0] });
                 }
                 let step = env.step(Action::Discrete(turn), &mut observation).unwrap();
                 assert_eq!(step.reward, if side == cue { 1.0 } else { 0.0 });
@@ -245,24 +204,16 @@ mod tests {
         let mut observation = [0.0; 3];
         env.reset(Some(3), &mut observation).unwrap();
         env.step(Action::Discrete(LEFT), &mut observation).unwrap();
-        assert_eq!(
-            observation,
-            [0.0, 1.0, 0.0],
-            "the cue is gone also where nobody moved"
-        );
+        assert_eq!(observation, [0.0, 1.0, 0.0], "the cue is gone also where nobody moved");
         for _ in 0..3 {
-            env.step(Action::Discrete(FORWARD), &mut observation)
-                .unwrap();
+            env.step(Action::Discrete(FORWARD), &mut observation).unwrap();
             assert_eq!(observation, [0.0, 0.0, 1.0]);
         }
     }
 
     #[test]
     fn the_limit_follows_the_corridor() {
-        assert_eq!(
-            make(ID, &Map::new()).unwrap().spec().max_episode_steps,
-            Some(168)
-        );
+        assert_eq!(make(ID, &Map::new()).unwrap().spec().max_episode_steps, Some(168));
         assert_eq!(maze(1).spec().max_episode_steps, Some(12));
     }
 
@@ -270,31 +221,14 @@ mod tests {
     fn states_go_round_and_impossible_ones_are_refused() {
         let mut env = maze(3);
         let mut observation = [0.0; 3];
-        for state in [
-            [1.0, 0.0, 1.0],
-            [-1.0, 0.0, 0.0],
-            [-1.0, 2.0, 0.0],
-            [1.0, 3.0, 0.0],
-        ] {
+        for state in [[1.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [1.0, 3.0, 0.0]] {
             env.set_state(&state, &mut observation).unwrap();
             let mut read = vec![];
             env.state(&mut read).unwrap();
             assert_eq!(read, state);
         }
-        for state in [
-            [0.5, 0.0, 1.0],
-            [1.0, 4.0, 0.0],
-            [1.0, 0.5, 0.0],
-            [1.0, 1.0, 1.0],
-            [1.0, -1.0, 0.0],
-        ] {
-            assert!(
-                matches!(
-                    env.set_state(&state, &mut observation),
-                    Err(EnvError::State { .. })
-                ),
-                "{state:?}"
-            );
+        for state in [[0.5, 0.0, 1.0], [1.0, 4.0, 0.0], [1.0, 0.5, 0.0], [1.0, 1.0, 1.0], [1.0, -1.0, 0.0]] {
+            assert!(matches!(env.set_state(&state, &mut observation), Err(EnvError::State { .. })), "{state:?}");
         }
     }
 }

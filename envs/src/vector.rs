@@ -82,29 +82,15 @@ impl VectorEnv {
     /// [`EnvError::Vector`] for no copy or for different specs.
     pub fn new(envs: Vec<Box<dyn Env>>, autoreset: Autoreset) -> Result<Self, EnvError> {
         let Some(first) = envs.first() else {
-            return Err(EnvError::Vector {
-                expected: "at least one copy",
-                found: "none".into(),
-            });
+            return Err(EnvError::Vector { expected: "at least one copy", found: "none".into() });
         };
         let spec = first.spec();
         if let Some(row) = envs.iter().position(|env| env.spec() != spec) {
-            let found = format!(
-                "{} in copy 0 and {} with another spec in copy {row}",
-                spec.id,
-                envs[row].spec().id
-            );
-            return Err(EnvError::Vector {
-                expected: "copies with equal specs",
-                found,
-            });
+            let found = format!("{} in copy 0 and {} with another spec in copy {row}", spec.id, envs[row].spec().id);
+            return Err(EnvError::Vector { expected: "copies with equal specs", found });
         }
         let (copies, observation_width) = (envs.len(), spec.observation_space.width());
-        let action_width = if spec.action_space.is_discrete() {
-            1
-        } else {
-            spec.action_space.width()
-        };
+        let action_width = if spec.action_space.is_discrete() { 1 } else { spec.action_space.width() };
         Ok(Self {
             autoreset,
             observation_width,
@@ -124,15 +110,8 @@ impl VectorEnv {
     ///
     /// # Errors
     /// Those of [`make`] and of [`VectorEnv::new`].
-    pub fn make(
-        id: &str,
-        options: &Map<String, Value>,
-        copies: usize,
-        autoreset: Autoreset,
-    ) -> Result<Self, EnvError> {
-        let envs = (0..copies)
-            .map(|_| make(id, options))
-            .collect::<Result<_, _>>()?;
+    pub fn make(id: &str, options: &Map<String, Value>, copies: usize, autoreset: Autoreset) -> Result<Self, EnvError> {
+        let envs = (0..copies).map(|_| make(id, options)).collect::<Result<_, _>>()?;
         Self::new(envs, autoreset)
     }
 
@@ -151,8 +130,7 @@ impl VectorEnv {
     /// # Errors
     /// [`EnvError::Row`] with the first copy's error.
     pub fn reset(&mut self, seed: Option<u64>) -> Result<(), EnvError> {
-        (0..self.copies())
-            .try_for_each(|row| self.reset_row(row, seed.map(|seed| seed.wrapping_add(row as u64))))
+        (0..self.copies()).try_for_each(|row| self.reset_row(row, seed.map(|seed| seed.wrapping_add(row as u64))))
     }
 
     /// Starts an episode in one copy: its observation is the first of the episode, its reward 0, its flags false.
@@ -164,12 +142,7 @@ impl VectorEnv {
     /// If there is no such row.
     pub fn reset_row(&mut self, row: usize, seed: Option<u64>) -> Result<(), EnvError> {
         let observation = row_mut(&mut self.observations, row, self.observation_width);
-        self.envs[row]
-            .reset(seed, observation)
-            .map_err(|source| EnvError::Row {
-                row,
-                source: Box::new(source),
-            })?;
+        self.envs[row].reset(seed, observation).map_err(|source| EnvError::Row { row, source: Box::new(source) })?;
         self.rewards[row] = 0.0;
         self.ends[row] = StepEnd::default();
         (self.has_final[row], self.started[row], self.over[row]) = (false, true, false);
@@ -185,30 +158,18 @@ impl VectorEnv {
     /// # Errors
     /// [`EnvError::Shape`] for a batch of another length; [`EnvError::Row`] with a copy's error, which is
     /// [`EnvError::ResetNeeded`] for an ended copy with [`Autoreset::Disabled`] and for a copy that was never reset.
-    pub fn step(
-        &mut self,
-        actions: ActionBatch<'_>,
-        active: Option<&[bool]>,
-    ) -> Result<(), EnvError> {
-        let width = if matches!(actions, ActionBatch::Discrete(_)) {
-            1
-        } else {
-            self.action_width
-        };
+    pub fn step(&mut self, actions: ActionBatch<'_>, active: Option<&[bool]>) -> Result<(), EnvError> {
+        let width = if matches!(actions, ActionBatch::Discrete(_)) { 1 } else { self.action_width };
         self.check_length("action batch", actions.len(), self.copies() * width)?;
         if let Some(active) = active {
             self.check_length("active mask", active.len(), self.copies())?;
         }
         for row in 0..self.copies() {
             if active.is_none_or(|active| active[row]) {
-                self.step_row(row, actions.row(row, width))
-                    .map_err(|source| match source {
-                        EnvError::Row { .. } => source,
-                        source => EnvError::Row {
-                            row,
-                            source: Box::new(source),
-                        },
-                    })?;
+                self.step_row(row, actions.row(row, width)).map_err(|source| match source {
+                    EnvError::Row { .. } => source,
+                    source => EnvError::Row { row, source: Box::new(source) },
+                })?;
             } else {
                 self.rewards[row] = 0.0;
                 self.ends[row] = StepEnd::default();
@@ -227,32 +188,20 @@ impl VectorEnv {
         let ended = step.end.is_end();
         let same_step = ended && self.autoreset == Autoreset::SameStep;
         if same_step {
-            row_mut(&mut self.final_observations, row, self.observation_width)
-                .copy_from_slice(observation);
+            row_mut(&mut self.final_observations, row, self.observation_width).copy_from_slice(observation);
             self.envs[row].reset(None, observation)?;
         }
         self.rewards[row] = step.reward;
         self.ends[row] = step.end;
-        (self.has_final[row], self.started[row], self.over[row]) =
-            (same_step, same_step, ended && !same_step);
+        (self.has_final[row], self.started[row], self.over[row]) = (same_step, same_step, ended && !same_step);
         Ok(())
     }
 
-    fn check_length(
-        &self,
-        what: &'static str,
-        found: usize,
-        expected: usize,
-    ) -> Result<(), EnvError> {
+    fn check_length(&self, what: &'static str, found: usize, expected: usize) -> Result<(), EnvError> {
         if found == expected {
             return Ok(());
         }
-        Err(EnvError::Shape {
-            env: self.spec().id.clone(),
-            what,
-            found,
-            expected,
-        })
+        Err(EnvError::Shape { env: self.spec().id.clone(), what, found, expected })
     }
 
     /// `[copies, observation width]`: what each copy shows now.
@@ -282,9 +231,7 @@ impl VectorEnv {
 
     /// The true last observation of an episode that ended in the last step of same-step mode.
     pub fn final_observation(&self, row: usize) -> Option<&[f64]> {
-        self.has_final[row].then(|| {
-            &self.final_observations[row * self.observation_width..][..self.observation_width]
-        })
+        self.has_final[row].then(|| &self.final_observations[row * self.observation_width..][..self.observation_width])
     }
 
     /// One copy, to read its state or diagnostics.
@@ -304,42 +251,27 @@ mod tests {
 
     /// Three mazes that each need two steps: the middle one walks ahead of the others.
     fn mazes(autoreset: Autoreset) -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else {
-            unreachable!()
-        };
+        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
         let mut mazes = VectorEnv::make("TMaze-v0", &options, 3, autoreset).unwrap();
         mazes.reset(Some(7)).unwrap();
         mazes.step(ActionBatch::Discrete(&[1, 0, 1]), None).unwrap();
         mazes
     }
 
-    const END: StepEnd = StepEnd {
-        terminated: true,
-        truncated: false,
-    };
-    const ON: StepEnd = StepEnd {
-        terminated: false,
-        truncated: false,
-    };
+    const END: StepEnd = StepEnd { terminated: true, truncated: false };
+    const ON: StepEnd = StepEnd { terminated: false, truncated: false };
 
     #[test]
     fn next_step_mode_ignores_the_action_and_resets() {
         let mut mazes = mazes(Autoreset::NextStep);
         mazes.step(ActionBatch::Discrete(&[1, 1, 1]), None).unwrap();
         assert_eq!(mazes.ends(), [ON, END, ON]);
-        assert_eq!(
-            mazes.observation(1),
-            [0.0, 0.0, 0.0],
-            "the true last observation"
-        );
+        assert_eq!(mazes.observation(1), [0.0, 0.0, 0.0], "the true last observation");
         assert!(mazes.final_observation(1).is_none());
         // Index 9 is no action of the maze, but the reset does not look at it.
         mazes.step(ActionBatch::Discrete(&[1, 9, 1]), None).unwrap();
         assert_eq!(mazes.ends(), [ON; 3]);
-        assert_eq!(
-            (mazes.rewards()[1], mazes.observation(1)[0].abs()),
-            (0.0, 1.0)
-        );
+        assert_eq!((mazes.rewards()[1], mazes.observation(1)[0].abs()), (0.0, 1.0));
         assert_eq!(mazes.started(), [false, true, false]);
     }
 
@@ -348,11 +280,7 @@ mod tests {
         let mut mazes = mazes(Autoreset::SameStep);
         mazes.step(ActionBatch::Discrete(&[1, 2, 1]), None).unwrap();
         assert_eq!(mazes.ends(), [ON, END, ON]);
-        assert_eq!(
-            mazes.observation(1)[0].abs(),
-            1.0,
-            "the next episode's first observation"
-        );
+        assert_eq!(mazes.observation(1)[0].abs(), 1.0, "the next episode's first observation");
         assert_eq!(mazes.final_observation(1).unwrap(), [0.0, 0.0, 0.0]);
         assert!(mazes.final_observation(0).is_none() && mazes.final_observation(2).is_none());
         assert_eq!(mazes.started(), [false, true, false]);
@@ -364,76 +292,42 @@ mod tests {
     fn disabled_mode_leaves_resets_to_the_caller_and_steps_only_active_rows() {
         let mut mazes = mazes(Autoreset::Disabled);
         mazes.step(ActionBatch::Discrete(&[1, 1, 1]), None).unwrap();
-        let error = mazes
-            .step(ActionBatch::Discrete(&[1, 1, 1]), None)
-            .unwrap_err();
+        let error = mazes.step(ActionBatch::Discrete(&[1, 1, 1]), None).unwrap_err();
         assert!(
             matches!(&error, EnvError::Row { row: 1, source } if matches!(**source, EnvError::ResetNeeded { .. })),
             "{error}"
         );
         let before = mazes.observation(1).to_vec();
-        mazes
-            .step(
-                ActionBatch::Discrete(&[0, 9, 1]),
-                Some(&[true, false, true]),
-            )
-            .unwrap();
+        mazes.step(ActionBatch::Discrete(&[0, 9, 1]), Some(&[true, false, true])).unwrap();
         assert_eq!(mazes.observation(1), before);
         assert_eq!((mazes.rewards()[1], mazes.ends()[1]), (0.0, ON));
         mazes.reset_row(1, Some(11)).unwrap();
         let mut alone = mazes_of_one();
         alone.reset(Some(11)).unwrap();
         assert_eq!(mazes.observation(1), alone.observation(0));
-        assert_eq!(
-            mazes.observation(0),
-            [0.0, 0.0, 1.0],
-            "the other rows go on"
-        );
+        assert_eq!(mazes.observation(0), [0.0, 0.0, 1.0], "the other rows go on");
     }
 
     fn mazes_of_one() -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else {
-            unreachable!()
-        };
+        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
         VectorEnv::make("TMaze-v0", &options, 1, Autoreset::Disabled).unwrap()
     }
 
     #[test]
     fn wrong_batches_are_refused_with_both_lengths() {
         let mut mazes = mazes(Autoreset::NextStep);
-        let error = mazes
-            .step(ActionBatch::Discrete(&[1, 1]), None)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "TMaze-v0: action batch has 2 numbers, expected 3"
-        );
-        assert!(matches!(
-            mazes.step(ActionBatch::Discrete(&[1; 3]), Some(&[true; 4])),
-            Err(EnvError::Shape { found: 4, .. })
-        ));
-        assert!(matches!(
-            mazes.step(ActionBatch::F32(&[1.0; 3]), None),
-            Err(EnvError::Row { row: 0, .. })
-        ));
-        assert!(matches!(
-            VectorEnv::new(vec![], Autoreset::NextStep),
-            Err(EnvError::Vector { .. })
-        ));
+        let error = mazes.step(ActionBatch::Discrete(&[1, 1]), None).unwrap_err();
+        assert_eq!(error.to_string(), "TMaze-v0: action batch has 2 numbers, expected 3");
+        assert!(matches!(mazes.step(ActionBatch::Discrete(&[1; 3]), Some(&[true; 4])), Err(EnvError::Shape { found: 4, .. })));
+        assert!(matches!(mazes.step(ActionBatch::F32(&[1.0; 3]), None), Err(EnvError::Row { row: 0, .. })));
+        assert!(matches!(VectorEnv::new(vec![], Autoreset::NextStep), Err(EnvError::Vector { .. })));
         let two = ["TMaze-v0", "Pendulum-v1"].map(|id| make(id, &Map::new()).unwrap());
-        assert!(matches!(
-            VectorEnv::new(two.into(), Autoreset::NextStep),
-            Err(EnvError::Vector { .. })
-        ));
+        assert!(matches!(VectorEnv::new(two.into(), Autoreset::NextStep), Err(EnvError::Vector { .. })));
     }
 
     #[test]
     fn a_batch_that_was_never_reset_says_so() {
-        let error = mazes_of_one()
-            .step(ActionBatch::Discrete(&[0]), None)
-            .unwrap_err();
-        assert!(
-            matches!(error, EnvError::Row { row: 0, source } if matches!(*source, EnvError::ResetNeeded { .. }))
-        );
+        let error = mazes_of_one().step(ActionBatch::Discrete(&[0]), None).unwrap_err();
+        assert!(matches!(error, EnvError::Row { row: 0, source } if matches!(*source, EnvError::ResetNeeded { .. })));
     }
 }
