@@ -394,6 +394,28 @@ fn damaged_bytes_never_panic() {
     assert!(refused > 100, "damage is noticed: {refused} refused");
 }
 
+#[test]
+fn a_shape_that_cannot_be_in_the_file_is_refused_before_memory_is_asked_for() {
+    for name in ["hopper_random-v2.hdf5", "hopper_old_no_timeouts.hdf5"] {
+        let Some(path) = sample(&format!("fixtures/d4rl/{name}")) else { return };
+        let mut bytes = fs::read(path).unwrap();
+        let shape = |rows: u64| [rows.to_le_bytes(), 11u64.to_le_bytes()].concat();
+        let mut changed = 0;
+        for at in 0..bytes.len() - 16 {
+            if bytes[at..at + 16] == shape(56) {
+                bytes[at..at + 16].copy_from_slice(&shape(1 << 45));
+                changed += 1;
+            }
+        }
+        assert!(changed > 0, "observations have a shape");
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join(name);
+        fs::write(&copy, bytes).unwrap();
+        let error = text(&load_path(&copy).unwrap_err());
+        assert!(error.contains("[35184372088832, 11]") && error.contains("does not fit"), "{error}");
+    }
+}
+
 /// A dataset of one episode with given sizes.
 fn small(width: usize, steps: usize, discrete: bool) -> Dataset {
     let actions = if discrete { Actions::Discrete(vec![1; steps]) } else { Actions::Continuous(vec![0.5; steps * 2]) };

@@ -365,3 +365,28 @@ pub(super) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result
 pub(super) fn writing(target: &Path, source: Error) -> DatasetError {
     DatasetError::Hdf5 { path: target.into(), what: "cannot be written as HDF5".into(), source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_reader_becomes_an_error() {
+        let error = guard(Path::new("a.hdf5"), "rewards", || -> Result<(), Error> { panic!("index {}", 7) }).unwrap_err();
+        assert_eq!(error.to_string(), "a.hdf5: damaged file: rewards: index 7");
+    }
+
+    #[test]
+    fn the_end_of_the_file_is_read_from_every_superblock() {
+        let head = |version: u8, at: usize| {
+            let mut head = vec![0; 64];
+            (head[8], head[9], head[13]) = (version, 8, 8);
+            head[at..at + 8].copy_from_slice(&1234u64.to_le_bytes());
+            head
+        };
+        for (version, at) in [(0, 40), (1, 44), (2, 28), (3, 28)] {
+            assert_eq!(end_of_file(&head(version, at)), Some(1234), "version {version}");
+            assert_eq!(end_of_file(&head(version, at)[..at + 7]), None, "cut in version {version}");
+        }
+    }
+}
