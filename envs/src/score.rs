@@ -51,7 +51,8 @@ pub fn d4rl(name: &str) -> Option<&'static Reference> {
 /// The reference of a registered environment with these options; `None` where none is published, so raw returns are reported.
 ///
 /// The MuJoCo tasks borrow D4RL's numbers, which were measured on older simulators and rewards: a score in between is
-/// comparable among our own runs, not with the published benchmark.
+/// comparable among our own runs, not with the published benchmark. Nor is 100 a ceiling in the mazes: the waypoint collector,
+/// which drives straight to the goal, scores means of 219 (umaze), 409 (medium) and 546 (large) over 100 episodes.
 pub fn of_env(env_id: &str, options: &Map<String, Value>) -> Option<&'static Reference> {
     match env_id {
         "HalfCheetah-v5" => d4rl("halfcheetah"),

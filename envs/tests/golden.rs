@@ -4,7 +4,7 @@ mod fixtures;
 
 use std::path::Path;
 
-use envs::{ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
+use envs::{Action, ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
 use serde_json::{Map, Value, json};
 
 /// Replays every recording in a folder of `gymnasium/`, prints what was measured, and hands it to `check`.
@@ -154,4 +154,48 @@ fn next_step_autoreset_is_gymnasiums() {
 #[test]
 fn same_step_autoreset_is_gymnasiums() {
     autoreset("cartpole_same_step", Autoreset::SameStep);
+}
+
+/// Mean return and mean length of 100 episodes of a uniform random policy, environment and actions seeded with 123, later
+/// resets unseeded: what Gymnasium 1.4 gives is known to the digits compared.
+fn random_policy(env_id: &str) -> (f64, f64) {
+    let mut env = make(env_id, &Map::new()).unwrap();
+    let (space, mut generator) = (env.spec().action_space.clone(), Generator::from_seed(123));
+    let mut observation = vec![0.0; env.spec().observation_space.width()];
+    let (mut total, mut steps) = (0.0, 0);
+    for episode in 0..100 {
+        env.reset((episode == 0).then_some(123), &mut observation).unwrap();
+        let mut over = false;
+        while !over {
+            let step = if space.is_discrete() {
+                env.step(Action::Discrete(space.sample_index(&mut generator)), &mut observation)
+            } else {
+                let mut action = vec![0.0; space.width()];
+                space.sample(&mut generator, &mut action);
+                let action: Vec<f32> = action.iter().map(|&value| value as f32).collect();
+                env.step(Action::F32(&action), &mut observation)
+            };
+            let step = step.unwrap();
+            total += step.reward;
+            steps += 1;
+            over = step.end.is_end();
+        }
+    }
+    (total / 100.0, f64::from(steps) / 100.0)
+}
+
+#[test]
+fn random_policies_score_as_in_gymnasium() {
+    let (pendulum, cartpole) = (random_policy("Pendulum-v1"), random_policy("CartPole-v1"));
+    println!("Pendulum {pendulum:?}, CartPole {cartpole:?}");
+    assert!((pendulum.0 - -1267.0).abs() < 0.06, "{pendulum:?}");
+    assert!((cartpole.0 - 24.26).abs() < 0.006, "{cartpole:?}");
+}
+
+#[cfg(feature = "mujoco")]
+#[test]
+fn a_random_hopper_scores_as_in_gymnasium() {
+    let (mean, length) = random_policy("Hopper-v5");
+    println!("Hopper {mean}, length {length}");
+    assert!((mean - 15.93).abs() < 0.006 && (length - 21.8).abs() < 0.06, "{mean}, {length}");
 }

@@ -138,6 +138,7 @@ impl Simulation {
         for _ in 0..self.frame_skip {
             self.data.step();
         }
+        // Fills the contact forces, which a plain step leaves alone; tasks that observe them read them after this.
         self.data.rne_post_constraint();
         self.check()
     }
