@@ -50,7 +50,7 @@ pub struct PolicyConfig {
     pub feed_forward: usize,
     /// Non-linearity of the feed-forward layer.
     pub activation: Activation,
-    /// Probability of dropping an embedding, a residual branch's output or an attention weight while training, in `[0, 1)`.
+    /// Probability of dropping an element of a residual branch's output, or an attention weight, while training; in `[0, 1)`.
     pub dropout: f64,
     /// Three tokens a timestep, or one.
     pub tokens: Tokens,

@@ -1,1 +1,47 @@
-//! aaren policy
+//! Policies that are trained in parallel over trajectories and executed as recurrent policies: one function for both.
+//!
+//! ```text
+//! previous action ─┐
+//! return-to-go ────┼─ tokens ── block ── block ── ... ── norm ── head ── action
+//! observation ─────┘             │
+//!                                └─ norm, mixer, norm, feed-forward; the mixer alone looks back in time
+//! ```
+//!
+//! A [`mixer`] maps tokens and a state to outputs and the next state, for any number of tokens:
+//! `(y, state') = mixer.forward(x, reset, state)`. With a whole trajectory and the initial state that is training; with the three
+//! tokens of one environment step and the state carried along it is acting. The tests in `tests/laws.rs` hold every mixer to it.
+//!
+//! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalisation, bounds): together all
+//! that is needed to act, and what a [`checkpoint`] holds. This crate never sees an environment, only sizes and tensors.
+
+mod backbone;
+mod block;
+pub mod checkpoint;
+mod config;
+mod decision;
+mod error;
+mod head;
+mod init;
+mod layers;
+pub mod mixer;
+mod normalizer;
+mod reset;
+mod state;
+mod timesteps;
+mod tokens;
+
+pub use backbone::{Backbone, Keep};
+pub use block::Block;
+pub use config::{Activation, PolicyConfig, Tokens};
+pub use decision::{ActionBatch, ActionSpec, ActionValue, DecisionNetwork, DecisionPolicy, Description};
+pub use error::PolicyError;
+pub use head::Head;
+pub use init::Init;
+pub use layers::{Dense, Norm};
+pub use normalizer::Normalizer;
+pub use reset::Reset;
+pub use state::{PolicyState, StateRecord};
+pub use timesteps::{Timesteps, TimestepTensors};
+pub use tokens::TokenEmbedding;
+
+pub use kernels::KernelBackend;

@@ -1,0 +1,115 @@
+//! The backbone: residual blocks and a last norm.
+
+use crate::{
+    block::{Block, BlockDropout},
+    config::PolicyConfig,
+    error::PolicyError,
+    init::Init,
+    layers::Norm,
+    mixer::AnyState,
+    reset::Reset,
+    state::{PolicyState, StateRecord},
+};
+use burn::{
+    module::Module,
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend};
+
+/// Blocks in order, and the norm after the last.
+#[derive(Module, Debug)]
+pub struct Backbone<B: Backend> {
+    blocks: Vec<Block<B>>,
+    norm: Norm<B>,
+}
+
+/// Which tokens' outputs the caller reads. After the last mixer the others are dead weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them.
+    All,
+    /// The last of every group of this many.
+    LastOf(usize),
+}
+
+impl Keep {
+    /// The kept rows of `[rows, width]`.
+    pub(crate) fn of<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Keep::All | Keep::LastOf(1) => x,
+            Keep::LastOf(group) => {
+                let [rows, width] = x.dims();
+                x.reshape([rows / group, group * width]).slice([0..rows / group, (group - 1) * width..group * width])
+            }
+        }
+    }
+}
+
+/// The places in a policy that drop, as numbers that tell their seeds apart.
+const PLACES_PER_BLOCK: u64 = 3;
+
+/// A dropout with a seed of its own for a place.
+pub(crate) fn dropout_at(dropout: Dropout, place: u64) -> Dropout {
+    // An odd multiplier maps places to distinct seeds; the mask's hash does the mixing.
+    Dropout { seed: dropout.seed.wrapping_add((place + 1).wrapping_mul(0xd134_2543_de82_ef95)), ..dropout }
+}
+
+impl<B: KernelBackend> Backbone<B> {
+    /// Makes `config.layers` blocks.
+    ///
+    /// # Errors
+    /// [`PolicyError::UnknownMixer`].
+    pub fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
+        let blocks = (0..config.layers).map(|_| Block::new(config, init, device)).collect::<Result<_, _>>()?;
+        Ok(Self { blocks, norm: Norm::new(config.width, init, device) })
+    }
+
+    /// The blocks.
+    pub fn blocks(&self) -> &[Block<B>] {
+        &self.blocks
+    }
+
+    /// The state of sequences that have not begun.
+    pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
+        PolicyState { blocks: self.blocks.iter().map(|block| block.mixer().initial_state(batch, device)).collect() }
+    }
+
+    /// A state that was stored with [`PolicyState::to_records`].
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is not one of this backbone's.
+    pub fn restore_state(&self, records: Vec<StateRecord>, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        if records.len() != self.blocks.len() {
+            return Err(PolicyError::State(format!("{} blocks, expected {}", records.len(), self.blocks.len())));
+        }
+        let restore = |(block, record): (&Block<B>, StateRecord)| block.mixer().restore_state(record, device);
+        Ok(PolicyState { blocks: self.blocks.iter().zip(records).map(restore).collect::<Result<_, _>>()? })
+    }
+
+    /// Runs the blocks.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch * time, width]`, batch-major
+    /// - `reset`: `[batch, time]`
+    /// - returns: `[batch * kept, width]`, and the state after the last token
+    pub fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        reset: &Reset<B>,
+        state: PolicyState<B>,
+        dropout: Dropout,
+        keep: Keep,
+    ) -> (Tensor<B, 2>, PolicyState<B>) {
+        let last = self.blocks.len() - 1;
+        let mut x = x;
+        let mut next: Vec<AnyState<B>> = Vec::with_capacity(self.blocks.len());
+        for (index, (block, state)) in self.blocks.iter().zip(state.blocks).enumerate() {
+            let place = |place: u64| dropout_at(dropout, index as u64 * PLACES_PER_BLOCK + place);
+            let dropout = BlockDropout { mixer: place(0), mixer_branch: place(1), feed_forward_branch: place(2) };
+            let (y, state) = block.forward(x, reset, state, dropout, if index == last { keep } else { Keep::All });
+            x = y;
+            next.push(state);
+        }
+        (self.norm.forward(x), PolicyState { blocks: next })
+    }
+}

@@ -1,0 +1,66 @@
+//! The two layers that everything is built from, over rows: `[rows, width]`.
+
+use crate::init::Init;
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::{KernelBackend, Rectifier};
+
+/// A dense layer, `y = x weight + bias`.
+#[derive(Module, Debug)]
+pub struct Dense<B: Backend> {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<B, 2>>,
+    /// `[outputs]`
+    pub bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> Dense<B> {
+    /// GPT-2's initialisation: weights normal with deviation 0.02, biases 0. For everything inside a block.
+    pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+        Self { weight: init.normal([inputs, outputs], 0.02, device), bias: init.constant([outputs], 0.0, device) }
+    }
+
+    /// PyTorch's default initialisation, uniform within `1 / sqrt(inputs)`. For embeddings and heads, as in the Decision
+    /// Transformer.
+    pub fn at_border(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        Self { weight: init.uniform([inputs, outputs], bound, device), bias: init.uniform([outputs], bound, device) }
+    }
+}
+
+impl<B: KernelBackend> Dense<B> {
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::None)
+    }
+
+    /// The same with `max(y, 0)`.
+    pub fn forward_relu(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
+    }
+}
+
+/// Layer normalisation with gain and bias.
+#[derive(Module, Debug)]
+pub struct Norm<B: Backend> {
+    /// `[width]`
+    pub gain: Param<Tensor<B, 1>>,
+    /// `[width]`
+    pub bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> Norm<B> {
+    /// Gain 1, bias 0.
+    pub fn new(width: usize, init: &mut Init, device: &B::Device) -> Self {
+        Self { gain: init.constant([width], 1.0, device), bias: init.constant([width], 0.0, device) }
+    }
+}
+
+impl<B: KernelBackend> Norm<B> {
+    /// `[rows, width]` to the same.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        kernels::layer_norm(x, self.gain.val(), self.bias.val())
+    }
+}

@@ -1,0 +1,191 @@
+//! The Transformer's causal self-attention, with its KV cache as the state.
+//!
+//! State: keys and values of every token of the episode, `8 width` bytes a token, sequence and layer, allocated for the first
+//! chunk exactly and then in multiples of [`GROWTH`] tokens. Cached stepping equals one pass over the whole episode; it does not
+//! equal re-encoding the last `K` timesteps (the Decision Transformer's evaluation), where deeper layers see less of the past.
+//!
+//! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialisation as in GPT-2.
+
+use super::{Mixer, merge_heads, split_heads};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor, TensorData, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, causal_attention};
+
+/// The cache grows by this many tokens at a time, so that appending copies each token seldom.
+pub const GROWTH: usize = 64;
+
+/// The module: four dense layers.
+#[derive(Module, Debug)]
+pub struct Transformer<B: Backend> {
+    query: Dense<B>,
+    key: Dense<B>,
+    value: Dense<B>,
+    output: Dense<B>,
+    heads: usize,
+}
+
+/// Keys and values of the tokens so far. Rows of a batch share the time axis; each remembers where its episode begins.
+#[derive(Clone, Debug)]
+pub struct KeyValueCache<B: Backend> {
+    /// Both `[batch, heads, capacity, head_dim]`; absent before the first token.
+    tokens: Option<(Tensor<B, 4>, Tensor<B, 4>)>,
+    /// Tokens held, at most the capacity.
+    length: usize,
+    /// For each row, the first token of its episode.
+    first: Vec<usize>,
+}
+
+impl<B: KernelBackend> KeyValueCache<B> {
+    /// Forgets tokens that no row will look at again, given the resets of the tokens to come.
+    fn drop_dead(&mut self, reset: &Reset<B>) {
+        for (row, first) in self.first.iter_mut().enumerate() {
+            if reset.at(row, 0) {
+                *first = self.length;
+            }
+        }
+        let dead = self.first.iter().copied().min().unwrap_or(0);
+        if dead == self.length {
+            self.tokens = None;
+        } else if dead >= GROWTH {
+            let keep = |tensor: Tensor<B, 4>| {
+                let [batch, heads, _, head_dim] = tensor.dims();
+                tensor.slice([0..batch, 0..heads, dead..self.length, 0..head_dim])
+            };
+            self.tokens = self.tokens.take().map(|(keys, values)| (keep(keys), keep(values)));
+        } else {
+            return;
+        }
+        self.length -= dead;
+        self.first.iter_mut().for_each(|first| *first -= dead);
+    }
+
+    /// Appends the tokens of a chunk and returns all keys and all values, `[batch, heads, length, head_dim]`.
+    fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        let [batch, heads, time, head_dim] = keys.dims();
+        let length = self.length + time;
+        // The first chunk is held as it is: in training there is no second one, and nothing is copied.
+        let Some((held_keys, held_values)) = self.tokens.take() else {
+            self.length = length;
+            self.tokens = Some((keys.clone(), values.clone()));
+            return (keys, values);
+        };
+        let append = |held: Tensor<B, 4>, new: Tensor<B, 4>| {
+            let capacity = held.dims()[2];
+            let held = if length <= capacity {
+                held
+            } else {
+                let larger = Tensor::zeros([batch, heads, length.next_multiple_of(GROWTH), head_dim], &held.device());
+                larger.slice_assign([0..batch, 0..heads, 0..capacity, 0..head_dim], held)
+            };
+            held.slice_assign([0..batch, 0..heads, self.length..length, 0..head_dim], new)
+        };
+        let (keys, values) = (append(held_keys, keys), append(held_values, values));
+        self.length = length;
+        let seen = |tensor: &Tensor<B, 4>| tensor.clone().slice([0..batch, 0..heads, 0..length, 0..head_dim]);
+        let all = (seen(&keys), seen(&values));
+        self.tokens = Some((keys, values));
+        all
+    }
+
+    /// The first key that each query of a chunk sees, `[batch, time]`; episodes that begin inside the chunk are noted.
+    fn first_keys(&mut self, reset: &Reset<B>, device: &B::Device) -> Tensor<B, 2, Int> {
+        let (batch, time) = (reset.batch(), reset.time());
+        let mut first_keys = Vec::with_capacity(batch * time);
+        for (row, first) in self.first.iter_mut().enumerate() {
+            for token in 0..time {
+                if reset.at(row, token) {
+                    *first = self.length + token;
+                }
+                first_keys.push(*first as i32);
+            }
+        }
+        Tensor::from_data(TensorData::new(first_keys, [batch, time]), device)
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for Transformer<B> {
+    type State = KeyValueCache<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let width = config.width;
+        let mut dense = || Dense::in_block(width, width, init, device);
+        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: config.heads }
+    }
+
+    fn initial_state(&self, batch: usize, _device: &B::Device) -> KeyValueCache<B> {
+        KeyValueCache { tokens: None, length: 0, first: vec![0; batch] }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        mut cache: KeyValueCache<B>,
+        dropout: Dropout,
+    ) -> (Tensor<B, 3>, KeyValueCache<B>) {
+        let [batch, time, width] = x.dims();
+        let x = x.reshape([batch * time, width]);
+        let [queries, keys, values] =
+            [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
+        cache.drop_dead(reset);
+        let first_keys = cache.first_keys(reset, &queries.device());
+        let (keys, values) = cache.append(keys, values);
+        let outputs = causal_attention(queries, keys, values, first_keys, dropout);
+        let y = self.output.forward(merge_heads(outputs));
+        (y.reshape([batch, time, width]), cache)
+    }
+}
+
+impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
+    fn bytes(&self) -> usize {
+        let tokens = self.tokens.as_ref().map_or(0, |(keys, _)| 2 * 4 * keys.dims().iter().product::<usize>());
+        tokens + self.first.len() * size_of::<usize>()
+    }
+
+    fn to_record(&self) -> StateRecord {
+        let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
+        let rows = first.len();
+        let mut record = StateRecord::new([("first", TensorData::new(first, [rows]))]);
+        if let Some((keys, values)) = &self.tokens {
+            let [batch, heads, _, head_dim] = keys.dims();
+            let held = |tensor: &Tensor<B, 4>| tensor.clone().slice([0..batch, 0..heads, 0..self.length, 0..head_dim]).into_data();
+            record.insert("keys", held(keys));
+            record.insert("values", held(values));
+        }
+        record
+    }
+
+    fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
+        let first: Vec<usize> = record.take_indices("first")?;
+        if !record.has("keys") {
+            return Ok(Self { tokens: None, length: 0, first });
+        }
+        let (keys, values): (Tensor<B, 4>, Tensor<B, 4>) = (record.take("keys", device)?, record.take("values", device)?);
+        let length = keys.dims()[2];
+        if keys.dims() != values.dims() || keys.dims()[0] != first.len() || first.iter().any(|&first| first > length) {
+            let found = format!("keys {:?}, values {:?}, {} rows", keys.dims(), values.dims(), first.len());
+            return Err(PolicyError::State(format!("a KV cache whose parts do not fit: {found}")));
+        }
+        Ok(Self { tokens: Some((keys, values)), length, first })
+    }
+
+    fn detach(mut self) -> Self {
+        self.tokens = self.tokens.map(|(keys, values)| (keys.detach(), values.detach()));
+        self
+    }
+
+    fn to_device(mut self, device: &B::Device) -> Self {
+        self.tokens = self.tokens.map(|(keys, values)| (keys.to_device(device), values.to_device(device)));
+        self
+    }
+}

@@ -1,0 +1,58 @@
+//! Episode borders: which tokens are the first of an episode.
+
+use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+
+/// Flags on tokens that begin a new episode: what came before them is forgotten.
+///
+/// Flags are made on the host (by whoever packed the batch, or by the actor that reset an environment), and kept there as well as
+/// on the device: a mixer can plan with them without reading back.
+#[derive(Clone, Debug)]
+pub struct Reset<B: Backend> {
+    flags: Vec<bool>,
+    batch: usize,
+    tensor: Tensor<B, 2, Bool>,
+}
+
+impl<B: Backend> Reset<B> {
+    /// From flags in row-major order, `[batch, time]`.
+    ///
+    /// # Panics
+    /// If `flags` is no multiple of `batch`, or empty.
+    pub fn new(flags: Vec<bool>, batch: usize, device: &B::Device) -> Self {
+        assert!(batch > 0 && !flags.is_empty() && flags.len().is_multiple_of(batch), "{} flags for a batch of {batch}", flags.len());
+        let time = flags.len() / batch;
+        let tensor = Tensor::from_data(TensorData::new(flags.clone(), [batch, time]), device);
+        Self { flags, batch, tensor }
+    }
+
+    /// No token begins an episode.
+    pub fn none(batch: usize, time: usize, device: &B::Device) -> Self {
+        Self::new(vec![false; batch * time], batch, device)
+    }
+
+    /// `[batch, time]`
+    pub fn tensor(&self) -> Tensor<B, 2, Bool> {
+        self.tensor.clone()
+    }
+
+    /// One flag.
+    pub fn at(&self, row: usize, token: usize) -> bool {
+        self.flags[row * self.time() + token]
+    }
+
+    /// Rows.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Tokens in a row.
+    pub fn time(&self) -> usize {
+        self.flags.len() / self.batch
+    }
+
+    /// Flags of tokens from flags of timesteps: each timestep becomes `per_timestep` tokens, of which the first takes its flag.
+    pub fn of_tokens(timesteps: &[bool], batch: usize, per_timestep: usize, device: &B::Device) -> Self {
+        let flags = timesteps.iter().flat_map(|&flag| (0..per_timestep).map(move |token| flag && token == 0)).collect();
+        Self::new(flags, batch, device)
+    }
+}

@@ -1,0 +1,103 @@
+//! States as values: cloned to fork a policy, stored, moved between devices, and asked for their size.
+
+use crate::{error::PolicyError, mixer::AnyState};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use kernels::KernelBackend;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What every mixer's state can do.
+pub trait MixerState<B: KernelBackend>: Clone + Sized {
+    /// Bytes that the state holds on its device.
+    fn bytes(&self) -> usize;
+
+    /// The state as named tensors on the host.
+    fn to_record(&self) -> StateRecord;
+
+    /// The state that [`MixerState::to_record`] stored.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if tensors are missing or of another shape.
+    fn from_record(record: StateRecord, device: &B::Device) -> Result<Self, PolicyError>;
+
+    /// Cut from the graph that made it: gradients stop here.
+    fn detach(self) -> Self;
+
+    /// On another device.
+    fn to_device(self, device: &B::Device) -> Self;
+}
+
+/// Named tensors of one mixer's state on the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateRecord(BTreeMap<String, TensorData>);
+
+impl StateRecord {
+    /// From names and tensors.
+    pub fn new<const N: usize>(tensors: [(&str, TensorData); N]) -> Self {
+        Self(tensors.into_iter().map(|(name, data)| (name.to_owned(), data)).collect())
+    }
+
+    /// Adds a tensor.
+    pub fn insert(&mut self, name: &str, data: TensorData) {
+        self.0.insert(name.to_owned(), data);
+    }
+
+    /// Whether a tensor of that name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Takes a tensor out.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is missing or has another number of axes.
+    pub fn take<B: Backend, const D: usize>(&mut self, name: &str, device: &B::Device) -> Result<Tensor<B, D>, PolicyError> {
+        let data = self.remove(name)?;
+        if data.shape.len() != D {
+            return Err(PolicyError::State(format!("\"{name}\" has shape {:?}, expected {D} axes", data.shape)));
+        }
+        Ok(Tensor::from_data(data, device))
+    }
+
+    /// Takes a list of indices out.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is missing or holds something else.
+    pub fn take_indices(&mut self, name: &str) -> Result<Vec<usize>, PolicyError> {
+        let bad = |problem: String| PolicyError::State(format!("\"{name}\" {problem}"));
+        let indices = self.remove(name)?.convert::<i64>().to_vec::<i64>().map_err(|error| bad(format!("{error:?}")))?;
+        indices.into_iter().map(|i| usize::try_from(i).map_err(|_| bad(format!("holds the index {i}")))).collect()
+    }
+
+    fn remove(&mut self, name: &str) -> Result<TensorData, PolicyError> {
+        self.0.remove(name).ok_or_else(|| PolicyError::State(format!("\"{name}\" is missing")))
+    }
+}
+
+/// What a policy carries between environment steps: one state a block.
+#[derive(Clone, Debug)]
+pub struct PolicyState<B: Backend> {
+    pub(crate) blocks: Vec<AnyState<B>>,
+}
+
+impl<B: KernelBackend> PolicyState<B> {
+    /// Bytes that the states of all blocks hold on their device.
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(AnyState::bytes).sum()
+    }
+
+    /// Cut from the graph that made it: gradients stop here.
+    pub fn detach(self) -> Self {
+        Self { blocks: self.blocks.into_iter().map(AnyState::detach).collect() }
+    }
+
+    /// On another device.
+    pub fn to_device(self, device: &B::Device) -> Self {
+        Self { blocks: self.blocks.into_iter().map(|state| state.to_device(device)).collect() }
+    }
+
+    /// The states on the host, a record a block.
+    pub fn to_records(&self) -> Vec<StateRecord> {
+        self.blocks.iter().map(AnyState::to_record).collect()
+    }
+}

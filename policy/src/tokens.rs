@@ -1,0 +1,78 @@
+//! Timesteps to tokens: previous action, return-to-go and observation, in that order.
+//!
+//! The published order of the Decision Transformer is return-to-go, observation, action; before every observation token both have
+//! the same past (the start token aside), and with ours acting feeds whole timesteps. The embedding of the timestep is added to
+//! all tokens of a timestep, and a norm follows, as published.
+
+use crate::{
+    config::{PolicyConfig, Tokens},
+    init::Init,
+    layers::{Dense, Norm},
+    timesteps::TimestepTensors,
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::KernelBackend;
+
+/// The embeddings of the parts of a timestep.
+#[derive(Module, Debug)]
+pub struct TokenEmbedding<B: Backend> {
+    action: Dense<B>,
+    return_to_go: Dense<B>,
+    observation: Dense<B>,
+    /// Stands for the action before an episode's first timestep.
+    start: Param<Tensor<B, 1>>,
+    /// `[max_timesteps, width]`
+    timestep: Option<Param<Tensor<B, 2>>>,
+    norm: Norm<B>,
+    #[module(skip)]
+    tokens: Tokens,
+}
+
+impl<B: KernelBackend> TokenEmbedding<B> {
+    /// Makes the embeddings.
+    pub fn new(config: &PolicyConfig, observation_width: usize, action_width: usize, init: &mut Init, device: &B::Device) -> Self {
+        let width = config.width;
+        Self {
+            action: Dense::at_border(action_width, width, init, device),
+            return_to_go: Dense::at_border(1, width, init, device),
+            observation: Dense::at_border(observation_width, width, init, device),
+            start: init.normal([width], 0.02, device),
+            timestep: (config.max_timesteps > 0).then(|| init.normal([config.max_timesteps, width], 0.02, device)),
+            norm: Norm::new(width, init, device),
+            tokens: config.tokens,
+        }
+    }
+
+    /// `[rows]` timesteps to `[rows * tokens per timestep, width]`.
+    pub fn forward(&self, inputs: &TimestepTensors<B>) -> Tensor<B, 2> {
+        let [rows, _] = inputs.observations.dims();
+        let start = self.start.val().unsqueeze::<2>();
+        let width = start.dims()[1];
+        let action = self.action.forward(inputs.previous_actions.clone());
+        // On first timesteps the embedding of "no action" becomes the start token, whatever its bias has learnt.
+        let action = action.clone() + (start - action) * inputs.is_first.clone();
+        let return_to_go = self.return_to_go.forward(inputs.returns_to_go.clone());
+        let observation = self.observation.forward(inputs.observations.clone());
+        let timestep = self.timestep.as_ref().map(|table| table.val().select(0, inputs.timesteps.clone())); // [rows, width]
+        let tokens = match self.tokens {
+            Tokens::Separate => {
+                let parts = [action, return_to_go, observation].map(|part| match &timestep {
+                    Some(timestep) => part + timestep.clone(),
+                    None => part,
+                });
+                Tensor::cat(parts.into(), 1).reshape([3 * rows, width])
+            }
+            Tokens::Merged => {
+                let sum = action + return_to_go + observation;
+                match timestep {
+                    Some(timestep) => sum + timestep,
+                    None => sum,
+                }
+            }
+        };
+        self.norm.forward(tokens)
+    }
+}

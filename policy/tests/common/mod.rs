@@ -1,0 +1,111 @@
+//! What the tests of policies share.
+#![allow(dead_code)]
+
+use burn::{
+    backend::Flex,
+    module::{Module, ModuleMapper, Param},
+    tensor::{DType, Tensor, TensorData, backend::Backend},
+};
+use policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset, mixer::AnyMixer};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+/// Numbers in [-1, 1).
+pub fn random(count: usize, seed: u64) -> Vec<f64> {
+    let mut generator = Pcg64Mcg::seed_from_u64(seed);
+    (0..count).map(|_| generator.random_range(-1.0..1.0)).collect()
+}
+
+/// A random tensor in single precision.
+pub fn random_tensor<B: Backend, const D: usize>(shape: [usize; D], seed: u64) -> Tensor<B, D> {
+    let data: Vec<f32> = random(shape.iter().product(), seed).into_iter().map(|x| x as f32).collect();
+    Tensor::from_data(TensorData::new(data, shape), &Default::default())
+}
+
+/// Flags with about one reset in `every` tokens; 0 for none.
+pub fn random_reset<B: Backend>(batch: usize, time: usize, every: usize, seed: u64) -> Reset<B> {
+    let mut generator = Pcg64Mcg::seed_from_u64(seed);
+    let flags = (0..batch * time).map(|_| every > 0 && generator.random_range(0..every) == 0).collect();
+    Reset::new(flags, batch, &Default::default())
+}
+
+/// The flags of some tokens.
+pub fn reset_part<B: Backend>(reset: &Reset<B>, tokens: std::ops::Range<usize>) -> Reset<B> {
+    let flags = (0..reset.batch()).flat_map(|row| tokens.clone().map(move |token| (row, token)));
+    Reset::new(flags.map(|(row, token)| reset.at(row, token)).collect(), reset.batch(), &Default::default())
+}
+
+/// Sizes in which no two axes agree.
+pub fn config(mixer: &str) -> PolicyConfig {
+    PolicyConfig {
+        mixer: mixer.into(),
+        layers: 2,
+        width: 21,
+        heads: 3,
+        feed_forward: 35,
+        dropout: 0.0,
+        max_timesteps: 50,
+        return_scale: 10.0,
+        ..PolicyConfig::default()
+    }
+}
+
+struct Scale(f64);
+
+impl<B: Backend> ModuleMapper<B> for Scale {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|tensor| (tensor * self.0).detach().require_grad())
+    }
+}
+
+struct Double;
+
+impl<B: Backend> ModuleMapper<B> for Double {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|tensor| tensor.cast(DType::F64).detach().require_grad())
+    }
+}
+
+/// A module in double precision.
+pub fn in_double<B: Backend, M: Module<B>>(module: M) -> M {
+    module.map(&mut Double)
+}
+
+/// A mixer whose scores are not all near 0, as freshly drawn ones are.
+pub fn mixer<B: policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
+    let mixer = AnyMixer::new(&config(name), &mut Init::new(seed), &Default::default()).unwrap();
+    mixer.map(&mut Scale(15.0))
+}
+
+/// A description of a policy of odd sizes.
+pub fn description(mixer: &str) -> Description {
+    Description {
+        format: Description::FORMAT,
+        config: config(mixer),
+        normalizer: Normalizer::new(vec![0.5, -1.0, 2.0, 0.0, 1.0], &[1.0, 2.0, 0.5, 1.0, 3.0]),
+        action: ActionSpec::Continuous { low: vec![-1.0, -2.0], high: vec![1.0, 4.0] },
+        environment: serde_json::json!({ "id": "Test-v0" }),
+    }
+}
+
+/// A policy on the CPU.
+pub fn policy(mixer: &str) -> DecisionPolicy<Flex> {
+    let description = description(mixer);
+    let network = DecisionNetwork::new(&description, 3, &Default::default()).unwrap();
+    DecisionPolicy { network: network.map(&mut Scale(4.0)), description }
+}
+
+/// The elements of a tensor.
+pub fn numbers<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().to_vec().unwrap()
+}
+
+/// Asserts that two tensors differ nowhere by more than `tolerance` times the scale of the expected one.
+pub fn assert_close<B: Backend, const D: usize>(found: Tensor<B, D>, expected: Tensor<B, D>, tolerance: f64, what: &str) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let (found, expected) = (numbers(found), numbers(expected));
+    let scale = expected.iter().fold(0.0f64, |scale, x| scale.max(x.abs()));
+    assert!(scale > 0.0, "{what}: nothing to compare");
+    let error = found.iter().zip(&expected).fold(0.0f64, |error, (a, b)| error.max((a - b).abs()));
+    assert!(error <= tolerance * scale, "{what}: off by {error} at a scale of {scale}");
+}

@@ -1,0 +1,192 @@
+//! The policy that acts is the policy that was trained; sizes; checkpoints.
+
+mod common;
+
+use burn::{backend::{Autodiff, Flex}, prelude::*};
+use common::*;
+use kernels::Dropout;
+use policy::{
+    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens, checkpoint,
+    mixer::names,
+};
+
+type Cpu = Flex;
+
+fn device() -> burn::backend::flex::FlexDevice {
+    Default::default()
+}
+
+/// A trajectory of raw numbers: observations, actions, returns-to-go.
+struct Trajectory {
+    observations: Vec<f64>,
+    actions: Vec<f32>,
+    returns_to_go: Vec<f64>,
+}
+
+fn trajectory(length: usize, seed: u64) -> Trajectory {
+    Trajectory {
+        observations: random(5 * length, seed),
+        actions: random(2 * length, seed + 1).into_iter().map(|a| a as f32).collect(),
+        returns_to_go: random(length, seed + 2).into_iter().map(|r| 20.0 * r).collect(),
+    }
+}
+
+impl Trajectory {
+    fn push(&self, timesteps: &mut Timesteps, description: &Description, t: usize) {
+        let previous = t.checked_sub(1).map(|t| ActionValue::Continuous(&self.actions[2 * t..2 * t + 2]));
+        timesteps.push(description, &self.observations[5 * t..5 * t + 5], previous, self.returns_to_go[t], t, t == 0);
+    }
+}
+
+/// Acting one timestep at a time, environments side by side that start their episodes at different times, gives what one pass over
+/// the packed trajectories gives.
+#[test]
+fn the_policy_that_acts_is_the_policy_that_was_trained() {
+    for name in names() {
+        for tokens in [Tokens::Separate, Tokens::Merged] {
+            let mut policy = policy(name);
+            policy.description.config.tokens = tokens;
+            let mut weights = policy.clone();
+            weights.network = DecisionNetwork::new(&policy.description, 3, &device()).unwrap();
+            let policy = weights;
+            let rows: Vec<Vec<Trajectory>> =
+                vec![vec![trajectory(70, 1)], vec![trajectory(13, 10), trajectory(57, 20)], vec![trajectory(69, 30), trajectory(1, 40)]];
+
+            let mut packed = Timesteps::new();
+            for row in &rows {
+                for trajectory in row {
+                    (0..trajectory.returns_to_go.len()).for_each(|t| trajectory.push(&mut packed, &policy.description, t));
+                }
+            }
+            let inputs = packed.to_tensors::<Cpu>(3, tokens, &device());
+            let (outputs, _) = policy.network.forward(&inputs, policy.initial_state(3, &device()), Dropout::OFF);
+            let outputs = numbers(outputs);
+
+            let mut state = policy.initial_state(3, &device());
+            for step in 0..70 {
+                let mut timesteps = Timesteps::new();
+                for row in &rows {
+                    let first = row[0].returns_to_go.len();
+                    let (trajectory, t) = if step < first { (&row[0], step) } else { (&row[1], step - first) };
+                    trajectory.push(&mut timesteps, &policy.description, t);
+                }
+                let (actions, next) = policy.act(&timesteps, 3, state, &device());
+                state = next;
+                let ActionBatch::Continuous(actions) = actions else { panic!("continuous actions") };
+                for row in 0..3 {
+                    let output = &outputs[2 * (70 * row + step)..][..2];
+                    let expected = [output[0], -2.0 + (output[1] + 1.0) * 3.0]; // bounds -1 .. 1 and -2 .. 4
+                    for (found, expected) in actions[2 * row..2 * row + 2].iter().zip(expected) {
+                        assert!((f64::from(*found) - expected).abs() < 2e-5, "{name}, row {row}, step {step}: {found} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn block_parameters(mixer: &str) -> usize {
+    let config =
+        PolicyConfig { mixer: mixer.into(), layers: 1, width: 512, heads: 8, feed_forward: 2048, max_timesteps: 0, ..Default::default() };
+    let action = ActionSpec::Discrete { n: 3, start: 0 };
+    let description =
+        Description { config, action, normalizer: Normalizer::identity(2), ..description(mixer) };
+    let network = DecisionNetwork::<Cpu>::new(&description, 1, &device()).unwrap();
+    network.backbone().blocks()[0].num_params()
+}
+
+#[test]
+fn a_block_has_as_many_parameters_as_published() {
+    assert_eq!(block_parameters("transformer"), 3_152_384);
+    assert_eq!(block_parameters("aaren"), 3_152_896);
+}
+
+#[test]
+fn equal_seeds_give_equal_weights() {
+    let outputs = |seed| {
+        let network = DecisionNetwork::<Cpu>::new(&description("aaren"), seed, &device()).unwrap();
+        let mut timesteps = Timesteps::new();
+        trajectory(4, 1).push(&mut timesteps, &description("aaren"), 2);
+        let state = network.backbone().initial_state(1, &device());
+        numbers(network.forward(&timesteps.to_tensors(1, Tokens::Separate, &device()), state, Dropout::OFF).0)
+    };
+    assert_eq!(outputs(7), outputs(7));
+    assert_ne!(outputs(7), outputs(8));
+}
+
+#[test]
+fn a_loaded_policy_is_the_saved_one() {
+    for name in names() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = policy(name);
+        checkpoint::save(&policy, folder.path()).unwrap();
+        let loaded = checkpoint::load::<Cpu>(folder.path(), &device()).unwrap();
+        assert_eq!(loaded.description, policy.description);
+        let mut timesteps = Timesteps::new();
+        trajectory(9, 1).push(&mut timesteps, &policy.description, 0);
+        let act = |policy: &policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
+        assert_eq!(act(&loaded), act(&policy));
+    }
+}
+
+#[test]
+fn loading_refuses_other_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut policy = policy("aaren");
+    checkpoint::save(&policy, folder.path()).unwrap();
+    policy.description.config.feed_forward = 36;
+    let json = serde_json::to_string(&policy.description).unwrap();
+    std::fs::write(folder.path().join(checkpoint::DESCRIPTION), json).unwrap();
+    let error = checkpoint::load::<Cpu>(folder.path(), &device()).unwrap_err();
+    assert!(matches!(error, PolicyError::Weights { .. }) && error.to_string().contains("shape"), "{error}");
+
+    let weights = folder.path().join(checkpoint::WEIGHTS);
+    let bytes = std::fs::read(&weights).unwrap();
+    for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&weights, &bytes[..length]).unwrap();
+        let error = checkpoint::load::<Cpu>(folder.path(), &device()).unwrap_err();
+        assert!(error.to_string().contains("not a file of weights"), "{length} bytes: {error}");
+    }
+}
+
+/// Every parameter of the policy gets a gradient, and a step against it lowers the loss.
+#[test]
+fn every_parameter_learns() {
+    for name in names() {
+        for action in [description(name).action, ActionSpec::Discrete { n: 4, start: -1 }] {
+            let description = Description { action, ..description(name) };
+            let network = DecisionNetwork::<Autodiff<Cpu>>::new(&description, 5, &device()).unwrap();
+            let (mut timesteps, mut targets) = (Timesteps::new(), Vec::new());
+            let data = trajectory(12, 50);
+            for t in 0..12 {
+                let previous = (t > 0).then(|| match &description.action {
+                    ActionSpec::Continuous { .. } => ActionValue::Continuous(&data.actions[2 * t - 2..2 * t]),
+                    ActionSpec::Discrete { .. } => ActionValue::Discrete((t % 4) as i64 - 1),
+                });
+                timesteps.push(&description, &data.observations[5 * t..5 * t + 5], previous, data.returns_to_go[t], t, t == 0);
+                match &description.action {
+                    ActionSpec::Continuous { .. } => description.action.encode(ActionValue::Continuous(&data.actions[2 * t..2 * t + 2]), &mut targets),
+                    ActionSpec::Discrete { .. } => description.action.encode(ActionValue::Discrete(((t * 7) % 4) as i64 - 1), &mut targets),
+                }
+            }
+            let targets: Tensor<Autodiff<Cpu>, 2> =
+                Tensor::from_data(TensorData::new(targets, [12, description.action.width()]), &device());
+            let inputs = timesteps.to_tensors(3, Tokens::Separate, &device());
+            let state = network.backbone().initial_state(3, &device());
+            let (loss, _) = network.loss(&inputs, targets, state, Dropout { probability: 0.1, seed: 3 });
+            let gradients = loss.backward();
+            struct Check<'a>(&'a <Autodiff<Cpu> as burn::tensor::backend::AutodiffBackend>::Gradients, usize);
+            impl burn::module::ModuleVisitor<Autodiff<Cpu>> for Check<'_> {
+                fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<Autodiff<Cpu>, D>>) {
+                    let gradient = param.val().grad(self.0).unwrap_or_else(|| panic!("parameter {} has no gradient", self.1));
+                    let largest = numbers(gradient).into_iter().fold(0.0f64, |m, g| m.max(g.abs()));
+                    assert!(largest.is_finite(), "parameter {}: gradient of {largest}", self.1);
+                    self.1 += 1;
+                }
+            }
+            let mut check = Check(&gradients, 0);
+            network.visit(&mut check);
+            assert!(check.1 > 30, "{} parameters", check.1);
+        }
+    }
+}
