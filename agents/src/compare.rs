@@ -85,12 +85,7 @@ pub fn compare(runs: &[PathBuf], output: Option<&Path>, force: bool) -> Result<C
     if !(incompatible.is_empty() || force) {
         bail!("these runs cannot be compared: {}; compare them all the same with --force", incompatible.join("; "));
     }
-    let comparison = Comparison {
-        format: FORMAT,
-        runs: named(&results),
-        differences: differences(&results)?,
-        incompatible,
-    };
+    let comparison = Comparison { format: FORMAT, runs: named(&results), differences: differences(&results)?, incompatible };
 
     let folder = match output {
         Some(folder) => folder.to_path_buf(),
@@ -238,8 +233,7 @@ impl Comparison {
 
     fn table(&self, style: comfy_table::TableStyle) -> Table {
         let targets = self.targets();
-        let mut header: Vec<String> =
-            ["run", "mixer", "context", "execution", "steps", "parameters"].map(String::from).to_vec();
+        let mut header: Vec<String> = ["run", "mixer", "context", "execution", "steps", "parameters"].map(String::from).to_vec();
         header.extend(targets.iter().map(|target| format!("return, asked for {}", report::number(*target))));
         header.extend(["training", "act, first", "act, last", "state, first", "state, last"].map(String::from));
         let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());

@@ -38,11 +38,7 @@ impl RunDir {
     pub fn create(path: &Path, config: &JobConfig) -> Result<RunDir> {
         Self::check_free(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        let run = RunDir {
-            path: path.to_path_buf(),
-            keep_checkpoints: config.train.keep_checkpoints,
-            _lock: Some(lock(path)?),
-        };
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: config.train.keep_checkpoints, _lock: Some(lock(path)?) };
         fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
         run.write_json("config.json", config)?;
         Ok(run)
@@ -135,8 +131,7 @@ impl RunDir {
         let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(config)?);
         let free = |key: &String| {
             key.starts_with("evaluation.")
-                || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"]
-                    .contains(&key.as_str())
+                || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
         };
         let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
         ensure!(
@@ -156,8 +151,7 @@ impl RunDir {
     /// What `fill` returned, or what the file system refused; the checkpoints that were there are still there.
     pub fn checkpoint(&self, step: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let name = checkpoint_name(step);
-        let (unfinished, finished) =
-            (self.checkpoints().join(format!("{UNFINISHED}{name}")), self.checkpoints().join(&name));
+        let (unfinished, finished) = (self.checkpoints().join(format!("{UNFINISHED}{name}")), self.checkpoints().join(&name));
         let context = || format!("cannot write the checkpoint {}", finished.display());
         remove(&unfinished).with_context(context)?;
         fs::create_dir_all(&unfinished).with_context(context)?;

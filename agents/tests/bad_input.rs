@@ -27,12 +27,7 @@ struct Case {
     prepare: fn(&Path),
 }
 
-const fn case(
-    name: &'static str,
-    command: &'static str,
-    words: &'static [&'static str],
-    prepare: fn(&Path),
-) -> Case {
+const fn case(name: &'static str, command: &'static str, words: &'static [&'static str], prepare: fn(&Path)) -> Case {
     Case { name, command, words, prepare }
 }
 
@@ -69,17 +64,25 @@ fn cases() -> Vec<Case> {
         case("NaN in the data", DATA, &["data.h5", "NaN"], |to| file(to, "data.h5", &nan_file())),
         case("data of another environment", OTHER_DATA, &["data.h5", "CartPole-v1"], |to| file(to, "data.h5", &pendulum_file())),
         case("dataset info", "dataset info data.h5", &["data.h5"], |to| file(to, "data.h5", b"x")),
-        case("dataset verify", "dataset verify data.h5", &["data.h5", "NaN"], |to| {
-            file(to, "data.h5", &nan_file())
-        }),
-        case("a dataset is not overwritten", "dataset convert data.h5 out --to minari", &["out", "already exists", "--overwrite"], |to| {
-            file(to, "data.h5", &pendulum_file());
-            save_minari(to, "out");
-        }),
-        case("a folder of something else is not overwritten", "dataset convert data.h5 out --to minari --overwrite", &["out"], |to| {
-            file(to, "data.h5", &pendulum_file());
-            file(to, "out/precious", b"do not touch");
-        }),
+        case("dataset verify", "dataset verify data.h5", &["data.h5", "NaN"], |to| file(to, "data.h5", &nan_file())),
+        case(
+            "a dataset is not overwritten",
+            "dataset convert data.h5 out --to minari",
+            &["out", "already exists", "--overwrite"],
+            |to| {
+                file(to, "data.h5", &pendulum_file());
+                save_minari(to, "out");
+            },
+        ),
+        case(
+            "a folder of something else is not overwritten",
+            "dataset convert data.h5 out --to minari --overwrite",
+            &["out"],
+            |to| {
+                file(to, "data.h5", &pendulum_file());
+                file(to, "out/precious", b"do not touch");
+            },
+        ),
         case("a format that cannot hold the data", "dataset convert in out --to d4rl", &["out", "discrete"], |to| {
             save_minari(to, "in");
         }),
@@ -184,7 +187,9 @@ fn bad_input_gives_one_line_and_leaves_files_as_they_were() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    for command in ["", "trian", "train --sett x", "compare a", "dataset convert a b", "train --resume", "evaluate x --episodes y"] {
+    for command in
+        ["", "trian", "train --sett x", "compare a", "dataset convert a b", "train --resume", "evaluate x --episodes y"]
+    {
         let command_line = command.split(' ').filter(|word| !word.is_empty());
         let output = Command::new(env!("CARGO_BIN_EXE_aaren")).args(command_line).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
@@ -193,12 +198,8 @@ fn wrong_usage_is_exit_code_2() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_aaren"))
-        .arg("envs")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_aaren")).arg("envs").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take()); // closes the pipe, most likely before anything is written
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());

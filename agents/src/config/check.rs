@@ -43,9 +43,9 @@ impl JobConfig {
 
     fn check_data(&self) -> Result<()> {
         match (&self.data.source, &self.data.scripted) {
-            (Some(_), Some(_)) => bail!(
-                "data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out"
-            ),
+            (Some(_), Some(_)) => {
+                bail!("data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out")
+            }
             (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
             (Some(source), None) => {
                 ensure!(!source.is_empty(), "data.source: found \"\", expected a path or the id of a Minari dataset");
