@@ -225,9 +225,9 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let job = run.config(&overrides)?;
     let (step, checkpoint) = match args.checkpoint {
         Checkpoint::Step(step) => (step, run.checkpoint_at(step)?),
-        Checkpoint::Latest => run.latest_checkpoint()?.with_context(|| {
-            format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display())
-        })?,
+        Checkpoint::Latest => run
+            .latest_checkpoint()?
+            .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
     };
     // CALL SITE: evaluate::evaluate(...) -> EvaluationReport; print report.render(); write args.json or evaluation.json
     let _ = (job, step, checkpoint, args.seed, &args.json);
@@ -255,8 +255,11 @@ fn inspect(args: &InspectArgs) -> Result<()> {
 }
 
 fn mixers() -> Result<()> {
-    // CALL SITE: policy::mixer::names() with a sentence each
-    Ok(())
+    let mut table = report::table(&["mixer", "what it is"]);
+    for (name, sentence) in policy::mixer::list() {
+        table.add_row([name, sentence]);
+    }
+    report::print(table)
 }
 
 #[cfg(test)]

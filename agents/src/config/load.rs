@@ -32,7 +32,7 @@ impl JobConfig {
             };
             anyhow!(error).context(format!("cannot read the config {}{hint}", path.display()))
         })?;
-        Self::from_text(&path.display().to_string(), &text, overrides, &mixers())
+        Self::from_text(&path.display().to_string(), &text, overrides, &policy::mixer::names())
     }
 
     /// The built-in job that needs no file and no download.
@@ -40,7 +40,7 @@ impl JobConfig {
     /// # Errors
     /// As [`JobConfig::load`], for the overrides.
     pub fn quickstart(overrides: &[String]) -> Result<JobConfig> {
-        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &mixers())
+        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &policy::mixer::names())
     }
 
     /// Reads a job from text; `name` stands for the file in messages.
@@ -64,11 +64,6 @@ impl JobConfig {
         job.check(mixers).with_context(|| name.to_string())?;
         Ok(job)
     }
-}
-
-/// Names of the mixers of this build.
-fn mixers() -> Vec<&'static str> {
-    vec!["aaren", "transformer"]
 }
 
 /// A valid job in which every key is present: what keys there are, and a frame to try single values in.
