@@ -8,13 +8,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     bench, compare,
     config::{Device, Execution, JobConfig},
-    data, dataset_command, envs_command, report,
+    data, dataset_command, envs_command, interrupt, report,
     run::RunDir,
 };
 
 /// Reinforcement learning with attention as a recurrent network.
 #[derive(Debug, Parser)]
-#[command(name = "aaren", version)]
+#[command(name = "aaren", version, after_help = "AAREN_LOG=info (or debug) says more on stderr.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -203,6 +203,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         let run = RunDir::create(&path, &job)?;
         (job, dataset, run)
     };
+    interrupt::check()?;
     // CALL SITE: train::train(&job, dataset, run, args.resume)
     let _ = (job, dataset, run);
     anyhow::bail!("training is not part of this build")
@@ -212,6 +213,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let run = RunDir::open(&args.run)?;
     let mut overrides = Vec::new();
     let mut set = |key: &str, value: Option<String>| overrides.extend(value.map(|value| format!("{key}={value}")));
+    set("seed", args.seed.map(|seed| seed.to_string()));
     set("evaluation.final_episodes", args.episodes.map(|n| n.to_string()));
     set("evaluation.actors", args.actors.map(|n| n.to_string()));
     set("evaluation.envs_per_actor", args.envs_per_actor.map(|n| n.to_string()));
@@ -230,7 +232,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
             .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
     };
     // CALL SITE: evaluate::evaluate(...) -> EvaluationReport; print report.render(); write args.json or evaluation.json
-    let _ = (job, step, checkpoint, args.seed, &args.json);
+    let _ = (job, step, checkpoint, &args.json);
     anyhow::bail!("evaluation is not part of this build")
 }
 
@@ -238,6 +240,7 @@ fn collect(args: &CollectArgs) -> Result<()> {
     let job = args.job.load(Vec::new())?;
     data::collection(&job)?;
     let dataset = data::trajectories(&job)?;
+    interrupt::check()?;
     let stem = args.job.config.as_deref().and_then(Path::file_stem).unwrap_or("quickstart".as_ref());
     let path = args.output.clone().unwrap_or_else(|| match args.format {
         dataset_command::FormatArg::Minari => Path::new("datasets").join(stem),

@@ -43,6 +43,8 @@ pub struct ComparedRun {
     pub execution: String,
     /// Optimizer steps behind the evaluated weights.
     pub checkpoint_step: u64,
+    /// Root of the evaluated episodes' seeds.
+    pub evaluation_seed: u64,
     /// Trained numbers in the policy.
     pub parameters: usize,
     /// One for each target return.
@@ -161,6 +163,7 @@ fn named(results: &[Results]) -> Vec<ComparedRun> {
         context_length: run.config.train.context_length.to_string(),
         execution: run.evaluation.execution.clone(),
         checkpoint_step: run.evaluation.checkpoint_step,
+        evaluation_seed: run.evaluation.seed,
         parameters: run.evaluation.parameters,
         targets: run
             .evaluation
@@ -271,6 +274,16 @@ impl Comparison {
         }
         line("Returns are mean ± population standard deviation over episodes, in brackets the normalised score.".into());
         line("Act is the time of one step, state the memory of one environment's policy, at the first and last step.".into());
+        // Evaluations may be run again by hand, with other episodes than the job says.
+        let episodes = |run: &ComparedRun| run.targets.iter().map(|target| target.episodes).collect::<Vec<_>>();
+        for (what, values) in [
+            ("seed", self.runs.iter().map(|run| run.evaluation_seed.to_string()).collect::<Vec<_>>()),
+            ("number of episodes", self.runs.iter().map(|run| format!("{:?}", episodes(run))).collect()),
+        ] {
+            if values.iter().any(|value| *value != values[0]) {
+                line(format!("The evaluations differ in their {what}: {}.", values.join(", ")));
+            }
+        }
         match self.differences.is_empty() {
             true => line("The jobs do not differ.".into()),
             false => line("The jobs differ in:".into()),
@@ -323,6 +336,18 @@ mod tests {
         };
         run.write_json("evaluation.json", &evaluation).unwrap();
         path
+    }
+
+    #[test]
+    fn evaluations_of_other_episodes_are_pointed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (left, right) = (run(folder.path(), "left", &[]), run(folder.path(), "right", &[]));
+        let note = "The evaluations differ in their number of episodes: [2], [3].";
+        assert!(!compare(&[left.clone(), right.clone()], None, false).unwrap().markdown().contains("evaluations differ"));
+        let path = right.join("evaluation.json");
+        let text = fs::read_to_string(&path).unwrap().replace("\"episodes\": 2", "\"episodes\": 3");
+        fs::write(path, text).unwrap();
+        assert!(compare(&[left, right], None, false).unwrap().markdown().contains(note));
     }
 
     fn message(runs: &[PathBuf]) -> String {
