@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use policy::DecisionPolicy;
 
 use crate::{
+    backend::{self, CPU, Cpu},
     bench, compare,
     config::{Device, Execution, JobConfig},
-    data, dataset_command, envs_command, interrupt, report,
-    run::RunDir,
+    data, dataset_command, envs_command,
+    evaluate::{self, Evaluation},
+    inspect, interrupt, report,
+    run::{RunDir, write_json_atomically},
+    train,
 };
 
 /// Reinforcement learning with attention as a recurrent network.
@@ -204,9 +209,8 @@ fn train(args: &TrainArgs) -> Result<()> {
         (job, dataset, run)
     };
     interrupt::check()?;
-    // CALL SITE: train::train(&job, dataset, run, args.resume)
-    let _ = (job, dataset, run);
-    anyhow::bail!("training is not part of this build")
+    let (summary, report) = train::train(&job, dataset, &run, args.resume)?;
+    report::print(format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display()))
 }
 
 fn evaluate(args: &EvaluateArgs) -> Result<()> {
@@ -231,9 +235,40 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
             .latest_checkpoint()?
             .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
     };
-    // CALL SITE: evaluate::evaluate(...) -> EvaluationReport; print report.render(); write args.json or evaluation.json
-    let _ = (job, step, checkpoint, &args.json);
-    anyhow::bail!("evaluation is not part of this build")
+    let policy = load_policy(&job, &checkpoint)
+        .with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
+    let evaluation = Evaluation {
+        episodes: job.evaluation.final_episodes(),
+        seed: envs::derive_seed(job.seed, &[backend::seeds::EPISODES]),
+        latency_steps: Some(evaluate::LATENCY_STEPS),
+    };
+    let report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
+    match &args.json {
+        Some(path) => write_json_atomically(path, &report)?,
+        None => run.write_json("evaluation.json", &report)?,
+    }
+    report::print(report.render())
+}
+
+/// A stored policy, held against the run's job and its task.
+fn load_policy(job: &JobConfig, checkpoint: &Path) -> Result<DecisionPolicy<Cpu>> {
+    let policy = policy::checkpoint::load::<Cpu>(checkpoint, &CPU)?;
+    let description = &policy.description;
+    ensure!(description.config == job.policy, "its policy is not the one of the run's config.json");
+    let env = envs::make(&job.env.id, &job.env.options).context("env")?;
+    let spec = env.spec();
+    ensure!(
+        description.normalizer.width() == spec.observation_space.width()
+            && description.action == train::action_spec(&spec.action_space),
+        "its policy takes {} numbers and gives {} ({}), {} shows {} and takes {}",
+        description.normalizer.width(),
+        description.action.width(),
+        if description.action.is_discrete() { "choices" } else { "numbers" },
+        spec.id,
+        spec.observation_space.width(),
+        spec.action_space.width()
+    );
+    Ok(policy)
 }
 
 fn collect(args: &CollectArgs) -> Result<()> {
@@ -253,8 +288,7 @@ fn collect(args: &CollectArgs) -> Result<()> {
 
 fn inspect(args: &InspectArgs) -> Result<()> {
     let job = args.job.load(Vec::new())?;
-    // CALL SITE: inspect::inspect(&job)
-    report::print(serde_json::to_string_pretty(&job)?)
+    report::print(inspect::inspect(&job)?)
 }
 
 fn mixers() -> Result<()> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     config::JobConfig,
     report::{self, EvaluationReport, FORMAT, LatencyReport, TrainSummary},
-    run::{RunDir, differing_keys, write_atomically},
+    run::{RunDir, differing_keys, write_atomically, write_json_atomically},
 };
 
 /// Several runs on one task, `compare.json`.
@@ -94,9 +94,7 @@ pub fn compare(runs: &[PathBuf], output: Option<&Path>, force: bool) -> Result<C
         None => common_parent(runs)?.join("compare"),
     };
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let mut json = serde_json::to_vec_pretty(&comparison)?;
-    json.push(b'\n');
-    write_atomically(&folder.join("compare.json"), &json)?;
+    write_json_atomically(&folder.join("compare.json"), &comparison)?;
     write_atomically(&folder.join("compare.md"), comparison.markdown().as_bytes())?;
     tracing::info!("wrote {} and {}", folder.join("compare.md").display(), folder.join("compare.json").display());
     Ok(comparison)

@@ -1,5 +1,7 @@
 //! Jobs: train a policy on trajectories, evaluate it with actor threads, compare runs. The `aaren` binary is a thin shell around this.
 
+pub mod actor;
+pub mod backend;
 pub mod bench;
 pub mod cli;
 pub mod compare;
@@ -7,7 +9,13 @@ pub mod config;
 pub mod data;
 pub mod dataset_command;
 pub mod envs_command;
+pub mod evaluate;
+pub mod gradient;
+pub mod inspect;
 pub mod interrupt;
+pub mod learner;
 pub mod log;
 pub mod report;
 pub mod run;
+pub mod segment;
+pub mod train;

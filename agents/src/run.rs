@@ -174,7 +174,7 @@ impl RunDir {
     /// # Errors
     /// If the marker cannot be written.
     pub fn mark_best(&self, step: u64) -> Result<()> {
-        self.write(BEST, format!("{}\n", checkpoint_name(step)).as_bytes())
+        write_atomically(&self.path.join(BEST), format!("{}\n", checkpoint_name(step)).as_bytes())
     }
 
     /// The step marked best, if one is.
@@ -212,13 +212,7 @@ impl RunDir {
     /// # Errors
     /// If it cannot be written.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        self.write(name, &text)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        write_atomically(&self.path.join(name), content)
+        write_json_atomically(&self.path.join(name), value)
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -313,6 +307,16 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
         sync_folder(path.parent().unwrap_or(Path::new(".")))
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a value as indented JSON, as [`write_atomically`] does.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_json_atomically(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    write_atomically(path, &text)
 }
 
 fn checkpoint_name(step: u64) -> String {

@@ -121,6 +121,34 @@ fn cases() -> Vec<Case> {
             run(to, "run", &[]);
         }),
         case("a broken config in a run", "evaluate run", &["run/config.json"], |to| file(to, "run/config.json", b"{")),
+        // Checkpoints.
+        case("evaluating a checkpoint of another shape", "evaluate run", &["step-00000001", "config.json"], |to| {
+            trained(to, "run");
+            replace(to, "run/config.json", "\"width\": 8", "\"width\": 16");
+        }),
+        case("resuming from a checkpoint of another shape", "train --resume --run run", &["step-00000001", "resume"], |to| {
+            trained(to, "run");
+            replace(to, "run/config.json", "\"width\": 8", "\"width\": 16");
+            replace(to, "run/config.json", "\"steps\": 1,", "\"steps\": 2,");
+        }),
+        case("weights of another shape", "evaluate run", &["step-00000001", "policy.safetensors"], |to| {
+            trained(to, "run");
+            for name in ["run/config.json", "run/checkpoints/step-00000001/policy.json"] {
+                replace(to, name, "\"width\": 8", "\"width\": 16");
+            }
+        }),
+        case("damaged weights", "evaluate run", &["policy.safetensors"], |to| {
+            trained(to, "run");
+            let weights = to.join("run/checkpoints/step-00000001/policy.safetensors");
+            let bytes = fs::read(&weights).unwrap();
+            fs::write(&weights, &bytes[..bytes.len() - 100]).unwrap();
+        }),
+        case("a checkpoint of another task", "evaluate run", &["step-00000001", "CartPole-v1"], |to| {
+            trained(to, "run");
+            replace(to, "run/config.json", "TMaze-v0", "CartPole-v1");
+            replace(to, "run/config.json", "\"corridor\": 2", "");
+        }),
+        case("a report where none can be", "evaluate run --json no/x.json", &["no/x.json"], |to| trained(to, "run")),
         // Comparisons.
         case("comparing what was not evaluated", "compare a b", &["a", "aaren evaluate a"], |to| {
             run(to, "a", &[]);
@@ -221,6 +249,33 @@ fn job(overrides: &[&str]) -> JobConfig {
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) {
     RunDir::create(&folder.join(name), &job(overrides)).unwrap();
+}
+
+/// The smallest run that was trained, one step.
+fn trained(folder: &Path, name: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aaren"));
+    command.args(["train", "--run", name]).current_dir(folder);
+    for setting in [
+        "env.options.corridor=2",
+        "data.scripted.episodes=2",
+        "policy.layers=1",
+        "policy.width=8",
+        "policy.feed_forward=16",
+        "train.steps=1",
+        "train.batch_size=1",
+        "evaluation.final_episodes=1",
+    ] {
+        command.args(["--set", setting]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn replace(folder: &Path, name: &str, from: &str, to: &str) {
+    let path = folder.join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{name} lacks {from}: {text}");
+    fs::write(path, text.replace(from, to)).unwrap();
 }
 
 fn evaluated(folder: &Path, name: &str, overrides: &[&str]) {

@@ -138,7 +138,7 @@ fn loading_refuses_other_weights() {
     let json = serde_json::to_string(&policy.description).unwrap();
     std::fs::write(folder.path().join(checkpoint::DESCRIPTION), json).unwrap();
     let error = checkpoint::load::<Cpu>(folder.path(), &device()).unwrap_err();
-    assert!(matches!(error, PolicyError::Weights { .. }) && error.to_string().contains("shape"), "{error}");
+    assert!(matches!(error, PolicyError::Weights { .. }) && error.to_string().contains("Shape mismatch"), "{error}");
 
     let weights = folder.path().join(checkpoint::WEIGHTS);
     let bytes = std::fs::read(&weights).unwrap();

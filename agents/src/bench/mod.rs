@@ -1,15 +1,91 @@
-//! `aaren bench`: measurements of the parts.
+//! `aaren bench`: measurements that anybody can repeat, beside a PyTorch peer where there is one.
 
-use anyhow::{Result, bail};
+mod act;
+mod peer;
+mod train;
+
+use crate::report;
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use policy::{ActionSpec, Description, Normalizer, PolicyConfig};
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// What to measure.
-#[derive(Debug, clap::Args)]
-pub struct BenchArgs {}
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The cost of an environment step: microseconds and bytes of state, along an episode
+    Act(act::ActArgs),
+    /// The time of an optimizer step, beside PyTorch where it is installed
+    Train(train::TrainArgs),
+}
 
 /// Measures it.
 ///
 /// # Errors
-/// Always, until there is something to measure.
-pub fn run(_args: BenchArgs) -> Result<()> {
-    bail!("there is nothing to measure yet")
+/// If the thread pool cannot be made, a file cannot be written, or the user interrupts.
+pub fn run(args: BenchArgs) -> Result<()> {
+    match args.what {
+        What::Act(args) => act::run(&args),
+        What::Train(args) => train::run(&args),
+    }
+}
+
+/// A policy of the Decision Transformer's size for a task with 11 observations and 3 actions (the Hopper's).
+fn description(mixer: &str) -> Description {
+    Description {
+        format: Description::FORMAT,
+        config: PolicyConfig { mixer: mixer.into(), ..PolicyConfig::default() },
+        normalizer: Normalizer::identity(11),
+        action: ActionSpec::Continuous { low: vec![-1.0; 3], high: vec![1.0; 3] },
+        environment: serde_json::Value::Null,
+    }
+}
+
+/// Where a measurement was made.
+#[derive(Debug, Serialize)]
+struct Machine {
+    processor: String,
+    cores: usize,
+    version: &'static str,
+}
+
+impl Machine {
+    fn here() -> Self {
+        let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
+        Self {
+            processor: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |model| model.trim().to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    fn render(&self) -> String {
+        let profile = if cfg!(debug_assertions) { "a build with debug assertions; quote figures of a release build" } else { "release build" };
+        format!("{}, {} cores, aaren {}, {profile}", self.processor, self.cores, self.version)
+    }
+}
+
+/// Runs work with a given number of threads for tensor operations.
+fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot make a thread pool")?;
+    Ok(pool.install(work))
+}
+
+/// Prints a table and writes the same as JSON if asked to.
+fn publish(text: String, json: Option<&PathBuf>, value: &impl Serialize) -> Result<()> {
+    report::print(text)?;
+    if let Some(path) = json {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        crate::run::write_atomically(path, &text)?;
+    }
+    Ok(())
 }

@@ -32,13 +32,15 @@ pub(crate) fn linear<R: Real>(
     let bias = bias.row([0], outputs);
     let mut y = vec![R::zero(); rows * outputs];
 
+    // Decided by the whole batch, not by what is left for the last block: a row's bits must not depend on its place.
+    let is_few = rows <= FEW_ROWS;
     let block = |start: usize, y: &mut [R]| {
         let rows = y.len() / outputs;
         y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-        if rows <= FEW_ROWS {
+        if is_few {
             pulp::Arch::new().dispatch(
                 #[inline(always)]
-                || few_rows(&x, start, &weight, y),
+                || few_rows(&x, &weight, y),
             );
         } else {
             let x = Matrix::of_rows(&x, start, rows);
@@ -58,15 +60,15 @@ pub(crate) fn linear<R: Real>(
     tensor(y, [rows, outputs])
 }
 
-/// `y += x weight` for a few rows of `x` from `start` on: four rows of the weight at a time, read once and in order.
+/// `y += x weight` for a few rows: four rows of the weight at a time, read once and in order.
 #[inline(always)]
-fn few_rows<R: Real>(x: &View<R, 2>, start: usize, weight: &View<R, 2>, y: &mut [R]) {
+fn few_rows<R: Real>(x: &View<R, 2>, weight: &View<R, 2>, y: &mut [R]) {
     let [inputs, outputs] = weight.shape;
     let whole = inputs - inputs % 4;
     for k in (0..whole).step_by(4) {
         let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|i| weight.row([k + i, 0], outputs));
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            let x = x.row([start + row, k], 4);
+            let x = x.row([row, k], 4);
             for ((((y, &w0), &w1), &w2), &w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
                 *y = w3.mul_add(x[3], w2.mul_add(x[2], w1.mul_add(x[1], w0.mul_add(x[0], *y))));
             }
@@ -74,7 +76,7 @@ fn few_rows<R: Real>(x: &View<R, 2>, start: usize, weight: &View<R, 2>, y: &mut 
     }
     for k in whole..inputs {
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            let x = x.at([start + row, k]);
+            let x = x.at([row, k]);
             for (y, &w) in y.iter_mut().zip(weight.row([k, 0], outputs)) {
                 *y = w.mul_add(x, *y);
             }

@@ -60,3 +60,15 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     };
     assert_eq!(run(1), run(3));
 }
+
+#[test]
+fn the_bits_of_a_row_do_not_depend_on_its_place() {
+    // Three blocks, the last of one row.
+    let (rows, inputs, outputs) = (2 * 192 + 1, 131, 77);
+    let x = random_tensor::<Flex, 2>([rows, inputs], 1);
+    let weight = random_tensor::<Flex, 2>([inputs, outputs], 2);
+    let bias = random_tensor::<Flex, 1>([outputs], 3);
+    let y = linear(x.clone(), weight.clone(), bias.clone(), Rectifier::Relu);
+    let reversed = linear(x.flip([0]), weight, bias, Rectifier::Relu);
+    assert_eq!(reversed.flip([0]).into_data(), y.into_data());
+}

@@ -84,7 +84,7 @@ impl<B: KernelBackend> KeyValueCache<B> {
             let held = if length <= capacity {
                 held
             } else {
-                let larger = Tensor::zeros([batch, heads, length.next_multiple_of(GROWTH), head_dim], &held.device());
+                let larger = Tensor::zeros([batch, heads, length.next_multiple_of(GROWTH), head_dim], (&held.device(), held.dtype()));
                 larger.slice_assign([0..batch, 0..heads, 0..capacity, 0..head_dim], held)
             };
             held.slice_assign([0..batch, 0..heads, self.length..length, 0..head_dim], new)

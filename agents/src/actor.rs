@@ -1,0 +1,244 @@
+//! Actor threads: each owns a vector of environments, the states of their episodes and a copy of the weights.
+//!
+//! Episodes are numbered; an actor takes the next number whenever one of its environments is free. Every episode has its own seed,
+//! and a row's numbers do not depend on what the other rows of its batch do, so results do not depend on the number of actors.
+
+use crate::{
+    backend::{CPU, Cpu},
+    interrupt,
+};
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam::channel::Sender;
+use envs::{Autoreset, VectorEnv, derive_seed};
+use policy::{ActionBatch, ActionValue, DecisionPolicy, Timesteps};
+use serde_json::{Map, Value};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+/// What actors are asked for.
+#[derive(Clone, Debug)]
+pub struct Rollout<'a> {
+    /// Registered name of the task.
+    pub env_id: &'a str,
+    /// Its options.
+    pub env_options: &'a Map<String, Value>,
+    /// Return to ask for, an episode each, in units of reward.
+    pub target_returns: Vec<f64>,
+    /// Seed of each episode's environment, as many.
+    pub seeds: Vec<u64>,
+    /// Threads.
+    pub actors: usize,
+    /// Environments of each thread.
+    pub envs_per_actor: usize,
+    /// Timesteps that are computed anew at every step; `None` carries the state along.
+    pub window: Option<usize>,
+}
+
+/// One finished episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Episode {
+    /// Its number.
+    pub index: usize,
+    /// Undiscounted sum of rewards.
+    pub episode_return: f64,
+    /// Environment steps.
+    pub length: usize,
+    /// Whether the task itself ended it.
+    pub terminated: bool,
+}
+
+/// The seeds of episodes, from the root seed of an evaluation.
+pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
+    (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
+}
+
+/// Plays all episodes and returns them in order. `finished` is called with each as it arrives.
+///
+/// # Errors
+/// The first actor that failed, by its number, with how many episodes the others still finished; or
+/// [`crate::interrupt::Interrupted`].
+pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, mut finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
+    let (sender, episodes) = crossbeam::channel::unbounded();
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let mut results: Vec<Option<Episode>> = vec![None; rollout.seeds.len()];
+    let failures: Vec<anyhow::Error> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..rollout.actors)
+            .map(|actor| {
+                // A module is shared memory with reference counts; every actor holds its own handle.
+                let (policy, sender, next, stop) = (policy.clone(), sender.clone(), &next, &stop);
+                scope.spawn(move || {
+                    let outcome = catch_unwind(AssertUnwindSafe(|| Actor::new(policy, rollout)?.run(next, stop, &sender)));
+                    let outcome = outcome.unwrap_or_else(|panic| bail!("panicked: {}", panic_message(&*panic)));
+                    outcome.with_context(|| format!("actor {actor}, {}", rollout.env_id))
+                })
+            })
+            .collect();
+        drop(sender);
+        for episode in episodes {
+            finished(&episode);
+            results[episode.index] = Some(episode);
+            if interrupt::requested() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        let outcomes = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
+        outcomes.filter_map(Result::err).collect()
+    });
+    interrupt::check()?;
+    if let Some(failure) = failures.into_iter().next() {
+        let done = results.iter().flatten().count();
+        return Err(failure.context(format!("{done} of {} episodes finished", results.len())));
+    }
+    results.into_iter().collect::<Option<_>>().context("episodes were lost")
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".into())
+}
+
+/// One timestep of an episode, as the policy will be shown it.
+#[derive(Clone, Debug)]
+struct Moment {
+    observation: Vec<f64>,
+    previous_action: Option<ActionBatch>,
+    return_to_go: f64,
+    timestep: usize,
+}
+
+/// The episode in one row of the vector of environments.
+#[derive(Clone, Debug)]
+struct Row {
+    episode: Option<Episode>,
+    return_to_go: f64,
+    previous_action: Option<ActionBatch>,
+    /// The last timesteps, oldest first; only for windowed execution.
+    history: VecDeque<Moment>,
+}
+
+struct Actor<'a> {
+    policy: DecisionPolicy<Cpu>,
+    rollout: &'a Rollout<'a>,
+    envs: VectorEnv,
+    rows: Vec<Row>,
+}
+
+impl<'a> Actor<'a> {
+    fn new(policy: DecisionPolicy<Cpu>, rollout: &'a Rollout<'a>) -> Result<Self> {
+        let envs = VectorEnv::make(rollout.env_id, rollout.env_options, rollout.envs_per_actor, Autoreset::Disabled)?;
+        let row = Row { episode: None, return_to_go: 0.0, previous_action: None, history: VecDeque::new() };
+        Ok(Self { policy, rollout, rows: vec![row; envs.copies()], envs })
+    }
+
+    fn run(mut self, next: &AtomicUsize, stop: &AtomicBool, finished: &Sender<Episode>) -> Result<()> {
+        let copies = self.envs.copies();
+        let mut state = self.policy.initial_state(copies, &CPU);
+        let mut timesteps = Timesteps::new();
+        loop {
+            for row in 0..copies {
+                if self.rows[row].episode.is_none() {
+                    self.begin(row, next.fetch_add(1, Ordering::Relaxed))?;
+                }
+            }
+            let active: Vec<bool> = self.rows.iter().map(|row| row.episode.is_some()).collect();
+            if !active.contains(&true) || stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.show(&mut timesteps);
+            let actions = if self.rollout.window.is_some() {
+                self.policy.act(&timesteps, copies, self.policy.initial_state(copies, &CPU), &CPU).0
+            } else {
+                let (actions, next_state) = self.policy.act(&timesteps, copies, state, &CPU);
+                state = next_state;
+                actions
+            };
+            self.envs.step(batch_of(&actions), Some(&active))?;
+            for row in (0..copies).filter(|&row| active[row]) {
+                self.record(row, &actions, finished);
+            }
+        }
+    }
+
+    /// Begins an episode in a free row, if there is one left to play.
+    fn begin(&mut self, row: usize, index: usize) -> Result<()> {
+        let Some(&seed) = self.rollout.seeds.get(index) else { return Ok(()) };
+        self.envs.reset_row(row, Some(seed))?;
+        self.rows[row] = Row {
+            episode: Some(Episode { index, episode_return: 0.0, length: 0, terminated: false }),
+            return_to_go: self.rollout.target_returns[index],
+            previous_action: None,
+            history: VecDeque::new(),
+        };
+        Ok(())
+    }
+
+    /// Shows the policy where every row is: its newest timestep, or its window.
+    fn show(&mut self, timesteps: &mut Timesteps) {
+        timesteps.clear();
+        let action_width = self.policy.description.action.width();
+        let description = &self.policy.description;
+        let idle = vec![0.0; description.normalizer.width()];
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            let Some(episode) = &row.episode else {
+                // A row without an episode is computed all the same, so that batches always have one shape.
+                (0..self.rollout.window.unwrap_or(1)).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+                continue;
+            };
+            let observation = self.envs.observation(index);
+            let Some(window) = self.rollout.window else {
+                let previous = row.previous_action.as_ref().map(|action| action.row(0, action_width));
+                timesteps.push(description, observation, previous, row.return_to_go, episode.length, episode.length == 0);
+                continue;
+            };
+            if row.history.len() == window {
+                row.history.pop_front();
+            }
+            row.history.push_back(Moment {
+                observation: observation.to_vec(),
+                previous_action: row.previous_action.clone(),
+                return_to_go: row.return_to_go,
+                timestep: episode.length,
+            });
+            // What is missing at the front of a window is forgotten by the reset at the first timestep that is there.
+            let missing = window - row.history.len();
+            (0..missing).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+            for (i, moment) in row.history.iter().enumerate() {
+                let previous = moment.previous_action.as_ref().map(|action| action.row(0, action_width));
+                timesteps.push(description, &moment.observation, previous, moment.return_to_go, moment.timestep, i == 0);
+            }
+        }
+    }
+
+    /// Takes in what a step gave a row.
+    fn record(&mut self, row: usize, actions: &ActionBatch, finished: &Sender<Episode>) {
+        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
+        let taken = match actions.row(row, self.policy.description.action.width()) {
+            ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
+            ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
+        };
+        let row = &mut self.rows[row];
+        row.previous_action = Some(taken);
+        row.return_to_go -= reward;
+        if let Some(episode) = &mut row.episode {
+            episode.episode_return += reward;
+            episode.length += 1;
+            if end.is_end() {
+                // Nobody listens any more only when the job itself has ended.
+                let _ = finished.send(Episode { terminated: end.terminated, ..*episode });
+                row.episode = None;
+            }
+        }
+    }
+}
+
+/// The policy's actions as the environments take them.
+fn batch_of(actions: &ActionBatch) -> envs::ActionBatch<'_> {
+    match actions {
+        ActionBatch::Continuous(actions) => envs::ActionBatch::F32(actions),
+        ActionBatch::Discrete(actions) => envs::ActionBatch::Discrete(actions),
+    }
+}

@@ -1,0 +1,24 @@
+//! Which backends the jobs run on.
+
+use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+
+/// Where policies act: the CPU.
+pub type Cpu = Flex;
+
+/// Where policies train: the CPU, with a graph of what was done.
+pub type Graph = Autodiff<Flex>;
+
+/// The CPU.
+pub const CPU: FlexDevice = FlexDevice;
+
+/// Places in the tree of seeds, each the root of a stream of its own. Data collection has its place in `data.rs`.
+pub mod seeds {
+    /// Initial weights.
+    pub const WEIGHTS: u64 = 1;
+    /// Segments of a batch, by optimizer step.
+    pub const SEGMENTS: u64 = 2;
+    /// Dropout, by optimizer step.
+    pub const DROPOUT: u64 = 3;
+    /// Episodes of an evaluation, by episode.
+    pub const EPISODES: u64 = 4;
+}

@@ -1,0 +1,177 @@
+//! The time of one optimizer step at the Decision Transformer's sizes and on whole episodes, beside PyTorch.
+
+use super::{Machine, description, peer, publish, with_threads};
+use crate::{
+    config::TrainConfig,
+    evaluate::median,
+    interrupt,
+    learner::Learner,
+    report::{self, align_right, number},
+    segment::Batch,
+};
+use anyhow::Result;
+use clap::Args;
+use policy::{ActionValue, Timesteps};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::Serialize;
+use std::{path::PathBuf, time::Instant};
+
+/// Options of `aaren bench train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Timed optimizer steps at each size
+    #[arg(long, default_value_t = 20)]
+    repeats: usize,
+    /// Mixers to time; may be repeated
+    #[arg(long = "mixer", default_values_t = ["aaren".to_owned(), "transformer".to_owned()])]
+    mixers: Vec<String>,
+    /// Threads for tensor operations; may be repeated
+    #[arg(long = "threads", default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Batch and context in timesteps; may be repeated
+    #[arg(long = "size", value_name = "BATCHxCONTEXT", value_parser = parse_size, default_values_t = [Size { batch: 64, context: 20 }, Size { batch: 4, context: 1000 }])]
+    sizes: Vec<Size>,
+    /// Leave PyTorch out
+    #[arg(long)]
+    no_peer: bool,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Size {
+    batch: usize,
+    context: usize,
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.batch, self.context)
+    }
+}
+
+fn parse_size(text: &str) -> Result<Size, String> {
+    let parts = text.split_once('x').and_then(|(batch, context)| Some((batch.parse().ok()?, context.parse().ok()?)));
+    let size = parts.map(|(batch, context)| Size { batch, context }).filter(|size| size.batch > 0 && size.context > 0);
+    size.ok_or_else(|| "expected a batch and a context, for example 64x20".into())
+}
+
+/// Milliseconds of an optimizer step.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    size: Size,
+    mixer: String,
+    threads: usize,
+    aaren_milliseconds: Spread,
+    timesteps_per_second: f64,
+    torch_milliseconds: Option<Spread>,
+    /// Our median divided by PyTorch's: below 1 we are faster.
+    ratio: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    machine: Machine,
+    torch: Option<String>,
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    let torch = if args.no_peer { None } else { peer::version() };
+    if !args.no_peer && torch.is_none() {
+        tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
+    }
+    let mut rows = Vec::new();
+    for &size in &args.sizes {
+        // A step on whole episodes takes seconds with PyTorch's Transformer.
+        let repeats = if size.batch * size.context > 2000 { args.repeats.div_ceil(4) } else { args.repeats };
+        for mixer in &args.mixers {
+            for &threads in &args.threads {
+                interrupt::check()?;
+                let ours = with_threads(threads, || time_steps(mixer, size, repeats))??;
+                let theirs = match &torch {
+                    Some(_) => peer::train(mixer, size.batch, size.context, threads, repeats)?,
+                    None => None,
+                };
+                rows.push(Row {
+                    size,
+                    mixer: mixer.clone(),
+                    threads,
+                    aaren_milliseconds: ours,
+                    timesteps_per_second: (size.batch * size.context) as f64 / (ours.median / 1e3),
+                    torch_milliseconds: theirs,
+                    ratio: theirs.map(|theirs| ours.median / theirs.median),
+                });
+            }
+        }
+    }
+    let figures = Figures { machine: Machine::here(), torch, rows };
+    publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+fn time_steps(mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
+    let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
+    let mut learner = Learner::new(description(mixer), &config, 1)?;
+    let mut milliseconds = Vec::with_capacity(repeats);
+    let warm_up = 3;
+    for step in 0..warm_up + repeats {
+        let batch = random_batch(&learner, size, step as u64);
+        let started = Instant::now();
+        learner.update(batch)?;
+        if step >= warm_up {
+            milliseconds.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        interrupt::check()?;
+    }
+    Ok(Spread {
+        median: median(&milliseconds),
+        min: milliseconds.iter().copied().fold(f64::INFINITY, f64::min),
+        max: milliseconds.iter().copied().fold(0.0, f64::max),
+    })
+}
+
+fn random_batch(learner: &Learner, size: Size, seed: u64) -> Batch {
+    let mut generator = Pcg64Mcg::seed_from_u64(seed);
+    let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; size.batch] };
+    let description = learner.description();
+    for _ in 0..size.batch {
+        for t in 0..size.context {
+            let observation: Vec<f64> = (0..11).map(|_| generator.random_range(-1.0..1.0)).collect();
+            let action: Vec<f32> = (0..3).map(|_| generator.random_range(-1.0..1.0)).collect();
+            let action = ActionValue::Continuous(&action);
+            batch.timesteps.push(description, &observation, (t > 0).then_some(action), generator.random_range(0.0..3600.0), t, t == 0);
+            description.action.encode(action, &mut batch.actions);
+        }
+    }
+    batch
+}
+
+impl Figures {
+    fn render(&self) -> String {
+        let mut table = report::table(&["batch x context", "mixer", "threads", "aaren ms (min, max)", "timesteps a second", "PyTorch ms (min, max)", "ratio"]);
+        let spread = |spread: &Spread| format!("{} ({}, {})", number(spread.median), number(spread.min), number(spread.max));
+        for row in &self.rows {
+            table.add_row([
+                row.size.to_string(),
+                row.mixer.clone(),
+                row.threads.to_string(),
+                spread(&row.aaren_milliseconds),
+                number(row.timesteps_per_second),
+                row.torch_milliseconds.as_ref().map_or("-".into(), spread),
+                row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            ]);
+        }
+        align_right(&mut table, 2);
+        let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
+        format!("{}, {torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}", self.machine.render())
+    }
+}

@@ -1,0 +1,67 @@
+//! `aaren inspect`: what a config means in numbers, before anything is trained.
+
+use crate::{
+    backend::{CPU, Cpu},
+    config::JobConfig,
+    report::{self, align_right, bytes},
+    train::action_spec,
+};
+use anyhow::{Context, Result};
+use burn::module::Module;
+use kernels::Dropout;
+use policy::{DecisionNetwork, Description, Normalizer, Timesteps};
+
+/// The table of parameters by part, and what the state of one episode takes.
+///
+/// # Errors
+/// If the task is unknown to this build or the sizes do not fit.
+pub fn inspect(job: &JobConfig) -> Result<String> {
+    let env = envs::make(&job.env.id, &job.env.options).context("env")?;
+    let spec = env.spec();
+    let description = Description {
+        format: Description::FORMAT,
+        config: job.policy.clone(),
+        normalizer: Normalizer::identity(spec.observation_space.width()),
+        action: action_spec(&spec.action_space),
+        environment: serde_json::Value::Null,
+    };
+    let network = DecisionNetwork::<Cpu>::new(&description, 0, &CPU)?;
+    let mut table = report::table(&["part", "parameters"]);
+    let mut blocks = 0;
+    let mut rows = Vec::new();
+    for (index, block) in network.backbone().blocks().iter().enumerate() {
+        let (mixer, all) = (block.mixer().num_params(), block.num_params());
+        rows.push((format!("block {index}"), all));
+        rows.push((format!("  {}", job.policy.mixer), mixer));
+        rows.push(("  feed-forward".into(), job.policy.feed_forward * (2 * job.policy.width + 1) + job.policy.width));
+        rows.push(("  norms".into(), 4 * job.policy.width));
+        blocks += all;
+    }
+    let total = network.num_params();
+    rows.push(("tokens, last norm and head".into(), total - blocks));
+    rows.push(("all".into(), total));
+    for (part, parameters) in rows {
+        table.add_row([part, parameters.to_string()]);
+    }
+    align_right(&mut table, 1);
+
+    let limit = spec.max_episode_steps.unwrap_or(1000);
+    let mut state = network.backbone().initial_state(1, &CPU);
+    let observation = vec![0.0; description.normalizer.width()];
+    let mut sizes = Vec::new();
+    for step in 0..limit {
+        let mut timesteps = Timesteps::new();
+        timesteps.push(&description, &observation, None, 0.0, step, step == 0);
+        state = network.forward(&timesteps.to_tensors(1, job.policy.tokens, &CPU), state, Dropout::OFF).1;
+        sizes.push(state.bytes());
+    }
+    Ok(format!(
+        "{} on {}: observations of {}, actions of {}\n{table}\nstate of one episode: {} after the first step, {} after step {limit}",
+        job.policy.mixer,
+        job.env.id,
+        spec.observation_space.width(),
+        spec.action_space.width(),
+        bytes(sizes[0]),
+        bytes(sizes[limit - 1]),
+    ))
+}
