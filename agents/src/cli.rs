@@ -235,8 +235,8 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
             .latest_checkpoint()?
             .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
     };
-    let policy = load_policy(&job, &checkpoint)
-        .with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
+    let policy =
+        load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
     let evaluation = Evaluation {
         episodes: job.evaluation.final_episodes(),
         seed: envs::derive_seed(job.seed, &[backend::seeds::EPISODES]),

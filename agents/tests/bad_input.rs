@@ -131,15 +131,15 @@ fn cases() -> Vec<Case> {
             replace(to, "run/config.json", "\"width\": 8", "\"width\": 16");
             replace(to, "run/config.json", "\"steps\": 1,", "\"steps\": 2,");
         }),
-        case("weights of another shape", "evaluate run", &["step-00000001", "policy.safetensors"], |to| {
+        case("weights of another shape", "evaluate run", &["step-00000001", "weights.safetensors"], |to| {
             trained(to, "run");
             for name in ["run/config.json", "run/checkpoints/step-00000001/policy.json"] {
                 replace(to, name, "\"width\": 8", "\"width\": 16");
             }
         }),
-        case("damaged weights", "evaluate run", &["policy.safetensors"], |to| {
+        case("damaged weights", "evaluate run", &["weights.safetensors"], |to| {
             trained(to, "run");
-            let weights = to.join("run/checkpoints/step-00000001/policy.safetensors");
+            let weights = to.join("run/checkpoints/step-00000001/weights.safetensors");
             let bytes = fs::read(&weights).unwrap();
             fs::write(&weights, &bytes[..bytes.len() - 100]).unwrap();
         }),
