@@ -114,7 +114,23 @@ pub(crate) fn tensor<T: Real, const N: usize>(data: Vec<T>, shape: [usize; N]) -
     FlexTensor::new(burn::tensor::Bytes::from_elems(data), Layout::contiguous(Shape::from(shape.to_vec())), T::dtype())
 }
 
-/// `sum of x[i] * y[i]`, in sixteen running sums so that it vectorises; call it inside a `pulp` dispatch.
+/// Runs `work` compiled for the widest vector instructions that this processor has.
+///
+/// Mark the closure `#[inline(always)]`: only what is inlined into the dispatch is compiled for those instructions. (Handing `pulp`
+/// the closure directly does not do: its trait hides that it is called once, and the call goes through a shim that is not inlined.)
+pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
+    struct Work<F>(F);
+    impl<T, F: FnOnce() -> T> pulp::WithSimd for Work<F> {
+        type Output = T;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> T {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
+
+/// `sum of x[i] * y[i]`, in sixteen running sums so that it vectorises; call it inside [`vectorize`].
 #[inline(always)]
 pub(crate) fn dot<R: Real>(x: &[R], y: &[R]) -> R {
     const LANES: usize = 16;

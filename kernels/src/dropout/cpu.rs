@@ -1,7 +1,7 @@
 //! Dropout on the CPU: one pass over residual and branch, the mask recomputed wherever it is needed.
 
 use super::{Dropout, column_hash};
-use crate::cpu::{Real, tensor, view, viewable};
+use crate::cpu::{Real, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ pub(crate) fn dropout_add<R: Real>(
     let (threshold, scale) = (dropout.threshold(), R::from(dropout.scale()).expect("1 / (1 - p) is a number"));
     let mut output = vec![R::zero(); rows * width];
     output.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, output)| {
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || {
                 for (i, output) in output.chunks_exact_mut(width).enumerate() {

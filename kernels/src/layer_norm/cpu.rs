@@ -7,7 +7,7 @@
 //! ```
 
 use super::{EPSILON, LayerNormGradients};
-use crate::cpu::{Real, dot, tensor, view, viewable};
+use crate::cpu::{Real, dot, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -42,7 +42,7 @@ pub(crate) fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>,
     let (gain, bias, ones) = (gain.row([0], width), bias.row([0], width), vec![R::one(); width]);
     let mut y = vec![R::zero(); rows * width];
     let block = |chunk: usize, y: &mut [R]| {
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || {
                 for (i, y) in y.chunks_exact_mut(width).enumerate() {
@@ -82,7 +82,7 @@ pub(crate) fn layer_norm_backward<R: Real>(
     let length = (ROWS * width).max(1);
     grad_x.par_chunks_mut(length).zip(sums.par_chunks_mut((2 * width).max(1))).enumerate().for_each(|(chunk, (grad_x, sums))| {
         let (gain_sum, bias_sum) = sums.split_at_mut(width);
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || {
                 let mut normal = vec![R::zero(); width];

@@ -4,7 +4,7 @@
 //! Bits do not depend on the number of threads: blocks have a fixed size, and every sum over rows belongs to one task.
 
 use super::{LinearGradients, LinearSaved, Rectifier};
-use crate::cpu::{Matrix, Real, View, product, tensor, view, viewable};
+use crate::cpu::{Matrix, Real, View, product, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -38,7 +38,7 @@ pub(crate) fn linear<R: Real>(
         let rows = y.len() / outputs;
         y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
         if is_few {
-            pulp::Arch::new().dispatch(
+            vectorize(
                 #[inline(always)]
                 || few_rows(&x, &weight, y),
             );
@@ -116,7 +116,7 @@ pub(crate) fn linear_backward<R: Real>(
         product(grad_weight, outputs, x, grad_all, R::one(), false);
     });
     grad_bias.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, grad_bias)| {
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || {
                 for row in 0..rows {

@@ -10,7 +10,7 @@
 //! ```
 
 use super::{ScanGradients, ScanInputs, ScanOutputs};
-use crate::cpu::{Real, View, dot, flags, tensor, view, viewable};
+use crate::cpu::{Real, View, dot, flags, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -101,7 +101,7 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
     let row_length = (time * head_dim).max(1);
     let sequential = batch * heads * row_length < 1 << 15;
     let scan = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || scan_row(&inputs, row / heads, row % heads, outputs, log_sums),
         );
@@ -164,7 +164,7 @@ pub(crate) fn attention_scan_backward<R: Real>(
 
     let run = |row: usize, scores: &mut [R], values: &mut [R], carry_log_sum: &mut R, carry_output: &mut [R]| {
         let (b, h) = (row / heads, row % heads);
-        pulp::Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || {
                 let mut downstream = vec![R::zero(); head_dim]; // R
