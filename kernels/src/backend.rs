@@ -5,6 +5,7 @@
 
 use crate::{
     attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
+    cache,
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
@@ -95,6 +96,11 @@ pub trait KernelBackend: Backend {
     /// The gradient of a dropped branch.
     fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
         dropout::reference::masked::<Self>(grad, dropout)
+    }
+
+    /// [`crate::write_tokens`].
+    fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
+        cache::reference::<Self>(cache, tokens, at)
     }
 }
 
@@ -204,6 +210,14 @@ impl KernelBackend for Flex {
             DType::F32 => dropout::cpu::dropout_add::<f32>(None, grad, dropout),
             DType::F64 => dropout::cpu::dropout_add::<f64>(None, grad, dropout),
             _ => dropout::reference::masked::<Self>(grad, dropout),
+        }
+    }
+
+    fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
+        match cache.dtype() {
+            DType::F32 => cache::on_cpu::<f32>(cache, tokens, at),
+            DType::F64 => cache::on_cpu::<f64>(cache, tokens, at),
+            _ => cache::reference::<Self>(cache, tokens, at),
         }
     }
 }

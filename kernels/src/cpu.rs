@@ -9,11 +9,46 @@ use num_traits::Float;
 pub(crate) trait Real:
     Float + Pod + Element + Send + Sync + std::iter::Sum + std::ops::AddAssign + std::ops::MulAssign
 {
+    /// The dot products of one vector with several: chains of additions side by side keep the processor busy. Each has the same
+    /// bits as it has alone.
+    fn dots<const N: usize>(x: &[Self], ys: [&[Self]; N]) -> [Self; N];
+
     /// `e^x` for `x <= 0`, in a form that vectorises where that keeps the type's accuracy.
     fn exp_of_negative(self) -> Self;
 }
 
+/// [`Real::dots`] in explicit vector instructions: loops over arrays of lanes do not reliably become them.
+macro_rules! dots {
+    ($real:ty, $as_simd:ident, $splat:ident, $mul_add:ident, $reduce_sum:ident) => {
+        #[inline(always)]
+        fn dots<const N: usize>(x: &[$real], ys: [&[$real]; N]) -> [$real; N] {
+            struct Dots<'a, const N: usize>(&'a [$real], [&'a [$real]; N]);
+            impl<const N: usize> pulp::WithSimd for Dots<'_, N> {
+                type Output = [$real; N];
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, simd: S) -> [$real; N] {
+                    let (x, x_tail) = S::$as_simd(self.0);
+                    let ys = self.1.map(S::$as_simd);
+                    let mut sums = [simd.$splat(0.0); N];
+                    for (i, &x) in x.iter().enumerate() {
+                        for (sum, (y, _)) in sums.iter_mut().zip(ys) {
+                            *sum = simd.$mul_add(x, y[i], *sum);
+                        }
+                    }
+                    std::array::from_fn(|n| {
+                        let tail: $real = x_tail.iter().zip(ys[n].1).map(|(x, y)| x * y).sum();
+                        simd.$reduce_sum(sums[n]) + tail
+                    })
+                }
+            }
+            pulp::Arch::new().dispatch(Dots(x, ys))
+        }
+    };
+}
+
 impl Real for f32 {
+    dots!(f32, as_simd_f32s, splat_f32s, mul_add_f32s, reduce_sum_f32s);
+
     #[inline(always)]
     fn exp_of_negative(self) -> f32 {
         // e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2; ln 2 in two parts so that r is exact to the last bit.
@@ -35,6 +70,8 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    dots!(f64, as_simd_f64s, splat_f64s, mul_add_f64s, reduce_sum_f64s);
+
     #[inline(always)]
     fn exp_of_negative(self) -> f64 {
         self.exp()
@@ -130,26 +167,11 @@ pub(crate) fn vectorize<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(Work(work))
 }
 
-/// `sum of x[i] * y[i]`, in sixteen running sums so that it vectorises; call it inside [`vectorize`].
+/// `sum of x[i] * y[i]`
 #[inline(always)]
 pub(crate) fn dot<R: Real>(x: &[R], y: &[R]) -> R {
-    const LANES: usize = 16;
-    let mut sums = [R::zero(); LANES];
-    let (x_lanes, y_lanes) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let tail: R = x_lanes.remainder().iter().zip(y_lanes.remainder()).map(|(&x, &y)| x * y).sum();
-    for (x, y) in x_lanes.zip(y_lanes) {
-        for lane in 0..LANES {
-            sums[lane] = x[lane].mul_add(y[lane], sums[lane]);
-        }
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] = sums[lane] + sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0] + tail
+    let [product] = R::dots(x, [y]);
+    product
 }
 
 /// A matrix somewhere in a slice that outlives the call it is made for.

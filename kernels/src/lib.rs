@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
 //! | `scan/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
+//! | `cache.rs` | [`write_tokens`]: appending to a KV cache in place |
 //! | `reference_gradients.rs` | gradients of the references, derived by Burn |
 //!
 //! Layouts are batch-major: `[batch, heads, time, head_dim]`. The CPU implementations compute in `f32` or `f64`, whichever the
@@ -16,6 +17,7 @@
 
 mod attention;
 mod backend;
+mod cache;
 mod cpu;
 mod dropout;
 mod layer_norm;
@@ -27,6 +29,7 @@ mod testing;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOutputs, causal_attention};
 pub use backend::KernelBackend;
+pub use cache::write_tokens;
 pub use dropout::{Dropout, dropout_add};
 pub use layer_norm::{LayerNormGradients, layer_norm};
 pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};

@@ -21,11 +21,18 @@ pub fn save<B: KernelBackend>(policy: &DecisionPolicy<B>, folder: &Path) -> Resu
     let path = folder.join(DESCRIPTION);
     let text = serde_json::to_string_pretty(&policy.description)
         .map_err(|source| PolicyError::Description { path: path.clone(), source })?;
-    fs::write(&path, text + "\n").map_err(|source| PolicyError::File { path, action: "write the policy's description", source })?;
+    fs::write(&path, text + "\n").map_err(|source| PolicyError::File {
+        path,
+        action: "write the policy's description",
+        source,
+    })?;
 
     let path = folder.join(WEIGHTS);
     let mut store = SafetensorsStore::from_file(&path).overwrite(true);
-    policy.network.save_into(&mut store).map_err(|error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") })
+    policy
+        .network
+        .save_into(&mut store)
+        .map_err(|error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") })
 }
 
 /// Reads the description of a stored policy.
@@ -34,8 +41,11 @@ pub fn save<B: KernelBackend>(policy: &DecisionPolicy<B>, folder: &Path) -> Resu
 /// [`PolicyError::File`] if it is missing, [`PolicyError::Description`] if it is not one.
 pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let text = fs::read_to_string(&path)
-        .map_err(|source| PolicyError::File { path: path.clone(), action: "read the policy's description", source })?;
+    let text = fs::read_to_string(&path).map_err(|source| PolicyError::File {
+        path: path.clone(),
+        action: "read the policy's description",
+        source,
+    })?;
     let description: Description = serde_json::from_str(&text).map_err(|source| PolicyError::Description { path, source })?;
     description.check()?;
     Ok(description)
@@ -72,7 +82,11 @@ pub fn load_weights<B: KernelBackend>(mut network: DecisionNetwork<B>, folder: &
         return Err(wrong(format!("{} tensors are missing, the first is \"{}\"", names.len(), first_of(&names))));
     }
     if !result.unused.is_empty() {
-        return Err(wrong(format!("{} tensors have no place in the policy, the first is \"{}\"", result.unused.len(), first_of(&result.unused))));
+        return Err(wrong(format!(
+            "{} tensors have no place in the policy, the first is \"{}\"",
+            result.unused.len(),
+            first_of(&result.unused)
+        )));
     }
     Ok(network)
 }

@@ -146,7 +146,10 @@ impl Description {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
         if self.normalizer.width() == 0 || self.normalizer.deviation.len() != self.normalizer.width() {
-            return wrong("normalizer", format!("{} means, {} deviations", self.normalizer.width(), self.normalizer.deviation.len()));
+            return wrong(
+                "normalizer",
+                format!("{} means, {} deviations", self.normalizer.width(), self.normalizer.deviation.len()),
+            );
         }
         self.action.check()
     }
@@ -185,7 +188,12 @@ impl<B: KernelBackend> DecisionNetwork<B> {
     ///
     /// # Shapes
     /// - returns: `[rows, action width]`, an output for every timestep, read at its observation token; and the next state
-    pub fn forward(&self, inputs: &TimestepTensors<B>, state: PolicyState<B>, dropout: Dropout) -> (Tensor<B, 2>, PolicyState<B>) {
+    pub fn forward(
+        &self,
+        inputs: &TimestepTensors<B>,
+        state: PolicyState<B>,
+        dropout: Dropout,
+    ) -> (Tensor<B, 2>, PolicyState<B>) {
         let tokens = self.tokens.forward(inputs);
         let per_timestep = tokens.dims()[0] / inputs.observations.dims()[0];
         let (features, state) = self.backbone.forward(tokens, &inputs.reset, state, dropout, Keep::LastOf(per_timestep));
@@ -250,7 +258,13 @@ impl<B: KernelBackend> DecisionPolicy<B> {
     ///
     /// # Panics
     /// If the timesteps are no whole number of rows.
-    pub fn act(&self, timesteps: &Timesteps, batch: usize, state: PolicyState<B>, device: &B::Device) -> (ActionBatch, PolicyState<B>) {
+    pub fn act(
+        &self,
+        timesteps: &Timesteps,
+        batch: usize,
+        state: PolicyState<B>,
+        device: &B::Device,
+    ) -> (ActionBatch, PolicyState<B>) {
         let inputs = timesteps.to_tensors(batch, self.description.config.tokens, device);
         let (outputs, state) = self.network.forward(&inputs, state, Dropout::OFF);
         let [rows, width] = outputs.dims();

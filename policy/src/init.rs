@@ -24,24 +24,44 @@ impl Init {
     }
 
     /// Normal numbers of mean 0.
-    pub fn normal<B: Backend, const D: usize>(&mut self, shape: [usize; D], deviation: f32, device: &B::Device) -> Param<Tensor<B, D>> {
+    pub fn normal<B: Backend, const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        deviation: f32,
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
         let draw = |generator: &mut Pcg64Mcg| -> f32 { StandardNormal.sample(generator) };
         let data = (0..shape.iter().product()).map(|_| deviation * draw(&mut self.generator)).collect();
         self.parameter(data, shape, device)
     }
 
     /// Uniform numbers in `[-bound, bound)`.
-    pub fn uniform<B: Backend, const D: usize>(&mut self, shape: [usize; D], bound: f32, device: &B::Device) -> Param<Tensor<B, D>> {
+    pub fn uniform<B: Backend, const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        bound: f32,
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
         let data = (0..shape.iter().product()).map(|_| bound * self.generator.random_range(-1.0f32..1.0)).collect();
         self.parameter(data, shape, device)
     }
 
     /// One number everywhere.
-    pub fn constant<B: Backend, const D: usize>(&mut self, shape: [usize; D], value: f32, device: &B::Device) -> Param<Tensor<B, D>> {
+    pub fn constant<B: Backend, const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        value: f32,
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
         self.parameter(vec![value; shape.iter().product()], shape, device)
     }
 
-    fn parameter<B: Backend, const D: usize>(&mut self, data: Vec<f32>, shape: [usize; D], device: &B::Device) -> Param<Tensor<B, D>> {
+    fn parameter<B: Backend, const D: usize>(
+        &mut self,
+        data: Vec<f32>,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
         let id = ParamId::from(self.next_id);
         self.next_id += 1;
         Param::initialized(id, Tensor::from_data(TensorData::new(data, shape), device).require_grad())

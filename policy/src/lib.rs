@@ -41,7 +41,7 @@ pub use layers::{Dense, Norm};
 pub use normalizer::Normalizer;
 pub use reset::Reset;
 pub use state::{PolicyState, StateRecord};
-pub use timesteps::{Timesteps, TimestepTensors};
+pub use timesteps::{TimestepTensors, Timesteps};
 pub use tokens::TokenEmbedding;
 
 pub use kernels::KernelBackend;

@@ -19,7 +19,11 @@ impl<B: Backend> Reset<B> {
     /// # Panics
     /// If `flags` is no multiple of `batch`, or empty.
     pub fn new(flags: Vec<bool>, batch: usize, device: &B::Device) -> Self {
-        assert!(batch > 0 && !flags.is_empty() && flags.len().is_multiple_of(batch), "{} flags for a batch of {batch}", flags.len());
+        assert!(
+            batch > 0 && !flags.is_empty() && flags.len().is_multiple_of(batch),
+            "{} flags for a batch of {batch}",
+            flags.len()
+        );
         let time = flags.len() / batch;
         let tensor = Tensor::from_data(TensorData::new(flags.clone(), [batch, time]), device);
         Self { flags, batch, tensor }

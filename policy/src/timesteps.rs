@@ -95,7 +95,8 @@ impl Timesteps {
     /// If the timesteps are no whole number of rows of the batch.
     pub fn to_tensors<B: Backend>(&self, batch: usize, tokens: Tokens, device: &B::Device) -> TimestepTensors<B> {
         let rows = self.len();
-        let matrix = |data: &Vec<f32>| Tensor::<B, 2>::from_data(TensorData::new(data.clone(), [rows, data.len() / rows]), device);
+        let matrix =
+            |data: &Vec<f32>| Tensor::<B, 2>::from_data(TensorData::new(data.clone(), [rows, data.len() / rows]), device);
         TimestepTensors {
             observations: matrix(&self.observations),
             previous_actions: matrix(&self.previous_actions),

@@ -33,7 +33,13 @@ pub struct TokenEmbedding<B: Backend> {
 
 impl<B: KernelBackend> TokenEmbedding<B> {
     /// Makes the embeddings.
-    pub fn new(config: &PolicyConfig, observation_width: usize, action_width: usize, init: &mut Init, device: &B::Device) -> Self {
+    pub fn new(
+        config: &PolicyConfig,
+        observation_width: usize,
+        action_width: usize,
+        init: &mut Init,
+        device: &B::Device,
+    ) -> Self {
         let width = config.width;
         Self {
             action: Dense::at_border(action_width, width, init, device),

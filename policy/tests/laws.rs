@@ -10,7 +10,10 @@ use burn::{
 };
 use common::*;
 use kernels::Dropout;
-use policy::{Reset, mixer::{AnyMixer, AnyState, names}};
+use policy::{
+    Reset,
+    mixer::{AnyMixer, AnyState, names},
+};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -60,7 +63,9 @@ fn in_chunks(
 fn law_1_any_split_gives_the_outputs_of_one_pass() {
     for name in names() {
         let mixer = mixer::<Cpu>(name, 1);
-        for (time, reset_every, warm) in [(1, 0, true), (31, 0, false), (31, 7, true), (257, 40, true), (3000, 700, false), (3000, 0, true)] {
+        for (time, reset_every, warm) in
+            [(1, 0, true), (31, 0, false), (31, 7, true), (257, 40, true), (3000, 700, false), (3000, 0, true)]
+        {
             let x = random_tensor([BATCH, time, WIDTH], 2);
             let reset = random_reset(BATCH, time, reset_every, 3);
             let state = if warm { warm_state(&mixer, 4) } else { mixer.initial_state(BATCH, &device()) };
@@ -84,7 +89,8 @@ fn law_2_a_token_changes_no_output_before_it() {
         for (time, changed) in [(9, 4), (97, 0), (97, 50), (97, 96)] {
             let x = random_tensor([BATCH, time, WIDTH], 2);
             let other = x.clone().slice_assign([0..BATCH, changed..changed + 1, 0..WIDTH], random_tensor([BATCH, 1, WIDTH], 9));
-            let run = |x: Tensor<Cpu, 3>| mixer.forward(x, &random_reset(BATCH, time, 30, 3), warm_state(&mixer, 4), Dropout::OFF).0;
+            let run =
+                |x: Tensor<Cpu, 3>| mixer.forward(x, &random_reset(BATCH, time, 30, 3), warm_state(&mixer, 4), Dropout::OFF).0;
             let (before, after) = (run(x), run(other));
             if changed > 0 {
                 let part = |y: &Tensor<Cpu, 3>| tokens(y, 0..changed).into_data();
@@ -103,7 +109,8 @@ fn law_3_a_reset_gives_what_a_fresh_sequence_gives() {
         for (time, at) in [(1, 0), (13, 0), (13, 12), (131, 77)] {
             let x = random_tensor([BATCH, time, WIDTH], 2);
             let flags = (0..BATCH * time).map(|i| i % time == at).collect();
-            let (packed, state) = mixer.forward(x.clone(), &Reset::new(flags, BATCH, &device()), warm_state(&mixer, 4), Dropout::OFF);
+            let (packed, state) =
+                mixer.forward(x.clone(), &Reset::new(flags, BATCH, &device()), warm_state(&mixer, 4), Dropout::OFF);
             let (fresh, fresh_state) = mixer.forward(
                 tokens(&x, at..time),
                 &Reset::none(BATCH, time - at, &device()),
@@ -168,7 +175,12 @@ fn law_4_gradients_agree_with_finite_differences() {
         let (x, weights) = (double(random_tensor([batch, time, WIDTH], 2)), double(random_tensor([batch, time, WIDTH], 3)));
         let flags = (0..batch * time).map(|i| i == 4).collect::<Vec<_>>();
         // Two chunks, so that gradients pass through the carried state as well.
-        fn loss<B: policy::KernelBackend>(mixer: &AnyMixer<B>, x: Tensor<B, 3>, weights: Tensor<B, 3>, flags: &[bool]) -> Tensor<B, 1> {
+        fn loss<B: policy::KernelBackend>(
+            mixer: &AnyMixer<B>,
+            x: Tensor<B, 3>,
+            weights: Tensor<B, 3>,
+            flags: &[bool],
+        ) -> Tensor<B, 1> {
             let [batch, time, width] = x.dims();
             let part = |tensor: &Tensor<B, 3>, tokens: std::ops::Range<usize>| tensor.clone().slice([0..batch, tokens, 0..width]);
             let reset: Reset<B> = Reset::new(flags.to_vec(), batch, &x.device());
@@ -260,7 +272,9 @@ fn cloning_a_state_forks_it() {
         let mixer = mixer::<Cpu>(name, 1);
         let state = warm_state(&mixer, 4);
         let none = Reset::none(BATCH, 3, &device());
-        let run = |state: &AnyState<Cpu>, seed| mixer.forward(random_tensor([BATCH, 3, WIDTH], seed), &none, state.clone(), Dropout::OFF);
+        let run = |state: &AnyState<Cpu>, seed| {
+            mixer.forward(random_tensor([BATCH, 3, WIDTH], seed), &none, state.clone(), Dropout::OFF)
+        };
         let (expected, _) = run(&state, 5);
         run(&run(&state, 6).1, 7); // another branch, which must leave the first alone
         assert_eq!(run(&state, 5).0.into_data(), expected.into_data(), "{name}");
@@ -276,7 +290,8 @@ fn rows_of_a_batch_do_not_see_each_other() {
         for row in 0..BATCH {
             let flags = (0..23).map(|token| reset.at(row, token)).collect();
             let part = |tensor: &Tensor<Cpu, 3>| tensor.clone().slice([row..row + 1, 0..23, 0..WIDTH]);
-            let alone = mixer.forward(part(&x), &Reset::new(flags, 1, &device()), mixer.initial_state(1, &device()), Dropout::OFF).0;
+            let alone =
+                mixer.forward(part(&x), &Reset::new(flags, 1, &device()), mixer.initial_state(1, &device()), Dropout::OFF).0;
             assert_close(part(&all), alone, 1e-6, &format!("{name}, row {row}"));
         }
     }

@@ -2,12 +2,15 @@
 
 mod common;
 
-use burn::{backend::{Autodiff, Flex}, prelude::*};
+use burn::{
+    backend::{Autodiff, Flex},
+    prelude::*,
+};
 use common::*;
 use kernels::Dropout;
 use policy::{
-    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens, checkpoint,
-    mixer::names,
+    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens,
+    checkpoint, mixer::names,
 };
 
 type Cpu = Flex;
@@ -49,8 +52,11 @@ fn the_policy_that_acts_is_the_policy_that_was_trained() {
             let mut weights = policy.clone();
             weights.network = DecisionNetwork::new(&policy.description, 3, &device()).unwrap();
             let policy = weights;
-            let rows: Vec<Vec<Trajectory>> =
-                vec![vec![trajectory(70, 1)], vec![trajectory(13, 10), trajectory(57, 20)], vec![trajectory(69, 30), trajectory(1, 40)]];
+            let rows: Vec<Vec<Trajectory>> = vec![
+                vec![trajectory(70, 1)],
+                vec![trajectory(13, 10), trajectory(57, 20)],
+                vec![trajectory(69, 30), trajectory(1, 40)],
+            ];
 
             let mut packed = Timesteps::new();
             for row in &rows {
@@ -77,7 +83,10 @@ fn the_policy_that_acts_is_the_policy_that_was_trained() {
                     let output = &outputs[2 * (70 * row + step)..][..2];
                     let expected = [output[0], -2.0 + (output[1] + 1.0) * 3.0]; // bounds -1 .. 1 and -2 .. 4
                     for (found, expected) in actions[2 * row..2 * row + 2].iter().zip(expected) {
-                        assert!((f64::from(*found) - expected).abs() < 2e-5, "{name}, row {row}, step {step}: {found} is not {expected}");
+                        assert!(
+                            (f64::from(*found) - expected).abs() < 2e-5,
+                            "{name}, row {row}, step {step}: {found} is not {expected}"
+                        );
                     }
                 }
             }
@@ -86,11 +95,17 @@ fn the_policy_that_acts_is_the_policy_that_was_trained() {
 }
 
 fn block_parameters(mixer: &str) -> usize {
-    let config =
-        PolicyConfig { mixer: mixer.into(), layers: 1, width: 512, heads: 8, feed_forward: 2048, max_timesteps: 0, ..Default::default() };
+    let config = PolicyConfig {
+        mixer: mixer.into(),
+        layers: 1,
+        width: 512,
+        heads: 8,
+        feed_forward: 2048,
+        max_timesteps: 0,
+        ..Default::default()
+    };
     let action = ActionSpec::Discrete { n: 3, start: 0 };
-    let description =
-        Description { config, action, normalizer: Normalizer::identity(2), ..description(mixer) };
+    let description = Description { config, action, normalizer: Normalizer::identity(2), ..description(mixer) };
     let network = DecisionNetwork::<Cpu>::new(&description, 1, &device()).unwrap();
     network.backbone().blocks()[0].num_params()
 }
@@ -124,7 +139,8 @@ fn a_loaded_policy_is_the_saved_one() {
         assert_eq!(loaded.description, policy.description);
         let mut timesteps = Timesteps::new();
         trajectory(9, 1).push(&mut timesteps, &policy.description, 0);
-        let act = |policy: &policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
+        let act =
+            |policy: &policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
         assert_eq!(act(&loaded), act(&policy));
     }
 }
@@ -165,8 +181,12 @@ fn every_parameter_learns() {
                 });
                 timesteps.push(&description, &data.observations[5 * t..5 * t + 5], previous, data.returns_to_go[t], t, t == 0);
                 match &description.action {
-                    ActionSpec::Continuous { .. } => description.action.encode(ActionValue::Continuous(&data.actions[2 * t..2 * t + 2]), &mut targets),
-                    ActionSpec::Discrete { .. } => description.action.encode(ActionValue::Discrete(((t * 7) % 4) as i64 - 1), &mut targets),
+                    ActionSpec::Continuous { .. } => {
+                        description.action.encode(ActionValue::Continuous(&data.actions[2 * t..2 * t + 2]), &mut targets)
+                    }
+                    ActionSpec::Discrete { .. } => {
+                        description.action.encode(ActionValue::Discrete(((t * 7) % 4) as i64 - 1), &mut targets)
+                    }
                 }
             }
             let targets: Tensor<Autodiff<Cpu>, 2> =

@@ -142,22 +142,31 @@ pub(crate) fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> Attent
 fn few_queries<R: Real>(inputs: &Inputs<R>, b: usize, h: usize, outputs: &mut [R], log_sums: &mut [R]) {
     let [_, _, query_time, head_dim] = inputs.queries.shape;
     let all = inputs.visible_to_any(b, 0..query_time);
-    let mut scores = vec![R::neg_infinity(); query_time * all.len()]; // what a query does not see stays at -inf
-    for (column, key_index) in all.clone().enumerate() {
-        let key = inputs.keys.row([b, h, key_index, 0], head_dim);
+    let mut scores = vec![R::zero(); query_time * all.len()];
+    let key = |column: usize| inputs.keys.row([b, h, all.start + column, 0], head_dim);
+    let query = |i: usize| inputs.queries.row([b, h, i, 0], head_dim);
+    let whole = all.len() - all.len() % 4;
+    for column in (0..whole).step_by(4) {
+        let keys = [0, 1, 2, 3].map(|i| key(column + i));
         for i in 0..query_time {
-            if inputs.visible(b, i).contains(&key_index) {
-                scores[i * all.len() + column] = dot(inputs.queries.row([b, h, i, 0], head_dim), key) * inputs.scale;
-            }
+            let products = R::dots(query(i), keys);
+            scores[i * all.len() + column..][..4].copy_from_slice(&products);
+        }
+    }
+    for column in whole..all.len() {
+        for i in 0..query_time {
+            scores[i * all.len() + column] = dot(query(i), key(column));
         }
     }
     for (i, scores) in scores.chunks_exact_mut(all.len()).enumerate() {
+        let seen = clip(inputs.visible(b, i), all.start, all.len());
+        scores[..seen.start].fill(R::neg_infinity());
+        scores[seen.end..].fill(R::neg_infinity());
+        scores[seen].iter_mut().for_each(|score| *score *= inputs.scale);
         let max = scores.iter().fold(R::neg_infinity(), |max, &score| if score > max { score } else { max });
-        let mut sum = R::zero();
-        for score in scores.iter_mut() {
-            *score = (*score - max).exp_of_negative();
-            sum += *score;
-        }
+        // Two loops: the sum has an order, and would keep the exponentials from vectorising.
+        scores.iter_mut().for_each(|score| *score = (*score - max).exp_of_negative());
+        let sum: R = scores.iter().copied().sum();
         let inverse = R::one() / sum;
         scores.iter_mut().for_each(|weight| *weight *= inverse);
         log_sums[i] = max + sum.ln();
@@ -166,7 +175,6 @@ fn few_queries<R: Real>(inputs: &Inputs<R>, b: usize, h: usize, outputs: &mut [R
         }
     }
     // Four values at a time: the outputs are loaded and stored a quarter as often.
-    let whole = all.len() - all.len() % 4;
     for column in (0..whole).step_by(4) {
         let [v0, v1, v2, v3] = [0, 1, 2, 3].map(|i| inputs.values.row([b, h, all.start + column + i, 0], head_dim));
         for (i, output) in outputs.chunks_exact_mut(head_dim).enumerate() {

@@ -67,7 +67,13 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         AarenState(ScanCarry::empty(batch, self.heads, width / self.heads, device))
     }
 
-    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: AarenState<B>, _dropout: Dropout) -> (Tensor<B, 3>, AarenState<B>) {
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: AarenState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, AarenState<B>) {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
         let (map, offset) = self.score_map();

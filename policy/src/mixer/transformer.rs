@@ -19,7 +19,7 @@ use burn::{
     module::Module,
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, causal_attention};
+use kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;
@@ -84,10 +84,11 @@ impl<B: KernelBackend> KeyValueCache<B> {
             let held = if length <= capacity {
                 held
             } else {
-                let larger = Tensor::zeros([batch, heads, length.next_multiple_of(GROWTH), head_dim], (&held.device(), held.dtype()));
-                larger.slice_assign([0..batch, 0..heads, 0..capacity, 0..head_dim], held)
+                let larger =
+                    Tensor::zeros([batch, heads, length.next_multiple_of(GROWTH), head_dim], (&held.device(), held.dtype()));
+                write_tokens(larger, held, 0)
             };
-            held.slice_assign([0..batch, 0..heads, self.length..length, 0..head_dim], new)
+            write_tokens(held, new, self.length)
         };
         let (keys, values) = (append(held_keys, keys), append(held_values, values));
         self.length = length;
@@ -158,7 +159,8 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
         let mut record = StateRecord::new([("first", TensorData::new(first, [rows]))]);
         if let Some((keys, values)) = &self.tokens {
             let [batch, heads, _, head_dim] = keys.dims();
-            let held = |tensor: &Tensor<B, 4>| tensor.clone().slice([0..batch, 0..heads, 0..self.length, 0..head_dim]).into_data();
+            let held =
+                |tensor: &Tensor<B, 4>| tensor.clone().slice([0..batch, 0..heads, 0..self.length, 0..head_dim]).into_data();
             record.insert("keys", held(keys));
             record.insert("values", held(values));
         }
