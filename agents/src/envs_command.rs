@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
-use crate::report::{self, number};
+use crate::report;
 
 /// What to do with environments; nothing lists them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Replay a recorded episode and report the largest errors
+    /// Replay a recorded episode and print the largest errors as JSON
     Replay {
         /// The recording, a JSON file
         fixture: PathBuf,
@@ -44,21 +44,7 @@ fn list() -> Result<()> {
 
 fn replay(fixture: &std::path::Path) -> Result<()> {
     let replayed = envs::replay(fixture)?;
-    let mut table = report::table(&["replay", &replayed.env_id]);
-    for (name, value) in [
-        ("recording", replayed.file.clone()),
-        ("steps", replayed.steps.to_string()),
-        ("steps equal to the last bit", replayed.steps_bit_equal.to_string()),
-        ("steps the errors are of", replayed.robust_steps.to_string()),
-        ("largest error of an observation", number(replayed.max_abs_error_observation)),
-        ("largest error of a reward", number(replayed.max_abs_error_reward)),
-        ("largest error of a simulation state", number(replayed.max_abs_error_state)),
-        ("largest error of a diagnostic", number(replayed.max_abs_error_info)),
-        ("return", replayed.episode_return.map_or("-".into(), number)),
-    ] {
-        table.add_row([name.to_string(), value]);
-    }
-    report::print(table)?;
+    report::print(serde_json::to_string_pretty(&replayed)?)?;
     if !replayed.flags_equal {
         bail!("{}: the episode does not end as recorded", fixture.display());
     }

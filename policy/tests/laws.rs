@@ -14,6 +14,7 @@ use policy::{
     Reset,
     mixer::{AnyMixer, AnyState, names},
 };
+use proptest::prelude::*;
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -124,6 +125,48 @@ fn law_3_a_reset_gives_what_a_fresh_sequence_gives() {
             let found = mixer.forward(next.clone(), &none, state, Dropout::OFF).0;
             let expected = mixer.forward(next, &none, fresh_state, Dropout::OFF).0;
             assert_close(found, expected, CHUNKED, &format!("{name}, after a reset at {at} of {time}"));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Laws 1 to 3 at once, for any length, any split, any resets, and either kind of first state: run in pieces, with another
+    /// token after `seen`, from any state, the outputs up to `seen` are those of one pass, and from the last reset on they are those
+    /// of a fresh sequence.
+    #[test]
+    fn laws_1_to_3_for_any_length_split_and_resets(
+        time in 1usize..260,
+        lengths in prop::collection::vec(1usize..90, 1..12),
+        reset_every in prop_oneof![Just(0usize), 2usize..60],
+        warm in any::<bool>(),
+        seen in 0usize..260,
+        seed in 0u64..1000,
+    ) {
+        let seen = seen % time + 1;
+        for name in names() {
+            let mixer = mixer::<Cpu>(name, seed);
+            let (x, reset) = (random_tensor([BATCH, time, WIDTH], seed + 1), random_reset(BATCH, time, reset_every, seed + 2));
+            let state = if warm { warm_state(&mixer, seed + 3) } else { mixer.initial_state(BATCH, &device()) };
+            let (whole, _) = mixer.forward(x.clone(), &reset, state.clone(), Dropout::OFF);
+
+            let mut other = x.clone();
+            if seen < time {
+                let later = random_tensor([BATCH, time - seen, WIDTH], seed + 4);
+                other = other.slice_assign([0..BATCH, seen..time, 0..WIDTH], later);
+            }
+            let pieces = in_chunks(&mixer, &other, &reset, state, lengths.iter().copied().cycle());
+            let what = format!("{name}, {time} tokens, {seen} of them alike");
+            assert_close(tokens(&pieces, 0..seen), tokens(&whole, 0..seen), CHUNKED, &what);
+
+            for row in 0..BATCH {
+                let Some(start) = (0..time).rfind(|&token| reset.at(row, token)) else { continue };
+                let part = |tensor: &Tensor<Cpu, 3>| tensor.clone().slice([row..row + 1, start..time, 0..WIDTH]);
+                let none = Reset::none(1, time - start, &device());
+                let fresh = mixer.forward(part(&x), &none, mixer.initial_state(1, &device()), Dropout::OFF).0;
+                assert_close(part(&whole), fresh, CHUNKED, &format!("{what}, row {row} from {start}"));
+            }
         }
     }
 }

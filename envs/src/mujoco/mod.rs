@@ -15,7 +15,7 @@ use std::{
 
 use mujoco_rs::{
     logging::set_log_handler,
-    prelude::{MjData, MjLogMessage, MjModel},
+    prelude::{MjData, MjLogMessage, MjModel, MjtLogLevel},
 };
 
 use crate::{env::Action, error::EnvError};
@@ -49,7 +49,11 @@ impl Model {
 fn log_through_tracing() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let handler = |message: &MjLogMessage| tracing::warn!(target: "mujoco", "{}", message.subject());
+        // Information (how long a model took to compile, say) is nothing a user has to act on.
+        let handler = |message: &MjLogMessage| match message.level() {
+            MjtLogLevel::mjLOG_WARNING | MjtLogLevel::mjLOG_ERROR => tracing::warn!(target: "mujoco", "{}", message.subject()),
+            _ => tracing::debug!(target: "mujoco", "{}", message.subject()),
+        };
         // SAFETY: no other thread may use MuJoCo meanwhile. Every model of this crate is loaded after this call returned, in
         // this thread or in one that waits for it, and without a model there is nothing to use.
         unsafe { set_log_handler(handler) };

@@ -9,8 +9,11 @@ use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-/// Rows that one task takes: enough that packing the weight (once a task) is a few percent of the product.
+/// Rows that one task takes at most: enough that packing the weight (once a task) is a few percent of the product.
 const ROWS: usize = 192;
+/// No task of the forward pass takes fewer rows than this: matrix kernels treat a single row as a vector and sum in another order,
+/// and a row's bits must not depend on its place in the batch.
+const FEWEST_ROWS: usize = 16;
 /// Rows of the weight gradient (inputs of the layer) that one task takes.
 const INPUTS: usize = 64;
 /// Columns of the bias gradient that one task takes.
@@ -47,17 +50,25 @@ pub(crate) fn linear<R: Real>(
             product(y, outputs, x, Matrix::of_rows(&weight, 0, inputs), R::one(), true);
         }
         if rectifier == Rectifier::Relu {
+            // Not `max`, which would hide a NaN.
             for y in y.iter_mut() {
-                *y = if *y > R::zero() { *y } else { R::zero() };
+                *y = if *y < R::zero() { R::zero() } else { *y };
             }
         }
     };
     if rows * inputs * outputs < SEQUENTIAL_BELOW {
         block(0, &mut y);
     } else {
-        y.par_chunks_mut(ROWS * outputs).enumerate().for_each(|(chunk, y)| block(chunk * ROWS, y));
+        let size = block_rows(rows);
+        y.par_chunks_mut(size * outputs).enumerate().for_each(|(chunk, y)| block(chunk * size, y));
     }
     tensor(y, [rows, outputs])
+}
+
+/// Rows of a block, such that the last block is not a few rows.
+fn block_rows(rows: usize) -> usize {
+    let fits = |size: &usize| rows.is_multiple_of(*size) || rows % size >= FEWEST_ROWS;
+    (ROWS / 2..=ROWS).rev().find(fits).unwrap_or(ROWS)
 }
 
 /// `y += x weight` for a few rows: four rows of the weight at a time, read once and in order.
