@@ -103,7 +103,7 @@ struct EvaluateArgs {
     /// Actor threads; results do not depend on it [default: as in the run's config]
     #[arg(long, value_name = "N")]
     actors: Option<usize>,
-    /// Environments that each actor steps together; results do not depend on it [default: as in the run's config]
+    /// Environments that each actor steps together; the shape of a batch, so rounding may differ [default: as in the run's config]
     #[arg(long, value_name = "N")]
     envs_per_actor: Option<usize>,
     /// How the policy is run [default: as in the run's config]
