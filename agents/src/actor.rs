@@ -85,7 +85,8 @@ pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, mut finished: impl 
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        let outcomes = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
+        let outcomes =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
         outcomes.filter_map(Result::err).collect()
     });
     interrupt::check()?;

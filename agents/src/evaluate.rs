@@ -31,11 +31,19 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// An environment that fails, windowed execution without a context length, or an interrupt.
-pub fn evaluate(job: &JobConfig, policy: &DecisionPolicy<Cpu>, run: &str, step: u64, evaluation: &Evaluation) -> Result<EvaluationReport> {
+pub fn evaluate(
+    job: &JobConfig,
+    policy: &DecisionPolicy<Cpu>,
+    run: &str,
+    step: u64,
+    evaluation: &Evaluation,
+) -> Result<EvaluationReport> {
     let config = &job.evaluation;
     let window = match config.execution {
         Execution::Streaming => None,
-        Execution::Window => Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?),
+        Execution::Window => {
+            Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?)
+        }
     };
     let seeds = episode_seeds(evaluation.seed, evaluation.episodes);
     let targets = config.target_returns.iter().flat_map(|&target| std::iter::repeat_n(target, seeds.len())).collect();

@@ -132,12 +132,16 @@ impl Learner {
         checkpoint::save(&self.policy(), folder)?;
         let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
         let path = folder.join(OPTIMIZER);
-        recorder.record(self.optimizer.to_record(), path.clone()).with_context(|| format!("cannot write {}.mpk", path.display()))?;
+        recorder
+            .record(self.optimizer.to_record(), path.clone())
+            .with_context(|| format!("cannot write {}.mpk", path.display()))?;
         let path = folder.join(PROGRESS);
-        fs::write(&path, serde_json::to_vec_pretty(&self.progress)?).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, serde_json::to_vec_pretty(&self.progress)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         if let Some(state) = &self.state {
             let path = folder.join(STATE);
-            fs::write(&path, rmp_serde::to_vec(&state.to_records())?).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, rmp_serde::to_vec(&state.to_records())?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }

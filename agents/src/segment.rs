@@ -216,7 +216,8 @@ mod tests {
 
     /// `(observation, reset)` of every timestep, a row of the batch a row.
     fn rows(sampler: &SegmentSampler, batch: &Batch) -> Vec<Vec<(usize, bool)>> {
-        let inputs = batch.timesteps.to_tensors::<crate::backend::Cpu>(sampler.rows(), policy::Tokens::Merged, &crate::backend::CPU);
+        let inputs =
+            batch.timesteps.to_tensors::<crate::backend::Cpu>(sampler.rows(), policy::Tokens::Merged, &crate::backend::CPU);
         let observations: Vec<f32> = inputs.observations.into_data().to_vec().unwrap();
         let length = sampler.row_length();
         let timestep = |row: usize, t: usize| (observations[row * length + t] as usize, inputs.reset.at(row, t));
@@ -225,7 +226,12 @@ mod tests {
 
     #[test]
     fn rows_are_full_and_every_segment_begins_with_a_reset() {
-        let config = TrainConfig { batch_size: 4, context_length: ContextLength::Timesteps(7), row_length: Some(23), ..Default::default() };
+        let config = TrainConfig {
+            batch_size: 4,
+            context_length: ContextLength::Timesteps(7),
+            row_length: Some(23),
+            ..Default::default()
+        };
         let sampler = sampler(&[3, 40, 1, 11], config);
         for step in 0..50 {
             for row in rows(&sampler, &sampler.batch(step, &[])) {

@@ -175,7 +175,8 @@ fn remember(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, chunk: usize, 
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&["policy", "environments", "step", "µs a step", "µs a step and environment", "state of one"]);
+        let mut table =
+            report::table(&["policy", "environments", "step", "µs a step", "µs a step and environment", "state of one"]);
         for point in &self.points {
             table.add_row([
                 point.policy.clone(),

@@ -68,7 +68,11 @@ impl Machine {
     }
 
     fn render(&self) -> String {
-        let profile = if cfg!(debug_assertions) { "a build with debug assertions; quote figures of a release build" } else { "release build" };
+        let profile = if cfg!(debug_assertions) {
+            "a build with debug assertions; quote figures of a release build"
+        } else {
+            "release build"
+        };
         format!("{}, {} cores, aaren {}, {profile}", self.processor, self.cores, self.version)
     }
 }

@@ -47,7 +47,12 @@ pub(super) fn train(mixer: &str, batch: usize, context: usize, threads: usize, r
     });
     command.env("OMP_NUM_THREADS", threads.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot run python3")?;
-    child.stdin.take().context("python3 has no standard input")?.write_all(SCRIPT.as_bytes()).context("cannot hand python3 the peer")?;
+    child
+        .stdin
+        .take()
+        .context("python3 has no standard input")?
+        .write_all(SCRIPT.as_bytes())
+        .context("cannot hand python3 the peer")?;
     let output = child.wait_with_output().context("python3 did not finish")?;
     anyhow::ensure!(output.status.success(), "the PyTorch peer failed: {}", output.status);
     let line: Line = serde_json::from_slice(&output.stdout).context("the PyTorch peer printed no figures")?;

@@ -148,7 +148,14 @@ fn random_batch(learner: &Learner, size: Size, seed: u64) -> Batch {
             let observation: Vec<f64> = (0..11).map(|_| generator.random_range(-1.0..1.0)).collect();
             let action: Vec<f32> = (0..3).map(|_| generator.random_range(-1.0..1.0)).collect();
             let action = ActionValue::Continuous(&action);
-            batch.timesteps.push(description, &observation, (t > 0).then_some(action), generator.random_range(0.0..3600.0), t, t == 0);
+            batch.timesteps.push(
+                description,
+                &observation,
+                (t > 0).then_some(action),
+                generator.random_range(0.0..3600.0),
+                t,
+                t == 0,
+            );
             description.action.encode(action, &mut batch.actions);
         }
     }
@@ -157,7 +164,15 @@ fn random_batch(learner: &Learner, size: Size, seed: u64) -> Batch {
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&["batch x context", "mixer", "threads", "aaren ms (min, max)", "timesteps a second", "PyTorch ms (min, max)", "ratio"]);
+        let mut table = report::table(&[
+            "batch x context",
+            "mixer",
+            "threads",
+            "aaren ms (min, max)",
+            "timesteps a second",
+            "PyTorch ms (min, max)",
+            "ratio",
+        ]);
         let spread = |spread: &Spread| format!("{} ({}, {})", number(spread.median), number(spread.min), number(spread.max));
         for row in &self.rows {
             table.add_row([
