@@ -170,8 +170,15 @@ fn wrong_type(json: &Value) -> Option<anyhow::Error> {
     found.into_iter().find_map(|(path, value)| {
         let mut frame = all_keys();
         *frame.pointer_mut(&pointer(&path))? = value;
-        serde_json::from_value::<JobConfig>(frame).err().map(|error| anyhow!("{path}: {error}"))
+        serde_json::from_value::<JobConfig>(frame).err().map(|error| anyhow!("{path}: {}", in_words(&error)))
     })
+}
+
+/// An error about a value, without Rust's names for its type.
+fn in_words(error: &serde_json::Error) -> String {
+    [("u64", "a whole number"), ("usize", "a whole number"), ("f64", "a number"), ("a sequence", "a list")]
+        .into_iter()
+        .fold(error.to_string(), |text, (name, words)| text.replace(&format!("expected {name}"), &format!("expected {words}")))
 }
 
 fn syntax_error(name: &str, error: &serde_json::Error) -> anyhow::Error {
@@ -318,9 +325,9 @@ mod tests {
             (SMALLEST, &["zzz=1"], &["no key zzz", "the keys here are seed, device, env"]),
             (SMALLEST, &["train.steps"], &["--set train.steps", "key.path=value"]),
             (SMALLEST, &["seed.x=1"], &["seed is a single value", "\"x\""]),
-            (SMALLEST, &["train.steps=many"], &["job.json", "train.steps", "\"many\""]),
+            (SMALLEST, &["train.steps=many"], &["job.json", "train.steps", "\"many\"", "a whole number"]),
             (SMALLEST, &["train.steps=-1"], &["train.steps", "-1"]),
-            (SMALLEST, &["train.steps=1.5"], &["train.steps", "1.5"]),
+            (SMALLEST, &["train.steps=1.5"], &["train.steps", "1.5", "a whole number"]),
             (SMALLEST, &["train.context_length=epoch"], &["train.context_length", "epoch", "or \"episode\""]),
             (SMALLEST, &["evaluation.execution=fast"], &["evaluation.execution", "fast", "streaming"]),
             (SMALLEST, &["train=5"], &["train", "5"]),

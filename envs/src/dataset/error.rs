@@ -22,7 +22,7 @@ pub enum DatasetError {
     },
     /// Neither a path nor the id of a dataset in any root.
     #[error(
-        "no dataset \"{name}\": looked for {}; expected a D4RL file (.hdf5), a Minari dataset directory, or a Minari id such as mujoco/hopper/medium-v0",
+        "no dataset \"{name}\": looked for {}; expected a D4RL file (.hdf5), a Minari dataset directory, or the id of a Minari dataset in the folder MINARI_DATASETS_PATH, such as mujoco/hopper/medium-v0",
         list_paths(looked)
     )]
     NotFound {
