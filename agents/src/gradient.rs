@@ -56,7 +56,6 @@ pub fn clip_norm<B: AutodiffBackend, M: Module<B>>(module: &M, gradients: &mut G
 mod tests {
     use super::*;
     use crate::backend::{CPU, Graph};
-    use burn::prelude::*;
     use policy::{Dense, Init};
 
     #[test]
