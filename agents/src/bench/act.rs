@@ -13,7 +13,7 @@ use clap::Args;
 use kernels::Dropout;
 use policy::{DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use serde::Serialize;
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::{Duration, Instant}};
 
 /// Options of `aaren bench act`.
 #[derive(Debug, Args)]
@@ -37,6 +37,9 @@ pub struct ActArgs {
 
 /// Steps that are timed at a point.
 const TIMED: usize = 200;
+
+/// How long steps are made before any is timed.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Where in an episode the cost is looked at, in environment steps.
 const POINTS: [usize; 5] = [1, 100, 1_000, 10_000, 100_000];
@@ -90,6 +93,12 @@ pub(super) fn run(args: &ActArgs) -> Result<()> {
 
 fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
     let mut points = Vec::new();
+    // The first steps of a process touch memory for the first time; they are nobody's first steps of an episode.
+    let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());
+    while started.elapsed() < WARM_UP {
+        warm = step(policy, execution, envs, 0, warm);
+    }
+    drop(warm);
     let mut state = policy.initial_state(envs, &CPU);
     let mut at = 0;
     for point in POINTS.into_iter().filter(|&point| point <= steps) {

@@ -108,13 +108,17 @@ pub fn attention_scan<B: KernelBackend>(
     assert_eq!(carry.output.dims(), [batch, heads, head_dim], "attention_scan: carry.output does not fit values");
 
     // An empty carry is made before anybody knows the values' float type.
-    let (carry_log_sum, carry_output) = (carry.log_sum.cast(values.dtype()), carry.output.cast(values.dtype()));
+    let carry = if carry.output.dtype() == values.dtype() {
+        carry
+    } else {
+        ScanCarry { log_sum: carry.log_sum.cast(values.dtype()), output: carry.output.cast(values.dtype()) }
+    };
     let ScanOutputs { outputs, log_sums } = B::attention_scan(ScanInputs {
         scores: scores.into_primitive().tensor(),
         values: values.into_primitive().tensor(),
         reset: reset.into_primitive(),
-        carry_log_sum: carry_log_sum.into_primitive().tensor(),
-        carry_output: carry_output.into_primitive().tensor(),
+        carry_log_sum: carry.log_sum.into_primitive().tensor(),
+        carry_output: carry.output.into_primitive().tensor(),
     });
     let outputs = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(outputs));
     let log_sums = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(log_sums));
