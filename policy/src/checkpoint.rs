@@ -28,7 +28,8 @@ pub fn save<B: KernelBackend>(policy: &DecisionPolicy<B>, folder: &Path) -> Resu
     })?;
 
     let path = folder.join(WEIGHTS);
-    let mut store = SafetensorsStore::from_file(&path).overwrite(true);
+    // Burn's own entries come in an order drawn by chance; the same weights shall be the same bytes.
+    let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
     policy
         .network
         .save_into(&mut store)
