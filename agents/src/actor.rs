@@ -1,7 +1,9 @@
 //! Actor threads: each owns a vector of environments, the states of their episodes and a copy of the weights.
 //!
 //! Episodes are numbered; an actor takes the next number whenever one of its environments is free. Every episode has its own seed,
-//! and a row's numbers do not depend on what the other rows of its batch do, so results do not depend on the number of actors.
+//! and a row's numbers do not depend on its place in the batch or on what the other rows do, so results do not depend on the number
+//! of actors, to the bit. They do depend on the number of environments of each, by rounding: matrix products of few rows sum in
+//! another order than those of many.
 
 use crate::{
     backend::{CPU, Cpu},
@@ -9,13 +11,13 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam::channel::Sender;
-use envs::{Autoreset, VectorEnv, derive_seed};
+use envs::{Action, Autoreset, Env, EnvError, VectorEnv, derive_seed};
 use policy::{ActionBatch, ActionValue, DecisionPolicy, Timesteps};
 use serde_json::{Map, Value};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// What actors are asked for.
@@ -50,6 +52,9 @@ pub struct Episode {
     pub terminated: bool,
 }
 
+/// Makes an environment; called by every actor for each of its environments.
+pub type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
+
 /// The seeds of episodes, from the root seed of an evaluation.
 pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
     (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
@@ -60,18 +65,30 @@ pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
 /// # Errors
 /// The first actor that failed, by its number, with how many episodes the others still finished; or
 /// [`crate::interrupt::Interrupted`].
-pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, mut finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
+pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
+    play_in(policy, rollout, &|| envs::make(rollout.env_id, rollout.env_options), finished)
+}
+
+/// [`play`] in environments of the caller's making, which need not be registered.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_in(
+    policy: &DecisionPolicy<Cpu>,
+    rollout: &Rollout,
+    make: &MakeEnv,
+    mut finished: impl FnMut(&Episode),
+) -> Result<Vec<Episode>> {
     let (sender, episodes) = crossbeam::channel::unbounded();
     let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
     let mut results: Vec<Option<Episode>> = vec![None; rollout.seeds.len()];
     let failures: Vec<anyhow::Error> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..rollout.actors)
             .map(|actor| {
                 // A module is shared memory with reference counts; every actor holds its own handle.
-                let (policy, sender, next, stop) = (policy.clone(), sender.clone(), &next, &stop);
+                let (policy, sender, next) = (policy.clone(), sender.clone(), &next);
                 scope.spawn(move || {
-                    let outcome = catch_unwind(AssertUnwindSafe(|| Actor::new(policy, rollout)?.run(next, stop, &sender)));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| Actor::new(policy, rollout, make)?.run(next, &sender)));
                     let outcome = outcome.unwrap_or_else(|panic| bail!("panicked: {}", panic_message(&*panic)));
                     outcome.with_context(|| format!("actor {actor}, {}", rollout.env_id))
                 })
@@ -81,9 +98,6 @@ pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, mut finished: impl 
         for episode in episodes {
             finished(&episode);
             results[episode.index] = Some(episode);
-            if interrupt::requested() {
-                stop.store(true, Ordering::Relaxed);
-            }
         }
         let outcomes =
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
@@ -129,14 +143,16 @@ struct Actor<'a> {
 }
 
 impl<'a> Actor<'a> {
-    fn new(policy: DecisionPolicy<Cpu>, rollout: &'a Rollout<'a>) -> Result<Self> {
-        let envs = VectorEnv::make(rollout.env_id, rollout.env_options, rollout.envs_per_actor, Autoreset::Disabled)?;
+    fn new(policy: DecisionPolicy<Cpu>, rollout: &'a Rollout<'a>, make: &MakeEnv) -> Result<Self> {
+        let envs = (0..rollout.envs_per_actor).map(|_| make()).collect::<Result<_, _>>()?;
+        let envs = VectorEnv::new(envs, Autoreset::Disabled)?;
         let row = Row { episode: None, return_to_go: 0.0, previous_action: None, history: VecDeque::new() };
         Ok(Self { policy, rollout, rows: vec![row; envs.copies()], envs })
     }
 
-    fn run(mut self, next: &AtomicUsize, stop: &AtomicBool, finished: &Sender<Episode>) -> Result<()> {
+    fn run(mut self, next: &AtomicUsize, finished: &Sender<Episode>) -> Result<()> {
         let copies = self.envs.copies();
+        let action_width = self.policy.description.action.width();
         let mut state = self.policy.initial_state(copies, &CPU);
         let mut timesteps = Timesteps::new();
         loop {
@@ -145,8 +161,7 @@ impl<'a> Actor<'a> {
                     self.begin(row, next.fetch_add(1, Ordering::Relaxed))?;
                 }
             }
-            let active: Vec<bool> = self.rows.iter().map(|row| row.episode.is_some()).collect();
-            if !active.contains(&true) || stop.load(Ordering::Relaxed) {
+            if self.rows.iter().all(|row| row.episode.is_none()) || interrupt::requested() {
                 return Ok(());
             }
             self.show(&mut timesteps);
@@ -157,9 +172,10 @@ impl<'a> Actor<'a> {
                 state = next_state;
                 actions
             };
-            self.envs.step(batch_of(&actions), Some(&active))?;
-            for row in (0..copies).filter(|&row| active[row]) {
-                self.record(row, &actions, finished);
+            for row in 0..copies {
+                if self.rows[row].episode.is_some() {
+                    self.step(row, actions.row(row, action_width), finished)?;
+                }
             }
         }
     }
@@ -214,13 +230,14 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Takes in what a step gave a row.
-    fn record(&mut self, row: usize, actions: &ActionBatch, finished: &Sender<Episode>) {
-        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
-        let taken = match actions.row(row, self.policy.description.action.width()) {
-            ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
-            ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
+    /// Takes a step in a row and takes in what it gave, before the next row is stepped: should that one fail, nothing is lost here.
+    fn step(&mut self, row: usize, action: ActionValue<'_>, finished: &Sender<Episode>) -> Result<()> {
+        let (action, taken) = match action {
+            ActionValue::Continuous(action) => (Action::F32(action), ActionBatch::Continuous(action.to_vec())),
+            ActionValue::Discrete(action) => (Action::Discrete(action), ActionBatch::Discrete(vec![action])),
         };
+        self.envs.step_row(row, action)?;
+        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
         let row = &mut self.rows[row];
         row.previous_action = Some(taken);
         row.return_to_go -= reward;
@@ -233,13 +250,6 @@ impl<'a> Actor<'a> {
                 row.episode = None;
             }
         }
-    }
-}
-
-/// The policy's actions as the environments take them.
-fn batch_of(actions: &ActionBatch) -> envs::ActionBatch<'_> {
-    match actions {
-        ActionBatch::Continuous(actions) => envs::ActionBatch::F32(actions),
-        ActionBatch::Discrete(actions) => envs::ActionBatch::Discrete(actions),
+        Ok(())
     }
 }

@@ -166,10 +166,7 @@ impl VectorEnv {
         }
         for row in 0..self.copies() {
             if active.is_none_or(|active| active[row]) {
-                self.step_row(row, actions.row(row, width)).map_err(|source| match source {
-                    EnvError::Row { .. } => source,
-                    source => EnvError::Row { row, source: Box::new(source) },
-                })?;
+                self.step_row(row, actions.row(row, width))?;
             } else {
                 self.rewards[row] = 0.0;
                 self.ends[row] = StepEnd::default();
@@ -179,7 +176,21 @@ impl VectorEnv {
         Ok(())
     }
 
-    fn step_row(&mut self, row: usize, action: Action<'_>) -> Result<(), EnvError> {
+    /// Steps one copy and leaves the others as they are, so that a caller can take in what it gave before the next one fails.
+    ///
+    /// # Errors
+    /// [`EnvError::Row`], as [`VectorEnv::step`].
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn step_row(&mut self, row: usize, action: Action<'_>) -> Result<(), EnvError> {
+        self.advance(row, action).map_err(|source| match source {
+            EnvError::Row { .. } => source,
+            source => EnvError::Row { row, source: Box::new(source) },
+        })
+    }
+
+    fn advance(&mut self, row: usize, action: Action<'_>) -> Result<(), EnvError> {
         if self.over[row] && self.autoreset == Autoreset::NextStep {
             return self.reset_row(row, None);
         }
