@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::{
-        Tensor,
+        ElementConversion, Tensor,
         backend::{AutodiffBackend, Backend},
     },
 };
@@ -52,10 +52,24 @@ pub fn clip_norm<B: AutodiffBackend, M: Module<B>>(module: &M, gradients: &mut G
     norm
 }
 
+/// Whether every parameter is finite.
+pub fn is_finite<B: Backend, M: Module<B>>(module: &M) -> bool {
+    struct Finite(bool);
+    impl<B: Backend> ModuleVisitor<B> for Finite {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            // Zero times an infinity or a NaN is a NaN, and so is a sum with one in it.
+            self.0 &= (param.val() * 0.0).sum().into_scalar().elem::<f32>() == 0.0;
+        }
+    }
+    let mut finite = Finite(true);
+    module.visit(&mut finite);
+    finite.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{CPU, Graph};
+    use crate::backend::{CPU, Cpu, Graph};
     use policy::{Dense, Init};
 
     #[test]
@@ -68,7 +82,7 @@ mod tests {
             GradientsParams::from_grads(loss.backward(), &layer)
         };
         let read = |gradients: &GradientsParams| -> Vec<f32> {
-            gradients.get::<crate::backend::Cpu, 1>(layer.bias.id).unwrap().into_data().to_vec().unwrap()
+            gradients.get::<Cpu, 1>(layer.bias.id).unwrap().into_data().to_vec().unwrap()
         };
         let mut clipped = gradients();
         assert!((clip_norm(&layer, &mut clipped, 2.0) - 120f64.sqrt()).abs() < 1e-6);
@@ -77,5 +91,16 @@ mod tests {
         let mut left = gradients();
         clip_norm(&layer, &mut left, 11.0);
         assert_eq!(read(&left), [2.0, 0.0, 5.0]);
+    }
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found() {
+        let layer = Dense::<Cpu>::in_block(2, 3, &mut Init::new(1), &CPU);
+        assert!(is_finite(&layer));
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut broken = layer.clone();
+            broken.bias = broken.bias.map(|bias| bias + Tensor::from_floats([0.0, 0.0, number], &CPU));
+            assert!(!is_finite(&broken), "{number}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     backend::{CPU, Cpu, Graph, seeds},
     config::TrainConfig,
-    gradient::clip_norm,
+    gradient::{clip_norm, is_finite},
     segment::{Batch, Segment},
 };
 use anyhow::{Context, Result, ensure};
@@ -37,13 +37,46 @@ pub struct Progress {
     pub timesteps: u64,
     /// Seconds spent training, evaluations left out.
     pub seconds: f64,
+    /// Sums over the steps since the last line of the log.
+    pub interval: Interval,
+    /// Mean loss over the last interval that was logged.
+    pub logged_loss: Option<f64>,
     /// What the last batch left over of its rows' segments.
     pub cut: Vec<Option<Segment>>,
+}
+
+impl Progress {
+    /// Counts an update that took so long.
+    pub fn add(&mut self, update: &Update, seconds: f64) {
+        self.seconds += seconds;
+        self.interval.steps += 1;
+        self.interval.timesteps += update.timesteps;
+        self.interval.seconds += seconds;
+        self.interval.loss += update.loss;
+        self.interval.gradient_norm += update.gradient_norm;
+    }
+}
+
+/// Sums over optimizer steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// How many.
+    pub steps: u64,
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
+    /// Seconds that they took.
+    pub seconds: f64,
+    /// Losses.
+    pub loss: f64,
+    /// Norms before clipping.
+    pub gradient_norm: f64,
 }
 
 /// Numbers of one optimizer step.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
     /// Mean over the batch's timesteps.
     pub loss: f64,
     /// Norm over all parameters, before clipping.
@@ -85,7 +118,7 @@ impl Learner {
     /// One optimizer step.
     ///
     /// # Errors
-    /// If the loss or the gradient is not finite; nothing is changed then.
+    /// If the loss or the gradient is not finite; weights, optimizer and progress are as before then.
     pub fn update(&mut self, batch: Batch) -> Result<Update> {
         let rows = batch.cut.len();
         let inputs = batch.timesteps.to_tensors::<Graph>(rows, self.description.config.tokens, &CPU);
@@ -116,7 +149,7 @@ impl Learner {
         self.progress.step += 1;
         self.progress.timesteps += timesteps as u64;
         self.progress.cut = batch.cut;
-        Ok(Update { loss: loss_value, gradient_norm, learning_rate })
+        Ok(Update { timesteps: timesteps as u64, loss: loss_value, gradient_norm, learning_rate })
     }
 
     /// The policy as it is now, to act with.
@@ -127,8 +160,10 @@ impl Learner {
     /// Writes all that [`Learner::load`] needs into a folder that exists.
     ///
     /// # Errors
-    /// Names the file that could not be written.
+    /// Names the file that could not be written; or a weight is not finite, then nothing is written.
     pub fn save(&self, folder: &Path) -> Result<()> {
+        let step = self.progress.step;
+        ensure!(is_finite(&self.network.valid()), "a weight is not finite after step {step}; lower train.learning_rate");
         checkpoint::save(&self.policy(), folder)?;
         let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
         let path = folder.join(OPTIMIZER);
@@ -181,5 +216,108 @@ impl Learner {
     /// What the weights mean.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::JobConfig,
+        data,
+        segment::{SegmentSampler, SegmentSource},
+        train::describe,
+    };
+    use std::sync::Arc;
+
+    /// A learner of a small job, and where its batches come from.
+    fn learner(overrides: &[&str]) -> (Learner, SegmentSampler) {
+        let small = [
+            "env.options.corridor=3",
+            "data.scripted.episodes=5",
+            "policy.width=8",
+            "policy.feed_forward=8",
+            "train.batch_size=2",
+        ];
+        let overrides: Vec<String> = small.iter().chain(overrides).map(ToString::to_string).collect();
+        let job = JobConfig::quickstart(&overrides).unwrap();
+        let dataset = data::trajectories(&job).unwrap();
+        let description = describe(&job, &dataset).unwrap();
+        let source = Arc::new(SegmentSource::new(dataset).unwrap());
+        let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
+        (Learner::new(description, &job.train, job.seed).unwrap(), sampler)
+    }
+
+    fn weights(learner: &Learner) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint::save(&learner.policy(), folder.path()).unwrap();
+        fs::read(folder.path().join(checkpoint::WEIGHTS)).unwrap()
+    }
+
+    #[test]
+    fn the_learning_rate_rises_linearly_and_stays() {
+        let rates = |warmup: &str| -> Vec<f64> {
+            let (mut learner, sampler) = learner(&["train.learning_rate=0.008", warmup]);
+            (0..6).map(|step| learner.update(sampler.batch(step, &[])).unwrap().learning_rate).collect()
+        };
+        assert_eq!(rates("train.warmup_steps=4"), [0.002, 0.004, 0.006, 0.008, 0.008, 0.008]);
+        assert_eq!(rates("train.warmup_steps=0"), [0.008; 6]);
+    }
+
+    #[test]
+    fn a_step_learns_and_counts() {
+        let (mut learner, sampler) = learner(&[]);
+        let before = weights(&learner);
+        let first = learner.update(sampler.batch(0, &[])).unwrap();
+        assert_ne!(weights(&learner), before);
+        assert_eq!((learner.progress.step, learner.progress.timesteps, first.timesteps), (1, 2 * 4, 2 * 4));
+        let again = learner.update(sampler.batch(0, &[])).unwrap();
+        assert!(again.loss < first.loss, "{first:?}, then {again:?}");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_changes_nothing() {
+        let (mut learner, sampler) = learner(&[]);
+        learner.update(sampler.batch(0, &[])).unwrap();
+        let (before, progress) = (weights(&learner), learner.progress.clone());
+        let mut broken = sampler.batch(1, &[]);
+        broken.actions[3] = f32::NAN;
+        let message = learner.update(broken).unwrap_err().to_string();
+        assert!(message.contains("NaN at step 1"), "{message}");
+        assert_eq!((weights(&learner), &learner.progress), (before, &progress));
+    }
+
+    #[test]
+    fn dropout_is_another_in_every_step_and_the_same_for_the_same_step() {
+        let losses = || -> Vec<f64> {
+            let (mut learner, sampler) = learner(&["policy.dropout=0.5"]);
+            learner.config.learning_rate = 0.0; // only the dropout changes
+            (0..3).map(|_| learner.update(sampler.batch(0, &[])).unwrap().loss).collect()
+        };
+        let first = losses();
+        assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
+        assert_eq!(losses(), first);
+    }
+
+    #[test]
+    fn what_a_checkpoint_lacks_is_named() {
+        let (mut learner, sampler) = learner(&["train.row_length=2", "train.cut_segments=continue"]);
+        learner.update(sampler.batch(0, &[])).unwrap();
+        for (name, content) in [
+            ("weights.safetensors", None),
+            ("optimizer.mpk", None),
+            ("optimizer.mpk", Some("x")),
+            ("progress.json", Some("{}")),
+            ("state.mpk", Some("x")),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            learner.save(folder.path()).unwrap();
+            let fresh = || Learner::new(learner.description.clone(), &learner.config, learner.seed).unwrap();
+            assert_eq!(fresh().load(folder.path()).unwrap().progress, learner.progress);
+            let path = folder.path().join(name);
+            content.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
+            let message = format!("{:#}", fresh().load(folder.path()).err().expect("a damaged checkpoint"));
+            assert!(message.contains(name), "{name}: {message}");
+        }
     }
 }

@@ -25,8 +25,8 @@ pub struct Log {
     lines: File,
     events: EventFile,
     started: Instant,
-    /// Seconds that the run had taken before this process, up to the step it resumed from.
-    earlier_seconds: f64,
+    /// The last line up to the step that the run resumed from; null in a new log.
+    resumed_after: Value,
 }
 
 impl Log {
@@ -39,14 +39,14 @@ impl Log {
     /// If the files cannot be read or written, or a line in the middle of `metrics.jsonl` is not a line of a log.
     pub fn open(run: &RunDir, resume_step: Option<u64>) -> Result<Log> {
         let path = run.path().join("metrics.jsonl");
-        let (kept, earlier_seconds) = match resume_step {
+        let (kept, resumed_after) = match resume_step {
             Some(step) if path.exists() => lines_until(&path, step)?,
-            _ => (String::new(), 0.0),
+            _ => (String::new(), Value::Null),
         };
         write_atomically(&path, kept.as_bytes())?;
         let lines = File::options().append(true).open(&path).with_context(|| cannot_write(&path))?;
         let events = EventFile::create(run.path(), resume_step.map_or(0, |step| step + 1))?;
-        Ok(Log { path, lines, events, started: Instant::now(), earlier_seconds })
+        Ok(Log { path, lines, events, started: Instant::now(), resumed_after })
     }
 
     /// Logs named values of a step: one line, and one TensorBoard event a value.
@@ -71,7 +71,12 @@ impl Log {
 
     /// Seconds that the run has taken, those before a resume included.
     pub fn wall_seconds(&self) -> f64 {
-        self.earlier_seconds + self.started.elapsed().as_secs_f64()
+        self.resumed_after["wall_seconds"].as_f64().unwrap_or(0.0) + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Whether the last thing that a resumed run had logged was `name` at `step`.
+    pub fn resumed_after(&self, step: u64, name: &str) -> bool {
+        self.resumed_after["step"] == step && self.resumed_after.get(name).is_some()
     }
 
     /// Puts what was logged on disk, so that it survives a loss of power; called beside a checkpoint.
@@ -83,25 +88,23 @@ impl Log {
     }
 }
 
-/// Lines of a log up to a step, and the wall time of the last of them.
-fn lines_until(path: &Path, step: u64) -> Result<(String, f64)> {
+/// Lines of a log up to a step, and the last of them.
+fn lines_until(path: &Path, step: u64) -> Result<(String, Value)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8_lossy(&bytes);
-    let (mut kept, mut seconds) = (String::new(), 0.0);
+    let (mut kept, mut last) = (String::new(), Value::Null);
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let Some(whole) = line.strip_suffix('\n') else { break }; // torn by a kill
-        let Some((at, wall)) = serde_json::from_str::<Value>(whole)
-            .ok()
-            .and_then(|line| Some((line["step"].as_u64()?, line["wall_seconds"].as_f64()?)))
-        else {
+        let read = serde_json::from_str::<Value>(whole).ok();
+        let Some(read) = read.filter(|line| line["step"].is_u64() && line["wall_seconds"].is_number()) else {
             bail!("{}, line {}: not a line of a log", path.display(), index + 1);
         };
-        if at <= step {
+        if read["step"].as_u64() <= Some(step) {
             kept.push_str(line);
-            seconds = wall;
+            last = read;
         }
     }
-    Ok((kept, seconds))
+    Ok((kept, last))
 }
 
 fn cannot_write(path: &Path) -> String {
@@ -278,6 +281,10 @@ mod tests {
         assert_eq!(lines.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [10, 20, 30]);
         let seconds = lines[2]["wall_seconds"].as_f64().unwrap();
         assert!((200.5..260.0).contains(&seconds), "{seconds}");
+        drop(log);
+        let log = Log::open(&run, Some(30)).unwrap();
+        assert!(log.resumed_after(30, "train/loss"));
+        assert!(!log.resumed_after(20, "train/loss") && !log.resumed_after(30, "evaluation/return_mean"));
 
         fs::write(&path, "junk\n{\"step\":10,\"wall_seconds\":1}\n").unwrap();
         let message = format!("{:#}", Log::open(&run, Some(20)).err().unwrap());

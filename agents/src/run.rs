@@ -169,17 +169,23 @@ impl RunDir {
         Ok(finished)
     }
 
-    /// Marks the checkpoint of a step as the best so far; pruning keeps it, and no longer the one marked before.
+    /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
+    /// more. Pruning keeps the marked one, and no longer the one marked before.
     ///
     /// # Errors
     /// If the marker cannot be written.
-    pub fn mark_best(&self, step: u64) -> Result<()> {
-        write_atomically(&self.path.join(BEST), format!("{}\n", checkpoint_name(step)).as_bytes())
+    pub fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
+        if self.best().is_some_and(|(_, best)| best > return_mean) {
+            return Ok(());
+        }
+        write_atomically(&self.path.join(BEST), format!("{} {return_mean}\n", checkpoint_name(step)).as_bytes())
     }
 
-    /// The step marked best, if one is.
-    pub fn best_step(&self) -> Option<u64> {
-        fs::read_to_string(self.path.join(BEST)).ok().and_then(|name| parse_checkpoint_name(name.trim()))
+    /// The step marked best and the return that it reached, if one is.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        let text = fs::read_to_string(self.path.join(BEST)).ok()?;
+        let (name, return_mean) = text.trim().split_once(' ')?;
+        Some((parse_checkpoint_name(name)?, return_mean.parse().ok()?))
     }
 
     /// Step and folder of the newest complete checkpoint.
@@ -236,7 +242,7 @@ impl RunDir {
     }
 
     fn prune(&self) -> Result<()> {
-        let (all, best) = (self.all_checkpoints()?, self.best_step());
+        let (all, best) = (self.all_checkpoints()?, self.best().map(|(step, _)| step));
         let kept_from = all.len().saturating_sub(self.keep_checkpoints.max(1));
         for (step, path) in &all[..kept_from] {
             if Some(*step) != best {

@@ -20,6 +20,9 @@ use envs::{
 use policy::{ActionSpec, DecisionPolicy, Description, Normalizer};
 use std::{sync::Arc, time::Instant};
 
+/// The headline of an evaluation in the log.
+const RETURN_MEAN: &str = "evaluation/return_mean";
+
 /// Batches that are prepared ahead of the optimizer, on a thread of their own.
 const BATCHES_AHEAD: usize = 2;
 
@@ -47,11 +50,14 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
     let mut log = Log::open(run, resume.then_some(learner.progress.step))?;
     let progress = Progress::new(job.train.steps, "training");
     progress.set(learner.progress.step);
-    let (mut interval, mut interval_started) = (Interval::default(), Instant::now());
-    let mut best = f64::NEG_INFINITY;
-    let mut final_loss = f64::NAN;
 
-    let (first_step, first_cut) = (learner.progress.step, learner.progress.cut.clone());
+    // A break may have come between a checkpoint and the evaluation that belongs to it.
+    let first_step = learner.progress.step;
+    if evaluation_is_due(job, first_step) && !log.resumed_after(first_step, RETURN_MEAN) {
+        evaluate_between(job, run, &learner, &mut log)?;
+    }
+
+    let first_cut = learner.progress.cut.clone();
     std::thread::scope(|scope| -> Result<()> {
         let (sender, batches) = crossbeam::channel::bounded::<Batch>(BATCHES_AHEAD);
         let (sampler, steps) = (&sampler, job.train.steps);
@@ -69,50 +75,41 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
         while learner.progress.step < job.train.steps {
             let started = Instant::now();
             let batch = batches.recv().context("the thread that prepares batches has ended")?;
-            let update = learner.update(batch).context(last_good(run))?;
-            learner.progress.seconds += started.elapsed().as_secs_f64();
+            let update = learner.update(batch).with_context(|| newest_checkpoint(run))?;
             let step = learner.progress.step;
-            interval.add(update);
+            let is_last = step == job.train.steps;
+            learner.progress.add(&update, started.elapsed().as_secs_f64());
             progress.set(step);
 
-            if step % job.train.log_every == 0 || step == job.train.steps {
-                let seconds = interval_started.elapsed().as_secs_f64();
-                let timesteps = (interval.count * sampler.rows() * sampler.row_length()) as f64;
-                final_loss = interval.mean_loss();
+            if is_last || step.is_multiple_of(job.train.log_every) {
+                let interval = std::mem::take(&mut learner.progress.interval);
+                let mean = |sum: f64| sum / interval.steps as f64;
+                let loss = mean(interval.loss);
                 log.scalars(
                     step,
                     &[
-                        ("train/loss", final_loss),
-                        ("train/gradient_norm", interval.gradient_norm / interval.count as f64),
+                        ("train/loss", loss),
+                        ("train/gradient_norm", mean(interval.gradient_norm)),
                         ("train/learning_rate", update.learning_rate),
-                        ("train/timesteps_per_second", timesteps / seconds),
-                        ("train/step_milliseconds", 1e3 * seconds / interval.count as f64),
+                        ("train/timesteps_per_second", interval.timesteps as f64 / interval.seconds),
+                        ("train/step_milliseconds", 1e3 * mean(interval.seconds)),
                     ],
                 )?;
-                progress.message(format!("loss {}", number(final_loss)));
-                (interval, interval_started) = (Interval::default(), Instant::now());
+                learner.progress.logged_loss = Some(loss);
+                progress.message(format!("loss {}", number(loss)));
             }
-            let is_last = step == job.train.steps;
-            if !is_last && job.evaluation.every > 0 && step % job.evaluation.every == 0 {
-                let report = evaluate(job, run, &learner.policy(), step, job.evaluation.episodes, None)?;
-                log_evaluation(&mut log, step, &report)?;
-                if report.targets[0].return_mean > best {
-                    best = report.targets[0].return_mean;
-                    run.checkpoint(step, |folder| learner.save(folder))?;
-                    run.mark_best(step)?;
-                }
-                interval_started = Instant::now();
-            }
-            if is_last || step % job.train.checkpoint_every == 0 || interrupt::requested() {
-                run.checkpoint(step, |folder| learner.save(folder))?;
+
+            let is_stopped = !is_last && interrupt::requested();
+            let evaluates = evaluation_is_due(job, step);
+            if is_last || is_stopped || evaluates || step.is_multiple_of(job.train.checkpoint_every) {
+                run.checkpoint(step, |folder| learner.save(folder)).with_context(|| newest_checkpoint(run))?;
                 log.sync()?;
             }
-            if interrupt::requested() && !is_last {
-                return Err(anyhow::Error::new(Interrupted).context(format!(
-                    "stopped at step {step} of {}; the run is saved, go on with `aaren train --resume --run {}`",
-                    job.train.steps,
-                    run.path().display()
-                )));
+            if is_stopped {
+                return Err(anyhow::Error::new(Interrupted).context(stopped(job, run, step)));
+            }
+            if evaluates {
+                evaluate_between(job, run, &learner, &mut log)?;
             }
         }
         Ok(())
@@ -127,15 +124,15 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
         timesteps: trained.timesteps,
         wall_seconds: trained.seconds,
         timesteps_per_second: trained.timesteps as f64 / trained.seconds.max(f64::MIN_POSITIVE),
-        final_loss,
+        final_loss: trained.logged_loss.unwrap_or(f64::NAN),
         parameters,
     };
     run.write_json("train.json", &summary)?;
     let latency = Some(evaluate::LATENCY_STEPS);
     let report = evaluate(job, run, &learner.policy(), trained.step, job.evaluation.final_episodes(), latency)?;
-    log_evaluation(&mut log, trained.step, &report)?;
-    if report.targets[0].return_mean >= best {
-        run.mark_best(trained.step)?;
+    run.mark_best(trained.step, report.targets[0].return_mean)?;
+    if !log.resumed_after(trained.step, RETURN_MEAN) {
+        log_evaluation(&mut log, trained.step, &report)?;
     }
     run.write_json("evaluation.json", &report)?;
     log.sync()?;
@@ -168,31 +165,30 @@ pub fn action_spec(space: &Space) -> ActionSpec {
     }
 }
 
-/// Sums over the steps since the last line of the log.
-#[derive(Default)]
-struct Interval {
-    count: usize,
-    loss: f64,
-    gradient_norm: f64,
-}
-
-impl Interval {
-    fn add(&mut self, update: crate::learner::Update) {
-        self.count += 1;
-        self.loss += update.loss;
-        self.gradient_norm += update.gradient_norm;
-    }
-
-    fn mean_loss(&self) -> f64 {
-        self.loss / self.count as f64
-    }
-}
-
-fn last_good(run: &RunDir) -> String {
+fn newest_checkpoint(run: &RunDir) -> String {
     match run.latest_checkpoint() {
-        Ok(Some((step, folder))) => format!("training stopped; the last good checkpoint is of step {step}, {}", folder.display()),
+        Ok(Some((_, folder))) => format!("training stopped; the newest checkpoint is {}", folder.display()),
         _ => "training stopped before its first checkpoint".into(),
     }
+}
+
+fn stopped(job: &JobConfig, run: &RunDir, step: u64) -> String {
+    let (steps, path) = (job.train.steps, run.path().display());
+    format!("stopped at step {step} of {steps}; the run is saved, go on with `aaren train --resume --run {path}`")
+}
+
+/// Whether the policy is evaluated after a step, in the middle of training.
+fn evaluation_is_due(job: &JobConfig, step: u64) -> bool {
+    let every = job.evaluation.every;
+    every > 0 && (1..job.train.steps).contains(&step) && step.is_multiple_of(every)
+}
+
+/// Evaluates a step whose checkpoint is there already.
+fn evaluate_between(job: &JobConfig, run: &RunDir, learner: &Learner, log: &mut Log) -> Result<()> {
+    let step = learner.progress.step;
+    let report = evaluate(job, run, &learner.policy(), step, job.evaluation.episodes, None)?;
+    run.mark_best(step, report.targets[0].return_mean)?;
+    log_evaluation(log, step, &report)
 }
 
 fn evaluate(
@@ -204,7 +200,7 @@ fn evaluate(
     latency_steps: Option<usize>,
 ) -> Result<EvaluationReport> {
     let evaluation = Evaluation { episodes, seed: envs::derive_seed(job.seed, &[seeds::EPISODES]), latency_steps };
-    evaluate::evaluate(job, policy, &run.name(), step, &evaluation)
+    evaluate::evaluate(job, policy, &run.name(), step, &evaluation).with_context(|| stopped(job, run, step))
 }
 
 /// Logs every target return under its own name, the first also under none.

@@ -54,13 +54,16 @@ fn pruning_keeps_the_newest_and_the_best() {
     for step in [10, 20, 30] {
         run.checkpoint(step, fill("x")).unwrap();
         if step == 10 {
-            run.mark_best(10).unwrap();
+            run.mark_best(10, -0.1).unwrap();
         }
     }
     assert_eq!(steps(&run), [10, 20, 30]);
     run.checkpoint(123_456_789, fill("x")).unwrap();
     assert_eq!(steps(&run), [10, 30, 123_456_789]);
-    run.mark_best(30).unwrap();
+    run.mark_best(30, -0.2).unwrap();
+    assert_eq!(run.best(), Some((10, -0.1)), "a worse one is not marked");
+    run.mark_best(30, 0.1 + 0.2).unwrap();
+    assert_eq!(run.best(), Some((30, 0.1 + 0.2)));
     run.checkpoint(200_000_000, fill("x")).unwrap();
     assert_eq!(steps(&run), [30, 123_456_789, 200_000_000]);
     assert_eq!(run.latest_checkpoint().unwrap().unwrap().0, 200_000_000);
