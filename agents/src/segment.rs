@@ -292,4 +292,79 @@ mod tests {
         let share = count[1] as f64 / 12_800.0;
         assert!((share - 0.8).abs() < 0.015, "{share}"); // four standard deviations
     }
+
+    #[test]
+    fn a_timestep_in_a_batch_is_what_acting_shows_at_that_time() {
+        let config = TrainConfig { batch_size: 5, context_length: ContextLength::Timesteps(4), ..Default::default() };
+        let sampler = sampler(&[9, 6], config);
+        for step in 0..20 {
+            let batch = sampler.batch(step, &[]);
+            let inputs = batch.timesteps.to_tensors::<crate::backend::Cpu>(5, policy::Tokens::Merged, &crate::backend::CPU);
+            let list = |tensor: burn::Tensor<crate::backend::Cpu, 2>| tensor.into_data().to_vec::<f32>().unwrap();
+            let (observations, previous) = (list(inputs.observations), list(inputs.previous_actions));
+            let (is_first, returns_to_go) = (list(inputs.is_first), list(inputs.returns_to_go));
+            let positions = inputs.timesteps.into_data().convert::<i64>().to_vec::<i64>().unwrap();
+            let one_hot = |action: usize| [0, 1, 2].map(|i| if i == action % 3 { 1.0 } else { 0.0 });
+            for row in 0..20 {
+                let (trajectory, t) = (observations[row] as usize / 1000, observations[row] as usize % 1000);
+                assert_eq!(positions[row], t as i64);
+                assert_eq!(returns_to_go[row], ([9, 6][trajectory] - t) as f32);
+                assert_eq!(batch.actions[3 * row..][..3], one_hot(t));
+                // A segment that begins inside an episode begins after an action, as that step did.
+                assert_eq!(is_first[row], if t == 0 { 1.0 } else { 0.0 });
+                assert_eq!(previous[3 * row..][..3], if t == 0 { [0.0; 3] } else { one_hot(t - 1) });
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_dropped_unless_it_continues() {
+        let config =
+            TrainConfig { batch_size: 3, context_length: ContextLength::Episode, row_length: Some(10), ..Default::default() };
+        let sampler = sampler(&[33, 4, 17], config);
+        for step in 0..20 {
+            let batch = sampler.batch(step, &[]);
+            assert_eq!(batch.cut, [None; 3]);
+            for row in rows(&sampler, &batch) {
+                assert!(row[0].1 && row[0].0 % 1000 == 0, "a row begins with an episode's first timestep");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_a_function_of_the_seed_and_the_step() {
+        let config = TrainConfig { batch_size: 3, context_length: ContextLength::Timesteps(4), ..Default::default() };
+        let drawn = |step| {
+            let sampler = sampler(&[33, 4, 17], config.clone());
+            sampler.batch(7, &[]); // drawing one leaves no trace on another
+            rows(&sampler, &sampler.batch(step, &[]))
+        };
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+    }
+
+    #[test]
+    fn empty_trajectories_are_never_drawn() {
+        for context_length in [ContextLength::Episode, ContextLength::Timesteps(3)] {
+            let config = TrainConfig { batch_size: 8, context_length, ..Default::default() };
+            let sampler = sampler(&[0, 3, 0, 0, 2, 0], config);
+            let drawn: Vec<usize> = rows(&sampler, &sampler.batch(0, &[])).concat().iter().map(|(name, _)| name / 1000).collect();
+            assert!(drawn.contains(&1) && drawn.contains(&4) && drawn.iter().all(|name| [1, 4].contains(name)), "{drawn:?}");
+        }
+        let mut empty = source(&[1]).dataset.clone();
+        empty.trajectories.clear();
+        let message = SegmentSource::new(empty).unwrap_err().to_string();
+        assert!(message.contains("dataset test") && message.contains("no transition"), "{message}");
+    }
+
+    #[test]
+    fn rows_are_as_long_as_the_longest_episode_unless_told_otherwise() {
+        let length = |context_length, row_length| {
+            let config = TrainConfig { context_length, row_length, ..Default::default() };
+            sampler(&[3, 40, 11], config).row_length()
+        };
+        assert_eq!(length(ContextLength::Episode, None), 40);
+        assert_eq!(length(ContextLength::Timesteps(7), None), 7);
+        assert_eq!(length(ContextLength::Episode, Some(13)), 13);
+    }
 }
