@@ -13,7 +13,10 @@ use clap::Args;
 use kernels::Dropout;
 use policy::{DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use serde::Serialize;
-use std::{path::PathBuf, time::{Duration, Instant}};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// Options of `aaren bench act`.
 #[derive(Debug, Args)]
