@@ -107,11 +107,7 @@ impl<'a, T: Copy, const N: usize> View<'a, T, N> {
 
     #[inline(always)]
     fn offset(&self, index: [usize; N]) -> usize {
-        let mut offset = 0;
-        for axis in 0..N {
-            offset += index[axis] * self.strides[axis];
-        }
-        offset
+        index.iter().zip(&self.strides).map(|(index, stride)| index * stride).sum()
     }
 }
 

@@ -100,7 +100,8 @@ pub(crate) fn linear<B: Backend>(saved: LinearSaved<B>, upstream: FloatTensor<B>
     };
     let (x, weight) = (leaf::<B, 2>(saved.x), leaf::<B, 2>(saved.weight));
     // The bias's value has no part in any gradient once the rectifier has been accounted for.
-    let bias = leaf::<B, 1>(y.slice([0..1]).squeeze_dim::<1>(0).zeros_like().into_primitive().tensor());
+    let bias = Tensor::<B, 1>::zeros([y.dims()[1]], (&y.device(), y.dtype()));
+    let bias = leaf::<B, 1>(bias.into_primitive().tensor());
     let y = linear::reference::linear::<Autodiff<B>>(tracked(&x), tracked(&weight), tracked(&bias), Rectifier::None);
     let gradients = backward::<B, 2>(output(y), upstream.into_primitive().tensor());
     LinearGradients { x: Some(arrived(&x, &gradients)), weight: arrived(&weight, &gradients), bias: arrived(&bias, &gradients) }
