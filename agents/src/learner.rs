@@ -255,6 +255,12 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_is_an_initialisation() {
+        assert_eq!(weights(&learner(&[]).0), weights(&learner(&[]).0));
+        assert_ne!(weights(&learner(&[]).0), weights(&learner(&["seed=2"]).0));
+    }
+
+    #[test]
     fn the_learning_rate_rises_linearly_and_stays() {
         let rates = |warmup: &str| -> Vec<f64> {
             let (mut learner, sampler) = learner(&["train.learning_rate=0.008", warmup]);
@@ -283,7 +289,7 @@ mod tests {
         let mut broken = sampler.batch(1, &[]);
         broken.actions[3] = f32::NAN;
         let message = learner.update(broken).unwrap_err().to_string();
-        assert!(message.contains("NaN at step 1"), "{message}");
+        assert!(message.contains("the loss is NaN at step 1"), "{message}");
         assert_eq!((weights(&learner), &learner.progress), (before, &progress));
     }
 

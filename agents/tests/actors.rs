@@ -112,6 +112,28 @@ fn episodes_do_not_depend_on_the_number_of_actors() {
 }
 
 #[test]
+fn episodes_do_not_depend_on_their_row_or_their_neighbours() {
+    for (env_id, env_options) in TASKS {
+        let env_options = options(env_options);
+        for mixer in ["aaren", "transformer"] {
+            for window in [None, Some(WINDOW)] {
+                let one = Rollout { window, ..rollout(env_id, &env_options, 11) };
+                let (policy, in_order) = unlike(mixer, &one);
+                for by in [1, 6] {
+                    let mut turned = one.clone();
+                    turned.seeds.rotate_left(by);
+                    turned.target_returns.rotate_left(by);
+                    let mut episodes = play(&policy, &turned, |_| {}).unwrap();
+                    episodes.rotate_right(by);
+                    episodes.iter_mut().enumerate().for_each(|(index, episode)| episode.index = index);
+                    assert_eq!(bits(&episodes), bits(&in_order), "{env_id}, {mixer}, window {window:?}, turned by {by}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn more_actors_than_episodes_play_each_once() {
     let (env_id, env_options) = TASKS[0];
     let env_options = options(env_options);

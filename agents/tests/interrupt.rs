@@ -5,6 +5,7 @@ mod common;
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
@@ -59,52 +60,90 @@ fn the_first_ctrl_c_ends_it_at_the_next_clean_point() {
 }
 
 /// Waits until a condition holds, a minute at most.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if holds() {
-            return;
-        }
+fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
+    let held = (0..6000).find(|_| {
         sleep(Duration::from_millis(10));
+        holds()
+    });
+    held.is_some()
+}
+
+/// Trains in the folder `broken`, presses Ctrl-C once when a condition holds, and gives what was said.
+fn train_until(folder: &Path, overrides: &[&str], holds: impl FnMut() -> bool) -> String {
+    let mut train = aaren(folder, &["train", "--run", "broken"], overrides);
+    let mut process = train.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let held = wait_for(holds);
+    Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    if !wait_for(|| process.try_wait().unwrap().is_some()) {
+        process.kill().unwrap();
     }
-    panic!("waited a minute for {what}");
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(held, "the condition never held; it said:\n{said}");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("press Ctrl-C again") && said.contains("aaren train --resume --run broken"), "{said}");
+    assert!(checkpoint(&folder.join("broken"), stopped_at(&said)).exists(), "{said}");
+    said
+}
+
+/// Where it stopped, as it says.
+fn stopped_at(said: &str) -> u64 {
+    said.split("stopped at step ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Resumes `broken` with some overrides and trains `unbroken` with all of them: both must be the same.
+fn assert_goes_on(folder: &Path, overrides: &[&str], at_resume: &[&str], steps: u64) {
+    stdout(&mut aaren(folder, &["train", "--resume", "--run", "broken"], at_resume));
+    stdout(&mut aaren(folder, &["train", "--run", "unbroken"], &[overrides, at_resume].concat()));
+    let (broken, unbroken) = (folder.join("broken"), folder.join("unbroken"));
+    for name in ["train/loss", "evaluation/return_mean"] {
+        assert_eq!(lines_with(&broken, name), lines_with(&unbroken, name), "{at_resume:?}");
+    }
+    assert!(weights(&broken, steps) == weights(&unbroken, steps), "{at_resume:?}: other weights");
 }
 
 #[test]
 fn the_first_ctrl_c_saves_the_run_and_it_goes_on() {
-    for more in [&["evaluation.every=1000000"], &["evaluation.every=2"]] {
+    for more in ["evaluation.every=1000000", "evaluation.every=2"] {
         let folder = tempfile::tempdir().unwrap();
-        let (broken, unbroken) = (folder.path().join("broken"), folder.path().join("unbroken"));
         // No checkpoint is due before the signal comes, whenever it comes; and logged means are over several steps.
-        let settings = [
-            &small(&["policy.dropout=0.2", "train.row_length=5", "train.cut_segments=continue"])[..],
-            more,
-            &["train.log_every=7", "train.checkpoint_every=1000000"],
-        ]
-        .concat();
-        let endless = [&settings[..], &["train.steps=1000000"]].concat();
-        let mut process = aaren(folder.path(), &["train", "--run", "broken"], &endless)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        wait_for("a line of the log", || {
-            fs::read_to_string(broken.join("metrics.jsonl")).is_ok_and(|text| text.lines().count() >= 3)
+        let carried = ["policy.dropout=0.2", "train.row_length=5", "train.cut_segments=continue"];
+        let settings = small(&[&carried[..], &[more, "train.log_every=7", "train.checkpoint_every=1000000"]].concat());
+        let said = train_until(folder.path(), &[&settings[..], &["train.steps=1000000"]].concat(), || {
+            let lines = fs::read_to_string(folder.path().join("broken/metrics.jsonl"));
+            lines.is_ok_and(|lines| lines.lines().count() >= 3)
         });
-        let kill = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        wait_for("the end of the process", || process.try_wait().unwrap().is_some());
-        let output = process.wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(130), "{said}");
-        assert!(said.contains("press Ctrl-C again") && said.contains("aaren train --resume --run broken"), "{said}");
-
-        let step: u64 = said.split("stopped at step ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        let steps = format!("train.steps={}", step + 9);
-        stdout(&mut aaren(folder.path(), &["train", "--resume", "--run", "broken"], &[&steps]));
-        stdout(&mut aaren(folder.path(), &["train", "--run", "unbroken"], &[&settings[..], &[&steps]].concat()));
-        for name in ["train/loss", "evaluation/return_mean"] {
-            assert_eq!(lines_with(&broken, name), lines_with(&unbroken, name), "{more:?}, stopped at step {step}");
-        }
-        assert!(weights(&broken, step + 9) == weights(&unbroken, step + 9), "{more:?}, stopped at step {step}");
+        let steps = stopped_at(&said) + 9;
+        assert_goes_on(folder.path(), &settings, &[&format!("train.steps={steps}")], steps);
     }
+}
+
+/// Episodes that nobody waits for.
+const ENDLESS: [&str; 2] = ["evaluation.episodes=1000000", "evaluation.final_episodes=1000000"];
+
+#[test]
+fn an_evaluation_stops_at_ctrl_c_and_is_made_when_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = small(&["train.steps=6", "evaluation.every=4"]);
+    let said = train_until(folder.path(), &[&settings[..], &ENDLESS].concat(), || {
+        checkpoint(&folder.path().join("broken"), 4).exists() // the evaluation comes next
+    });
+    assert_eq!(stopped_at(&said), 4);
+    assert!(!folder.path().join("broken/train.json").exists());
+    assert_goes_on(folder.path(), &settings, &["evaluation.episodes=2", "evaluation.final_episodes=3"], 6);
+    assert_eq!(steps_with(&folder.path().join("broken"), "evaluation/return_mean"), [4, 6]);
+}
+
+#[test]
+fn the_evaluation_at_the_end_is_made_when_the_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = small(&["train.steps=6"]);
+    let said = train_until(folder.path(), &[&settings[..], &ENDLESS].concat(), || {
+        folder.path().join("broken/train.json").exists() // the evaluation comes next
+    });
+    assert_eq!(stopped_at(&said), 6);
+    let summary = json(&folder.path().join("broken/train.json"));
+    assert!(!folder.path().join("broken/evaluation.json").exists());
+    assert_goes_on(folder.path(), &settings, &["evaluation.episodes=2", "evaluation.final_episodes=3"], 6);
+    assert_eq!(json(&folder.path().join("broken/train.json")), summary);
 }
