@@ -1,7 +1,7 @@
 //! Sequence mixers: the part of a block that looks back in time, behind one contract.
 //!
 //! To add a mixer: one file in this folder with a module that implements [`Mixer`] and a state that implements
-//! [`crate::state::MixerState`], and one line in the list at the end of this file. The laws in `tests/laws.rs` then run over it.
+//! `MixerState`, and one line in the list at the end of this file. The laws in `tests/laws.rs` then run over it.
 
 mod aaren;
 mod transformer;
