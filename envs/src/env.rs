@@ -92,6 +92,12 @@ pub trait Env: Send {
         Err(EnvError::Unsupported { env: self.spec().id.clone(), what: "reading its state" })
     }
 
+    /// How many numbers at the front of the state are generalised positions (`qpos`), with the velocities (`qvel`) behind them;
+    /// `None` where the state is something else, or there is none.
+    fn qpos_width(&self) -> Option<usize> {
+        None
+    }
+
     /// Starts an episode in a given state (the layout of [`Env::state`]) and writes its observation. No random number is drawn.
     ///
     /// # Errors

@@ -199,6 +199,10 @@ impl Task for PointMaze {
         Some(4)
     }
 
+    fn qpos_width(&self) -> Option<usize> {
+        Some(2)
+    }
+
     fn state(&self, state: &mut Vec<f64>) {
         state.extend(self.position);
         state.extend(self.velocity);

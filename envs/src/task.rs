@@ -48,6 +48,12 @@ pub trait Task: Send {
         None
     }
 
+    /// How many numbers at the front of the state are generalised positions (`qpos`), with the velocities (`qvel`) behind them;
+    /// `None` where the state is something else.
+    fn qpos_width(&self) -> Option<usize> {
+        None
+    }
+
     /// Appends the full simulation state.
     fn state(&self, state: &mut Vec<f64>) {
         let _ = state;
@@ -90,6 +96,10 @@ impl Task for Box<dyn Task> {
 
     fn state_width(&self) -> Option<usize> {
         (**self).state_width()
+    }
+
+    fn qpos_width(&self) -> Option<usize> {
+        (**self).qpos_width()
     }
 
     fn state(&self, state: &mut Vec<f64>) {

@@ -132,6 +132,10 @@ impl<T: Task> Env for TimeLimit<T> {
         self.task.info(visit)
     }
 
+    fn qpos_width(&self) -> Option<usize> {
+        self.task.qpos_width()
+    }
+
     fn state(&self, state: &mut Vec<f64>) -> Result<(), EnvError> {
         self.state_width("reading its state")?;
         self.task.state(state);

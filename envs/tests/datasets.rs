@@ -5,8 +5,8 @@
 use envs::{
     Dtype, Space, StepEnd,
     dataset::{
-        Actions, Dataset, DatasetError, Format, LoadOptions, Loaded, Statistics, Summary, Trajectory, load, load_with, minari,
-        save,
+        Actions, Dataset, DatasetError, Episode, Format, LoadOptions, Loaded, Statistics, StepInfos, Summary, Trajectory, load,
+        load_with, minari, save, save_episodes,
         verify::{Check, Strictness, verify_source},
     },
 };
@@ -632,6 +632,100 @@ print(o.shape[1], (o.ravel() == -1.0 * __import__("numpy").arange(o.size)).all()
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{format}");
         assert_eq!(load_path(&path).unwrap().dataset.trajectories[0].len(), 70_001);
     }
+}
+
+/// Two episodes of 5 and 3 steps with all that D4RL keeps of a step: positions of 3 numbers, velocities of 2.
+fn episodes() -> (Dataset, Vec<Episode>) {
+    let mut about = small(3, 4, false);
+    let episode = |steps: usize| Episode {
+        trajectory: small(3, steps, false).trajectories.remove(0),
+        infos: StepInfos {
+            action_log_probs: Some((0..steps).map(|step| -0.5 * step as f32).collect()),
+            qpos: Some((0..3 * steps).map(|index| index as f64).collect()),
+            qvel: Some((0..2 * steps).map(|index| -(index as f64)).collect()),
+        },
+    };
+    about.trajectories.clear();
+    about.id = "test/both-v0".into();
+    (about, vec![episode(5), episode(3)])
+}
+
+#[test]
+fn episodes_from_a_source_are_written_as_those_in_memory_are() {
+    let (about, episodes) = episodes();
+    let whole = Dataset { trajectories: episodes.iter().map(|episode| episode.trajectory.clone()).collect(), ..about.clone() };
+    let directory = tempfile::tempdir().unwrap();
+    for format in [Format::Minari, Format::D4rl] {
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(format!("{name}-{format}")));
+        save(&whole, &one, format, false).unwrap();
+        save_episodes(&about, &episodes.as_slice(), &other, format, false).unwrap();
+        assert_eq!(load_path(&one).unwrap().dataset, load_path(&other).unwrap().dataset, "{format}");
+        let taken = save_episodes(&about, &episodes.as_slice(), &other, format, false).unwrap_err();
+        assert!(matches!(taken, DatasetError::Exists { .. }), "{taken}");
+    }
+    let path = directory.path().join("none");
+    let none = save_episodes(&about, &[].as_slice() as &&[Episode], &path, Format::D4rl, false).unwrap_err();
+    assert!(none.to_string().contains("nothing can be trained on"), "{none}");
+    let mut wrong = episodes.clone();
+    wrong[1].trajectory.rewards[2] = f64::NAN;
+    let wrong = save_episodes(&about, &wrong.as_slice(), &path, Format::D4rl, false).unwrap_err();
+    assert!(wrong.to_string().contains("episode 1 of the source: rewards hold NaN"), "{wrong}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_known_of_a_step_is_written_where_every_episode_has_it() {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let probe = Command::new(&python).args(["-c", "import h5py"]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        println!("skipped: {python} has no h5py");
+        return;
+    }
+    let (about, mut episodes) = episodes();
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+import h5py, sys
+f = h5py.File(sys.argv[1])
+i = f["infos"] if "infos" in f else {}
+print([(k, i[k].shape, str(i[k].dtype), i[k].compression, float(i[k][-1].sum())) for k in sorted(i)])
+"#;
+    let seen = |name: &str, episodes: &[Episode]| {
+        let path = directory.path().join(name);
+        save_episodes(&about, &episodes, &path, Format::D4rl, false).unwrap();
+        let output = Command::new(&python).args(["-c", script, path.to_str().unwrap()]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let all = "[('action_log_probs', (8,), 'float32', 'gzip', -1.0), ('qpos', (8, 3), 'float32', 'gzip', 21.0), \
+               ('qvel', (8, 2), 'float32', 'gzip', -9.0)]\n";
+    assert_eq!(seen("all.hdf5", &episodes), all);
+    episodes[1].infos.qvel = None;
+    assert_eq!(seen("some.hdf5", &episodes), "[('action_log_probs', (8,), 'float32', 'gzip', -1.0)]\n");
+    episodes[0].infos.action_log_probs = None;
+    assert_eq!(seen("none.hdf5", &episodes), "[]\n");
+}
+
+#[test]
+fn a_collection_that_was_stopped_says_to_resume_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("x/journal")).unwrap();
+    let error = load_path(&directory.path().join("x")).unwrap_err();
+    assert!(matches!(error, DatasetError::Unfinished { .. }), "{error}");
+    assert!(error.to_string().contains("run the same `aaren collect` again"), "{error}");
+    let (about, episodes) = episodes();
+    let path = directory.path().join("half.hdf5");
+    save_episodes(&about, &episodes.as_slice(), &path, Format::D4rl, false).unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let error = load_path(&path).unwrap_err();
+    assert!(matches!(error, DatasetError::Truncated { .. }), "{error}");
+    assert!(error.to_string().contains("`aaren collect` left it"), "{error}");
+    // A Minari dataset appears beside the journal, which stays until its collector removes it.
+    let (about, episodes) = self::episodes();
+    let folder = directory.path().join("x");
+    save_episodes(&about, &episodes.as_slice(), &folder, Format::Minari, false).unwrap();
+    assert_eq!(load_path(&folder).unwrap().dataset.trajectories.len(), 2);
+    assert!(folder.join("journal").is_dir());
 }
 
 /// Writes a D4RL file of two episodes of three rows, after `change` has had its way with the arrays.

@@ -41,6 +41,15 @@ pub enum DatasetError {
         /// What the format wants there.
         expected: &'static str,
     },
+    /// A collection that has not been finished.
+    #[error(
+        "{}: a collection that was stopped before its dataset was written; run the same `aaren collect` again to resume it",
+        path.display()
+    )]
+    Unfinished {
+        /// The collection's folder.
+        path: PathBuf,
+    },
     /// The HDF5 signature is missing.
     #[error("{}: not an HDF5 file (bad signature)", path.display())]
     NotHdf5 {
@@ -48,7 +57,11 @@ pub enum DatasetError {
         path: PathBuf,
     },
     /// The file was cut.
-    #[error("{}: truncated HDF5 file: it has {found} bytes and its header says {expected}", path.display())]
+    #[error(
+        "{}: truncated HDF5 file: it has {found} bytes and its header says {expected}; copy it again, or if a killed \
+         `aaren collect` left it, run that command again, which resumes",
+        path.display()
+    )]
     Truncated {
         /// The file.
         path: PathBuf,

@@ -4,6 +4,7 @@
 //! [`Statistics`] and [`Summary`] describe. [`scripted`] collects from scripted policies.
 
 pub mod d4rl;
+mod episode;
 mod error;
 mod hdf5;
 pub mod minari;
@@ -13,8 +14,9 @@ pub mod statistics;
 mod summary;
 pub mod verify;
 
+pub use episode::{Episode, Episodes, StepInfos, Visit};
 pub use error::DatasetError;
-pub use save::save;
+pub use save::{remove_leftovers, save, save_episodes};
 pub use statistics::Statistics;
 pub use summary::Summary;
 
@@ -97,6 +99,10 @@ pub struct Dataset {
     pub trajectories: Vec<Trajectory>,
 }
 
+/// In the folder of a dataset that is being collected: where its episodes are kept until it is written. A folder with this and
+/// without a dataset is a collection that was stopped.
+pub const JOURNAL: &str = "journal";
+
 /// A way to keep a dataset in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -162,6 +168,9 @@ pub fn load_with(source: &str, options: &LoadOptions) -> Result<Loaded, DatasetE
     }
     if path.is_file() {
         return d4rl::read(path, options);
+    }
+    if path.join(JOURNAL).is_dir() {
+        return Err(DatasetError::Unfinished { path: path.into() });
     }
     if path.exists() {
         return Err(DatasetError::WrongKind {

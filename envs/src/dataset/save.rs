@@ -1,7 +1,9 @@
 //! Writing a dataset so that nothing is lost when writing fails.
 
 use super::{
-    Dataset, DatasetError, Format, d4rl, minari,
+    Dataset, DatasetError, Format, JOURNAL, d4rl,
+    episode::Episodes,
+    minari,
     verify::{Strictness, verify},
 };
 use std::{
@@ -15,8 +17,8 @@ use std::{
 /// only if `overwrite` is set; what is no dataset of this format is never replaced.
 ///
 /// What a format cannot hold: D4RL stores single precision, no discrete actions and no seeds; Minari keeps the number types of
-/// the spaces and needs the observation after the last step of every trajectory. Infos are not part of a [`Dataset`]. A
-/// trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
+/// the spaces and needs the observation after the last step of every trajectory. Infos are not part of a [`Dataset`]; see
+/// [`save_episodes`]. A trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
 ///
 /// # Errors
 /// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::WrongKind`] if
@@ -26,30 +28,66 @@ pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> 
     if !report.is_ok() {
         return Err(DatasetError::Content { path: path.into(), report: Box::new(report) });
     }
+    put(dataset, &dataset.trajectories.as_slice(), path, format, overwrite)
+}
+
+/// [`save`] for episodes that are not in memory together. `about` says everything else; it has no trajectories of its own.
+///
+/// D4RL files get what was recorded beside the transitions, where every episode has it, under `infos/`.
+///
+/// The memory that this takes is that of the file, before compression: the HDF5 writer holds it until it is finished.
+///
+/// # Errors
+/// As [`save`], and those of the source.
+pub fn save_episodes(
+    about: &Dataset,
+    episodes: &dyn Episodes,
+    path: &Path,
+    format: Format,
+    overwrite: bool,
+) -> Result<(), DatasetError> {
+    let mut one = Dataset { trajectories: Vec::new(), ..about.clone() };
+    let mut count = 0;
+    episodes.visit(&mut |index, trajectory, _| {
+        one.trajectories = vec![trajectory.clone()];
+        let mut report = verify(&one, Strictness::Normal);
+        report.errors.iter_mut().for_each(|finding| finding.text = format!("episode {index} of the source: {}", finding.text));
+        count += 1;
+        if report.is_ok() { Ok(()) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
+    })?;
+    if count == 0 {
+        let report = verify(&Dataset { trajectories: Vec::new(), ..about.clone() }, Strictness::Normal);
+        return Err(DatasetError::Content { path: path.into(), report: Box::new(report) });
+    }
+    put(about, episodes, path, format, overwrite)
+}
+
+/// Writes what was checked.
+fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|source| io(parent, "cannot be created", source))?;
     }
-    if path.exists() && !overwrite {
+    if path.exists() && !overwrite && !is_collecting(path) {
         return Err(DatasetError::Exists { path: path.into() });
     }
     match format {
-        Format::D4rl => save_file(dataset, path),
-        Format::Minari => save_directory(dataset, path),
+        Format::D4rl => save_file(about, episodes, path),
+        Format::Minari => save_directory(about, episodes, path),
     }
 }
 
-fn save_file(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
+fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     if path.is_dir() {
         let (found, expected) = ("a directory", "a file to write D4RL into");
         return Err(DatasetError::WrongKind { path: path.into(), found, expected });
     }
     let temporary = Temporary::beside(path)?;
-    d4rl::write::write(dataset, &temporary.path, path)?;
+    d4rl::write::write(about, episodes, &temporary.path, path)?;
     fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))
 }
 
-fn save_directory(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
-    let exists = path.exists();
+fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
+    let exists = path.exists() && !is_collecting(path);
     if exists && !path.join("data").join("metadata.json").is_file() {
         return Err(DatasetError::WrongKind {
             path: path.into(),
@@ -60,7 +98,7 @@ fn save_directory(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
     let temporary = Temporary::beside(path)?;
     let data = temporary.path.join("data");
     fs::create_dir_all(&data).map_err(|source| io(path, "cannot be written", source))?;
-    minari::write::write(dataset, &data, path)?;
+    minari::write::write(about, episodes, &data, path)?;
     if exists {
         // Only `data` is ours. A directory cannot be renamed over another: the old one steps aside, and back on failure.
         // It does so inside its own directory, where it is found again should the process die in between.
@@ -74,10 +112,35 @@ fn save_directory(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
             return Err(io(path, "cannot be put in place", source));
         }
         fs::remove_dir_all(&old).map_err(|source| io(&old, "cannot be removed", source))?;
+    } else if path.exists() {
+        fs::rename(&data, path.join("data")).map_err(|source| io(path, "cannot be put in place", source))?;
     } else {
         fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))?;
     }
-    mark_namespaces(dataset, path)
+    mark_namespaces(about, path)
+}
+
+/// Whether a folder is that of a collection without a dataset yet: it may be written into.
+fn is_collecting(path: &Path) -> bool {
+    path.join(JOURNAL).is_dir() && !path.join("data").exists()
+}
+
+/// Removes what killed writers of this dataset left under temporary names. Nobody else may be writing it.
+///
+/// # Errors
+/// [`DatasetError::Io`].
+pub fn remove_leftovers(path: &Path) -> Result<(), DatasetError> {
+    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let Ok(entries) = fs::read_dir(parent) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let middle = found.strip_prefix(&format!(".{}.", name.to_string_lossy())).and_then(|rest| rest.strip_suffix(".tmp"));
+        if middle.is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit())) {
+            remove(&entry.path()).map_err(|source| io(&entry.path(), "cannot be removed", source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the `namespace_metadata.json` that Minari expects in every level above, if the directory's path ends in the id.
@@ -115,7 +178,7 @@ impl Temporary {
     }
 
     fn remove(&self) {
-        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+        let _ = remove(&self.path);
     }
 }
 
@@ -123,6 +186,10 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 fn io(path: &Path, what: &str, source: std::io::Error) -> DatasetError {

@@ -2,40 +2,46 @@
 
 use super::{MAIN_FILE, is_id, metadata::space_json};
 use crate::{
-    dataset::{Actions, Dataset, DatasetError, Format, Trajectory, hdf5, minari::metadata::WRITTEN_VERSION, statistics::Spread},
+    dataset::{
+        Actions, Dataset, DatasetError, Format, Trajectory, episode::Episodes, hdf5, minari::metadata::WRITTEN_VERSION,
+        statistics::Spread,
+    },
     space::{Dtype, Space},
 };
 use hdf5_pure::{AttrValue, DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, FinishedGroup, MaxExtent, make_i8_type};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Writes `metadata.json` and the main file into an existing directory. `target` is the path in messages.
+/// Writes `metadata.json` and the main file into an existing directory. `about` describes the episodes, its own trajectories
+/// are not looked at; `target` is the path in messages.
 ///
-/// Observations and actions keep the number types of their spaces, rewards are double precision.
-pub(crate) fn write(dataset: &Dataset, data: &Path, target: &Path) -> Result<(), DatasetError> {
+/// Observations and actions keep the number types of their spaces, rewards are double precision. The HDF5 writer holds the file
+/// in memory until it is finished; the episodes themselves are let go one by one.
+pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, data: &Path, target: &Path) -> Result<(), DatasetError> {
     let unsupported = |problem: String| DatasetError::Unsupported { path: target.into(), format: Format::Minari, problem };
-    if !is_id(&dataset.id) {
-        let id = &dataset.id;
+    if !is_id(&about.id) {
+        let id = &about.id;
         return Err(unsupported(format!("the id \"{id}\" needs a name and a version, such as hopper/medium-v0")));
     }
-    let width = dataset.observation_space.width();
-    let complete = |trajectory: &Trajectory| trajectory.observations.len() == (trajectory.len() + 1) * width;
-    if let Some(episode) = dataset.trajectories.iter().position(|trajectory| !complete(trajectory)) {
-        let problem = format!("episode {episode} lacks the observation after its last step; save as D4RL");
-        return Err(unsupported(problem));
-    }
+    let width = about.observation_space.width();
     let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build();
     let boolean = boolean.map_err(|source| hdf5::writing(target, source.into()))?;
     let mut builder = FileBuilder::new();
-    for (episode, trajectory) in dataset.trajectories.iter().enumerate() {
-        builder.add_group(write_episode(dataset, episode, trajectory, &boolean));
-    }
+    let (mut count, mut steps) = (0, 0);
+    episodes.visit(&mut |episode, trajectory, _| {
+        if trajectory.observations.len() != (trajectory.len() + 1) * width {
+            return Err(unsupported(format!("episode {episode} lacks the observation after its last step; save as D4RL")));
+        }
+        (count, steps) = (count + 1, steps + trajectory.len());
+        builder.add_group(write_episode(about, episode, trajectory, &boolean));
+        Ok(())
+    })?;
     let main = data.join(MAIN_FILE);
     hdf5::finish(builder, &main, target)?;
 
     let io = |source| DatasetError::Io { path: target.into(), what: "cannot be written".into(), source };
     let bytes = std::fs::metadata(&main).map_err(io)?.len();
-    let text = Value::Object(describe(dataset, bytes)).to_string();
+    let text = Value::Object(describe(about, count, steps, bytes)).to_string();
     std::fs::write(data.join("metadata.json"), text).map_err(io)
 }
 
@@ -99,11 +105,10 @@ fn resizable(array: &mut DatasetBuilder, shape: &[usize]) {
     array.with_chunks(&shape.iter().map(|&extent| extent.min(hdf5::LONGEST_CHUNK)).collect::<Vec<_>>());
 }
 
-fn describe(dataset: &Dataset, bytes: u64) -> Map<String, Value> {
-    let steps: usize = dataset.trajectories.iter().map(Trajectory::len).sum();
+fn describe(dataset: &Dataset, episodes: usize, steps: usize, bytes: u64) -> Map<String, Value> {
     let mut keys = Map::new();
     let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
-    set("total_episodes", dataset.trajectories.len().into());
+    set("total_episodes", episodes.into());
     set("total_steps", steps.into());
     set("data_format", "hdf5".into());
     set("jpeg_encoding", true.into());
