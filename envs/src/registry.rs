@@ -92,6 +92,45 @@ const TASKS: &[TaskInfo] = &[
         #[cfg(not(feature = "mujoco"))]
         build: None,
     },
+    TaskInfo {
+        id: "HalfCheetah-v5",
+        summary: "run forward on two legs, with a spring in every joint (MuJoCo)",
+        feature: Some("mujoco"),
+        #[cfg(feature = "mujoco")]
+        options: mujoco::half_cheetah::OPTIONS,
+        #[cfg(not(feature = "mujoco"))]
+        options: &[],
+        #[cfg(feature = "mujoco")]
+        build: Some(|options| Ok(Box::new(mujoco::half_cheetah::HalfCheetah::from_options(options)?))),
+        #[cfg(not(feature = "mujoco"))]
+        build: None,
+    },
+    TaskInfo {
+        id: "Walker2d-v5",
+        summary: "walk forward on two legs (MuJoCo)",
+        feature: Some("mujoco"),
+        #[cfg(feature = "mujoco")]
+        options: mujoco::walker2d::OPTIONS,
+        #[cfg(not(feature = "mujoco"))]
+        options: &[],
+        #[cfg(feature = "mujoco")]
+        build: Some(|options| Ok(Box::new(mujoco::walker2d::Walker2d::from_options(options)?))),
+        #[cfg(not(feature = "mujoco"))]
+        build: None,
+    },
+    TaskInfo {
+        id: "Ant-v5",
+        summary: "walk forward on four legs in three dimensions (MuJoCo)",
+        feature: Some("mujoco"),
+        #[cfg(feature = "mujoco")]
+        options: mujoco::ant::OPTIONS,
+        #[cfg(not(feature = "mujoco"))]
+        options: &[],
+        #[cfg(feature = "mujoco")]
+        build: Some(|options| Ok(Box::new(mujoco::ant::Ant::from_options(options)?))),
+        #[cfg(not(feature = "mujoco"))]
+        build: None,
+    },
 ];
 
 /// Makes a task by name, under its time limit.

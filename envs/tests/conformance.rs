@@ -43,7 +43,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 fn environments() -> Vec<Box<dyn Env>> {
     let made: Vec<_> =
         tasks().iter().filter(|task| task.missing().is_none()).map(|task| make(task.id, &Map::new()).unwrap()).collect();
-    assert!(made.len() >= 4);
+    assert_eq!(made.len(), if cfg!(feature = "mujoco") { 8 } else { 4 });
     made
 }
 
@@ -224,9 +224,11 @@ fn a_state_set_by_hand_is_where_the_episode_goes_on() {
         let expected = env.step(sample.action(), &mut observation).unwrap();
         let found = copy.step(sample.action(), &mut seen).unwrap();
         // A simulator starts its solver from the last step's forces, so the last digits may differ.
-        let error =
-            seen.iter().zip(&observation).map(|(a, b)| (a - b).abs()).fold((found.reward - expected.reward).abs(), f64::max);
+        let error = seen.iter().zip(&observation).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(found.end == expected.end && error < 1e-9, "{id}: {error}");
+        // The ant's speed is measured from a place that lags behind the state by a stage of the integrator, except in a first step.
+        let tolerance = if id == "Ant-v5" { 1e-2 } else { 1e-9 };
+        assert!((found.reward - expected.reward).abs() < tolerance, "{id}: {found:?}, {expected:?}");
         for wrong in [&state[1..], &vec![f64::NAN; state.len()]] {
             assert!(matches!(copy.set_state(wrong, &mut seen), Err(EnvError::Shape { .. } | EnvError::State { .. })), "{id}");
         }

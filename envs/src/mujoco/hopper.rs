@@ -1,6 +1,6 @@
 //! `Hopper-v5`: one leg that hops forward.
 
-use super::{Model, Simulation, control_cost};
+use super::{Model, Simulation, VARIANT, control_cost};
 use crate::{
     Dtype, EnvError, Space,
     env::Action,
@@ -60,6 +60,7 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
         default: OptionDefault::Bool(true),
         help: "whether the x position is left out of the observation",
     },
+    VARIANT,
 ];
 
 /// The hopper of Gymnasium's `Hopper-v5`.
@@ -80,7 +81,7 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 /// With `exclude_current_positions_from_observation` false, the x position comes first (12 numbers).
 /// # Rewards
 /// `forward_reward_weight * x_velocity + healthy_reward - ctrl_cost_weight * sum(action^2)`, the second only where the step ends
-/// healthy.
+/// healthy. With `variant` `d4rl` every step has it, as in the task that D4RL's data were made in.
 /// # First state
 /// The upright pose, each position and velocity with uniform noise.
 /// # Episode end
@@ -107,6 +108,8 @@ struct Settings {
     healthy_angle_range: (f64, f64),
     reset_noise_scale: f64,
     exclude_current_positions: bool,
+    /// The older task rewards the step that ends unhealthy like any other.
+    is_d4rl: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -129,18 +132,13 @@ impl Hopper {
             healthy_angle_range: options.interval("healthy_angle_range")?,
             reset_noise_scale: options.number("reset_noise_scale")?,
             exclude_current_positions: options.bool("exclude_current_positions_from_observation")?,
+            is_d4rl: options.choice("variant")? == "d4rl",
         };
         Ok(Self { simulation: Simulation::new(&MODEL, FRAME_SKIP)?, settings, terms: None })
     }
 
     fn observe(&self, observation: &mut [f64]) {
-        let skipped = usize::from(self.settings.exclude_current_positions);
-        let positions = &self.simulation.qpos()[skipped..];
-        let (seen_positions, seen_velocities) = observation.split_at_mut(positions.len());
-        seen_positions.copy_from_slice(positions);
-        for (seen, velocity) in seen_velocities.iter_mut().zip(self.simulation.qvel()) {
-            *seen = velocity.clamp(-10.0, 10.0);
-        }
+        self.simulation.observe(usize::from(self.settings.exclude_current_positions), 10.0, observation);
     }
 
     fn is_healthy(&self) -> bool {
@@ -187,7 +185,7 @@ impl Task for Hopper {
             x_velocity,
             forward: self.settings.forward_reward_weight * x_velocity,
             control: control_cost(action, self.settings.ctrl_cost_weight),
-            survive: if healthy { self.settings.healthy_reward } else { 0.0 },
+            survive: if healthy || self.settings.is_d4rl { self.settings.healthy_reward } else { 0.0 },
         };
         self.terms = Some(terms);
         self.observe(observation);

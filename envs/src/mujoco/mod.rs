@@ -1,12 +1,15 @@
 //! The MuJoCo tasks: what they share. One file a robot; feature `mujoco`.
 //!
 //! A step is Gymnasium's, call by call: write the action into `ctrl` (the model clamps it, the control cost does not),
-//! `mj_step` as often as frames are skipped, then `mj_rnePostConstraint`. Observation and reward read `qpos` and `qvel` as they
-//! are then, without a further `mj_forward`.
+//! `mj_step` as often as frames are skipped. Observation and reward read `qpos` and `qvel` as they are then, without a further
+//! `mj_forward`. Gymnasium also calls `mj_rnePostConstraint` in every step; here only the task that looks at contact forces does.
 
+pub(crate) mod ant;
 #[cfg(test)]
 mod facts;
+pub(crate) mod half_cheetah;
 pub(crate) mod hopper;
+pub(crate) mod walker2d;
 
 use std::{
     ops::{Add, Mul},
@@ -14,22 +17,43 @@ use std::{
 };
 
 use mujoco_rs::{
+    error::MjDataError,
     logging::set_log_handler,
     prelude::{MjData, MjLogMessage, MjModel, MjtLogLevel},
 };
 
-use crate::{env::Action, error::EnvError};
+use crate::{
+    env::Action,
+    error::EnvError,
+    options::{OptionDefault, OptionInfo},
+};
+
+/// Which rewards, observations and model: Gymnasium's v5, or those that D4RL's data were made with.
+const VARIANT: OptionInfo = OptionInfo {
+    key: "variant",
+    default: OptionDefault::Choice(&["gymnasium", "d4rl"]),
+    help: "gymnasium: as in v5; d4rl: as in the older task that D4RL's data come from",
+};
+
+/// A change to a compiled model.
+type Adjust = fn(MjModel) -> Result<MjModel, MjDataError>;
 
 /// A model that is compiled once a process and shared by all environments that use it.
 pub(crate) struct Model {
     env: &'static str,
     xml: &'static str,
+    adjust: Option<Adjust>,
     compiled: OnceLock<Result<Arc<MjModel>, String>>,
 }
 
 impl Model {
     pub(crate) const fn new(env: &'static str, xml: &'static str) -> Self {
-        Self { env, xml, compiled: OnceLock::new() }
+        Self { env, xml, adjust: None, compiled: OnceLock::new() }
+    }
+
+    /// A model of which something is changed after compilation.
+    const fn adjusted(env: &'static str, xml: &'static str, adjust: Adjust) -> Self {
+        Self { env, xml, adjust: Some(adjust), compiled: OnceLock::new() }
     }
 
     /// The compiled model.
@@ -39,7 +63,9 @@ impl Model {
     pub(crate) fn get(&self) -> Result<Arc<MjModel>, EnvError> {
         let compiled = self.compiled.get_or_init(|| {
             log_through_tracing();
-            MjModel::from_xml_string(self.xml).map(Arc::new).map_err(|error| error.to_string())
+            let model = MjModel::from_xml_string(self.xml).map_err(|error| error.to_string())?;
+            let adjusted = if let Some(adjust) = self.adjust { adjust(model) } else { Ok(model) };
+            adjusted.map(Arc::new).map_err(|error| error.to_string())
         });
         compiled.clone().map_err(|reason| EnvError::Model { env: self.env.into(), reason })
     }
@@ -142,9 +168,34 @@ impl Simulation {
         for _ in 0..self.frame_skip {
             self.data.step();
         }
-        // Fills the contact forces, which a plain step leaves alone; tasks that observe them read them after this.
-        self.data.rne_post_constraint();
         self.check()
+    }
+
+    /// Observes positions from the `skipped`th on, then velocities clipped to `-limit..=limit`.
+    fn observe(&self, skipped: usize, limit: f64, observation: &mut [f64]) {
+        let positions = &self.qpos()[skipped..];
+        let (seen_positions, seen_velocities) = observation.split_at_mut(positions.len());
+        seen_positions.copy_from_slice(positions);
+        for (seen, velocity) in seen_velocities.iter_mut().zip(self.qvel()) {
+            *seen = velocity.clamp(-limit, limit);
+        }
+    }
+
+    /// Position of a body's frame in m, as of the last evaluated stage of the integrator.
+    fn body_position(&self, body: usize) -> [f64; 3] {
+        self.data.xpos()[body]
+    }
+
+    /// Number of bodies, the world included.
+    fn bodies(&self) -> usize {
+        self.data.xpos().len()
+    }
+
+    /// Torque and force on each body by contacts, six numbers a body, the world's first. A plain step leaves them alone, so they are
+    /// computed here.
+    fn contact_forces(&mut self) -> &[f64] {
+        self.data.rne_post_constraint();
+        self.data.cfrc_ext().as_flattened()
     }
 
     fn check(&self) -> Result<(), EnvError> {
