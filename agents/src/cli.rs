@@ -226,6 +226,11 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
         ensure!(target.is_finite(), "--target-return: found {target}, expected a finite number");
     }
     if !args.target_returns.is_empty() {
+        ensure!(
+            run.config(&[])?.policy.tokens.has_return_to_go(),
+            "--target-return: the policy of {} is not told a return",
+            args.run.display()
+        );
         set("evaluation.target_returns", Some(format!("{:?}", args.target_returns)));
     }
     let job = run.config(&overrides)?;

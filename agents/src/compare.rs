@@ -60,8 +60,8 @@ pub struct ComparedRun {
 /// What a run reached for one target return.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedTarget {
-    /// What was asked for.
-    pub target_return: f64,
+    /// What was asked for; None of a policy that is not told a return.
+    pub target_return: Option<f64>,
     /// Number of episodes.
     pub episodes: usize,
     /// Mean undiscounted return.
@@ -222,8 +222,8 @@ impl Comparison {
         format!("# Comparison\n\n{table}\n\n{}", self.notes("- "))
     }
 
-    fn targets(&self) -> Vec<f64> {
-        let mut targets: Vec<f64> = Vec::new();
+    fn targets(&self) -> Vec<Option<f64>> {
+        let mut targets: Vec<Option<f64>> = Vec::new();
         for target in self.runs.iter().flat_map(|run| &run.targets) {
             if !targets.contains(&target.target_return) {
                 targets.push(target.target_return);
@@ -235,7 +235,10 @@ impl Comparison {
     fn table(&self, style: comfy_table::TableStyle) -> Table {
         let targets = self.targets();
         let mut header: Vec<String> = ["run", "mixer", "context", "execution", "steps", "parameters"].map(String::from).to_vec();
-        header.extend(targets.iter().map(|target| format!("return, asked for {}", report::number(*target))));
+        header.extend(targets.iter().map(|target| match target {
+            Some(target) => format!("return, asked for {}", report::number(*target)),
+            None => "return, asked for none".into(),
+        }));
         header.extend(["training", "act, first", "act, last", "state, first", "state, last"].map(String::from));
         let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
         table.load_style(style);
@@ -326,7 +329,7 @@ mod tests {
             execution: config.evaluation.execution.to_string(),
             seed: 1,
             parameters: 123_456,
-            targets: vec![TargetReport::new(1.0, vec![1.0, 0.5], vec![41, 41], 2, |mean| Some(mean * 100.0))],
+            targets: vec![TargetReport::new(Some(1.0), vec![1.0, 0.5], vec![41, 41], 2, |mean| Some(mean * 100.0))],
             env_steps: 82,
             wall_seconds: 1.0,
             env_steps_per_second: 82.0,

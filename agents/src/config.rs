@@ -37,6 +37,17 @@ pub struct JobConfig {
     pub evaluation: EvaluationConfig,
 }
 
+impl JobConfig {
+    /// What the policy is asked for in evaluations, at least one. `None` alone for a policy that is not told a return, which then
+    /// plays its episodes once, whatever `evaluation.target_returns` says.
+    pub fn target_returns(&self) -> Vec<Option<f64>> {
+        match self.policy.tokens.has_return_to_go() {
+            true => self.evaluation.target_returns.iter().copied().map(Some).collect(),
+            false => vec![None],
+        }
+    }
+}
+
 fn default_seed() -> u64 {
     1
 }
@@ -75,24 +86,79 @@ pub struct EnvConfig {
     pub options: Map<String, Value>,
 }
 
-/// The trajectories to train on: exactly one of the two keys is set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The trajectories to train on: exactly one of `source` and `scripted` is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A dataset on disk: a path (a Minari folder, a D4RL or Minari HDF5 file) or the id of a local Minari dataset.
-    pub source: Option<String>,
+    /// Datasets on disk, joined in this order.
+    pub source: Option<Sources>,
     /// Episodes of a scripted collector, made when the job starts and the same for the same seed.
     pub scripted: Option<ScriptedConfig>,
+    /// Share of the episodes that is trained on, those with the highest returns; in `(0, 1]`.
+    pub top_fraction: f64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { source: None, scripted: None, top_fraction: 1.0 }
+    }
 }
 
 impl DataConfig {
     /// One line that names the data in tables and reports.
     pub fn describe(&self) -> String {
-        match (&self.source, &self.scripted) {
-            (Some(source), _) => source.clone(),
+        let all = match (&self.source, &self.scripted) {
+            (Some(sources), _) => sources.to_string(),
             (None, Some(scripted)) => scripted.describe(),
             (None, None) => "none".into(),
+        };
+        match self.top_fraction {
+            1.0 => all,
+            fraction => format!("{all}, the best {} % of the episodes", fraction * 100.0),
         }
+    }
+}
+
+/// Datasets on disk, each a path (a Minari folder, a D4RL or Minari HDF5 file) or the id of a local Minari dataset. In JSON one
+/// string, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources(pub Vec<String>);
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" + "))
+    }
+}
+
+impl Serialize for Sources {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [source] => source.serialize(serializer),
+            sources => sources.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Sources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Sources;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path or id, or a list of them")
+            }
+            fn visit_str<E: de::Error>(self, source: &str) -> Result<Sources, E> {
+                Ok(Sources(vec![source.into()]))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Sources, A::Error> {
+                let mut sources = Vec::new();
+                while let Some(source) = items.next_element()? {
+                    sources.push(source);
+                }
+                Ok(Sources(sources))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -264,7 +330,9 @@ pub struct EvaluationConfig {
     /// Episodes for each target return in the evaluation at the end. Default (null): `episodes`.
     #[serde(default)]
     pub final_episodes: Option<usize>,
-    /// Returns to ask the policy for, in units of reward; the first is the headline. At least one.
+    /// Returns to ask the policy for, in units of reward; the first is the headline. At least one, unless the policy is not told:
+    /// see [`JobConfig::target_returns`].
+    #[serde(default)]
     pub target_returns: Vec<f64>,
     /// Actor threads.
     #[serde(default = "default_actors")]

@@ -1,9 +1,9 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and held against the job's task.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use envs::{
     Space, Spec,
-    dataset::{self, Dataset, scripted},
+    dataset::{self, Dataset, Trajectory, scripted},
 };
 
 use crate::config::{Collector, JobConfig};
@@ -11,26 +11,85 @@ use crate::config::{Collector, JobConfig};
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
 
-/// Loads or collects what a job trains on. Warnings about the data go to the log.
+/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data go
+/// to the log.
 ///
 /// # Errors
 /// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
-/// data is another task's.
+/// data is another task's, or two datasets from each other.
 pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
     let env = envs::make(&job.env.id, &job.env.options).context("env")?;
     let dataset = match (&job.data.source, &job.data.scripted) {
-        (Some(source), _) => {
-            let loaded = dataset::load(source).context("data.source")?;
-            for warning in &loaded.warnings {
-                tracing::warn!("{}: {warning}", loaded.path.display());
+        (Some(sources), _) => {
+            let mut datasets = Vec::new();
+            for source in &sources.0 {
+                let loaded = dataset::load(source).context("data.source")?;
+                for warning in &loaded.warnings {
+                    tracing::warn!("{}: {warning}", loaded.path.display());
+                }
+                datasets.push(loaded.dataset);
             }
-            loaded.dataset
+            join(datasets).context("data.source")?
         }
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
     belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?;
-    Ok(dataset)
+    Ok(best(dataset, job.data.top_fraction))
+}
+
+/// One dataset with the trajectories of several, in order. What only the parts know of themselves (metadata) is left out.
+///
+/// # Errors
+/// Names the first two datasets that are of different tasks or have different spaces, and how they differ.
+fn join(datasets: Vec<Dataset>) -> Result<Dataset> {
+    let mut datasets = datasets.into_iter();
+    let mut joined = datasets.next().context("there is no dataset to join")?;
+    let first = joined.id.clone();
+    for dataset in datasets {
+        let id = &dataset.id;
+        let differ = |what: &str, left: String, right: String| {
+            anyhow!("the datasets {first} and {id} cannot be joined: they differ in {what} ({left} and {right})")
+        };
+        match (&joined.env_id, &dataset.env_id) {
+            (Some(left), Some(right)) if left != right => return Err(differ("the environment", left.clone(), right.clone())),
+            (None, Some(right)) => joined.env_id = Some(right.clone()),
+            _ => {}
+        }
+        for (what, left, right) in [
+            ("observations", &joined.observation_space, &dataset.observation_space),
+            ("actions", &joined.action_space, &dataset.action_space),
+        ] {
+            // Bounds of one task may be written with other digits or another dtype; what the network sees is the shape.
+            if shape(left) != shape(right) {
+                return Err(differ(what, shape(left), shape(right)));
+            }
+        }
+        joined.id += &format!(" + {id}");
+        joined.max_episode_steps = joined.max_episode_steps.max(dataset.max_episode_steps);
+        joined.reference_scores = joined.reference_scores.filter(|scores| Some(*scores) == dataset.reference_scores);
+        joined.metadata.clear();
+        joined.trajectories.extend(dataset.trajectories);
+    }
+    Ok(joined)
+}
+
+/// The share of the episodes with the highest returns, in their order: the number of episodes times `fraction`, rounded to the
+/// nearest whole number, at least 1. Of equal returns the earlier episode is taken; episodes without a step do not count.
+fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
+    if fraction == 1.0 {
+        return dataset;
+    }
+    dataset.trajectories.retain(|trajectory| !trajectory.is_empty());
+    let returns: Vec<f64> = dataset.trajectories.iter().map(Trajectory::episode_return).collect();
+    let kept = ((fraction * returns.len() as f64).round() as usize).max(1);
+    let mut order: Vec<usize> = (0..returns.len()).collect();
+    order.sort_by(|&a, &b| returns[b].total_cmp(&returns[a])); // stable, so equals keep their order
+    let mut is_kept = vec![false; returns.len()];
+    order.iter().take(kept).for_each(|&index| is_kept[index] = true);
+    let mut is_kept = is_kept.into_iter();
+    dataset.trajectories.retain(|_| is_kept.next() == Some(true));
+    dataset
 }
 
 /// What the scripted collector is asked for.
@@ -109,6 +168,56 @@ mod tests {
     fn what_the_collector_cannot_do_is_said_with_the_key() {
         let message = format!("{:#}", trajectories(&job(&["data.scripted.noise=1"])).unwrap_err());
         assert!(message.contains("data.scripted") && message.contains("noise"), "{message}");
+    }
+
+    #[test]
+    fn the_best_share_is_rounded_and_ties_go_to_the_earlier_episode() {
+        let dataset = trajectories(&job(&["data.scripted.episodes=1"])).unwrap();
+        let with = |returns: &[f64]| {
+            let episode = |(index, &value): (usize, &f64)| Trajectory {
+                seed: Some(index as u64),
+                rewards: if value.is_nan() { vec![] } else { vec![value - 1.0, 1.0] },
+                ..dataset.trajectories[0].clone()
+            };
+            Dataset { trajectories: returns.iter().enumerate().map(episode).collect(), ..dataset.clone() }
+        };
+        let kept = |returns: &[f64], fraction: f64| -> Vec<u64> {
+            best(with(returns), fraction).trajectories.iter().map(|trajectory| trajectory.seed.unwrap()).collect()
+        };
+        let empty = f64::NAN;
+        assert_eq!(kept(&[1.0, 5.0, 3.0, 5.0, 5.0], 0.4), [1, 3]);
+        assert_eq!(kept(&[-1.0, empty, -2.0, -3.0, empty, -4.0], 0.5), [0, 2]);
+        assert_eq!(kept(&[1.0, 2.0, 3.0], 1e-9), [2]);
+        let many: Vec<f64> = (0..30).map(f64::from).collect();
+        assert_eq!(kept(&many, 0.1), [27, 28, 29]); // 0.1 * 30 is a little more than 3
+        assert_eq!(kept(&many[..25], 0.1), [22, 23, 24]);
+        assert_eq!(kept(&many[..24], 0.1), [22, 23]);
+        assert_eq!(kept(&many, 1.0).len(), 30);
+    }
+
+    #[test]
+    fn datasets_are_joined_in_order_and_only_if_they_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = |name: &str, overrides: &[&str]| {
+            let path = folder.path().join(name);
+            let dataset = trajectories(&job(overrides)).unwrap();
+            dataset::save(&dataset, &path, dataset::Format::Minari, false).unwrap();
+            (path, dataset)
+        };
+        let (left, a) = saved("left", &["data.scripted.episodes=3"]);
+        let (right, b) = saved("right", &["data.scripted.episodes=2", "seed=2"]);
+        let (other, _) =
+            saved("other", &[r#"data={"scripted": {"collector": "random", "episodes": 2}}"#, r#"env={"id": "Pendulum-v1"}"#]);
+        let load =
+            |paths: &[&std::path::PathBuf]| trajectories(&job(&[&format!("data={}", serde_json::json!({ "source": paths }))]));
+        let joined = load(&[&left, &right]).unwrap();
+        assert_eq!(joined.trajectories, [a.trajectories.clone(), b.trajectories].concat());
+        assert_eq!(load(&[&left]).unwrap().trajectories, a.trajectories);
+        let message = format!("{:#}", load(&[&left, &other]).unwrap_err());
+        for words in ["data.source", "left", "other", "TMaze-v0", "Pendulum-v1"] {
+            assert!(message.contains(words), "{message:?} lacks {words:?}");
+        }
+        assert!(format!("{:#}", load(&[&left, &folder.path().join("none")]).unwrap_err()).contains("none"));
     }
 
     #[test]

@@ -46,12 +46,14 @@ pub fn evaluate(
         }
     };
     let seeds = episode_seeds(evaluation.seed, evaluation.episodes);
-    let targets = config.target_returns.iter().flat_map(|&target| std::iter::repeat_n(target, seeds.len())).collect();
+    let asked = job.target_returns();
+    // A policy that is not told a return is shown one that its tokens leave out.
+    let targets = asked.iter().flat_map(|target| std::iter::repeat_n(target.unwrap_or(0.0), seeds.len())).collect();
     let rollout = Rollout {
         env_id: &job.env.id,
         env_options: &job.env.options,
         target_returns: targets,
-        seeds: seeds.repeat(config.target_returns.len()),
+        seeds: seeds.repeat(asked.len()),
         actors: config.actors,
         envs_per_actor: config.envs_per_actor,
         window,
@@ -66,13 +68,13 @@ pub fn evaluate(
         let reference = envs::score::of_env(&job.env.id, &job.env.options)?;
         Some(envs::score::normalised_score(value, reference.min, reference.max))
     };
-    let target = |(target, episodes): (&f64, &[Episode])| {
+    let target = |(target, episodes): (&Option<f64>, &[Episode])| {
         let returns = episodes.iter().map(|episode| episode.episode_return).collect();
         let lengths = episodes.iter().map(|episode| episode.length).collect();
         let terminated = episodes.iter().filter(|episode| episode.terminated).count();
         TargetReport::new(*target, returns, lengths, terminated, score)
     };
-    let targets = config.target_returns.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
+    let targets = asked.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
     let env_steps: u64 = episodes.iter().map(|episode| episode.length as u64).sum();
     Ok(EvaluationReport {
         format: FORMAT,

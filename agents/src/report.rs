@@ -51,8 +51,8 @@ pub struct EvaluationReport {
 /// The episodes of one target return.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetReport {
-    /// What the policy was asked for, in units of reward.
-    pub target_return: f64,
+    /// What the policy was asked for, in units of reward; None for a policy that is not told a return.
+    pub target_return: Option<f64>,
     /// Number of episodes.
     pub episodes: usize,
     /// Mean undiscounted return.
@@ -86,7 +86,7 @@ impl TargetReport {
     ///
     /// `score` gives the normalised score of a return, where the task has one. Without episodes the statistics are zero.
     pub fn new(
-        target_return: f64,
+        target_return: Option<f64>,
         returns: Vec<f64>,
         lengths: Vec<usize>,
         terminated: usize,
@@ -173,7 +173,7 @@ impl EvaluationReport {
         ]);
         for target in &self.targets {
             table.add_row([
-                number(target.target_return),
+                target.target_return.map_or("none".into(), number),
                 target.episodes.to_string(),
                 mean_std(target.return_mean, target.return_std),
                 number(target.return_min),
@@ -305,13 +305,13 @@ mod tests {
 
     #[test]
     fn the_standard_deviation_is_the_populations() {
-        let report = TargetReport::new(5.0, vec![1.0, 3.0, 5.0, 7.0], vec![2, 4, 6, 9], 3, |mean| Some(mean * 10.0));
+        let report = TargetReport::new(Some(5.0), vec![1.0, 3.0, 5.0, 7.0], vec![2, 4, 6, 9], 3, |mean| Some(mean * 10.0));
         assert_eq!((report.return_mean, report.return_std), (4.0, 5.0_f64.sqrt()));
         assert_eq!((report.return_min, report.return_max), (1.0, 7.0));
         assert_eq!((report.length_mean, report.length_min, report.length_max), (5.25, 2, 9));
         assert_eq!((report.terminated, report.truncated), (3, 1));
         assert_eq!(report.normalised_score, Some(40.0));
-        let none = TargetReport::new(5.0, vec![], vec![], 0, |_| None);
+        let none = TargetReport::new(Some(5.0), vec![], vec![], 0, |_| None);
         assert_eq!((none.return_mean, none.return_std, none.length_mean), (0.0, 0.0, 0.0));
     }
 
@@ -365,8 +365,8 @@ mod tests {
             seed: 1,
             parameters: 1000,
             targets: vec![
-                TargetReport::new(1.0, vec![1.0, 0.0], vec![41, 42], 2, |_| None),
-                TargetReport::new(0.5, vec![1.0], vec![43], 1, |_| Some(33.3)),
+                TargetReport::new(Some(1.0), vec![1.0, 0.0], vec![41, 42], 2, |_| None),
+                TargetReport::new(None, vec![1.0], vec![43], 1, |_| Some(33.3)),
             ],
             env_steps: 126,
             wall_seconds: 0.5,

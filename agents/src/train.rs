@@ -207,7 +207,10 @@ fn evaluate(
 fn log_evaluation(log: &mut Log, step: u64, report: &EvaluationReport) -> Result<()> {
     let mut names = Vec::new();
     for (index, target) in report.targets.iter().enumerate() {
-        let folder = if index == 0 { "evaluation".into() } else { format!("evaluation_{}", number(target.target_return)) };
+        let folder = match target.target_return {
+            Some(asked) if index > 0 => format!("evaluation_{}", number(asked)),
+            _ => "evaluation".into(),
+        };
         names.push((format!("{folder}/return_mean"), target.return_mean));
         names.push((format!("{folder}/return_std"), target.return_std));
         names.push((format!("{folder}/length_mean"), target.length_mean));

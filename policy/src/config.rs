@@ -11,6 +11,9 @@ pub enum Tokens {
     Separate,
     /// One token a timestep: the sum of the three embeddings.
     Merged,
+    /// One token a timestep: the observation alone. No previous action, no return-to-go and no timestep embedding either, which
+    /// would be a clock: the policy imitates what it sees (behaviour cloning), and looks back only through its mixer.
+    Observation,
 }
 
 impl Tokens {
@@ -18,8 +21,13 @@ impl Tokens {
     pub fn per_timestep(self) -> usize {
         match self {
             Tokens::Separate => 3,
-            Tokens::Merged => 1,
+            Tokens::Merged | Tokens::Observation => 1,
         }
+    }
+
+    /// Whether the policy is told which return to reach.
+    pub fn has_return_to_go(self) -> bool {
+        self != Tokens::Observation
     }
 }
 
@@ -52,9 +60,10 @@ pub struct PolicyConfig {
     pub activation: Activation,
     /// Probability of dropping an element of a residual branch's output, or an attention weight, while training; in `[0, 1)`.
     pub dropout: f64,
-    /// Three tokens a timestep, or one.
+    /// Three tokens a timestep, or one, or the observation alone.
     pub tokens: Tokens,
-    /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out.
+    /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out,
+    /// as [`Tokens::Observation`] does.
     pub max_timesteps: usize,
     /// Returns-to-go are divided by this before they are embedded, in units of reward.
     pub return_scale: f64,

@@ -2,7 +2,7 @@
 //!
 //! The published order of the Decision Transformer is return-to-go, observation, action; before every observation token both have
 //! the same past (the start token aside), and with ours acting feeds whole timesteps. The embedding of the timestep is added to
-//! all tokens of a timestep, and a norm follows, as published.
+//! all tokens of a timestep, and a norm follows, as published. With [`Tokens::Observation`] the observation is all there is.
 
 use crate::{
     config::{PolicyConfig, Tokens},
@@ -16,14 +16,14 @@ use burn::{
 };
 use kernels::KernelBackend;
 
-/// The embeddings of the parts of a timestep.
+/// The embeddings of the parts of a timestep; only those that the tokens are made of are there.
 #[derive(Module, Debug)]
 pub struct TokenEmbedding<B: Backend> {
-    action: Dense<B>,
-    return_to_go: Dense<B>,
+    action: Option<Dense<B>>,
+    return_to_go: Option<Dense<B>>,
     observation: Dense<B>,
     /// Stands for the action before an episode's first timestep.
-    start: Param<Tensor<B, 1>>,
+    start: Option<Param<Tensor<B, 1>>>,
     /// `[max_timesteps, width]`
     timestep: Option<Param<Tensor<B, 2>>>,
     norm: Norm<B>,
@@ -41,12 +41,13 @@ impl<B: KernelBackend> TokenEmbedding<B> {
         device: &B::Device,
     ) -> Self {
         let width = config.width;
+        let is_whole = config.tokens != Tokens::Observation;
         Self {
-            action: Dense::at_border(action_width, width, init, device),
-            return_to_go: Dense::at_border(1, width, init, device),
+            action: is_whole.then(|| Dense::at_border(action_width, width, init, device)),
+            return_to_go: is_whole.then(|| Dense::at_border(1, width, init, device)),
             observation: Dense::at_border(observation_width, width, init, device),
-            start: init.normal([width], 0.02, device),
-            timestep: (config.max_timesteps > 0).then(|| init.normal([config.max_timesteps, width], 0.02, device)),
+            start: is_whole.then(|| init.normal([width], 0.02, device)),
+            timestep: (is_whole && config.max_timesteps > 0).then(|| init.normal([config.max_timesteps, width], 0.02, device)),
             norm: Norm::new(width, init, device),
             tokens: config.tokens,
         }
@@ -54,30 +55,27 @@ impl<B: KernelBackend> TokenEmbedding<B> {
 
     /// `[rows]` timesteps to `[rows * tokens per timestep, width]`.
     pub fn forward(&self, inputs: &TimestepTensors<B>) -> Tensor<B, 2> {
-        let [rows, _] = inputs.observations.dims();
-        let start = self.start.val().unsqueeze::<2>();
-        let width = start.dims()[1];
-        let action = self.action.forward(inputs.previous_actions.clone());
+        let observation = self.observation.forward(inputs.observations.clone()); // [rows, width]
+        let (Some(action), Some(return_to_go), Some(start)) = (&self.action, &self.return_to_go, &self.start) else {
+            return self.norm.forward(observation);
+        };
+        let [rows, width] = observation.dims();
+        let action = action.forward(inputs.previous_actions.clone());
         // On first timesteps the embedding of "no action" becomes the start token, whatever its bias has learnt.
-        let action = action.clone() + (start - action) * inputs.is_first.clone();
-        let return_to_go = self.return_to_go.forward(inputs.returns_to_go.clone());
-        let observation = self.observation.forward(inputs.observations.clone());
+        let action = action.clone() + (start.val().unsqueeze::<2>() - action) * inputs.is_first.clone();
+        let return_to_go = return_to_go.forward(inputs.returns_to_go.clone());
         let timestep = self.timestep.as_ref().map(|table| table.val().select(0, inputs.timesteps.clone())); // [rows, width]
+        let with_timestep = |part: Tensor<B, 2>| match &timestep {
+            Some(timestep) => part + timestep.clone(),
+            None => part,
+        };
         let tokens = match self.tokens {
             Tokens::Separate => {
-                let parts = [action, return_to_go, observation].map(|part| match &timestep {
-                    Some(timestep) => part + timestep.clone(),
-                    None => part,
-                });
+                let parts = [action, return_to_go, observation].map(with_timestep);
                 Tensor::cat(parts.into(), 1).reshape([3 * rows, width])
             }
-            Tokens::Merged => {
-                let sum = action + return_to_go + observation;
-                match timestep {
-                    Some(timestep) => sum + timestep,
-                    None => sum,
-                }
-            }
+            Tokens::Merged => with_timestep(action + return_to_go + observation),
+            Tokens::Observation => observation,
         };
         self.norm.forward(tokens)
     }

@@ -268,6 +268,7 @@ fn documented_bytes(name: &str, tokens: usize) -> usize {
     let (width, heads) = (WIDTH, 3);
     match name {
         "aaren" => 4 * (width + heads),
+        "mlp" => 0,
         "transformer" if tokens <= 3 => 8 * width * tokens + 8,
         "transformer" => 8 * width * tokens.next_multiple_of(64) + 8,
         other => panic!("say here how many bytes the state of \"{other}\" holds"),

@@ -46,7 +46,7 @@ impl Trajectory {
 #[test]
 fn the_policy_that_acts_is_the_policy_that_was_trained() {
     for name in names() {
-        for tokens in [Tokens::Separate, Tokens::Merged] {
+        for tokens in [Tokens::Separate, Tokens::Merged, Tokens::Observation] {
             let mut policy = policy(name);
             policy.description.config.tokens = tokens;
             let mut weights = policy.clone();
@@ -165,6 +165,23 @@ fn loading_refuses_other_weights() {
     }
 }
 
+#[test]
+fn observation_tokens_see_the_observation_alone() {
+    let mut description = description("mlp");
+    description.config.tokens = Tokens::Observation;
+    let network = DecisionNetwork::<Cpu>::new(&description, 7, &device()).unwrap();
+    let outputs = |seen: u64, before: u64, return_to_go: f64, t: usize| {
+        let mut timesteps = Timesteps::new();
+        let action = trajectory(1, before).actions;
+        let previous = (t > 0).then_some(ActionValue::Continuous(&action));
+        timesteps.push(&description, &trajectory(1, seen).observations, previous, return_to_go, t, false);
+        let state = network.backbone().initial_state(1, &device());
+        numbers(network.forward(&timesteps.to_tensors(1, Tokens::Observation, &device()), state, Dropout::OFF).0)
+    };
+    assert_eq!(outputs(1, 2, 3.0, 0), outputs(1, 5, -30.0, 8));
+    assert_ne!(outputs(1, 2, 3.0, 0), outputs(6, 2, 3.0, 0));
+}
+
 /// Every parameter of the policy gets a gradient, and a step against it lowers the loss.
 #[test]
 fn every_parameter_learns() {
@@ -206,7 +223,7 @@ fn every_parameter_learns() {
             }
             let mut check = Check(&gradients, 0);
             network.visit(&mut check);
-            assert!(check.1 > 30, "{} parameters", check.1);
+            assert!(check.1 >= 30, "{} parameters", check.1);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig};
+use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig, Sources};
 
 /// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
 const MOST_LAYERS: usize = 1000;
@@ -47,9 +47,11 @@ impl JobConfig {
                 bail!("data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out")
             }
             (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
-            (Some(source), None) => {
-                ensure!(!source.is_empty(), "data.source: found \"\", expected a path or the id of a Minari dataset");
-            }
+            (Some(Sources(sources)), None) => ensure!(
+                !sources.is_empty() && sources.iter().all(|source| !source.is_empty()),
+                "data.source: found {}, expected a path or the id of a Minari dataset, or a list of at least one",
+                serde_json::to_string(sources)?
+            ),
             (None, Some(ScriptedConfig { collector: _, episodes, quality, noise })) => {
                 within("data.scripted.episodes", *episodes, 1, 1 << 30)?;
                 if let Some(quality) = quality {
@@ -60,7 +62,8 @@ impl JobConfig {
                 }
             }
         }
-        Ok(())
+        let fraction = self.data.top_fraction;
+        allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
     }
 
     fn check_policy(&self, mixers: &[&str]) -> Result<()> {
@@ -115,7 +118,11 @@ impl JobConfig {
         within("evaluation.episodes", evaluation.episodes, 1, 1 << 30)?;
         within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
         let targets = &evaluation.target_returns;
-        ensure!(!targets.is_empty(), "evaluation.target_returns: found [], expected at least one return to ask for");
+        ensure!(
+            !(targets.is_empty() && self.policy.tokens.has_return_to_go()),
+            "evaluation.target_returns: found none, expected at least one return to ask for; only a policy whose policy.tokens is \
+             \"observation\" is not told any"
+        );
         for (index, target) in targets.iter().enumerate() {
             allow(&format!("evaluation.target_returns.{index}"), target, target.is_finite(), "a finite number")?;
         }
@@ -209,6 +216,10 @@ mod tests {
             ("data.scripted.episodes=0", &["data.scripted.episodes"]),
             ("data.source=hopper/medium-v0", &["data", "both", "source", "scripted"]),
             ("data.scripted=null", &["data", "neither"]),
+            (r#"data={"source": []}"#, &["data.source", "found []", "at least one"]),
+            (r#"data={"source": ["x", ""]}"#, &["data.source", "[\"x\",\"\"]"]),
+            ("data.top_fraction=0", &["data.top_fraction", "found 0", "above 0, up to 1"]),
+            ("data.top_fraction=1.01", &["data.top_fraction", "found 1.01"]),
             ("env.id=TMaze-v1", &["env: unknown environment \"TMaze-v1\"", "did you mean \"TMaze-v0\"?"]),
             ("env.options.coridor=3", &["env: ", "coridor", "did you mean \"corridor\"?"]),
             ("env.options.corridor=-3", &["env: ", "corridor", "-3"]),
@@ -233,12 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_policy_that_is_not_told_a_return_needs_none() {
+        let settings = |tokens: &str| ["evaluation.target_returns=[]".into(), format!("policy.tokens={tokens}")];
+        let load = |tokens| JobConfig::from_text("job.json", super::super::load::QUICKSTART, &settings(tokens), MIXERS);
+        assert!(format!("{:#}", load("merged").unwrap_err()).contains("evaluation.target_returns"));
+        assert_eq!(load("observation").unwrap().target_returns(), [None]);
+        let told = JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[], MIXERS).unwrap();
+        assert_eq!(told.target_returns(), [Some(1.0)]);
+    }
+
+    #[test]
     fn boundary_values_are_allowed() {
         for setting in [
             "policy.dropout=0",
             "policy.heads=64",
             "policy.max_timesteps=0",
             "data.scripted.quality=0",
+            "data.top_fraction=1",
+            "data.top_fraction=1e-9",
+            r#"policy={"tokens": "observation", "mixer": "aaren"}"#,
             "train.weight_decay=0",
             "train.warmup_steps=0",
             "train.steps=1",

@@ -12,7 +12,7 @@ use super::{DataConfig, EnvConfig, EvaluationConfig, JobConfig, ScriptedConfig};
 pub(super) const QUICKSTART: &str = include_str!("../../../configs/quickstart.json");
 
 /// Keys without a default.
-const REQUIRED: [&str; 5] = ["env", "env.id", "data", "evaluation", "evaluation.target_returns"];
+const REQUIRED: [&str; 4] = ["env", "env.id", "data", "evaluation"];
 
 /// Where a task's own options begin; their names are the task's business.
 const OPTIONS: &str = "env.options";
@@ -72,7 +72,7 @@ pub(super) fn all_keys() -> Value {
         seed: 1,
         device: super::Device::Cpu,
         env: EnvConfig { id: "TMaze-v0".into(), options: Map::new() },
-        data: DataConfig { source: None, scripted: Some(ScriptedConfig::default()) },
+        data: DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
         policy: policy::PolicyConfig::default(),
         train: super::TrainConfig::default(),
         evaluation: EvaluationConfig::new(vec![1.0]),
@@ -289,6 +289,9 @@ mod tests {
         assert_eq!(load(&text, &[]).unwrap(), job);
         assert_eq!(job.train.context_length, ContextLength::Timesteps(20));
         assert_eq!(job.evaluation.final_episodes(), 10);
+        let joined = load(SMALLEST, &[r#"data.source=["x", "y"]"#]).unwrap();
+        assert_eq!(load(&serde_json::to_string(&joined).unwrap(), &[]).unwrap(), joined);
+        assert_eq!(joined.data.describe(), "x + y");
     }
 
     #[test]
@@ -331,6 +334,8 @@ mod tests {
             (SMALLEST, &["train.context_length=epoch"], &["train.context_length", "epoch", "or \"episode\""]),
             (SMALLEST, &["evaluation.execution=fast"], &["evaluation.execution", "fast", "streaming"]),
             (SMALLEST, &["train=5"], &["train", "5"]),
+            (SMALLEST, &["data.source=5"], &["data.source", "5", "or a list of them"]),
+            (SMALLEST, &["evaluation={}"], &["evaluation.target_returns", "found none"]),
             (SMALLEST, &["env.options=5"], &["env.options", "5"]),
             ("{}", &[], &["job.json", "env is missing"]),
             (r#"{"env": {}}"#, &[], &["env.id is missing"]),

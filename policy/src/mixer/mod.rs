@@ -4,6 +4,7 @@
 //! `MixerState`, and one line in the list at the end of this file. The laws in `tests/laws.rs` then run over it.
 
 mod aaren;
+mod mlp;
 mod transformer;
 
 use crate::{
@@ -157,6 +158,8 @@ pub fn list() -> &'static [(&'static str, &'static str)] {
 mixers! {
     /// Attention of a learned query, a recurrence with constant state: 4 (width + heads) bytes a layer
     "aaren" => Aaren: aaren::{Aaren, AarenState},
+    /// No mixing, a block is its feed-forward half: with "tokens": "observation" behaviour cloning; no state
+    "mlp" => Mlp: mlp::{Mlp, MlpState},
     /// Causal softmax attention with a KV cache: 8 width bytes a layer and token
     "transformer" => Transformer: transformer::{Transformer, KeyValueCache},
 }
