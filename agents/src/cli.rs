@@ -92,7 +92,7 @@ struct EvaluateArgs {
     /// Run folder
     run: PathBuf,
     /// Checkpoint to evaluate, by its step
-    #[arg(long, value_name = "STEP|latest", default_value = "latest", value_parser = parse_checkpoint)]
+    #[arg(long, value_name = "STEP|latest|best", default_value = "latest", value_parser = parse_checkpoint)]
     checkpoint: Checkpoint,
     /// Episodes for each target return [default: as in the run's config, at the end]
     #[arg(long, value_name = "N")]
@@ -122,6 +122,8 @@ struct EvaluateArgs {
 pub enum Checkpoint {
     /// The newest.
     Latest,
+    /// The one that evaluated best.
+    Best,
     /// That of a step.
     Step(u64),
 }
@@ -129,7 +131,8 @@ pub enum Checkpoint {
 fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
     match text {
         "latest" => Ok(Checkpoint::Latest),
-        step => step.parse().map(Checkpoint::Step).map_err(|_| "expected a step or \"latest\"".into()),
+        "best" => Ok(Checkpoint::Best),
+        step => step.parse().map(Checkpoint::Step).map_err(|_| "expected a step, \"latest\" or \"best\"".into()),
     }
 }
 
@@ -236,6 +239,10 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let job = run.config(&overrides)?;
     let (step, checkpoint) = match args.checkpoint {
         Checkpoint::Step(step) => (step, run.checkpoint_at(step)?),
+        Checkpoint::Best => {
+            let (step, _) = run.best().with_context(|| format!("the run {} has no evaluation yet", args.run.display()))?;
+            (step, run.checkpoint_at(step)?)
+        }
         Checkpoint::Latest => run
             .latest_checkpoint()?
             .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
@@ -315,8 +322,9 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_a_step_or_the_latest() {
+    fn a_checkpoint_is_a_step_or_has_a_name() {
         assert_eq!(parse_checkpoint("latest"), Ok(Checkpoint::Latest));
+        assert_eq!(parse_checkpoint("best"), Ok(Checkpoint::Best));
         assert_eq!(parse_checkpoint("500"), Ok(Checkpoint::Step(500)));
         assert!(parse_checkpoint("last").is_err());
     }

@@ -27,7 +27,7 @@ pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
                 for warning in &loaded.warnings {
                     tracing::warn!("{}: {warning}", loaded.path.display());
                 }
-                datasets.push(loaded.dataset);
+                datasets.push((source.clone(), loaded.dataset));
             }
             join(datasets).context("data.source")?
         }
@@ -38,18 +38,16 @@ pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
     Ok(best(dataset, job.data.top_fraction))
 }
 
-/// One dataset with the trajectories of several, in order. What only the parts know of themselves (metadata) is left out.
+/// One dataset with the trajectories of several, each with the name it was asked for, in order. What only the parts know of themselves (metadata) is left out.
 ///
 /// # Errors
 /// Names the first two datasets that are of different tasks or have different spaces, and how they differ.
-fn join(datasets: Vec<Dataset>) -> Result<Dataset> {
+fn join(datasets: Vec<(String, Dataset)>) -> Result<Dataset> {
     let mut datasets = datasets.into_iter();
-    let mut joined = datasets.next().context("there is no dataset to join")?;
-    let first = joined.id.clone();
-    for dataset in datasets {
-        let id = &dataset.id;
+    let (first, mut joined) = datasets.next().context("there is no dataset to join")?;
+    for (name, dataset) in datasets {
         let differ = |what: &str, left: String, right: String| {
-            anyhow!("the datasets {first} and {id} cannot be joined: they differ in {what} ({left} and {right})")
+            anyhow!("the datasets {first} and {name} cannot be joined: they differ in {what} ({left} and {right})")
         };
         match (&joined.env_id, &dataset.env_id) {
             (Some(left), Some(right)) if left != right => return Err(differ("the environment", left.clone(), right.clone())),
@@ -65,7 +63,7 @@ fn join(datasets: Vec<Dataset>) -> Result<Dataset> {
                 return Err(differ(what, shape(left), shape(right)));
             }
         }
-        joined.id += &format!(" + {id}");
+        joined.id += &format!(" + {}", dataset.id);
         joined.max_episode_steps = joined.max_episode_steps.max(dataset.max_episode_steps);
         joined.reference_scores = joined.reference_scores.filter(|scores| Some(*scores) == dataset.reference_scores);
         joined.metadata.clear();

@@ -5,7 +5,7 @@ use crate::{
     backend::{CPU, Cpu},
     config::{Execution, JobConfig},
     log::Progress,
-    report::{EvaluationReport, FORMAT, LatencyReport, TargetReport},
+    report::{EvaluationReport, FORMAT, LatencyPoint, LatencyReport, TargetReport},
     train::window,
 };
 use anyhow::{Context, Result};
@@ -15,6 +15,9 @@ use std::time::Instant;
 
 /// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
 pub const LATENCY_STEPS: usize = 1000;
+
+/// Spans of an episode for which the cost of a step is reported on its own.
+const LATENCY_POINTS: usize = 50;
 
 /// What differs between the evaluations of a job.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +139,11 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
         previous = Some(actions);
     }
     let tenth = (steps / 10).max(1);
+    let span = steps.div_ceil(LATENCY_POINTS);
+    let point = |start: usize| {
+        let end = (start + span).min(steps);
+        LatencyPoint { step: end, microseconds: median(&microseconds[start..end]), state_bytes: bytes[end - 1] }
+    };
     LatencyReport {
         steps,
         first_microseconds: median(&microseconds[..tenth]),
@@ -143,6 +151,7 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
         median_microseconds: median(&microseconds),
         state_bytes_first: bytes[0],
         state_bytes_last: bytes[steps - 1],
+        points: (0..steps).step_by(span).map(point).collect(),
     }
 }
 

@@ -130,6 +130,20 @@ pub struct LatencyReport {
     pub state_bytes_first: usize,
     /// Bytes of the policy's state after the last step.
     pub state_bytes_last: usize,
+    /// Both against the step of the episode, the spans in order. Empty in reports of older versions.
+    #[serde(default)]
+    pub points: Vec<LatencyPoint>,
+}
+
+/// Cost of acting over a short span of an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyPoint {
+    /// The last step of the span, counted from 1.
+    pub step: usize,
+    /// Median over the span, in microseconds.
+    pub microseconds: f64,
+    /// Bytes of the policy's state after the last step of the span.
+    pub state_bytes: usize,
 }
 
 /// A run's training, `train.json`.
@@ -378,6 +392,7 @@ mod tests {
                 median_microseconds: 100.5,
                 state_bytes_first: 1056,
                 state_bytes_last: 1056,
+                points: vec![LatencyPoint { step: 41, microseconds: 100.5, state_bytes: 1056 }],
             }),
         };
         let text = report.render();

@@ -1,7 +1,7 @@
 //! Training: the loop, flat, from top to bottom.
 
 use crate::{
-    backend::{Cpu, seeds},
+    backend::{CPU, Cpu, seeds},
     config::{ContextLength, JobConfig},
     evaluate::{self, Evaluation},
     interrupt::{self, Interrupted},
@@ -28,7 +28,8 @@ const BATCHES_AHEAD: usize = 2;
 
 /// Trains a policy as the job says, in its run folder, and evaluates it.
 ///
-/// Leaves `metrics.jsonl`, TensorBoard events, checkpoints, `train.json` and `evaluation.json`. With `resume`, goes on from the
+/// Leaves `metrics.jsonl`, TensorBoard events, checkpoints, `train.json`, `evaluation.json` of the last checkpoint and
+/// `evaluation-best.json` of the one that evaluated best. With `resume`, goes on from the
 /// newest checkpoint, to the same weights bit for bit that a run without a break would have reached.
 ///
 /// # Errors
@@ -135,6 +136,7 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
         log_evaluation(&mut log, trained.step, &report)?;
     }
     run.write_json("evaluation.json", &report)?;
+    run.write_json("evaluation-best.json", &evaluate_best(job, run, &report)?)?;
     log.sync()?;
     Ok((summary, report))
 }
@@ -201,6 +203,15 @@ fn evaluate(
 ) -> Result<EvaluationReport> {
     let evaluation = Evaluation { episodes, seed: envs::derive_seed(job.seed, &[seeds::EPISODES]), latency_steps };
     evaluate::evaluate(job, policy, &run.name(), step, &evaluation).with_context(|| stopped(job, run, step))
+}
+
+/// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.
+fn evaluate_best(job: &JobConfig, run: &RunDir, last: &EvaluationReport) -> Result<EvaluationReport> {
+    let Some((step, _)) = run.best().filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
+    let folder = run.checkpoint_at(step)?;
+    let policy =
+        policy::checkpoint::load::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;
+    evaluate(job, run, &policy, step, job.evaluation.final_episodes(), None)
 }
 
 /// Logs every target return under its own name, the first also under none.

@@ -1,6 +1,9 @@
 //! Reading a job: JSON text and `--set` overrides to a checked [`JobConfig`], with errors that name the key.
 
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Deserializer, de};
@@ -14,25 +17,29 @@ pub(super) const QUICKSTART: &str = include_str!("../../../configs/quickstart.js
 /// Keys without a default.
 const REQUIRED: [&str; 4] = ["env", "env.id", "data", "evaluation"];
 
+/// Names the config that a file's keys are laid over, by a path relative to the file.
+const BASE: &str = "base";
+
+/// Files in a row of which each is the base of the one before; more than this is no layering but a slip.
+const MOST_FILES: usize = 8;
+
 /// Where a task's own options begin; their names are the task's business.
 const OPTIONS: &str = "env.options";
 
 impl JobConfig {
-    /// Reads a config file, lays `overrides` over it, and checks the result.
+    /// Reads a config file, lays it over the file that its key `base` names, if it has one, lays `overrides` over it, and checks the
+    /// result.
+    ///
+    /// The path of a base is relative to the file that names it; a base may have a base. Objects are merged key by key; any other
+    /// value, lists and null included, replaces what the base has. What comes out is complete and has no base.
     ///
     /// An override is `key.path=value`; the value is read as JSON, and as a string where it is not JSON.
     ///
     /// # Errors
     /// One line that names the file or the override, the key, and what to do about it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<JobConfig> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => "; `aaren train` without a config runs the quickstart",
-                _ => "",
-            };
-            anyhow!(error).context(format!("cannot read the config {}{hint}", path.display()))
-        })?;
-        Self::from_text(&path.display().to_string(), &text, overrides, &policy::mixer::names())
+        let json = read_layers(path, &mut Vec::new())?;
+        Self::from_json(&path.display().to_string(), json, overrides, &policy::mixer::names())
     }
 
     /// The built-in job that needs no file and no download.
@@ -45,11 +52,13 @@ impl JobConfig {
 
     /// Reads a job from text; `name` stands for the file in messages.
     pub(super) fn from_text(name: &str, text: &str, overrides: &[String], mixers: &[&str]) -> Result<JobConfig> {
-        let Unique(mut json) = serde_json::from_str(text).map_err(|error| syntax_error(name, &error))?;
-        if !json.is_object() {
-            bail!("{name}: expected a JSON object with the keys {}", keys_of(&all_keys()).join(", "));
-        }
+        let json = parse(name, text)?;
         unknown_key(&json, &all_keys(), "").with_context(|| name.to_string())?;
+        Self::from_json(name, json, overrides, mixers)
+    }
+
+    /// A job from JSON whose keys are known.
+    fn from_json(name: &str, mut json: Value, overrides: &[String], mixers: &[&str]) -> Result<JobConfig> {
         for setting in overrides {
             set(&mut json, setting).with_context(|| format!("--set {setting}"))?;
         }
@@ -63,6 +72,60 @@ impl JobConfig {
             .with_context(|| name.to_string())?;
         job.check(mixers).with_context(|| name.to_string())?;
         Ok(job)
+    }
+}
+
+fn parse(name: &str, text: &str) -> Result<Value> {
+    let Unique(json) = serde_json::from_str(text).map_err(|error| syntax_error(name, &error))?;
+    if !json.is_object() {
+        bail!("{name}: expected a JSON object with the keys {}", keys_of(&all_keys()).join(", "));
+    }
+    Ok(json)
+}
+
+/// A config file laid over its bases. `above` holds the files that led here.
+fn read_layers(path: &Path, above: &mut Vec<PathBuf>) -> Result<Value> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let hint = match (above.last(), error.kind()) {
+            (Some(file), _) => format!(", the base of {}", file.display()),
+            (None, std::io::ErrorKind::NotFound) => "; `aaren train` without a config runs the quickstart".into(),
+            (None, _) => String::new(),
+        };
+        anyhow!(error).context(format!("cannot read the config {name}{hint}"))
+    })?;
+    let mut json = parse(&name, &text)?;
+    let base = json.as_object_mut().and_then(|object| object.shift_remove(BASE));
+    unknown_key(&json, &all_keys(), "").with_context(|| name.clone())?;
+    let Some(base) = base else { return Ok(json) };
+    let base = base.as_str().with_context(|| format!("{name}: base: found {base}, expected the path of another config"))?;
+    let base = path.parent().unwrap_or(Path::new("")).join(base);
+
+    above.push(path.to_path_buf());
+    let same = |file: &PathBuf| match (file.canonicalize(), base.canonicalize()) {
+        (Ok(file), Ok(base)) => file == base,
+        _ => false, // a file that is not there is reported when it is read
+    };
+    if above.iter().any(same) {
+        bail!("{name}: base: {} is laid over this file already; a config cannot be its own base", base.display());
+    }
+    if above.len() == MOST_FILES {
+        bail!("{}: base: more than {MOST_FILES} files are laid over each other", above[0].display());
+    }
+    let mut merged = read_layers(&base, above)?;
+    merge(&mut merged, json);
+    Ok(merged)
+}
+
+/// Lays `over` over `under`: objects key by key, anything else as a whole.
+fn merge(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
     }
 }
 
@@ -257,9 +320,9 @@ mod tests {
 
     #[test]
     fn every_file_in_configs_parses() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let mut files = 0;
-        for entry in fs::read_dir(folder).unwrap() {
+        for entry in fs::read_dir(configs).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "json") {
                 JobConfig::load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
@@ -267,6 +330,60 @@ mod tests {
             }
         }
         assert!(files >= 5, "found only {files} configs");
+    }
+
+    /// Writes files into a folder and loads one of them.
+    fn load_files(files: &[(&str, &str)], path: &str, overrides: &[&str]) -> Result<JobConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        JobConfig::load(&folder.path().join(path), &overrides)
+    }
+
+    #[test]
+    fn a_config_is_laid_over_its_base_key_by_key() {
+        let root = r#"{"env": {"id": "TMaze-v0", "options": {"corridor": 7}}, "train": {"steps": 30, "batch_size": 3},
+                      "evaluation": {"target_returns": [1, 2]}}"#;
+        let middle = r#"{"base": "../root.json", "train": {"steps": 20}, "policy": {"tokens": "merged", "mixer": "aaren"}}"#;
+        let job = r#"{"base": "deep/middle.json", "data": {"source": "x"}, "policy": {"mixer": "transformer"},
+                     "env": {"options": {"max_episode_steps": 90}}, "evaluation": {"target_returns": [3]}}"#;
+        let files = [("root.json", root), ("deep/middle.json", middle), ("job.json", job)];
+        let job = load_files(&files, "job.json", &["train.batch_size=9", "env.options.corridor=8"]).unwrap();
+        assert_eq!((job.train.steps, job.train.batch_size), (20, 9));
+        assert_eq!((&*job.policy.mixer, job.policy.tokens), ("transformer", policy::Tokens::Merged));
+        assert_eq!(job.evaluation.target_returns, [3.0]);
+        assert_eq!(Value::Object(job.env.options), serde_json::json!({"corridor": 8, "max_episode_steps": 90}));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_base_names_the_file() {
+        let own = r#"{"base": "./job.json"}"#;
+        let left = r#"{"base": "right.json"}"#;
+        let right = r#"{"base": "left.json"}"#;
+        let mut deep: Vec<(String, String)> =
+            (0..8).map(|file| (format!("{file}.json"), format!(r#"{{"base": "{}.json"}}"#, file + 1))).collect();
+        deep.push(("8.json".into(), SMALLEST.into()));
+        let deep: Vec<(&str, &str)> = deep.iter().map(|(name, text)| (&**name, &**text)).collect();
+        assert!(load_files(&deep, "1.json", &[]).is_ok());
+        for (files, path, words) in [
+            (&[("job.json", own)][..], "job.json", &["job.json: base", "its own base"][..]),
+            (&[("left.json", left), ("right.json", right)], "left.json", &["right.json: base", "left.json is laid over"]),
+            (&deep, "0.json", &["0.json: base", "more than 8 files"]),
+            (&[("job.json", r#"{"base": 5}"#)], "job.json", &["base: found 5", "path"]),
+            (&[("job.json", r#"{"base": "no.json"}"#)], "job.json", &["no.json, the base of", "job.json"]),
+            (&[("job.json", left), ("right.json", "[]")], "job.json", &["right.json: expected a JSON object"]),
+            (&[("job.json", left), ("right.json", r#"{"sed": 1}"#)], "job.json", &["right.json", "no key sed", "\"seed\""]),
+        ] {
+            let message = format!("{:#}", load_files(files, path, &[]).expect_err("must be refused"));
+            for word in words {
+                assert!(message.contains(word), "{message:?} lacks {word:?}");
+            }
+        }
+        assert!(message(SMALLEST, &["base=x"]).contains("no key base"));
     }
 
     #[test]
