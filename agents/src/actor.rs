@@ -6,13 +6,19 @@
 //! another order than those of many.
 
 use crate::{
-    backend::{CPU, Cpu},
+    backend::{CPU, Cpu, seeds},
     interrupt,
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
-use envs::{Action, Autoreset, Env, EnvError, VectorEnv, derive_seed};
-use policy::{ActionBatch, ActionValue, DecisionPolicy, Timesteps};
+use envs::{
+    Action, Autoreset, Env, EnvError, VectorEnv,
+    dataset::{Actions, Trajectory},
+    derive_seed,
+};
+use policy::{ActionBatch, ActionValue, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
 use serde_json::{Map, Value};
 use std::{
     collections::VecDeque,
@@ -27,7 +33,7 @@ pub struct Rollout<'a> {
     pub env_id: &'a str,
     /// Its options.
     pub env_options: &'a Map<String, Value>,
-    /// Return to ask for, an episode each, in units of reward.
+    /// Return to ask for, an episode each, in units of reward. An actor-critic is asked for nothing and does not look at it.
     pub target_returns: Vec<f64>,
     /// Seed of each episode's environment, as many.
     pub seeds: Vec<u64>,
@@ -35,12 +41,16 @@ pub struct Rollout<'a> {
     pub actors: usize,
     /// Environments of each thread.
     pub envs_per_actor: usize,
-    /// Timesteps that are computed anew at every step; `None` carries the state along.
+    /// Timesteps that are computed anew at every step; `None` carries the state along. Only for decision policies.
     pub window: Option<usize>,
+    /// Whether actions are drawn from the policy's distribution; else they are its mean, or the likeliest. Only for actor-critics.
+    pub stochastic: bool,
+    /// Whether episodes are kept whole, with their observations, actions and rewards.
+    pub record: bool,
 }
 
 /// One finished episode.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
     /// Its number.
     pub index: usize,
@@ -50,6 +60,8 @@ pub struct Episode {
     pub length: usize,
     /// Whether the task itself ended it.
     pub terminated: bool,
+    /// What was seen, done and rewarded, with the observation after the last action; where it was asked for.
+    pub trajectory: Option<Trajectory>,
 }
 
 /// Makes an environment; called by every actor for each of its environments.
@@ -65,7 +77,7 @@ pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
 /// # Errors
 /// The first actor that failed, by its number, with how many episodes the others still finished; or
 /// [`crate::interrupt::Interrupted`].
-pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
+pub fn play(policy: &AnyPolicy<Cpu>, rollout: &Rollout, finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
     play_in(policy, rollout, &|| envs::make(rollout.env_id, rollout.env_options), finished)
 }
 
@@ -74,11 +86,19 @@ pub fn play(policy: &DecisionPolicy<Cpu>, rollout: &Rollout, finished: impl FnMu
 /// # Errors
 /// As [`play`].
 pub fn play_in(
-    policy: &DecisionPolicy<Cpu>,
+    policy: &AnyPolicy<Cpu>,
     rollout: &Rollout,
     make: &MakeEnv,
     mut finished: impl FnMut(&Episode),
 ) -> Result<Vec<Episode>> {
+    ensure!(
+        rollout.window.is_none() || matches!(policy, AnyPolicy::Decision(_)),
+        "only decision policies are executed on a window"
+    );
+    ensure!(
+        !rollout.stochastic || matches!(policy, AnyPolicy::ActorCritic(_)),
+        "a decision policy has one action for every moment; only actor-critics draw theirs"
+    );
     let (sender, episodes) = crossbeam::channel::unbounded();
     let next = AtomicUsize::new(0);
     let mut results: Vec<Option<Episode>> = vec![None; rollout.seeds.len()];
@@ -97,7 +117,8 @@ pub fn play_in(
         drop(sender);
         for episode in episodes {
             finished(&episode);
-            results[episode.index] = Some(episode);
+            let index = episode.index;
+            results[index] = Some(episode);
         }
         let outcomes =
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
@@ -111,7 +132,8 @@ pub fn play_in(
     results.into_iter().collect::<Option<_>>().context("episodes were lost")
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "without a message".into())
 }
@@ -133,26 +155,34 @@ struct Row {
     previous_action: Option<ActionBatch>,
     /// The last timesteps, oldest first; only for windowed execution.
     history: VecDeque<Moment>,
+    /// The noise of the episode's actions.
+    noise: Pcg64Mcg,
+}
+
+impl Row {
+    fn idle() -> Self {
+        let noise = Pcg64Mcg::seed_from_u64(0);
+        Row { episode: None, return_to_go: 0.0, previous_action: None, history: VecDeque::new(), noise }
+    }
 }
 
 struct Actor<'a> {
-    policy: DecisionPolicy<Cpu>,
+    policy: AnyPolicy<Cpu>,
     rollout: &'a Rollout<'a>,
     envs: VectorEnv,
     rows: Vec<Row>,
 }
 
 impl<'a> Actor<'a> {
-    fn new(policy: DecisionPolicy<Cpu>, rollout: &'a Rollout<'a>, make: &MakeEnv) -> Result<Self> {
+    fn new(policy: AnyPolicy<Cpu>, rollout: &'a Rollout<'a>, make: &MakeEnv) -> Result<Self> {
         let envs = (0..rollout.envs_per_actor).map(|_| make()).collect::<Result<_, _>>()?;
         let envs = VectorEnv::new(envs, Autoreset::Disabled)?;
-        let row = Row { episode: None, return_to_go: 0.0, previous_action: None, history: VecDeque::new() };
-        Ok(Self { policy, rollout, rows: vec![row; envs.copies()], envs })
+        Ok(Self { policy, rollout, rows: vec![Row::idle(); envs.copies()], envs })
     }
 
     fn run(mut self, next: &AtomicUsize, finished: &Sender<Episode>) -> Result<()> {
         let copies = self.envs.copies();
-        let action_width = self.policy.description.action.width();
+        let action_width = self.policy.action().width();
         let mut state = self.policy.initial_state(copies, &CPU);
         let mut timesteps = Timesteps::new();
         loop {
@@ -164,13 +194,12 @@ impl<'a> Actor<'a> {
             if self.rows.iter().all(|row| row.episode.is_none()) || interrupt::requested() {
                 return Ok(());
             }
-            self.show(&mut timesteps);
-            let actions = if self.rollout.window.is_some() {
-                self.policy.act(&timesteps, copies, self.policy.initial_state(copies, &CPU), &CPU).0
-            } else {
-                let (actions, next_state) = self.policy.act(&timesteps, copies, state, &CPU);
-                state = next_state;
-                actions
+            let actions;
+            (actions, state) = match &self.policy {
+                AnyPolicy::Decision(policy) => {
+                    decide(policy, self.rollout.window, &self.envs, &mut self.rows, &mut timesteps, state)
+                }
+                AnyPolicy::ActorCritic(policy) => draw(policy, self.rollout.stochastic, &self.envs, &mut self.rows, state),
             };
             for row in 0..copies {
                 if self.rows[row].episode.is_some() {
@@ -184,72 +213,150 @@ impl<'a> Actor<'a> {
     fn begin(&mut self, row: usize, index: usize) -> Result<()> {
         let Some(&seed) = self.rollout.seeds.get(index) else { return Ok(()) };
         self.envs.reset_row(row, Some(seed))?;
+        let trajectory = self.rollout.record.then(|| Trajectory {
+            observations: self.envs.observation(row).to_vec(),
+            actions: if self.policy.action().is_discrete() {
+                Actions::Discrete(Vec::new())
+            } else {
+                Actions::Continuous(Vec::new())
+            },
+            rewards: Vec::new(),
+            end: Default::default(),
+            seed: Some(seed),
+        });
         self.rows[row] = Row {
-            episode: Some(Episode { index, episode_return: 0.0, length: 0, terminated: false }),
+            episode: Some(Episode { index, episode_return: 0.0, length: 0, terminated: false, trajectory }),
             return_to_go: self.rollout.target_returns[index],
-            previous_action: None,
-            history: VecDeque::new(),
+            noise: Pcg64Mcg::seed_from_u64(derive_seed(seed, &[seeds::NOISE])),
+            ..Row::idle()
         };
         Ok(())
-    }
-
-    /// Shows the policy where every row is: its newest timestep, or its window.
-    fn show(&mut self, timesteps: &mut Timesteps) {
-        timesteps.clear();
-        let action_width = self.policy.description.action.width();
-        let description = &self.policy.description;
-        let idle = vec![0.0; description.normalizer.width()];
-        for (index, row) in self.rows.iter_mut().enumerate() {
-            let Some(episode) = &row.episode else {
-                // A row without an episode is computed all the same, so that batches always have one shape.
-                (0..self.rollout.window.unwrap_or(1)).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
-                continue;
-            };
-            let observation = self.envs.observation(index);
-            let Some(window) = self.rollout.window else {
-                let previous = row.previous_action.as_ref().map(|action| action.row(0, action_width));
-                timesteps.push(description, observation, previous, row.return_to_go, episode.length, episode.length == 0);
-                continue;
-            };
-            if row.history.len() == window {
-                row.history.pop_front();
-            }
-            row.history.push_back(Moment {
-                observation: observation.to_vec(),
-                previous_action: row.previous_action.clone(),
-                return_to_go: row.return_to_go,
-                timestep: episode.length,
-            });
-            // What is missing at the front of a window is forgotten by the reset at the first timestep that is there.
-            let missing = window - row.history.len();
-            (0..missing).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
-            for (i, moment) in row.history.iter().enumerate() {
-                let previous = moment.previous_action.as_ref().map(|action| action.row(0, action_width));
-                timesteps.push(description, &moment.observation, previous, moment.return_to_go, moment.timestep, i == 0);
-            }
-        }
     }
 
     /// Takes a step in a row and takes in what it gave, before the next row is stepped: should that one fail, nothing is lost here.
     fn step(&mut self, row: usize, action: ActionValue<'_>, finished: &Sender<Episode>) -> Result<()> {
-        let (action, taken) = match action {
-            ActionValue::Continuous(action) => (Action::F32(action), ActionBatch::Continuous(action.to_vec())),
-            ActionValue::Discrete(action) => (Action::Discrete(action), ActionBatch::Discrete(vec![action])),
-        };
+        let (taken, action) = (action, env_action(action));
         self.envs.step_row(row, action)?;
         let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
-        let row = &mut self.rows[row];
-        row.previous_action = Some(taken);
+        let (row, observation) = (&mut self.rows[row], self.envs.observation(row));
+        row.previous_action = Some(match taken {
+            ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
+            ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
+        });
         row.return_to_go -= reward;
         if let Some(episode) = &mut row.episode {
             episode.episode_return += reward;
             episode.length += 1;
-            if end.is_end() {
-                // Nobody listens any more only when the job itself has ended.
-                let _ = finished.send(Episode { terminated: end.terminated, ..*episode });
-                row.episode = None;
+            if let Some(trajectory) = &mut episode.trajectory {
+                record(trajectory, taken, reward, observation);
+                trajectory.end = end;
             }
+        }
+        if end.is_end()
+            && let Some(episode) = row.episode.take()
+        {
+            // Nobody listens any more only when the job itself has ended.
+            let _ = finished.send(Episode { terminated: end.terminated, ..episode });
         }
         Ok(())
     }
+}
+
+/// An action as environments take it.
+pub fn env_action(action: ActionValue<'_>) -> Action<'_> {
+    match action {
+        ActionValue::Continuous(action) => Action::F32(action),
+        ActionValue::Discrete(action) => Action::Discrete(action),
+    }
+}
+
+/// Appends a transition: an action, its reward, and the observation that it led to.
+pub fn record(trajectory: &mut Trajectory, action: ActionValue<'_>, reward: f64, observation: &[f64]) {
+    match (&mut trajectory.actions, action) {
+        (Actions::Continuous(actions), ActionValue::Continuous(action)) => actions.extend_from_slice(action),
+        (Actions::Discrete(actions), ActionValue::Discrete(action)) => actions.push(action),
+        (actions, action) => panic!("{action:?} in a trajectory of {actions:?}"),
+    }
+    trajectory.rewards.push(reward);
+    trajectory.observations.extend_from_slice(observation);
+}
+
+/// The actions of a decision policy, with the state after them.
+fn decide(
+    policy: &DecisionPolicy<Cpu>,
+    window: Option<usize>,
+    envs: &VectorEnv,
+    rows: &mut [Row],
+    timesteps: &mut Timesteps,
+    state: PolicyState<Cpu>,
+) -> (ActionBatch, PolicyState<Cpu>) {
+    show(policy, window, envs, rows, timesteps);
+    match window {
+        Some(_) => (policy.act(timesteps, rows.len(), policy.initial_state(rows.len(), &CPU), &CPU).0, state),
+        None => policy.act(timesteps, rows.len(), state, &CPU),
+    }
+}
+
+/// Shows a decision policy where every row is: its newest timestep, or its window.
+fn show(policy: &DecisionPolicy<Cpu>, window: Option<usize>, envs: &VectorEnv, rows: &mut [Row], timesteps: &mut Timesteps) {
+    timesteps.clear();
+    let description = &policy.description;
+    let action_width = description.action.width();
+    let idle = vec![0.0; description.normalizer.width()];
+    for (index, row) in rows.iter_mut().enumerate() {
+        let Some(episode) = &row.episode else {
+            // A row without an episode is computed all the same, so that batches always have one shape.
+            (0..window.unwrap_or(1)).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+            continue;
+        };
+        let observation = envs.observation(index);
+        let Some(window) = window else {
+            let previous = row.previous_action.as_ref().map(|action| action.row(0, action_width));
+            timesteps.push(description, observation, previous, row.return_to_go, episode.length, episode.length == 0);
+            continue;
+        };
+        if row.history.len() == window {
+            row.history.pop_front();
+        }
+        row.history.push_back(Moment {
+            observation: observation.to_vec(),
+            previous_action: row.previous_action.clone(),
+            return_to_go: row.return_to_go,
+            timestep: episode.length,
+        });
+        // What is missing at the front of a window is forgotten by the reset at the first timestep that is there.
+        let missing = window - row.history.len();
+        (0..missing).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+        for (i, moment) in row.history.iter().enumerate() {
+            let previous = moment.previous_action.as_ref().map(|action| action.row(0, action_width));
+            timesteps.push(description, &moment.observation, previous, moment.return_to_go, moment.timestep, i == 0);
+        }
+    }
+}
+
+/// The actions of an actor-critic, with the state after them. Every episode has noise of its own.
+fn draw(
+    policy: &ActorCriticPolicy<Cpu>,
+    stochastic: bool,
+    envs: &VectorEnv,
+    rows: &mut [Row],
+    state: PolicyState<Cpu>,
+) -> (ActionBatch, PolicyState<Cpu>) {
+    let description = &policy.description;
+    let idle = vec![0.0; description.normalizer.width()];
+    let (mut observations, mut resets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate() {
+        // As above: a row without an episode is computed all the same.
+        let length = row.episode.as_ref().map(|episode| episode.length);
+        description.push_observation(if length.is_some() { envs.observation(index) } else { &idle }, &mut observations);
+        resets.push(length.is_none_or(|length| length == 0));
+    }
+    let (distributions, state) = policy.act(&observations, &resets, state, &CPU);
+    for (index, row) in rows.iter_mut().enumerate() {
+        match stochastic {
+            true => distributions.sample(index, &mut row.noise, &mut draws),
+            false => distributions.mode(index, &mut draws),
+        }
+    }
+    (description.action.execute(&draws), state)
 }

@@ -21,4 +21,10 @@ pub mod seeds {
     pub const DROPOUT: u64 = 3;
     /// Episodes of an evaluation, by episode.
     pub const EPISODES: u64 = 4;
+    /// Noise of actions: under an episode's seed, or by environment and iteration of a training.
+    pub const NOISE: u64 = 5;
+    /// Episodes that an online training plays, by environment and episode.
+    pub const TRAINING_EPISODES: u64 = 6;
+    /// Order of minibatches, by iteration.
+    pub const MINIBATCHES: u64 = 7;
 }

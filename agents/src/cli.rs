@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use policy::DecisionPolicy;
+use policy::AnyPolicy;
 
 use crate::{
     backend::{self, CPU, Cpu},
@@ -12,7 +12,7 @@ use crate::{
     config::{Device, Execution, JobConfig},
     data, dataset_command, envs_command,
     evaluate::{self, Evaluation},
-    inspect, interrupt, report,
+    inspect, interrupt, ppo, report,
     run::{RunDir, write_json_atomically},
     train,
 };
@@ -27,7 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a policy on trajectories, and evaluate it
+    /// Train a policy on trajectories or online, and evaluate it
     Train(TrainArgs),
     /// Evaluate a trained policy with actor threads
     Evaluate(EvaluateArgs),
@@ -109,6 +109,9 @@ struct EvaluateArgs {
     /// How the policy is run [default: as in the run's config]
     #[arg(long)]
     execution: Option<Execution>,
+    /// Draw actions from the policy's distribution, where it has one [default: its mean, or the likeliest]
+    #[arg(long)]
+    stochastic: bool,
     /// Root of the episodes' seeds [default: as in the run's config]
     #[arg(long)]
     seed: Option<u64>,
@@ -192,6 +195,8 @@ impl Cli {
 
 fn train(args: &TrainArgs) -> Result<()> {
     let more: Vec<String> = args.device.map(|device| format!("device={device}")).into_iter().collect();
+    // What is trained on; none where the job learns online.
+    let data = |job: &JobConfig| job.ppo.is_none().then(|| data::trajectories(job)).transpose();
     let (job, dataset, run) = if args.resume {
         let path = args.run.as_deref().context("--resume needs --run")?;
         let mut run = RunDir::resume(path)?;
@@ -200,19 +205,23 @@ fn train(args: &TrainArgs) -> Result<()> {
             None => run.config(&[args.job.overrides.clone(), more].concat())?,
         };
         run.update_config(&job)?;
-        let dataset = data::trajectories(&job)?;
+        let dataset = data(&job)?;
         (job, dataset, run)
     } else {
         let job = args.job.load(more)?;
         let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(args.job.config.as_deref()));
         // The folder is made last, so that a job that cannot start leaves none behind.
         RunDir::check_free(&path)?;
-        let dataset = data::trajectories(&job)?;
+        let dataset = data(&job)?;
+        envs::make(&job.env.id, &job.env.options).context("env")?;
         let run = RunDir::create(&path, &job)?;
         (job, dataset, run)
     };
     interrupt::check()?;
-    let (summary, report) = train::train(&job, dataset, &run, args.resume)?;
+    let (summary, report) = match dataset {
+        Some(dataset) => train::train(&job, dataset, &run, args.resume)?,
+        None => ppo::train(&job, &run, args.resume, &mut ppo::NoObserver)?,
+    };
     report::print(format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display()))
 }
 
@@ -253,6 +262,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
         episodes: job.evaluation.final_episodes(),
         seed: envs::derive_seed(job.seed, &[backend::seeds::EPISODES]),
         latency_steps: Some(evaluate::LATENCY_STEPS),
+        stochastic: args.stochastic,
     };
     let report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
     match &args.json {
@@ -262,20 +272,23 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     report::print(report.render())
 }
 
-/// A stored policy, held against the run's job and its task.
-fn load_policy(job: &JobConfig, checkpoint: &Path) -> Result<DecisionPolicy<Cpu>> {
-    let policy = policy::checkpoint::load::<Cpu>(checkpoint, &CPU)?;
-    let description = &policy.description;
-    ensure!(description.config == job.policy, "its policy is not the one of the run's config.json");
+/// A stored policy of any kind, held against the run's job and its task.
+fn load_policy(job: &JobConfig, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
+    let policy = policy::checkpoint::load_any::<Cpu>(checkpoint, &CPU)?;
+    let is_the_jobs = match (&policy, &job.ppo) {
+        (AnyPolicy::Decision(policy), None) => policy.description.config == job.policy,
+        (AnyPolicy::ActorCritic(policy), Some(ppo)) => policy.description.network == ppo.network(&job.policy),
+        _ => false,
+    };
+    ensure!(is_the_jobs, "its policy is not the one of the run's config.json");
     let env = envs::make(&job.env.id, &job.env.options).context("env")?;
     let spec = env.spec();
+    let (width, action) = (policy.observation_width(), policy.action());
     ensure!(
-        description.normalizer.width() == spec.observation_space.width()
-            && description.action == train::action_spec(&spec.action_space),
-        "its policy takes {} numbers and gives {} ({}), {} shows {} and takes {}",
-        description.normalizer.width(),
-        description.action.width(),
-        if description.action.is_discrete() { "choices" } else { "numbers" },
+        width == spec.observation_space.width() && *action == train::action_spec(&spec.action_space),
+        "its policy takes {width} numbers and gives {} ({}), {} shows {} and takes {}",
+        action.width(),
+        if action.is_discrete() { "choices" } else { "numbers" },
         spec.id,
         spec.observation_space.width(),
         spec.action_space.width()

@@ -10,11 +10,15 @@ use std::fmt;
 
 use clap::ValueEnum;
 use policy::PolicyConfig;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::{Map, Value};
 
+use crate::ppo::{Network, PpoConfig};
+
 /// The whole job, as written in a config file and, complete, in a run folder's `config.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// With `ppo` it learns online, else from `data` as `train` says; a file has the keys of one of the two, and only they are written.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobConfig {
     /// Root of every random number of the job.
@@ -26,7 +30,11 @@ pub struct JobConfig {
     /// The task to evaluate in, and for scripted data to collect in.
     pub env: EnvConfig,
     /// The trajectories to train on.
+    #[serde(default)]
     pub data: DataConfig,
+    /// Online training. Default (null): training on `data`.
+    #[serde(default)]
+    pub ppo: Option<PpoConfig>,
     /// What the policy is built from.
     #[serde(default)]
     pub policy: PolicyConfig,
@@ -37,14 +45,62 @@ pub struct JobConfig {
     pub evaluation: EvaluationConfig,
 }
 
+/// Keys of `policy` that say how trajectories become tokens, and those of `evaluation` that decision policies are asked with: an
+/// online job has none of them.
+const OFFLINE_POLICY: [&str; 4] = ["dropout", "tokens", "max_timesteps", "return_scale"];
+const OFFLINE_EVALUATION: [&str; 2] = ["target_returns", "execution"];
+
+impl Serialize for JobConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let without = |value: serde_json::Result<Value>, keys: &[&str]| -> Result<Value, S::Error> {
+            let mut value = value.map_err(ser::Error::custom)?;
+            if let Some(fields) = value.as_object_mut() {
+                fields.retain(|key, _| !keys.contains(&key.as_str()));
+            }
+            Ok(value)
+        };
+        let mut job = Map::from_iter([
+            ("seed".into(), self.seed.into()),
+            ("device".into(), self.device.to_string().into()),
+            ("env".into(), without(serde_json::to_value(&self.env), &[])?),
+        ]);
+        let mut add = |key: &str, value| {
+            job.insert(key.into(), value);
+        };
+        let policy = serde_json::to_value(&self.policy);
+        let evaluation = serde_json::to_value(&self.evaluation);
+        match &self.ppo {
+            Some(ppo) => {
+                add("ppo", without(serde_json::to_value(ppo), &[])?);
+                if ppo.network == Network::Recurrent {
+                    add("policy", without(policy, &OFFLINE_POLICY)?);
+                }
+                add("evaluation", without(evaluation, &OFFLINE_EVALUATION)?);
+            }
+            None => {
+                add("data", without(serde_json::to_value(&self.data), &[])?);
+                add("policy", without(policy, &[])?);
+                add("train", without(serde_json::to_value(&self.train), &[])?);
+                add("evaluation", without(evaluation, &[])?);
+            }
+        }
+        job.serialize(serializer)
+    }
+}
+
 impl JobConfig {
     /// What the policy is asked for in evaluations, at least one. `None` alone for a policy that is not told a return, which then
     /// plays its episodes once, whatever `evaluation.target_returns` says.
     pub fn target_returns(&self) -> Vec<Option<f64>> {
-        match self.policy.tokens.has_return_to_go() {
+        match self.ppo.is_none() && self.policy.tokens.has_return_to_go() {
             true => self.evaluation.target_returns.iter().copied().map(Some).collect(),
             false => vec![None],
         }
+    }
+
+    /// Newest checkpoints that a run of the job keeps.
+    pub fn keep_checkpoints(&self) -> usize {
+        self.ppo.as_ref().map_or(self.train.keep_checkpoints, |ppo| ppo.keep_checkpoints)
     }
 }
 
@@ -321,7 +377,7 @@ pub enum CutSegments {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationConfig {
-    /// Optimizer steps between two evaluations while training; 0 evaluates only at the end.
+    /// Optimizer steps (online: environment steps) between two evaluations while training; 0 evaluates only at the end.
     #[serde(default)]
     pub every: u64,
     /// Episodes for each target return.

@@ -9,8 +9,7 @@ use crate::{
     train::window,
 };
 use anyhow::{Context, Result};
-use burn::module::Module;
-use policy::{ActionBatch, DecisionPolicy, Timesteps};
+use policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, Timesteps};
 use std::time::Instant;
 
 /// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
@@ -28,6 +27,8 @@ pub struct Evaluation {
     pub seed: u64,
     /// Steps over which the cost of a step is measured, if it is.
     pub latency_steps: Option<usize>,
+    /// Whether an actor-critic draws its actions; else it takes the likeliest.
+    pub stochastic: bool,
 }
 
 /// Plays episodes with a policy, as the job's `evaluation` section says.
@@ -36,15 +37,15 @@ pub struct Evaluation {
 /// An environment that fails, windowed execution without a context length, or an interrupt.
 pub fn evaluate(
     job: &JobConfig,
-    policy: &DecisionPolicy<Cpu>,
+    policy: &AnyPolicy<Cpu>,
     run: &str,
     step: u64,
     evaluation: &Evaluation,
 ) -> Result<EvaluationReport> {
     let config = &job.evaluation;
-    let window = match config.execution {
-        Execution::Streaming => None,
-        Execution::Window => {
+    let window = match (policy, config.execution) {
+        (AnyPolicy::ActorCritic(_), _) | (_, Execution::Streaming) => None,
+        (AnyPolicy::Decision(_), Execution::Window) => {
             Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?)
         }
     };
@@ -60,6 +61,8 @@ pub fn evaluate(
         actors: config.actors,
         envs_per_actor: config.envs_per_actor,
         window,
+        stochastic: evaluation.stochastic,
+        record: false,
     };
     let progress = Progress::new(rollout.seeds.len() as u64, "evaluating");
     let started = Instant::now();
@@ -85,11 +88,18 @@ pub fn evaluate(
         checkpoint_step: step,
         env_id: job.env.id.clone(),
         env_options: job.env.options.clone(),
-        data: job.data.describe(),
-        mixer: job.policy.mixer.clone(),
-        execution: config.execution.to_string(),
+        data: match policy {
+            AnyPolicy::Decision(_) => job.data.describe(),
+            AnyPolicy::ActorCritic(_) => "online".into(),
+        },
+        mixer: policy.mixer().into(),
+        execution: match (policy, evaluation.stochastic) {
+            (AnyPolicy::Decision(_), _) => config.execution.to_string(),
+            (AnyPolicy::ActorCritic(_), false) => "deterministic".into(),
+            (AnyPolicy::ActorCritic(_), true) => "stochastic".into(),
+        },
         seed: evaluation.seed,
-        parameters: policy.network.num_params(),
+        parameters: policy.parameters(),
         targets,
         env_steps,
         wall_seconds,
@@ -104,10 +114,13 @@ pub fn evaluate(
 /// The cost of acting for one environment on one thread, over an episode as long as the task allows.
 ///
 /// The observations are zeros: what a step costs depends on how many came before, not on what they were.
-fn latency(job: &JobConfig, policy: &DecisionPolicy<Cpu>, window: Option<usize>, most_steps: usize) -> Result<LatencyReport> {
+fn latency(job: &JobConfig, policy: &AnyPolicy<Cpu>, window: Option<usize>, most_steps: usize) -> Result<LatencyReport> {
     let spec = envs::make(&job.env.id, &job.env.options)?.spec().clone();
     let steps = spec.max_episode_steps.unwrap_or(most_steps).clamp(1, most_steps);
-    Ok(measure_latency(policy, window, steps))
+    Ok(match policy {
+        AnyPolicy::Decision(policy) => measure_latency(policy, window, steps),
+        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, steps),
+    })
 }
 
 /// Times `steps` consecutive steps of one environment.
@@ -138,6 +151,30 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
         state = next;
         previous = Some(actions);
     }
+    latency_report(&microseconds, &bytes)
+}
+
+/// The same for an actor-critic.
+fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, steps: usize) -> LatencyReport {
+    let observation = vec![0.0; policy.description.normalizer.width()];
+    let mut state = policy.initial_state(1, &CPU);
+    let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
+    for step in 0..steps {
+        let started = Instant::now();
+        let (mut normalised, mut draw) = (Vec::new(), Vec::new());
+        policy.description.push_observation(&observation, &mut normalised);
+        let (distributions, next) = policy.act(&normalised, &[step == 0], state, &CPU);
+        distributions.mode(0, &mut draw);
+        std::hint::black_box(policy.description.action.execute(&draw));
+        microseconds.push(started.elapsed().as_secs_f64() * 1e6);
+        bytes.push(next.bytes());
+        state = next;
+    }
+    latency_report(&microseconds, &bytes)
+}
+
+fn latency_report(microseconds: &[f64], bytes: &[usize]) -> LatencyReport {
+    let steps = microseconds.len();
     let tenth = (steps / 10).max(1);
     let span = steps.div_ceil(LATENCY_POINTS);
     let point = |start: usize| {
@@ -148,7 +185,7 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
         steps,
         first_microseconds: median(&microseconds[..tenth]),
         last_microseconds: median(&microseconds[steps - tenth..]),
-        median_microseconds: median(&microseconds),
+        median_microseconds: median(microseconds),
         state_bytes_first: bytes[0],
         state_bytes_last: bytes[steps - 1],
         points: (0..steps).step_by(span).map(point).collect(),

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod learner;
 pub mod log;
+pub mod ppo;
 pub mod report;
 pub mod run;
 pub mod segment;

@@ -38,7 +38,7 @@ impl RunDir {
     pub fn create(path: &Path, config: &JobConfig) -> Result<RunDir> {
         Self::check_free(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: config.train.keep_checkpoints, _lock: Some(lock(path)?) };
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: config.keep_checkpoints(), _lock: Some(lock(path)?) };
         fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
         run.write_json("config.json", config)?;
         Ok(run)
@@ -86,7 +86,7 @@ impl RunDir {
             path.display()
         );
         let run = RunDir { path: path.to_path_buf(), keep_checkpoints: 1, _lock: None };
-        let keep_checkpoints = run.config(&[])?.train.keep_checkpoints;
+        let keep_checkpoints = run.config(&[])?.keep_checkpoints();
         Ok(RunDir { keep_checkpoints, ..run })
     }
 
@@ -129,8 +129,12 @@ impl RunDir {
     pub fn update_config(&mut self, config: &JobConfig) -> Result<()> {
         let before = self.config(&[])?;
         let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(config)?);
+        // An annealed step size depends on the length of the training.
+        let anneals = before.ppo.as_ref().is_some_and(|ppo| ppo.anneal);
         let free = |key: &String| {
             key.starts_with("evaluation.")
+                || key == "ppo.env_steps" && !anneals
+                || ["ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
         };
         let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
@@ -140,7 +144,7 @@ impl RunDir {
             self.path.display(),
             fixed.join(" and ")
         );
-        self.keep_checkpoints = config.train.keep_checkpoints;
+        self.keep_checkpoints = config.keep_checkpoints();
         if changed.is_empty() { Ok(()) } else { self.write_json("config.json", config) }
     }
 

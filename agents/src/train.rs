@@ -201,8 +201,9 @@ fn evaluate(
     episodes: usize,
     latency_steps: Option<usize>,
 ) -> Result<EvaluationReport> {
-    let evaluation = Evaluation { episodes, seed: envs::derive_seed(job.seed, &[seeds::EPISODES]), latency_steps };
-    evaluate::evaluate(job, policy, &run.name(), step, &evaluation).with_context(|| stopped(job, run, step))
+    let evaluation =
+        Evaluation { episodes, seed: envs::derive_seed(job.seed, &[seeds::EPISODES]), latency_steps, stochastic: false };
+    evaluate::evaluate(job, &policy.clone().into(), &run.name(), step, &evaluation).with_context(|| stopped(job, run, step))
 }
 
 /// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.

@@ -17,7 +17,7 @@ use burn::{
     tensor::Tensor,
 };
 use envs::{Action, Env, EnvError, Spec, Step};
-use policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
+use policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
 use serde_json::{Map, Value, json};
 
 /// Timesteps that a window shows.
@@ -31,7 +31,7 @@ fn options(text: &str) -> Map<String, Value> {
 }
 
 /// A policy that was never trained. Its weights are large, so that it acts on all that it sees.
-fn random_policy(mixer: &str, env_id: &str, env_options: &Map<String, Value>, seed: u64) -> DecisionPolicy<Cpu> {
+fn random_policy(mixer: &str, env_id: &str, env_options: &Map<String, Value>, seed: u64) -> AnyPolicy<Cpu> {
     let spec = envs::make(env_id, env_options).unwrap().spec().clone();
     let config = PolicyConfig {
         mixer: mixer.into(),
@@ -51,7 +51,7 @@ fn random_policy(mixer: &str, env_id: &str, env_options: &Map<String, Value>, se
         environment: Value::Null,
     };
     let network = DecisionNetwork::<Cpu>::new(&description, seed, &CPU).unwrap().map(&mut Larger);
-    DecisionPolicy { network, description }
+    DecisionPolicy { network, description }.into()
 }
 
 /// Makes weights several times as large.
@@ -73,6 +73,8 @@ fn rollout<'a>(env_id: &'a str, env_options: &'a Map<String, Value>, episodes: u
         actors: 1,
         envs_per_actor: 4,
         window: None,
+        stochastic: false,
+        record: false,
     }
 }
 
@@ -81,7 +83,7 @@ fn bits(episodes: &[Episode]) -> Vec<(usize, u64, usize, bool)> {
 }
 
 /// A policy whose episodes end in several ways (most turn about at the start of a maze for ever), and these episodes.
-fn unlike(mixer: &str, rollout: &Rollout) -> (DecisionPolicy<Cpu>, Vec<Episode>) {
+fn unlike(mixer: &str, rollout: &Rollout) -> (AnyPolicy<Cpu>, Vec<Episode>) {
     let tried = (1..100).map(|seed| {
         let policy = random_policy(mixer, rollout.env_id, rollout.env_options, seed);
         let episodes = play(&policy, rollout, |_| {}).unwrap();
@@ -198,11 +200,11 @@ fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<Epis
         Ok(Box::new(Faulty { inner: envs::make("Pendulum-v1", &env_options)?, fault, bad_seed, is_bad: false, steps: 0 }))
     };
     let mut arrived = Vec::new();
-    let error = play_in(&policy, &rollout, &make, |episode| arrived.push(*episode)).unwrap_err();
+    let error = play_in(&policy, &rollout, &make, |episode| arrived.push(episode.clone())).unwrap_err();
     assert_eq!(made.into_inner(), 3 * actors);
     arrived.sort_by_key(|episode| episode.index);
     for episode in &arrived {
-        assert_eq!(bits(&[*episode]), bits(&[whole[episode.index]]));
+        assert_eq!(bits(std::slice::from_ref(episode)), bits(std::slice::from_ref(&whole[episode.index])));
     }
     (arrived, format!("{error:#}"))
 }

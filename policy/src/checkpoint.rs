@@ -1,9 +1,12 @@
 //! A policy on disk: `weights.safetensors` and `policy.json`. Needs nothing else to act.
 
 use crate::{
+    actor_critic::{ActorCriticNetwork, ActorCriticPolicy},
     decision::{DecisionNetwork, DecisionPolicy, Description},
     error::PolicyError,
+    saved::{AnyDescription, AnyPolicy},
 };
+use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
 use kernels::KernelBackend;
 use std::{fs, path::Path};
@@ -13,13 +16,13 @@ pub const WEIGHTS: &str = "weights.safetensors";
 /// Name of the description's file.
 pub const DESCRIPTION: &str = "policy.json";
 
-/// Writes a policy into a folder that exists.
+/// Writes a policy of any kind into a folder that exists.
 ///
 /// # Errors
 /// [`PolicyError::File`] or [`PolicyError::Weights`] if a file cannot be written.
-pub fn save<B: KernelBackend>(policy: &DecisionPolicy<B>, folder: &Path) -> Result<(), PolicyError> {
+pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(), PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let text = serde_json::to_string_pretty(&policy.description)
+    let text = serde_json::to_string_pretty(&policy.any_description())
         .map_err(|source| PolicyError::Description { path: path.clone(), source })?;
     fs::write(&path, text + "\n").map_err(|source| PolicyError::File {
         path,
@@ -31,28 +34,98 @@ pub fn save<B: KernelBackend>(policy: &DecisionPolicy<B>, folder: &Path) -> Resu
     // Burn's own entries come in an order drawn by chance; the same weights shall be the same bytes.
     let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
     policy
-        .network
-        .save_into(&mut store)
-        .map_err(|error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") })
+        .save_weights(&mut store)
+        .map_err(|problem| PolicyError::Weights { path, problem: format!("cannot be written: {problem}") })
 }
 
-/// Reads the description of a stored policy.
+/// A policy that can be written.
+pub trait Saved<B: Backend> {
+    /// What goes into `policy.json`.
+    fn any_description(&self) -> AnyDescription;
+
+    /// Writes the weights; the error is said in words.
+    ///
+    /// # Errors
+    /// What the store reports.
+    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String>;
+}
+
+impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
+    fn any_description(&self) -> AnyDescription {
+        AnyDescription::Decision(self.description.clone())
+    }
+
+    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
+        self.network.save_into(store).map_err(|error| error.to_string())
+    }
+}
+
+impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
+    fn any_description(&self) -> AnyDescription {
+        AnyDescription::ActorCritic(self.description.clone())
+    }
+
+    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
+        self.network.save_into(store).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads the description of a stored policy of any kind.
 ///
 /// # Errors
 /// [`PolicyError::File`] if it is missing, [`PolicyError::Description`] if it is not one.
-pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
+pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError> {
     let path = folder.join(DESCRIPTION);
     let text = fs::read_to_string(&path).map_err(|source| PolicyError::File {
         path: path.clone(),
         action: "read the policy's description",
         source,
     })?;
-    let description: Description = serde_json::from_str(&text).map_err(|source| PolicyError::Description { path, source })?;
-    description.check()?;
+    let wrong = |source| PolicyError::Description { path: path.clone(), source };
+    let mut json: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+    // The first checkpoints had one kind of policy and did not name it.
+    if let Some(fields) = json.as_object_mut() {
+        fields.entry("kind").or_insert("decision".into());
+    }
+    let description = serde_json::from_value(json).map_err(wrong)?;
+    match &description {
+        AnyDescription::Decision(description) => description.check()?,
+        AnyDescription::ActorCritic(description) => description.check()?,
+    }
     Ok(description)
 }
 
-/// Reads a policy.
+/// Reads the description of a stored decision policy.
+///
+/// # Errors
+/// As [`load_any_description`], and [`PolicyError::Kind`] for another kind of policy.
+pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
+    match load_any_description(folder)? {
+        AnyDescription::Decision(description) => Ok(description),
+        AnyDescription::ActorCritic(_) => {
+            Err(PolicyError::Kind { path: folder.into(), found: "an actor-critic", expected: "a decision policy" })
+        }
+    }
+}
+
+/// Reads a policy of any kind.
+///
+/// # Errors
+/// As [`load_any_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
+pub fn load_any<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<AnyPolicy<B>, PolicyError> {
+    Ok(match load_any_description(folder)? {
+        AnyDescription::Decision(description) => {
+            let network = load_weights(DecisionNetwork::new(&description, 0, device)?, folder)?;
+            DecisionPolicy { network, description }.into()
+        }
+        AnyDescription::ActorCritic(description) => {
+            let network = load_weights(ActorCriticNetwork::new(&description, 0.0, 0, device)?, folder)?;
+            ActorCriticPolicy { network, description }.into()
+        }
+    })
+}
+
+/// Reads a decision policy.
 ///
 /// # Errors
 /// As [`load_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
@@ -66,7 +139,7 @@ pub fn load<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<Decis
 ///
 /// # Errors
 /// [`PolicyError::Weights`].
-pub fn load_weights<B: KernelBackend>(mut network: DecisionNetwork<B>, folder: &Path) -> Result<DecisionNetwork<B>, PolicyError> {
+pub fn load_weights<B: Backend, M: ModuleSnapshot<B>>(mut network: M, folder: &Path) -> Result<M, PolicyError> {
     let path = folder.join(WEIGHTS);
     let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
     if !path.is_file() {

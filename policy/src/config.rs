@@ -1,5 +1,6 @@
 //! What a policy is built from: the sizes and the names of its parts.
 
+use crate::error::PolicyError;
 use serde::{Deserialize, Serialize};
 
 /// How the three parts of a timestep become tokens.
@@ -83,5 +84,30 @@ impl Default for PolicyConfig {
             max_timesteps: 1000,
             return_scale: 1000.0,
         }
+    }
+}
+
+impl PolicyConfig {
+    /// # Errors
+    /// [`PolicyError::Size`] for sizes that no network can have.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let PolicyConfig { layers, width, heads, feed_forward, dropout, return_scale, .. } = *self;
+        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
+        if layers == 0 {
+            return wrong("layers", "0, expected at least 1".into());
+        }
+        if width == 0 || heads == 0 || !width.is_multiple_of(heads) {
+            return wrong("heads", format!("{heads} heads do not divide a width of {width}"));
+        }
+        if feed_forward == 0 {
+            return wrong("feed_forward", "0, expected at least 1".into());
+        }
+        if !(0.0..1.0).contains(&dropout) {
+            return wrong("dropout", format!("{dropout}, expected a probability in [0, 1)"));
+        }
+        if !(return_scale.is_finite() && return_scale > 0.0) {
+            return wrong("return_scale", format!("{return_scale}, expected a positive number"));
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     backbone::{Backbone, Keep},
     config::PolicyConfig,
+    distribution::likeliest,
     error::PolicyError,
     head::Head,
     init::Init,
@@ -128,29 +129,8 @@ impl Description {
     /// # Errors
     /// [`PolicyError::Size`] or [`PolicyError::ActionSpace`] for sizes that no network can have.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let PolicyConfig { layers, width, heads, feed_forward, dropout, return_scale, .. } = self.config;
-        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
-        if layers == 0 {
-            return wrong("layers", "0, expected at least 1".into());
-        }
-        if width == 0 || heads == 0 || !width.is_multiple_of(heads) {
-            return wrong("heads", format!("{heads} heads do not divide a width of {width}"));
-        }
-        if feed_forward == 0 {
-            return wrong("feed_forward", "0, expected at least 1".into());
-        }
-        if !(0.0..1.0).contains(&dropout) {
-            return wrong("dropout", format!("{dropout}, expected a probability in [0, 1)"));
-        }
-        if !(return_scale.is_finite() && return_scale > 0.0) {
-            return wrong("return_scale", format!("{return_scale}, expected a positive number"));
-        }
-        if self.normalizer.width() == 0 || self.normalizer.deviation.len() != self.normalizer.width() {
-            return wrong(
-                "normalizer",
-                format!("{} means, {} deviations", self.normalizer.width(), self.normalizer.deviation.len()),
-            );
-        }
+        self.config.check()?;
+        self.normalizer.check()?;
         self.action.check()
     }
 }
@@ -285,11 +265,7 @@ impl<B: KernelBackend> DecisionPolicy<B> {
                 ActionBatch::Continuous(actions)
             }
             ActionSpec::Discrete { n, start } => {
-                // The first of equals wins; a NaN never does, so a broken policy still acts and its return shows it.
-                let best = |row: &[f32]| {
-                    (0..*n).fold(0, |best, i| if row[i] > row[best] || row[best].is_nan() { i } else { best }) as i64
-                };
-                ActionBatch::Discrete(outputs.chunks_exact(*n).map(|row| start + best(row)).collect())
+                ActionBatch::Discrete(outputs.chunks_exact(*n).map(|row| start + likeliest(row) as i64).collect())
             }
         }
     }

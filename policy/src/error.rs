@@ -46,6 +46,16 @@ pub enum PolicyError {
         #[source]
         source: serde_json::Error,
     },
+    /// A policy of another kind than asked for.
+    #[error("{}: {found}, expected {expected}", .path.display())]
+    Kind {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The kind that is there.
+        found: &'static str,
+        /// The kind that was asked for.
+        expected: &'static str,
+    },
     /// Weights that are not those of the described policy.
     #[error("{}: {problem}", .path.display())]
     Weights {

@@ -46,6 +46,36 @@ impl Init {
         self.parameter(data, shape, device)
     }
 
+    /// A matrix `[inputs, outputs]` whose shorter side's vectors are orthogonal and of length `gain` (Saxe et al. 2014,
+    /// arXiv:1312.6120).
+    pub fn orthogonal<B: Backend>(
+        &mut self,
+        inputs: usize,
+        outputs: usize,
+        gain: f64,
+        device: &B::Device,
+    ) -> Param<Tensor<B, 2>> {
+        let (count, length) = (inputs.min(outputs), inputs.max(outputs));
+        let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
+        while vectors.len() < count {
+            let mut vector: Vec<f64> = (0..length).map(|_| StandardNormal.sample(&mut self.generator)).collect();
+            // Twice, because once leaves errors of the size that cancellation makes.
+            for _ in 0..2 {
+                for other in &vectors {
+                    let along: f64 = vector.iter().zip(other).map(|(x, y)| x * y).sum();
+                    vector.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
+                }
+            }
+            let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+            vector.iter_mut().for_each(|x| *x /= norm);
+            vectors.push(vector);
+        }
+        let at = |input: usize, output: usize| if inputs <= outputs { vectors[input][output] } else { vectors[output][input] };
+        let data = (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output)));
+        let data = data.map(|(input, output)| (gain * at(input, output)) as f32).collect();
+        self.parameter(data, [inputs, outputs], device)
+    }
+
     /// One number everywhere.
     pub fn constant<B: Backend, const D: usize>(
         &mut self,
@@ -65,5 +95,25 @@ impl Init {
         let id = ParamId::from(self.next_id);
         self.next_id += 1;
         Param::initialized(id, Tensor::from_data(TensorData::new(data, shape), device).require_grad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    #[test]
+    fn the_shorter_side_of_an_orthogonal_matrix_is_orthogonal_and_of_the_gains_length() {
+        for (inputs, outputs) in [(5, 9), (9, 5), (7, 7), (4, 1)] {
+            let matrix = Init::new(3).orthogonal::<Flex>(inputs, outputs, 1.5, &Default::default()).val();
+            let matrix = if inputs <= outputs { matrix } else { matrix.transpose() };
+            let products = matrix.clone().matmul(matrix.transpose()).into_data().to_vec::<f32>().unwrap();
+            let count = inputs.min(outputs);
+            for (i, product) in products.iter().enumerate() {
+                let expected = if i / count == i % count { 2.25 } else { 0.0 };
+                assert!((product - expected).abs() < 1e-5, "{inputs} x {outputs}, {i}: {product}");
+            }
+        }
     }
 }

@@ -28,6 +28,11 @@ impl<B: Backend> Dense<B> {
         let bound = 1.0 / (inputs as f32).sqrt();
         Self { weight: init.uniform([inputs, outputs], bound, device), bias: init.uniform([outputs], bound, device) }
     }
+
+    /// Orthogonal weights times `gain`, biases 0. For everything that policy gradients train.
+    pub fn orthogonal(inputs: usize, outputs: usize, gain: f64, init: &mut Init, device: &B::Device) -> Self {
+        Self { weight: init.orthogonal(inputs, outputs, gain, device), bias: init.constant([outputs], 0.0, device) }
+    }
 }
 
 impl<B: KernelBackend> Dense<B> {

@@ -12,34 +12,44 @@
 //! tokens of one environment step and the state carried along it is acting. The tests in `tests/laws.rs` hold every mixer to it.
 //!
 //! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalisation, bounds): together all
-//! that is needed to act, and what a [`checkpoint`] holds. This crate never sees an environment, only sizes and tensors.
+//! that is needed to act, and what a [`checkpoint`] holds. So is an [`ActorCriticPolicy`], which policy gradients train: the same
+//! backbone over observations alone, or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either.
+//! This crate never sees an environment, only sizes and tensors.
 
+mod actor_critic;
 mod backbone;
 mod block;
 pub mod checkpoint;
 mod config;
 mod decision;
+mod distribution;
 mod error;
 mod head;
 mod init;
 mod layers;
 pub mod mixer;
+mod mlp;
 mod normalizer;
 mod reset;
+mod saved;
 mod state;
 mod timesteps;
 mod tokens;
 
+pub use actor_critic::{ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy};
 pub use backbone::{Backbone, Keep};
 pub use block::Block;
 pub use config::{Activation, PolicyConfig, Tokens};
 pub use decision::{ActionBatch, ActionSpec, ActionValue, DecisionNetwork, DecisionPolicy, Description};
+pub use distribution::{ActionDistributions, ActionTensors};
 pub use error::PolicyError;
 pub use head::Head;
 pub use init::Init;
 pub use layers::{Dense, Norm};
+pub use mlp::{HiddenActivation, Mlp};
 pub use normalizer::Normalizer;
 pub use reset::Reset;
+pub use saved::{AnyDescription, AnyPolicy};
 pub use state::{PolicyState, StateRecord};
 pub use timesteps::{TimestepTensors, Timesteps};
 pub use tokens::TokenEmbedding;

@@ -1,5 +1,6 @@
 //! Observation normalisation, fixed when training starts and stored with the policy.
 
+use crate::error::PolicyError;
 use serde::{Deserialize, Serialize};
 
 /// Brings every component of an observation to mean 0 and deviation 1 over the training data.
@@ -24,6 +25,16 @@ impl Normalizer {
     /// Leaves observations as they are.
     pub fn identity(width: usize) -> Self {
         Self { mean: vec![0.0; width], deviation: vec![1.0; width] }
+    }
+
+    /// # Errors
+    /// [`PolicyError::Size`] if it normalises nothing, or means and deviations are not of one observation.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        if self.width() == 0 || self.deviation.len() != self.width() {
+            let problem = format!("{} means, {} deviations", self.width(), self.deviation.len());
+            return Err(PolicyError::Size { key: "normalizer", problem });
+        }
+        Ok(())
     }
 
     /// Numbers in an observation.

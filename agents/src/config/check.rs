@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::ppo::{Network, PpoConfig};
+
 use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig, Sources};
 
 /// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
@@ -26,9 +28,14 @@ impl JobConfig {
             bail!("device: this build has no {} backend; it has only \"cpu\"", self.device);
         }
         self.check_env()?;
-        self.check_data()?;
         self.check_policy(mixers)?;
-        self.check_train()?;
+        match &self.ppo {
+            Some(ppo) => check_ppo(ppo)?,
+            None => {
+                self.check_data()?;
+                self.check_train()?;
+            }
+        }
         self.check_evaluation()
     }
 
@@ -119,7 +126,7 @@ impl JobConfig {
         within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
         let targets = &evaluation.target_returns;
         ensure!(
-            !(targets.is_empty() && self.policy.tokens.has_return_to_go()),
+            !(targets.is_empty() && self.ppo.is_none() && self.policy.tokens.has_return_to_go()),
             "evaluation.target_returns: found none, expected at least one return to ask for; only a policy whose policy.tokens is \
              \"observation\" is not told any"
         );
@@ -136,6 +143,47 @@ impl JobConfig {
         }
         Ok(())
     }
+}
+
+fn check_ppo(ppo: &PpoConfig) -> Result<()> {
+    for (index, width) in ppo.hidden.iter().enumerate() {
+        within(&format!("ppo.hidden.{index}"), *width, 1, MOST_WIDTH)?;
+    }
+    let log_std = ppo.initial_log_std;
+    allow("ppo.initial_log_std", log_std, (-20.0..=5.0).contains(&log_std), "a number from -20 to 5")?;
+    within("ppo.env_steps", ppo.env_steps, 1, 1 << 40)?;
+    within("ppo.envs", ppo.envs, 1, MOST_ENVS)?;
+    within("ppo.envs_per_group", ppo.envs_per_group, 1, ppo.envs)?;
+    let divides = |key: &str, found: usize, of: &str, whole: usize| {
+        ensure!(whole.is_multiple_of(found), "{key}: found {found}, expected a divisor of {of}, which is {whole}");
+        Ok(())
+    };
+    divides("ppo.envs_per_group", ppo.envs_per_group, "ppo.envs", ppo.envs)?;
+    within("ppo.actors", ppo.actors, 1, MOST_ACTORS)?;
+    within("ppo.rollout_len", ppo.rollout_len, 1, MOST_TIMESTEPS)?;
+    within("ppo.epochs", ppo.epochs, 1, 1 << 20)?;
+    match ppo.network {
+        Network::Mlp => {
+            let timesteps = ppo.envs * ppo.rollout_len;
+            within("ppo.minibatches", ppo.minibatches, 1, timesteps)?;
+            divides("ppo.minibatches", ppo.minibatches, "ppo.envs times ppo.rollout_len", timesteps)?;
+        }
+        Network::Recurrent => {
+            within("ppo.minibatches", ppo.minibatches, 1, ppo.groups())?;
+            divides("ppo.minibatches", ppo.minibatches, "the number of groups of environments", ppo.groups())?;
+        }
+    }
+    positive("ppo.learning_rate", ppo.learning_rate)?;
+    allow("ppo.gamma", ppo.gamma, (0.0..=1.0).contains(&ppo.gamma), "a number from 0 to 1")?;
+    allow("ppo.gae_lambda", ppo.gae_lambda, (0.0..=1.0).contains(&ppo.gae_lambda), "a number from 0 to 1")?;
+    positive("ppo.clip", ppo.clip)?;
+    ppo.value_clip.map_or(Ok(()), |clip| positive("ppo.value_clip", clip))?;
+    not_negative("ppo.value_coefficient", ppo.value_coefficient)?;
+    not_negative("ppo.entropy_coefficient", ppo.entropy_coefficient)?;
+    positive("ppo.gradient_clip", ppo.gradient_clip)?;
+    ppo.target_kl.map_or(Ok(()), |kl| positive("ppo.target_kl", kl))?;
+    within("ppo.checkpoint_every", ppo.checkpoint_every, 1, u64::MAX)?;
+    within("ppo.keep_checkpoints", ppo.keep_checkpoints, 1, usize::MAX)
 }
 
 fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {

@@ -5,17 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
-use super::{DataConfig, EnvConfig, EvaluationConfig, JobConfig, ScriptedConfig};
+use super::{DataConfig, EnvConfig, EvaluationConfig, JobConfig, OFFLINE_EVALUATION, OFFLINE_POLICY, ScriptedConfig};
+use crate::ppo::PpoConfig;
 
 /// The job that `aaren train` runs without a config.
 pub(super) const QUICKSTART: &str = include_str!("../../../configs/quickstart.json");
 
 /// Keys without a default.
-const REQUIRED: [&str; 4] = ["env", "env.id", "data", "evaluation"];
+const REQUIRED: [&str; 3] = ["env", "env.id", "evaluation"];
+
+/// A key without a default in a job that learns from data.
+const REQUIRED_OFFLINE: &[&str] = &["data"];
 
 /// Names the config that a file's keys are laid over, by a path relative to the file.
 const BASE: &str = "base";
@@ -62,14 +66,22 @@ impl JobConfig {
         for setting in overrides {
             set(&mut json, setting).with_context(|| format!("--set {setting}"))?;
         }
-        for key in REQUIRED {
+        let is_online = !json["ppo"].is_null();
+        let offline = if is_online { &[] } else { REQUIRED_OFFLINE };
+        for key in REQUIRED.iter().chain(offline) {
             if json.pointer(&pointer(key)).is_none() {
                 bail!("{name}: {key} is missing, and it has no default");
             }
         }
-        let job = serde_json::from_value::<JobConfig>(json.clone())
+        if is_online {
+            only_online(&json).with_context(|| name.to_string())?;
+        }
+        let mut job = serde_json::from_value::<JobConfig>(json.clone())
             .map_err(|error| wrong_type(&json).unwrap_or_else(|| anyhow!(error)))
             .with_context(|| name.to_string())?;
+        if is_online {
+            job.policy.dropout = 0.0;
+        }
         job.check(mixers).with_context(|| name.to_string())?;
         Ok(job)
     }
@@ -129,6 +141,25 @@ fn merge(under: &mut Value, over: Value) {
     }
 }
 
+/// Refuses keys that a job with a `ppo` section would not read.
+fn only_online(json: &Value) -> Result<()> {
+    for key in ["data", "train"] {
+        ensure!(json[key].is_null(), "{key}: not read by a job that learns online; leave it out, or leave out ppo");
+    }
+    let policy = json["policy"].as_object().filter(|policy| !policy.is_empty());
+    ensure!(
+        policy.is_none() || json["ppo"]["network"] == "recurrent",
+        "policy: it says how a recurrent network is built, but ppo.network is \"mlp\"; set it to \"recurrent\", or leave policy out"
+    );
+    for (section, keys) in [("policy", &OFFLINE_POLICY[..]), ("evaluation", &OFFLINE_EVALUATION)] {
+        for key in keys {
+            let found = json[section].get(key).filter(|value| !value.is_null());
+            ensure!(found.is_none(), "{section}.{key}: not read by a job that learns online; leave it out");
+        }
+    }
+    Ok(())
+}
+
 /// A valid job in which every key is present: what keys there are, and a frame to try single values in.
 pub(super) fn all_keys() -> Value {
     let job = JobConfig {
@@ -139,8 +170,11 @@ pub(super) fn all_keys() -> Value {
         policy: policy::PolicyConfig::default(),
         train: super::TrainConfig::default(),
         evaluation: EvaluationConfig::new(vec![1.0]),
+        ppo: None,
     };
-    serde_json::to_value(job).expect("a config is plain data")
+    let mut keys = serde_json::to_value(job).expect("a config is plain data");
+    keys["ppo"] = serde_json::to_value(PpoConfig::default()).expect("a config is plain data");
+    keys
 }
 
 fn keys_of(json: &Value) -> Vec<&str> {

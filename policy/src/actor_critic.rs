@@ -1,0 +1,299 @@
+//! The actor-critic policy: a distribution over actions and the value of the observation, for policy gradients.
+//!
+//! Either two separate MLPs, or one recurrent backbone of any registered mixer under both heads. One `forward` serves acting (one
+//! timestep) and training (whole rollouts with their resets), as with every policy here.
+
+use crate::{
+    backbone::{Backbone, Keep},
+    config::PolicyConfig,
+    decision::ActionSpec,
+    distribution::{ActionDistributions, ActionTensors},
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    mlp::{HiddenActivation, Mlp},
+    normalizer::Normalizer,
+    reset::Reset,
+    state::{PolicyState, StateRecord},
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, TensorData, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend};
+use serde::{Deserialize, Serialize};
+
+/// Gain of the weights that a policy's outputs begin with: near zero, so that the first actions hardly depend on the observation.
+const ACTOR_GAIN: f64 = 0.01;
+
+/// What an actor-critic is built from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum ActorCriticConfig {
+    /// An MLP for the actor and another for the critic.
+    Mlp {
+        /// Widths of the hidden layers.
+        hidden: Vec<usize>,
+        /// What follows each of them.
+        activation: HiddenActivation,
+    },
+    /// A backbone under both heads. Its tokens are embedded observations; of the config only what a backbone reads counts.
+    Recurrent(PolicyConfig),
+}
+
+impl ActorCriticConfig {
+    /// The mixer's name, or `mlp`.
+    pub fn name(&self) -> &str {
+        match self {
+            ActorCriticConfig::Mlp { .. } => "mlp",
+            ActorCriticConfig::Recurrent(config) => &config.mixer,
+        }
+    }
+}
+
+/// Everything besides weights that acting needs. Stored as `policy.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActorCriticDescription {
+    /// Version of this description.
+    pub format: u32,
+    /// Sizes and parts.
+    pub network: ActorCriticConfig,
+    /// Observation normalisation; its width is the observation's.
+    pub normalizer: Normalizer,
+    /// Normalised observations are held between minus and plus this.
+    pub observation_clip: f64,
+    /// The actions.
+    pub action: ActionSpec,
+    /// The task it was trained for, in the words of whoever trained it.
+    pub environment: serde_json::Value,
+}
+
+impl ActorCriticDescription {
+    /// The version that this crate writes and reads.
+    pub const FORMAT: u32 = 1;
+
+    /// # Errors
+    /// [`PolicyError::Size`] or [`PolicyError::ActionSpace`] for sizes that no network can have.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
+        match &self.network {
+            ActorCriticConfig::Mlp { hidden, .. } if hidden.contains(&0) => {
+                return wrong("hidden", format!("{hidden:?}, expected widths of at least 1"));
+            }
+            ActorCriticConfig::Mlp { .. } => {}
+            ActorCriticConfig::Recurrent(config) => {
+                config.check()?;
+                if config.dropout != 0.0 {
+                    return wrong("dropout", format!("{}, but the policy that acts has none", config.dropout));
+                }
+            }
+        }
+        if self.observation_clip.is_nan() || self.observation_clip <= 0.0 {
+            return wrong("observation_clip", format!("{}, expected a positive number", self.observation_clip));
+        }
+        self.normalizer.check()?;
+        self.action.check()
+    }
+
+    /// Appends a normalised observation.
+    pub fn push_observation(&self, observation: &[f64], normalised: &mut Vec<f32>) {
+        let start = normalised.len();
+        self.normalizer.push(observation, normalised);
+        let clip = self.observation_clip as f32;
+        normalised[start..].iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
+    }
+}
+
+/// The layers that turn observations into action outputs and values.
+#[allow(clippy::large_enum_variant, reason = "there are never many of them")]
+#[derive(Module, Debug)]
+pub enum ActorCriticBody<B: Backend> {
+    /// Two networks that share nothing.
+    Mlp(MlpPair<B>),
+    /// One backbone, two heads.
+    Recurrent(RecurrentPair<B>),
+}
+
+/// The two MLPs.
+#[derive(Module, Debug)]
+pub struct MlpPair<B: Backend> {
+    actor: Mlp<B>,
+    critic: Mlp<B>,
+}
+
+/// Embedding, backbone and the two heads.
+#[derive(Module, Debug)]
+pub struct RecurrentPair<B: Backend> {
+    embedding: Dense<B>,
+    backbone: Backbone<B>,
+    actor: Dense<B>,
+    critic: Dense<B>,
+}
+
+/// The weights of an actor-critic.
+#[derive(Module, Debug)]
+pub struct ActorCriticNetwork<B: Backend> {
+    body: ActorCriticBody<B>,
+    /// Logarithm of the Gaussian's deviations, `[action width]`; absent for discrete actions.
+    log_std: Option<Param<Tensor<B, 1>>>,
+}
+
+impl<B: KernelBackend> ActorCriticNetwork<B> {
+    /// Draws initial weights; `log_std` is where the Gaussian's deviations begin.
+    ///
+    /// # Errors
+    /// If the description does not [`check`](ActorCriticDescription::check) or names an unknown mixer.
+    pub fn new(description: &ActorCriticDescription, log_std: f64, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
+        description.check()?;
+        let (inputs, outputs) = (description.normalizer.width(), description.action.width());
+        let init = &mut Init::new(seed);
+        let body = match &description.network {
+            ActorCriticConfig::Mlp { hidden, activation } => ActorCriticBody::Mlp(MlpPair {
+                actor: Mlp::new([inputs, outputs], hidden, *activation, ACTOR_GAIN, init, device),
+                critic: Mlp::new([inputs, 1], hidden, *activation, 1.0, init, device),
+            }),
+            ActorCriticConfig::Recurrent(config) => ActorCriticBody::Recurrent(RecurrentPair {
+                embedding: Dense::at_border(inputs, config.width, init, device),
+                backbone: Backbone::new(config, init, device)?,
+                actor: Dense::orthogonal(config.width, outputs, ACTOR_GAIN, init, device),
+                critic: Dense::orthogonal(config.width, 1, 1.0, init, device),
+            }),
+        };
+        let log_std = (!description.action.is_discrete()).then(|| init.constant([outputs], log_std as f32, device));
+        Ok(Self { body, log_std })
+    }
+
+    /// The state of a batch of episodes that have not begun. MLPs have none.
+    pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
+        match &self.body {
+            ActorCriticBody::Mlp(_) => PolicyState { blocks: Vec::new() },
+            ActorCriticBody::Recurrent(pair) => pair.backbone.initial_state(batch, device),
+        }
+    }
+
+    /// A state that was stored with [`PolicyState::to_records`].
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is not one of this network's.
+    pub fn restore_state(&self, records: Vec<StateRecord>, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        match &self.body {
+            ActorCriticBody::Mlp(_) if records.is_empty() => Ok(PolicyState { blocks: Vec::new() }),
+            ActorCriticBody::Mlp(_) => Err(PolicyError::State(format!("{} blocks, an MLP has none", records.len()))),
+            ActorCriticBody::Recurrent(pair) => pair.backbone.restore_state(records, device),
+        }
+    }
+
+    /// Whether what came before matters: then time must be replayed in order.
+    pub fn is_recurrent(&self) -> bool {
+        matches!(self.body, ActorCriticBody::Recurrent(_))
+    }
+
+    /// Distributions of the actions and values, and the next state.
+    ///
+    /// # Shapes
+    /// - `observations`: `[batch * time, observation width]`, normalised, batch-major
+    /// - `reset`: `[batch, time]`
+    /// - returns: distributions of `[batch * time]` rows; values `[batch * time]`
+    pub fn forward(
+        &self,
+        observations: Tensor<B, 2>,
+        reset: &Reset<B>,
+        state: PolicyState<B>,
+    ) -> (ActionTensors<B>, Tensor<B, 1>, PolicyState<B>) {
+        match &self.body {
+            ActorCriticBody::Mlp(pair) => {
+                let outputs = pair.actor.forward(observations.clone());
+                (self.distributions(outputs), pair.critic.forward(observations).squeeze_dim(1), state)
+            }
+            ActorCriticBody::Recurrent(pair) => {
+                let (features, state) = pair.features(observations, reset, state);
+                let values = pair.critic.forward(features.clone()).squeeze_dim(1);
+                (self.distributions(pair.actor.forward(features)), values, state)
+            }
+        }
+    }
+
+    /// The actor's half of [`ActorCriticNetwork::forward`]: all that acting needs.
+    pub fn forward_actor(
+        &self,
+        observations: Tensor<B, 2>,
+        reset: &Reset<B>,
+        state: PolicyState<B>,
+    ) -> (Tensor<B, 2>, PolicyState<B>) {
+        match &self.body {
+            ActorCriticBody::Mlp(pair) => (pair.actor.forward(observations), state),
+            ActorCriticBody::Recurrent(pair) => {
+                let (features, state) = pair.features(observations, reset, state);
+                (pair.actor.forward(features), state)
+            }
+        }
+    }
+
+    /// The critic's half of [`ActorCriticNetwork::forward`].
+    pub fn forward_critic(&self, observations: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> Tensor<B, 1> {
+        let values = match &self.body {
+            ActorCriticBody::Mlp(pair) => pair.critic.forward(observations),
+            ActorCriticBody::Recurrent(pair) => pair.critic.forward(pair.features(observations, reset, state).0),
+        };
+        values.squeeze_dim(1)
+    }
+
+    fn distributions(&self, outputs: Tensor<B, 2>) -> ActionTensors<B> {
+        match &self.log_std {
+            Some(log_std) => ActionTensors::Gaussian { mean: outputs, log_std: log_std.val() },
+            None => ActionTensors::Categorical { logits: outputs },
+        }
+    }
+
+    /// `[action width]`; empty for discrete actions.
+    pub fn log_std(&self) -> Vec<f32> {
+        self.log_std.as_ref().map_or_else(Vec::new, |log_std| host(log_std.val()))
+    }
+}
+
+impl<B: KernelBackend> RecurrentPair<B> {
+    fn features(&self, observations: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> (Tensor<B, 2>, PolicyState<B>) {
+        self.backbone.forward(self.embedding.forward(observations), reset, state, Dropout::OFF, Keep::All)
+    }
+}
+
+fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().to_vec().expect("policies compute in f32")
+}
+
+/// A network and its description: all that is needed to act.
+#[derive(Clone, Debug)]
+pub struct ActorCriticPolicy<B: Backend> {
+    /// The weights.
+    pub network: ActorCriticNetwork<B>,
+    /// What they mean.
+    pub description: ActorCriticDescription,
+}
+
+impl<B: KernelBackend> ActorCriticPolicy<B> {
+    /// The state of a batch of episodes that have not begun.
+    pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
+        self.network.initial_state(batch, device)
+    }
+
+    /// The distributions of the next actions of a batch, and the next state.
+    ///
+    /// # Shapes
+    /// - `observations`: `[batch, observation width]`, as [`ActorCriticDescription::push_observation`] made them
+    /// - `resets`: `[batch]`, true at an episode's first timestep
+    pub fn act(
+        &self,
+        observations: &[f32],
+        resets: &[bool],
+        state: PolicyState<B>,
+        device: &B::Device,
+    ) -> (ActionDistributions<'_>, PolicyState<B>) {
+        let batch = resets.len();
+        let width = self.description.normalizer.width();
+        let inputs = Tensor::from_data(TensorData::new(observations.to_vec(), [batch, width]), device);
+        let reset = Reset::new(resets.to_vec(), batch, device);
+        let (outputs, state) = self.network.forward_actor(inputs, &reset, state);
+        let action = &self.description.action;
+        (ActionDistributions { action, outputs: host(outputs), log_std: self.network.log_std() }, state)
+    }
+}

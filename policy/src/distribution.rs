@@ -1,0 +1,157 @@
+//! Distributions over actions: a diagonal Gaussian, or a categorical. On the host one row at a time, to act; as tensors, to train.
+//!
+//! Continuous actions live in `[-1, 1]`, which the [`ActionSpec`] maps to the environment's bounds. A draw may lie outside: it is
+//! executed at the bound, and its probability is that of the draw itself.
+
+use crate::decision::{ActionBatch, ActionSpec};
+use burn::tensor::{Tensor, activation::log_softmax, backend::Backend};
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution as _, StandardNormal};
+
+/// `ln(2 pi) / 2`
+const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_7;
+
+/// The distributions of a batch on the host.
+#[derive(Clone, Debug)]
+pub struct ActionDistributions<'a> {
+    pub(crate) action: &'a ActionSpec,
+    /// Means in `[-1, 1]`'s units, or logits: `[rows, action width]`
+    pub(crate) outputs: Vec<f32>,
+    /// Of the deviations, `[action width]`; empty for discrete actions.
+    pub(crate) log_std: Vec<f32>,
+}
+
+impl ActionDistributions<'_> {
+    fn row(&self, row: usize) -> &[f32] {
+        let width = self.action.width();
+        &self.outputs[row * width..(row + 1) * width]
+    }
+
+    /// Appends the likeliest draw of a row: the mean, or one-hot. `[action width]`
+    pub fn mode(&self, row: usize, draw: &mut Vec<f32>) {
+        match self.action {
+            ActionSpec::Continuous { .. } => draw.extend_from_slice(self.row(row)),
+            ActionSpec::Discrete { n, .. } => one_hot(likeliest(self.row(row)), *n, draw),
+        }
+    }
+
+    /// Appends a random draw of a row. `[action width]`
+    pub fn sample(&self, row: usize, generator: &mut impl Rng, draw: &mut Vec<f32>) {
+        let outputs = self.row(row);
+        match self.action {
+            ActionSpec::Continuous { .. } => draw.extend(outputs.iter().zip(&self.log_std).map(|(mean, log_std)| {
+                let normal: f32 = StandardNormal.sample(generator);
+                mean + log_std.exp() * normal
+            })),
+            ActionSpec::Discrete { n, .. } => {
+                let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let weight = |logit: f32| f64::from(logit - largest).exp();
+                let mut left = outputs.iter().map(|&logit| weight(logit)).sum::<f64>() * generator.random::<f64>();
+                // Rounding may leave a rest after the last: that one is taken then.
+                let choice = outputs.iter().position(|&logit| {
+                    left -= weight(logit);
+                    left < 0.0
+                });
+                one_hot(choice.unwrap_or(n - 1), *n, draw);
+            }
+        }
+    }
+
+    /// Log-probability (density) of a draw in a row.
+    pub fn log_prob(&self, row: usize, draw: &[f32]) -> f32 {
+        let outputs = self.row(row);
+        match self.action {
+            ActionSpec::Continuous { .. } => {
+                let components = outputs.iter().zip(&self.log_std).zip(draw);
+                let log_prob = components.map(|((&mean, &log_std), &draw)| {
+                    let distance = f64::from(draw - mean) / f64::from(log_std).exp();
+                    -0.5 * distance * distance - f64::from(log_std) - HALF_LOG_TWO_PI
+                });
+                log_prob.sum::<f64>() as f32
+            }
+            ActionSpec::Discrete { .. } => {
+                let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = outputs.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+                let chosen: f64 = outputs.iter().zip(draw).map(|(&logit, &draw)| f64::from((logit - largest) * draw)).sum();
+                (chosen - sum.ln()) as f32
+            }
+        }
+    }
+}
+
+impl ActionSpec {
+    /// What draws make the environment do: `[rows, width]` to actions within the bounds.
+    pub fn execute(&self, draws: &[f32]) -> ActionBatch {
+        match self {
+            ActionSpec::Continuous { low, high } => {
+                let mut actions = Vec::with_capacity(draws.len());
+                let mut within = Vec::with_capacity(low.len());
+                for draw in draws.chunks_exact(low.len()) {
+                    within.clear();
+                    within.extend(draw.iter().map(|draw| draw.clamp(-1.0, 1.0)));
+                    ActionSpec::decode_continuous(low, high, &within, &mut actions);
+                }
+                ActionBatch::Continuous(actions)
+            }
+            ActionSpec::Discrete { n, start } => {
+                ActionBatch::Discrete(draws.chunks_exact(*n).map(|draw| start + likeliest(draw) as i64).collect())
+            }
+        }
+    }
+}
+
+/// The first of the largest; a NaN never is, so that a broken policy still acts and its return shows it.
+pub(crate) fn likeliest(row: &[f32]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] || row[best].is_nan() { i } else { best })
+}
+
+fn one_hot(choice: usize, n: usize, draw: &mut Vec<f32>) {
+    draw.extend((0..n).map(|i| if i == choice { 1.0 } else { 0.0 }));
+}
+
+/// The distributions of a batch as tensors.
+#[derive(Clone, Debug)]
+pub enum ActionTensors<B: Backend> {
+    /// A diagonal Gaussian whose deviation depends on no observation.
+    Gaussian {
+        /// `[rows, action width]`
+        mean: Tensor<B, 2>,
+        /// `[action width]`
+        log_std: Tensor<B, 1>,
+    },
+    /// One of several.
+    Categorical {
+        /// `[rows, action width]`
+        logits: Tensor<B, 2>,
+    },
+}
+
+impl<B: Backend> ActionTensors<B> {
+    /// Log-probabilities (densities) of draws, `[rows, action width]` to `[rows]`.
+    pub fn log_prob(&self, draws: Tensor<B, 2>) -> Tensor<B, 1> {
+        match self {
+            ActionTensors::Gaussian { mean, log_std } => {
+                let width = draws.dims()[1];
+                let distance = (draws - mean.clone()) * log_std.clone().neg().exp().unsqueeze::<2>();
+                let squares: Tensor<B, 1> = (distance.clone() * distance).sum_dim(1).squeeze_dim(1);
+                squares * -0.5 - (log_std.clone().sum() + width as f64 * HALF_LOG_TWO_PI)
+            }
+            ActionTensors::Categorical { logits } => (log_softmax(logits.clone(), 1) * draws).sum_dim(1).squeeze_dim(1),
+        }
+    }
+
+    /// Mean entropy of the rows, `[1]`; of a Gaussian the differential entropy of the draw, before it is held to the bounds.
+    pub fn entropy(&self) -> Tensor<B, 1> {
+        match self {
+            ActionTensors::Gaussian { log_std, .. } => {
+                let width = log_std.dims()[0];
+                log_std.clone().sum() + width as f64 * (0.5 + HALF_LOG_TWO_PI)
+            }
+            ActionTensors::Categorical { logits } => {
+                let rows = logits.dims()[0] as f64;
+                let log_probs = log_softmax(logits.clone(), 1);
+                (log_probs.clone().exp() * log_probs).sum() / -rows
+            }
+        }
+    }
+}

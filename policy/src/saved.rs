@@ -1,0 +1,104 @@
+//! A policy of any kind, as a checkpoint holds it and as actors run it.
+
+use crate::{
+    actor_critic::{ActorCriticDescription, ActorCriticPolicy},
+    decision::{ActionSpec, DecisionPolicy, Description},
+    state::PolicyState,
+};
+use burn::{module::Module, tensor::backend::Backend};
+use kernels::KernelBackend;
+use serde::{Deserialize, Serialize};
+
+/// The description of a policy of any kind: what `policy.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum AnyDescription {
+    /// Of a decision policy.
+    #[serde(rename = "decision")]
+    Decision(Description),
+    /// Of an actor-critic.
+    #[serde(rename = "actor-critic")]
+    ActorCritic(ActorCriticDescription),
+}
+
+impl AnyDescription {
+    /// The actions.
+    pub fn action(&self) -> &ActionSpec {
+        match self {
+            AnyDescription::Decision(description) => &description.action,
+            AnyDescription::ActorCritic(description) => &description.action,
+        }
+    }
+
+    /// Numbers in an observation.
+    pub fn observation_width(&self) -> usize {
+        match self {
+            AnyDescription::Decision(description) => description.normalizer.width(),
+            AnyDescription::ActorCritic(description) => description.normalizer.width(),
+        }
+    }
+}
+
+/// A policy of any kind.
+#[allow(clippy::large_enum_variant, reason = "there are never many of them")]
+#[derive(Clone, Debug)]
+pub enum AnyPolicy<B: Backend> {
+    /// Trained on trajectories, acts on a return to go.
+    Decision(DecisionPolicy<B>),
+    /// Trained by policy gradients, acts on what it sees.
+    ActorCritic(ActorCriticPolicy<B>),
+}
+
+impl<B: Backend> From<DecisionPolicy<B>> for AnyPolicy<B> {
+    fn from(policy: DecisionPolicy<B>) -> Self {
+        AnyPolicy::Decision(policy)
+    }
+}
+
+impl<B: Backend> From<ActorCriticPolicy<B>> for AnyPolicy<B> {
+    fn from(policy: ActorCriticPolicy<B>) -> Self {
+        AnyPolicy::ActorCritic(policy)
+    }
+}
+
+impl<B: KernelBackend> AnyPolicy<B> {
+    /// The actions.
+    pub fn action(&self) -> &ActionSpec {
+        match self {
+            AnyPolicy::Decision(policy) => &policy.description.action,
+            AnyPolicy::ActorCritic(policy) => &policy.description.action,
+        }
+    }
+
+    /// Numbers in an observation.
+    pub fn observation_width(&self) -> usize {
+        match self {
+            AnyPolicy::Decision(policy) => policy.description.normalizer.width(),
+            AnyPolicy::ActorCritic(policy) => policy.description.normalizer.width(),
+        }
+    }
+
+    /// Name of the mixer, or `mlp`.
+    pub fn mixer(&self) -> &str {
+        match self {
+            AnyPolicy::Decision(policy) => &policy.description.config.mixer,
+            AnyPolicy::ActorCritic(policy) => policy.description.network.name(),
+        }
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        match self {
+            AnyPolicy::Decision(policy) => policy.network.num_params(),
+            AnyPolicy::ActorCritic(policy) => policy.network.num_params(),
+        }
+    }
+
+    /// The state of a batch of episodes that have not begun.
+    pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
+        match self {
+            AnyPolicy::Decision(policy) => policy.initial_state(batch, device),
+            AnyPolicy::ActorCritic(policy) => policy.initial_state(batch, device),
+        }
+    }
+}
