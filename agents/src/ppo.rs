@@ -71,8 +71,17 @@ pub trait Observer {
         Ok(())
     }
 
-    /// A policy was evaluated; its checkpoint is in the run folder. Break to train no further: the training ends as if its
-    /// `env_steps` were reached.
+    /// An iteration was made, after the episodes that ended in it; with their returns. Break to train no further: the training
+    /// ends as if its `env_steps` were reached.
+    ///
+    /// # Errors
+    /// Stops the training.
+    fn iterated(&mut self, env_steps: u64, returns: &[f64]) -> Result<ControlFlow<()>> {
+        let _ = (env_steps, returns);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A policy was evaluated; its checkpoint is in the run folder. Break as above.
     ///
     /// # Errors
     /// Stops the training.
@@ -194,7 +203,8 @@ pub fn train(
                 observer.episode(env_steps, trajectory)?;
             }
         }
-        let is_last = learner.progress.iteration == config.iterations();
+        goes_on = observer.iterated(env_steps, &recent.returns)?.is_continue();
+        let is_last = !goes_on || learner.progress.iteration == config.iterations();
         let mean = |of: fn(&Update) -> f64| updates.iter().map(of).sum::<f64>() / updates.len() as f64;
         let stds = policy.network.log_std();
         let mut scalars = recent.scalars();
@@ -221,7 +231,7 @@ pub fn train(
 
         // Checkpoint, evaluate.
         let is_stopped = !is_last && interrupt::requested();
-        let evaluates = evaluation_is_due(job, config, env_steps);
+        let evaluates = !is_last && evaluation_is_due(job, config, env_steps);
         if is_last || is_stopped || evaluates || is_due(config.checkpoint_every, config, env_steps) {
             let fill = |folder: &Path| learner.save(folder).and_then(|()| save_groups(&mut groups, folder));
             run.checkpoint(env_steps, fill).with_context(|| newest_checkpoint(run))?;

@@ -3,12 +3,20 @@
 use crate::{
     Dtype, EnvError, Space,
     env::Action,
+    options::{OptionDefault, OptionInfo, Options},
     rng::Generator,
     task::{Outcome, Task},
 };
 
 /// Registered name.
 pub(crate) const ID: &str = "CartPole-v1";
+
+/// Options of the task.
+pub(crate) const OPTIONS: &[OptionInfo] = &[OptionInfo {
+    key: "hide_velocity",
+    default: OptionDefault::Bool(false),
+    help: "show the two positions only, so that balancing takes memory",
+}];
 
 /// The cart and pole of Gymnasium's `CartPole-v1`.
 ///
@@ -23,6 +31,8 @@ pub(crate) const ID: &str = "CartPole-v1";
 /// | 1 | its velocity in m/s | unbounded |
 /// | 2 | angle of the pole in rad | -0.418 to 0.418 |
 /// | 3 | its velocity in rad/s | unbounded |
+///
+/// With `hide_velocity` numbers 0 and 2 alone, in this order.
 /// # Rewards
 /// 1 for every step, the terminating one included.
 /// # First state
@@ -30,13 +40,14 @@ pub(crate) const ID: &str = "CartPole-v1";
 /// # Episode end
 /// Terminates beyond 2.4 m or 12 degrees; truncated after 500 steps.
 /// # State
-/// The observation in double precision.
+/// The four numbers in double precision.
 /// # Version history
 /// v1 as in Gymnasium 1.4: bit-equal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CartPole {
     /// Position, velocity, angle, angular velocity.
     state: [f64; 4],
+    hide_velocity: bool,
 }
 
 const GRAVITY: f64 = 9.8;
@@ -51,8 +62,18 @@ const MAX_POSITION: f64 = 2.4;
 const MAX_ANGLE: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 
 impl CartPole {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
+        Ok(Self { state: [0.0; 4], hide_velocity: options.bool("hide_velocity")? })
+    }
+
+    /// Of the four numbers, how many from one shown to the next.
+    fn stride(&self) -> usize {
+        if self.hide_velocity { 2 } else { 1 }
+    }
+
     fn observe(&self, observation: &mut [f64]) {
-        observation.copy_from_slice(&self.state.map(|value| f64::from(value as f32)));
+        let shown = self.state.iter().step_by(self.stride());
+        observation.iter_mut().zip(shown).for_each(|(shown, &value)| *shown = f64::from(value as f32));
     }
 }
 
@@ -60,7 +81,8 @@ impl Task for CartPole {
     fn observation_space(&self) -> Space {
         // Twice the limits, rounded to float32 as declared.
         let high = [2.0 * MAX_POSITION, f64::INFINITY, 2.0 * MAX_ANGLE, f64::INFINITY].map(|bound| f64::from(bound as f32));
-        Space::Box { low: high.iter().map(|bound| -bound).collect(), high: high.into(), dtype: Dtype::Float32 }
+        let high: Vec<f64> = high.into_iter().step_by(self.stride()).collect();
+        Space::Box { low: high.iter().map(|bound| -bound).collect(), high, dtype: Dtype::Float32 }
     }
 
     fn action_space(&self) -> Space {
@@ -104,5 +126,31 @@ impl Task for CartPole {
         self.state.copy_from_slice(state);
         self.observe(observation);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make;
+    use serde_json::Map;
+
+    #[test]
+    fn hidden_velocities_leave_the_task_as_it_is() {
+        let hidden = Map::from_iter([("hide_velocity".to_string(), true.into())]);
+        let (mut whole, mut positions) = (make(ID, &Map::new()).unwrap(), make(ID, &hidden).unwrap());
+        assert_eq!(positions.spec().observation_space.width(), 2);
+        let (mut all, mut shown) = ([0.0; 4], [0.0; 2]);
+        whole.reset(Some(5), &mut all).unwrap();
+        positions.reset(Some(5), &mut shown).unwrap();
+        for step in 0.. {
+            assert_eq!(shown, [all[0], all[2]], "step {step}");
+            let action = Action::Discrete(step / 2 % 2);
+            let (left, right) = (whole.step(action, &mut all).unwrap(), positions.step(action, &mut shown).unwrap());
+            assert_eq!(left, right);
+            if left.end.is_end() {
+                break;
+            }
+        }
     }
 }

@@ -91,7 +91,6 @@ impl<'a> Options<'a> {
         panic!("{}: option {key} is read as another type than its table says", self.env)
     }
 
-    #[cfg_attr(not(feature = "mujoco"), allow(dead_code, reason = "only the MuJoCo tasks have such options"))]
     pub(crate) fn bool(&self, key: &str) -> Result<bool, EnvError> {
         match self.get(key) {
             (None, OptionDefault::Bool(default)) => Ok(default),

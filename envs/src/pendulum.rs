@@ -13,8 +13,14 @@ use std::f64::consts::PI;
 pub(crate) const ID: &str = "Pendulum-v1";
 
 /// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] =
-    &[OptionInfo { key: "g", default: OptionDefault::Number(10.0, 0.0, 1000.0), help: "acceleration of gravity in m/s^2" }];
+pub(crate) const OPTIONS: &[OptionInfo] = &[
+    OptionInfo { key: "g", default: OptionDefault::Number(10.0, 0.0, 1000.0), help: "acceleration of gravity in m/s^2" },
+    OptionInfo {
+        key: "hide_velocity",
+        default: OptionDefault::Bool(false),
+        help: "show the angle only, so that swinging up takes memory",
+    },
+];
 
 /// The pendulum of Gymnasium's `Pendulum-v1`.
 ///
@@ -28,6 +34,8 @@ pub(crate) const OPTIONS: &[OptionInfo] =
 /// | 0 | cosine of the angle, 1 upright | -1 to 1 |
 /// | 1 | sine of the angle | -1 to 1 |
 /// | 2 | angular velocity in rad/s | -8 to 8 |
+///
+/// With `hide_velocity` the first two alone.
 /// # Rewards
 /// `-(angle^2 + 0.1 velocity^2 + 0.001 torque^2)` of the state before the step, the angle taken between -pi and pi.
 /// # First state
@@ -42,6 +50,7 @@ pub(crate) const OPTIONS: &[OptionInfo] =
 #[derive(Clone, Debug)]
 pub(crate) struct Pendulum {
     gravity: f64,
+    hide_velocity: bool,
     angle: f64,
     velocity: f64,
 }
@@ -53,19 +62,22 @@ const DT: f64 = 0.05;
 
 impl Pendulum {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        Ok(Self { gravity: options.number("g")?, angle: 0.0, velocity: 0.0 })
+        let (gravity, hide_velocity) = (options.number("g")?, options.bool("hide_velocity")?);
+        Ok(Self { gravity, hide_velocity, angle: 0.0, velocity: 0.0 })
     }
 
     fn observe(&self, observation: &mut [f64]) {
         // Gymnasium declares and rounds to float32.
         let values = [self.angle.cos(), self.angle.sin(), self.velocity].map(|value| f64::from(value as f32));
-        observation.copy_from_slice(&values);
+        let shown = observation.len();
+        observation.copy_from_slice(&values[..shown]);
     }
 }
 
 impl Task for Pendulum {
     fn observation_space(&self) -> Space {
-        let high = vec![1.0, 1.0, MAX_SPEED];
+        let mut high = vec![1.0, 1.0, MAX_SPEED];
+        high.truncate(if self.hide_velocity { 2 } else { 3 });
         Space::Box { low: high.iter().map(|bound| -bound).collect(), high, dtype: Dtype::Float32 }
     }
 
@@ -118,5 +130,28 @@ impl Task for Pendulum {
         (self.angle, self.velocity) = (state[0], state[1]);
         self.observe(observation);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make;
+    use serde_json::Map;
+
+    #[test]
+    fn a_hidden_velocity_leaves_the_task_as_it_is() {
+        let hidden = Map::from_iter([("hide_velocity".to_string(), true.into())]);
+        let (mut whole, mut angle) = (make(ID, &Map::new()).unwrap(), make(ID, &hidden).unwrap());
+        assert_eq!(angle.spec().observation_space.width(), 2);
+        let (mut all, mut shown) = ([0.0; 3], [0.0; 2]);
+        whole.reset(Some(5), &mut all).unwrap();
+        angle.reset(Some(5), &mut shown).unwrap();
+        for step in 0..200 {
+            assert_eq!(shown, all[..2], "step {step}");
+            let action = [1.5 - 0.02 * step as f32];
+            let left = whole.step(Action::F32(&action), &mut all).unwrap();
+            assert_eq!(left, angle.step(Action::F32(&action), &mut shown).unwrap());
+        }
     }
 }

@@ -76,8 +76,8 @@ const TASKS: &[TaskInfo] = &[
         id: cartpole::ID,
         summary: "balance a pole on a cart by pushing left or right",
         feature: None,
-        options: &[],
-        build: Some(|_| Ok(Box::new(cartpole::CartPole::default()))),
+        options: cartpole::OPTIONS,
+        build: Some(|options| Ok(Box::new(cartpole::CartPole::from_options(options)?))),
     },
     TaskInfo {
         id: "Hopper-v5",

@@ -15,6 +15,9 @@ pub(crate) trait Real:
 
     /// `e^x` for `x <= 0`, in a form that vectorises where that keeps the type's accuracy.
     fn exp_of_negative(self) -> Self;
+
+    /// `tanh x`, in a form that vectorises where that keeps the type's accuracy.
+    fn tanh_vectorised(self) -> Self;
 }
 
 /// [`Real::dots`] in explicit vector instructions: loops over arrays of lanes do not reliably become them.
@@ -67,6 +70,24 @@ impl Real for f32 {
         // A product, not a branch, would turn -inf into NaN; below -87 the result is denormal and counts as nothing.
         if self > -87.0 { result } else { 0.0 }
     }
+
+    #[inline(always)]
+    fn tanh_vectorised(self) -> f32 {
+        // tanh x = m / (m + 2) with m = e^2x - 1, which is exact for small x too if the 1 is never added to what is small: with
+        // n and r as above for 2x, m = 2^n (e^r - 1) + (2^n - 1).
+        const ROUND: f32 = 12_582_912.0;
+        let x = 2.0 * self.clamp(-9.1, 9.1); // beyond, tanh is 1 to the last bit; a NaN stays one
+        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let n = shifted - ROUND;
+        let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+        let mut sum = 1.0 / 5040.0;
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+            sum = sum * r + coefficient;
+        }
+        let power = f32::from_bits(((shifted.to_bits() as i32) << 23).wrapping_add(0x3f80_0000) as u32);
+        let m = power * (r + r * r * sum) + (power - 1.0);
+        m / (m + 2.0)
+    }
 }
 
 impl Real for f64 {
@@ -75,6 +96,11 @@ impl Real for f64 {
     #[inline(always)]
     fn exp_of_negative(self) -> f64 {
         self.exp()
+    }
+
+    #[inline(always)]
+    fn tanh_vectorised(self) -> f64 {
+        self.tanh()
     }
 }
 
@@ -266,5 +292,26 @@ pub(crate) fn product<R: Real>(
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tanh_is_right_to_a_few_last_bits() {
+        let mut worst = 0.0f64;
+        for i in -200_000..=200_000 {
+            let x = i as f32 * 1e-4 * (1.0 + (i % 7) as f32 * 0.1);
+            for x in [x, x * 1e-3, x * 1e-6] {
+                let expected = f64::from(x).tanh();
+                let error = (f64::from(x.tanh_vectorised()) - expected).abs();
+                worst = worst.max(error / expected.abs().max(f64::from(f32::MIN_POSITIVE)));
+            }
+        }
+        assert!(worst < 4.0 * f64::from(f32::EPSILON), "relative error of {worst}");
+        assert_eq!([f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e30].map(Real::tanh_vectorised), [1.0, -1.0, 0.0, 1.0]);
+        assert!(f32::NAN.tanh_vectorised().is_nan());
     }
 }

@@ -97,6 +97,7 @@ pub(crate) fn linear<B: Backend>(saved: LinearSaved<B>, upstream: FloatTensor<B>
     let upstream = match saved.rectifier {
         Rectifier::None => upstream,
         Rectifier::Relu => upstream.mask_fill(y.clone().lower_equal_elem(0.0), 0.0),
+        Rectifier::Tanh => upstream * (y.clone() * y.clone()).neg().add_scalar(1.0),
     };
     let (x, weight) = (leaf::<B, 2>(saved.x), leaf::<B, 2>(saved.weight));
     // The bias's value has no part in any gradient once the rectifier has been accounted for.

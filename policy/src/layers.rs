@@ -45,6 +45,11 @@ impl<B: KernelBackend> Dense<B> {
     pub fn forward_relu(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
     }
+
+    /// The same with `tanh(y)`.
+    pub fn forward_tanh(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Tanh)
+    }
 }
 
 /// Layer normalisation with gain and bias.

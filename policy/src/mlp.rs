@@ -53,7 +53,7 @@ impl<B: KernelBackend> Mlp<B> {
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let x = self.hidden.iter().fold(x, |x, layer| match self.activation {
-            HiddenActivation::Tanh => layer.forward(x).tanh(),
+            HiddenActivation::Tanh => layer.forward_tanh(x),
             HiddenActivation::Relu => layer.forward_relu(x),
         });
         self.output.forward(x)

@@ -2,6 +2,7 @@
 
 mod act;
 mod peer;
+mod ppo;
 mod train;
 
 use crate::report;
@@ -24,6 +25,8 @@ enum What {
     Act(act::ActArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
+    /// The time until online training reaches a score, beside stable-baselines3 where it is installed
+    Ppo(ppo::PpoArgs),
 }
 
 /// Measures it.
@@ -34,6 +37,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
     match args.what {
         What::Act(args) => act::run(&args),
         What::Train(args) => train::run(&args),
+        What::Ppo(args) => ppo::run(&args),
     }
 }
 

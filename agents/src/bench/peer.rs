@@ -1,6 +1,7 @@
-//! The PyTorch peer: a script of ours that does the same optimizer step, run by the Python that is there.
+//! The peers: scripts of ours that do the same with PyTorch or stable-baselines3, run by the Python that is there.
 
-use super::train::Spread;
+use super::{ppo::Trained, train::Spread};
+use crate::config::JobConfig;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::{
@@ -8,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+const SB3_SCRIPT: &str = include_str!("sb3_peer.py");
 const SCRIPT: &str = include_str!("torch_peer.py");
 
 /// The peer knows these mixers.
@@ -19,9 +21,43 @@ fn python() -> Command {
 
 /// PyTorch's version, if Python has it.
 pub(super) fn version() -> Option<String> {
-    let output = python().args(["-c", "import torch; print(torch.__version__)"]).stderr(Stdio::null()).output().ok()?;
+    version_of("torch")
+}
+
+/// stable-baselines3's version, if Python has it and Gymnasium.
+pub(super) fn sb3_version() -> Option<String> {
+    version_of("gymnasium").and_then(|_| version_of("stable_baselines3"))
+}
+
+fn version_of(module: &str) -> Option<String> {
+    let script = format!("import {module}; print({module}.__version__)");
+    let output = python().args(["-c", &script]).stderr(Stdio::null()).output().ok()?;
     let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !version.is_empty()).then_some(version)
+}
+
+/// Trains with stable-baselines3 until the mean of the latest episodes' returns reaches a target.
+///
+/// # Errors
+/// If Python fails or prints something else than the figures.
+pub(super) fn ppo(job: &JobConfig, target_return: f64, episodes: usize, threads: usize) -> Result<Trained> {
+    let input = serde_json::json!({
+        "env_id": job.env.id,
+        "seed": job.seed,
+        "threads": threads,
+        "target_return": target_return,
+        "episodes": episodes,
+        "ppo": job.ppo,
+    });
+    let mut command = python();
+    command.args(["-c", SB3_SCRIPT]).env("OMP_NUM_THREADS", threads.to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot run python3")?;
+    let mut stdin = child.stdin.take().context("python3 has no standard input")?;
+    stdin.write_all(input.to_string().as_bytes()).context("cannot hand python3 the job")?;
+    drop(stdin);
+    let output = child.wait_with_output().context("python3 did not finish")?;
+    anyhow::ensure!(output.status.success(), "the peer with stable-baselines3 failed: {}", output.status);
+    serde_json::from_slice(&output.stdout).context("the peer with stable-baselines3 printed no figures")
 }
 
 #[derive(Deserialize)]

@@ -54,6 +54,14 @@ impl JobConfig {
         Self::from_text("the built-in quickstart", QUICKSTART, overrides, &policy::mixer::names())
     }
 
+    /// A job from the text of a config.
+    ///
+    /// # Errors
+    /// As [`JobConfig::load`].
+    pub fn parse(text: &str, overrides: &[String]) -> Result<JobConfig> {
+        Self::from_text("the job", text, overrides, &policy::mixer::names())
+    }
+
     /// Reads a job from text; `name` stands for the file in messages.
     pub(super) fn from_text(name: &str, text: &str, overrides: &[String], mixers: &[&str]) -> Result<JobConfig> {
         let json = parse(name, text)?;

@@ -183,6 +183,11 @@ impl Learner {
         ActorCriticPolicy { network: self.network.valid(), description: self.description.clone() }
     }
 
+    /// What a batch of episodes that have not begun carry.
+    pub fn initial_state(&self, batch: usize) -> PolicyState<Graph> {
+        self.network.initial_state(batch, &CPU)
+    }
+
     /// What the weights mean.
     pub fn description(&self) -> &ActorCriticDescription {
         &self.description

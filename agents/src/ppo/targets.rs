@@ -88,3 +88,63 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &Group) -> Vec<Values> {
     };
     rows.iter().zip(values.chunks_exact(longest)).map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::JobConfig,
+        ppo::{Learner, Play, describe, rollout::make_unlimited},
+    };
+
+    /// Values that are worked out one timestep at a time, the last observations of episodes included, are those of the one pass.
+    #[test]
+    fn values_are_those_of_acting_and_a_truncated_step_has_that_of_its_last_observation() {
+        for network in [r#"{"network": "mlp", "hidden": [5]}"#, r#"{"network": "recurrent"}"#] {
+            let policy = if network.contains("mlp") { "{}" } else { r#"{"width": 6, "feed_forward": 6, "layers": 1}"# };
+            let text = format!(
+                r#"{{"env": {{"id": "Pendulum-v1", "options": {{"max_episode_steps": 7}}}}, "policy": {policy},
+                   "ppo": {network}, "evaluation": {{}}}}"#
+            );
+            let job = JobConfig::parse(&text, &["ppo.envs=3".into(), "ppo.envs_per_group=3".into()]).unwrap();
+            let config = job.ppo.clone().unwrap();
+            let spec = envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
+            let policy = Learner::new(describe(&job, &config, &spec).unwrap(), &config, 3).unwrap().policy();
+            let play = |iteration| Play { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
+            let make = || make_unlimited(&job.env.id, &job.env.options);
+            let mut group = Group::new(&make, &policy, 0, 3, &play(0)).unwrap();
+            group.play(&policy, &play(0)).unwrap();
+            group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode
+            let values = values(&policy, &group);
+
+            for (row, (rollout, (values, values_after))) in group.rollouts().zip(&values).enumerate() {
+                assert_eq!((values.len(), values_after.len()), (18, 18));
+                let mut last = rollout.last_observations.chunks_exact(3);
+                let mut state = group.first_state().clone();
+                let mut step = |observation: &[f32], reset: bool, keep: bool| {
+                    // All rows see the same, so that the batch has its shape.
+                    let inputs = Tensor::from_data(TensorData::new(observation.repeat(3), [3, 3]), &CPU);
+                    let reset = Reset::new(vec![reset; 3], 3, &CPU);
+                    let (_, values, next) = policy.network.forward(inputs, &reset, state.clone());
+                    if keep {
+                        state = next;
+                    }
+                    f64::from(values.into_data().to_vec::<f32>().unwrap()[row])
+                };
+                for t in 0..18 {
+                    let observation = &rollout.observations[3 * t..3 * t + 3];
+                    let expected = step(observation, rollout.resets[t], true);
+                    assert!((values[t] - expected).abs() < 1e-5, "{network}, {t}: {} is not {expected}", values[t]);
+                    let after = match (rollout.ends[t].truncated, t) {
+                        (true, _) => step(last.next().unwrap(), false, false),
+                        (false, 17) => step(&rollout.next_observation, false, false),
+                        (false, _) => step(&rollout.observations[3 * t + 3..3 * t + 6], false, false),
+                    };
+                    assert!((values_after[t] - after).abs() < 1e-5, "{network}, after {t}: {} is not {after}", values_after[t]);
+                }
+                assert_eq!(rollout.ends.iter().filter(|end| end.truncated).count(), 3);
+                assert!(last.next().is_none());
+            }
+        }
+    }
+}

@@ -49,11 +49,14 @@ pub(crate) fn linear<R: Real>(
             let x = Matrix::of_rows(&x, start, rows);
             product(y, outputs, x, Matrix::of_rows(&weight, 0, inputs), R::one(), true);
         }
-        if rectifier == Rectifier::Relu {
+        match rectifier {
+            Rectifier::None => {}
             // Not `max`, which would hide a NaN.
-            for y in y.iter_mut() {
-                *y = if *y < R::zero() { R::zero() } else { *y };
-            }
+            Rectifier::Relu => y.iter_mut().for_each(|y| *y = if *y < R::zero() { R::zero() } else { *y }),
+            Rectifier::Tanh => vectorize(
+                #[inline(always)]
+                || y.iter_mut().for_each(|y| *y = y.tanh_vectorised()),
+            ),
         }
     };
     if rows * inputs * outputs < SEQUENTIAL_BELOW {
@@ -103,7 +106,7 @@ pub(crate) fn linear_backward<R: Real>(
     let LinearSaved { x, weight, y, rectifier } = saved;
     let grad = match rectifier {
         Rectifier::None => viewable(grad),
-        Rectifier::Relu => rectified_gradient::<R>(y, grad),
+        Rectifier::Relu | Rectifier::Tanh => rectified_gradient::<R>(y, grad, rectifier),
     };
     let (x, weight) = (viewable(x), viewable(weight));
     let (x, weight, grad) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 2>(&grad));
@@ -142,8 +145,8 @@ pub(crate) fn linear_backward<R: Real>(
     LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
 }
 
-/// The gradient where the rectifier let its input through, 0 elsewhere.
-fn rectified_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>) -> FloatTensor<Flex> {
+/// The gradient before the non-linearity: of a rectifier where it let its input through, 0 elsewhere; of `tanh` times `1 - y^2`.
+fn rectified_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>, rectifier: Rectifier) -> FloatTensor<Flex> {
     let (y, grad) = (viewable(y), viewable(grad));
     let (y, grad) = (view::<R, 2>(&y), view::<R, 2>(&grad));
     let [rows, outputs] = y.shape;
@@ -152,7 +155,11 @@ fn rectified_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>) ->
         for (i, rectified) in rectified.chunks_exact_mut(outputs).enumerate() {
             let row = chunk * ROWS + i;
             for ((rectified, &y), &grad) in rectified.iter_mut().zip(y.row([row, 0], outputs)).zip(grad.row([row, 0], outputs)) {
-                *rectified = if y > R::zero() { grad } else { R::zero() };
+                *rectified = match rectifier {
+                    Rectifier::Tanh => grad * (R::one() - y * y),
+                    _ if y > R::zero() => grad,
+                    _ => R::zero(),
+                };
             }
         }
     });

@@ -1,4 +1,4 @@
-//! A dense layer with its bias and rectifier in one op.
+//! A dense layer with its bias and what follows it, a rectifier or hyperbolic tangent, in one op.
 //!
 //! A policy of width 128 spends nearly all of its time here, and the separate passes for bias, rectifier and their gradients cost
 //! as much as a matrix product of that width. Acting has a few rows only, where packing a matrix kernel's operands costs more than
@@ -20,6 +20,8 @@ pub enum Rectifier {
     None,
     /// `max(y, 0)`
     Relu,
+    /// The hyperbolic tangent: no rectifier, but it stands where one would.
+    Tanh,
 }
 
 /// What the backward pass of a dense layer reads.
@@ -29,7 +31,7 @@ pub struct LinearSaved<B: Backend> {
     pub x: FloatTensor<B>,
     /// `[inputs, outputs]`
     pub weight: FloatTensor<B>,
-    /// `[rows, outputs]`: where it is 0, the rectifier passed nothing
+    /// `[rows, outputs]`: it tells what the non-linearity let through
     pub y: FloatTensor<B>,
     /// What followed the affine map.
     pub rectifier: Rectifier,

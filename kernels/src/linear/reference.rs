@@ -16,6 +16,7 @@ pub(crate) fn linear<B: Backend>(
     let y = match rectifier {
         Rectifier::None => y,
         Rectifier::Relu => relu(y),
+        Rectifier::Tanh => y.tanh(),
     };
     y.into_primitive().tensor()
 }

@@ -17,7 +17,7 @@ fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 
 
 #[test]
 fn values_and_gradients_agree_with_the_reference() {
-    for rectifier in [Rectifier::None, Rectifier::Relu] {
+    for rectifier in [Rectifier::None, Rectifier::Relu, Rectifier::Tanh] {
         // One row, a few, one more than a few, one block, several blocks with a rest.
         for (rows, inputs, outputs) in [(1, 7, 5), (3, 129, 67), (7, 33, 130), (191, 13, 3), (577, 131, 193)] {
             let run = |use_reference: bool| {
