@@ -102,8 +102,15 @@ pub fn metrics(run: &Path) -> Vec<Value> {
 }
 
 /// Names that say how fast something was, not what it was.
-const SPEEDS: [&str; 4] =
-    ["wall_seconds", "train/timesteps_per_second", "train/step_milliseconds", "evaluation/env_steps_per_second"];
+const SPEEDS: [&str; 7] = [
+    "wall_seconds",
+    "train/timesteps_per_second",
+    "train/step_milliseconds",
+    "evaluation/env_steps_per_second",
+    "time/collect_seconds",
+    "time/update_seconds",
+    "time/env_steps_per_second",
+];
 
 /// The lines that have a name, without all that no two runs have in common. JSON keeps every bit of a number here.
 pub fn lines_with(run: &Path, name: &str) -> Vec<Value> {
