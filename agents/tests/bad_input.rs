@@ -292,7 +292,7 @@ fn evaluated(folder: &Path, name: &str, overrides: &[&str]) {
         execution: job.evaluation.execution.to_string(),
         seed: 1,
         parameters: 1,
-        targets: vec![TargetReport::new(1.0, vec![1.0], vec![41], 1, |_| None)],
+        targets: vec![TargetReport::new(Some(1.0), vec![1.0], vec![41], 1, |_| None)],
         env_steps: 41,
         wall_seconds: 1.0,
         env_steps_per_second: 41.0,
