@@ -3,13 +3,15 @@
 use crate::{
     backend::{CPU, Cpu},
     config::JobConfig,
+    ppo::{self, PpoConfig},
     report::{self, align_right, bytes},
     train::action_spec,
 };
 use anyhow::{Context, Result};
 use burn::module::Module;
+use envs::Spec;
 use kernels::Dropout;
-use policy::{DecisionNetwork, Description, Normalizer, Timesteps};
+use policy::{ActorCriticNetwork, ActorCriticPolicy, DecisionNetwork, Description, Normalizer, Timesteps};
 
 /// The table of parameters by part, and what the state of one episode takes.
 ///
@@ -18,6 +20,9 @@ use policy::{DecisionNetwork, Description, Normalizer, Timesteps};
 pub fn inspect(job: &JobConfig) -> Result<String> {
     let env = envs::make(&job.env.id, &job.env.options).context("env")?;
     let spec = env.spec();
+    if let Some(ppo) = &job.ppo {
+        return inspect_online(job, ppo, spec);
+    }
     let description = Description {
         format: Description::FORMAT,
         config: job.policy.clone(),
@@ -61,6 +66,37 @@ pub fn inspect(job: &JobConfig) -> Result<String> {
         job.env.id,
         spec.observation_space.width(),
         spec.action_space.width(),
+        bytes(sizes[0]),
+        bytes(sizes[limit - 1]),
+    ))
+}
+
+/// The same for a job that learns online, with the sizes of an iteration.
+fn inspect_online(job: &JobConfig, ppo: &PpoConfig, spec: &Spec) -> Result<String> {
+    let description = ppo::describe(job, ppo, spec)?;
+    let network = ActorCriticNetwork::<Cpu>::new(&description, ppo.initial_log_std, 0, &CPU)?;
+    let parameters = network.num_params();
+    let policy = ActorCriticPolicy { network, description };
+    let limit = spec.max_episode_steps.unwrap_or(1000);
+    let mut observation = Vec::new();
+    policy.description.push_observation(&vec![0.0; spec.observation_space.width()], &mut observation);
+    let mut state = policy.initial_state(1, &CPU);
+    let mut sizes = Vec::new();
+    for step in 0..limit {
+        state = policy.act(&observation, &[step == 0], state, &CPU).1;
+        sizes.push(state.bytes());
+    }
+    Ok(format!(
+        "{} on {}: observations of {}, actions of {}, {parameters} parameters\n{} iterations of {} environment steps, {} optimizer \
+         steps each, {} environment steps in all\nstate of one episode: {} after the first step, {} after step {limit}",
+        policy.description.network.name(),
+        job.env.id,
+        spec.observation_space.width(),
+        spec.action_space.width(),
+        ppo.iterations(),
+        ppo.steps_per_iteration(),
+        ppo.epochs * ppo.minibatches,
+        ppo.iterations() * ppo.steps_per_iteration(),
         bytes(sizes[0]),
         bytes(sizes[limit - 1]),
     ))

@@ -1,4 +1,4 @@
-//! Every job in `configs/` starts: its policy is built, its data is there or said to be missing, and a step is made.
+//! Every job in `configs/` and `configs/ppo/` starts: its policy is built, its data is there or said to be missing, and a step is made.
 
 mod common;
 
@@ -8,6 +8,8 @@ use agents::{
     config::JobConfig,
     data,
     learner::Learner,
+    ppo,
+    run::RunDir,
     segment::{SegmentSampler, SegmentSource},
     train,
 };
@@ -48,4 +50,28 @@ fn every_job_makes_a_step() {
         made += 1;
     }
     assert!(made >= 3, "only {made} jobs made a step");
+}
+
+#[test]
+fn every_online_job_makes_an_iteration() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/ppo");
+    let runs = tempfile::tempdir().unwrap();
+    let mut made = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let short = ["ppo.env_steps=1", "ppo.epochs=1", "evaluation.every=0", "evaluation.final_episodes=1"];
+        let job = JobConfig::load(&path, &short.map(String::from)).unwrap_or_else(|error| panic!("{error:#}"));
+        if let Some(missing) = envs::tasks().iter().find(|task| task.id == job.env.id).unwrap().missing() {
+            println!("skipped: {name}: {missing}");
+            continue;
+        }
+        let config = job.ppo.as_ref().unwrap();
+        let run = RunDir::create(&runs.path().join(&name), &job).unwrap();
+        let (summary, report) = ppo::train(&job, &run, false, &mut ppo::NoObserver).unwrap();
+        assert_eq!((summary.steps, summary.timesteps), (config.minibatches as u64, config.steps_per_iteration()), "{name}");
+        assert!(report.targets[0].return_mean.is_finite(), "{name}");
+        made += 1;
+    }
+    assert!(made >= 4, "only {made} jobs made an iteration");
 }

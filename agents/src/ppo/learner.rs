@@ -101,7 +101,9 @@ impl Samples {
     fn select(&self, indices: &[usize]) -> Samples {
         let (width, action_width) = (self.observations.len() / self.len(), self.draws.len() / self.len());
         let rows = |from: &[f32], width: usize| -> Vec<f32> {
-            indices.iter().flat_map(|&i| &from[i * width..(i + 1) * width]).copied().collect()
+            let mut rows = Vec::with_capacity(indices.len() * width);
+            indices.iter().for_each(|&i| rows.extend_from_slice(&from[i * width..(i + 1) * width]));
+            rows
         };
         Samples {
             observations: rows(&self.observations, width),

@@ -106,7 +106,8 @@ mod tests {
                 r#"{{"env": {{"id": "Pendulum-v1", "options": {{"max_episode_steps": 7}}}}, "policy": {policy},
                    "ppo": {network}, "evaluation": {{}}}}"#
             );
-            let job = JobConfig::parse(&text, &["ppo.envs=3".into(), "ppo.envs_per_group=3".into()]).unwrap();
+            let job =
+                JobConfig::parse(&text, &["ppo.envs=3", "ppo.envs_per_group=3", "ppo.minibatches=1"].map(String::from)).unwrap();
             let config = job.ppo.clone().unwrap();
             let spec = envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
             let policy = Learner::new(describe(&job, &config, &spec).unwrap(), &config, 3).unwrap().policy();
