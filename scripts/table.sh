@@ -91,6 +91,6 @@ for name in "${names[@]}"; do
 done
 echo "${#finished[@]} of ${#names[@]} runs finished"
 if [[ ${#finished[@]} -ge 2 ]]; then
-    "$binary" compare "${finished[@]}" --output "$runs/compare" || exit 1
+    "$binary" compare --table "${finished[@]}" --output "$runs/compare" || exit 1
 fi
 [[ ${#finished[@]} -eq ${#names[@]} ]]

@@ -8,7 +8,8 @@ use policy::AnyPolicy;
 
 use crate::{
     backend::{self, CPU, Cpu},
-    bench, compare,
+    bench,
+    compare::{self, CompareOptions},
     config::{Device, Execution, JobConfig},
     data, dataset_command, envs_command,
     evaluate::{self, Evaluation},
@@ -144,9 +145,12 @@ struct CompareArgs {
     /// Run folders, at least two
     #[arg(required = true, num_args = 2..)]
     runs: Vec<PathBuf>,
-    /// Folder for compare.md and compare.json [default: `compare` beside the runs]
+    /// Folder for compare.md, compare.json and compare.html [default: `compare` beside the runs]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Make a table with a row for each task; only runs of one row are held against each other
+    #[arg(long)]
+    table: bool,
     /// Compare even runs on different tasks or data
     #[arg(long)]
     force: bool,
@@ -180,7 +184,8 @@ impl Cli {
             Command::Train(args) => train(&args),
             Command::Evaluate(args) => evaluate(&args),
             Command::Compare(args) => {
-                let comparison = compare::compare(&args.runs, args.output.as_deref(), args.force)?;
+                let options = CompareOptions { output: args.output, table: args.table, force: args.force };
+                let comparison = compare::compare(&args.runs, &options)?;
                 report::print(comparison.render())
             }
             Command::Collect(args) => collect(&args),

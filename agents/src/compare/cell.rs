@@ -1,0 +1,312 @@
+//! Cells: the runs of one agent in one task, and what they say together.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    BestCheckpoint, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
+    statistics::{self, Estimate, deviation, mean},
+};
+use crate::{
+    report::{FORMAT, LatencyPoint},
+    run::differing_keys,
+};
+
+/// Root of the bootstrap's random numbers: the same runs give the same intervals.
+const BOOTSTRAP_SEED: u64 = 1;
+
+/// What all runs of an agent in a task reached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// Number of the task.
+    pub task: usize,
+    /// Number of the agent.
+    pub agent: usize,
+    /// Numbers of the runs.
+    pub runs: Vec<usize>,
+    /// Their seeds.
+    pub seeds: Vec<u64>,
+    /// One for each target return that any of the runs was asked for; the first is the headline.
+    pub targets: Vec<CellTarget>,
+    /// Evaluations while training, where every run has one.
+    pub curve: Vec<CurvePoint>,
+    /// Cost of a step against the step of the episode, the median over runs.
+    pub latency: Vec<LatencyPoint>,
+    /// Seconds that training took, the mean over runs.
+    pub train_seconds: Option<f64>,
+}
+
+/// Scores for one target return: normalised, or raw returns where the task has no references.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CellTarget {
+    /// What was asked for; None of a policy that is not told a return.
+    pub target_return: Option<f64>,
+    /// Of the last checkpoints.
+    pub last: Spread,
+    /// Of the checkpoints that evaluated best, where all runs have one.
+    pub best: Option<Spread>,
+}
+
+/// Runs' values, in the order of the runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Their mean.
+    pub mean: f64,
+    /// Their population standard deviation.
+    pub std: f64,
+    /// Themselves.
+    pub values: Vec<f64>,
+}
+
+impl Spread {
+    pub(super) fn new(values: Vec<f64>) -> Self {
+        Self { mean: mean(&values), std: deviation(&values), values }
+    }
+}
+
+/// A point of a learning curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Optimizer steps.
+    pub step: u64,
+    /// Mean over runs.
+    pub mean: f64,
+    /// Population standard deviation over runs.
+    pub std: f64,
+}
+
+/// An agent over several tasks, by its headline scores.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Aggregate {
+    /// Number of the agent.
+    pub agent: usize,
+    /// Mean over tasks of the mean over runs, of the last checkpoints.
+    pub mean: f64,
+    /// The same of the best checkpoints.
+    pub best_mean: Option<f64>,
+    /// Interquartile mean over all runs of all tasks, of the last checkpoints.
+    pub interquartile_mean: Estimate,
+}
+
+/// How likely a run of one agent scores more than one of another, on average over tasks, by their last checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Improvement {
+    /// Number of the agent that may score more.
+    pub agent: usize,
+    /// Number of the other.
+    pub over: usize,
+    /// The probability.
+    pub probability: Estimate,
+}
+
+impl Comparison {
+    pub(super) fn new(results: &[Results], incompatible: Vec<String>) -> Result<Self> {
+        let (tasks, task_of) = tasks(results)?;
+        let (agents, agent_of) = agents(results)?;
+        let runs: Vec<ComparedRun> =
+            results.iter().enumerate().map(|(index, run)| compared(results, run, task_of[index], agent_of[index])).collect();
+        let mut cells = Vec::new();
+        for (task, about) in tasks.iter().enumerate() {
+            for agent in 0..agents.len() {
+                let of_cell: Vec<usize> = (0..runs.len()).filter(|&run| (task_of[run], agent_of[run]) == (task, agent)).collect();
+                if !of_cell.is_empty() {
+                    cells.push(cell(&runs, of_cell, about.is_normalised));
+                }
+            }
+        }
+        let mut comparison = Self {
+            format: FORMAT,
+            runs,
+            tasks,
+            agents,
+            cells,
+            aggregates: Vec::new(),
+            improvements: Vec::new(),
+            differences: differences(results)?,
+            incompatible,
+        };
+        (comparison.aggregates, comparison.improvements) = aggregate(&comparison);
+        Ok(comparison)
+    }
+
+    /// The tasks that every agent has runs of, which aggregates are over.
+    pub fn common_tasks(&self) -> Vec<usize> {
+        (0..self.tasks.len()).filter(|&task| (0..self.agents.len()).all(|agent| self.cell(task, agent).is_some())).collect()
+    }
+
+    /// The cell of a task and an agent, if there are runs of it.
+    pub fn cell(&self, task: usize, agent: usize) -> Option<&Cell> {
+        self.cells.iter().find(|cell| (cell.task, cell.agent) == (task, agent))
+    }
+}
+
+/// The tasks, and the task of each run.
+fn tasks(results: &[Results]) -> Result<(Vec<Task>, Vec<usize>)> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut task_of = Vec::new();
+    for run in results {
+        let (env_id, env_options, data) = run.task()?;
+        let same = |task: &Task| (&task.env_id, &task.env_options, &task.data) == (&env_id, &env_options, &data);
+        let index = match tasks.iter().position(same) {
+            Some(index) => index,
+            None => {
+                tasks.push(Task { name: run.task_name(), env_id, env_options, data, is_normalised: true });
+                tasks.len() - 1
+            }
+        };
+        tasks[index].is_normalised &= run.evaluation.targets.iter().all(|target| target.normalised_score.is_some());
+        task_of.push(index);
+    }
+    Ok((tasks, task_of))
+}
+
+/// Names of the agents, and the agent of each run. Where a name does not tell two agents apart, what they differ in is added.
+fn agents(results: &[Results]) -> Result<(Vec<String>, Vec<usize>)> {
+    let mut agents: Vec<(String, Value)> = Vec::new();
+    let mut agent_of = Vec::new();
+    for run in results {
+        let config = run.agent()?;
+        let index = agents.iter().position(|(_, other)| *other == config).unwrap_or_else(|| {
+            agents.push((run.agent_name(), config));
+            agents.len() - 1
+        });
+        agent_of.push(index);
+    }
+    let name = |(name, config): &(String, Value)| {
+        let namesakes = agents.iter().filter(|(other, _)| other == name);
+        let mut keys: Vec<String> = namesakes.flat_map(|(_, other)| differing_keys(config, other)).collect();
+        keys.sort();
+        keys.dedup();
+        let value = |key: &String| {
+            let value = config.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
+            format!("{}={}", key.rsplit('.').next().unwrap_or(key), value.to_string().trim_matches('"'))
+        };
+        match keys.is_empty() {
+            true => name.clone(),
+            false => format!("{name} ({})", keys.iter().map(value).collect::<Vec<_>>().join(", ")),
+        }
+    };
+    Ok((agents.iter().map(name).collect(), agent_of))
+}
+
+fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> ComparedRun {
+    let is_shared = results.iter().filter(|other| other.name == run.name).count() > 1;
+    let evaluation = &run.evaluation;
+    let curve = run.metrics.iter().filter_map(|line| {
+        let score = line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?;
+        Some((line["step"].as_u64()?, score.as_f64()?))
+    });
+    ComparedRun {
+        run: if is_shared { run.path.display().to_string() } else { run.name.clone() },
+        task,
+        agent,
+        seed: run.config.seed,
+        mixer: evaluation.mixer.clone(),
+        context_length: run.config.train.context_length.to_string(),
+        execution: evaluation.execution.clone(),
+        checkpoint_step: evaluation.checkpoint_step,
+        evaluation_seed: evaluation.seed,
+        parameters: evaluation.parameters,
+        targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+        best: run.best.as_ref().map(|best| BestCheckpoint {
+            step: best.checkpoint_step,
+            targets: best.targets.iter().map(ComparedTarget::new).collect(),
+        }),
+        curve: curve.collect(),
+        train_seconds: run.train.as_ref().map(|train| train.wall_seconds),
+        train_timesteps_per_second: run.train.as_ref().map(|train| train.timesteps_per_second),
+        latency: evaluation.latency.clone(),
+    }
+}
+
+fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell {
+    let members: Vec<&ComparedRun> = of_cell.iter().map(|&run| &runs[run]).collect();
+    let score = |target: &ComparedTarget| match target.normalised_score {
+        Some(score) if is_normalised => score,
+        _ => target.return_mean,
+    };
+    let reached =
+        |targets: &[ComparedTarget], asked: Option<f64>| targets.iter().find(|target| target.target_return == asked).map(score);
+    let mut asked: Vec<Option<f64>> = Vec::new();
+    for target in members.iter().flat_map(|run| &run.targets) {
+        if !asked.contains(&target.target_return) {
+            asked.push(target.target_return);
+        }
+    }
+    let targets = asked.into_iter().map(|target_return| {
+        let best: Option<Vec<f64>> =
+            members.iter().map(|run| run.best.as_ref().and_then(|best| reached(&best.targets, target_return))).collect();
+        CellTarget {
+            target_return,
+            last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, target_return)).collect()),
+            best: best.map(Spread::new),
+        }
+    });
+
+    let mut curve: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (step, score) in members.iter().flat_map(|run| &run.curve) {
+        curve.entry(*step).or_default().push(*score);
+    }
+    let curve = curve.into_iter().filter(|(_, scores)| scores.len() == members.len());
+    let curve = curve.map(|(step, scores)| CurvePoint { step, mean: mean(&scores), std: deviation(&scores) });
+
+    let mut latency: BTreeMap<usize, (Vec<f64>, usize)> = BTreeMap::new();
+    for point in members.iter().filter_map(|run| run.latency.as_ref()).flat_map(|latency| &latency.points) {
+        let entry = latency.entry(point.step).or_default();
+        entry.0.push(point.microseconds);
+        entry.1 = entry.1.max(point.state_bytes);
+    }
+    let latency = latency.into_iter().map(|(step, (microseconds, state_bytes))| LatencyPoint {
+        step,
+        microseconds: crate::evaluate::median(&microseconds),
+        state_bytes,
+    });
+    let seconds: Vec<f64> = members.iter().filter_map(|run| run.train_seconds).collect();
+
+    Cell {
+        task: members[0].task,
+        agent: members[0].agent,
+        seeds: members.iter().map(|run| run.seed).collect(),
+        targets: targets.collect(),
+        curve: curve.collect(),
+        latency: latency.collect(),
+        train_seconds: (!seconds.is_empty()).then(|| mean(&seconds)),
+        runs: of_cell,
+    }
+}
+
+/// Agents over the tasks that all of them have runs of. Raw returns of different tasks are never put together.
+fn aggregate(comparison: &Comparison) -> (Vec<Aggregate>, Vec<Improvement>) {
+    let (agents, common) = (comparison.agents.len(), comparison.common_tasks());
+    let is_comparable = match &common[..] {
+        [] => false,
+        [_] => true,
+        many => many.iter().all(|&task| comparison.tasks[task].is_normalised),
+    };
+    if !is_comparable {
+        return Default::default();
+    }
+    let headline = |agent: usize, task: usize| comparison.cell(task, agent).map(|cell| &cell.targets[0]);
+    let headlines: Vec<Vec<&CellTarget>> =
+        (0..agents).map(|agent| common.iter().filter_map(|&task| headline(agent, task)).collect()).collect();
+    let scores = |agent: usize| -> Vec<Vec<f64>> { headlines[agent].iter().map(|target| target.last.values.clone()).collect() };
+    let of_agent = |agent: usize| {
+        let best: Option<Vec<f64>> = headlines[agent].iter().map(|target| Some(target.best.as_ref()?.mean)).collect();
+        Aggregate {
+            agent,
+            mean: mean(&headlines[agent].iter().map(|target| target.last.mean).collect::<Vec<_>>()),
+            best_mean: best.map(|best| mean(&best)),
+            interquartile_mean: statistics::estimate_interquartile_mean(&scores(agent), BOOTSTRAP_SEED),
+        }
+    };
+    let pairs = (0..agents).flat_map(|agent| (0..agents).map(move |over| (agent, over))).filter(|(agent, over)| agent != over);
+    let improvement = |(agent, over)| Improvement {
+        agent,
+        over,
+        probability: statistics::estimate_improvement(&scores(agent), &scores(over), BOOTSTRAP_SEED),
+    };
+    ((0..agents).map(of_agent).collect(), pairs.map(improvement).collect())
+}

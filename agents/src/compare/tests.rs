@@ -1,0 +1,203 @@
+use super::*;
+use crate::report::{FORMAT, LatencyPoint, TargetReport};
+
+fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    let config = JobConfig::quickstart(&overrides).unwrap();
+    let path = folder.join(name);
+    let run = RunDir::create(&path, &config).unwrap();
+    let evaluation = EvaluationReport {
+        format: FORMAT,
+        run: name.into(),
+        checkpoint_step: 500,
+        env_id: config.env.id.clone(),
+        env_options: config.env.options.clone(),
+        data: config.data.describe(),
+        mixer: config.policy.mixer.clone(),
+        execution: config.evaluation.execution.to_string(),
+        seed: 1,
+        parameters: 123_456,
+        targets: vec![TargetReport::new(Some(1.0), vec![1.0, 0.5], vec![41, 41], 2, |mean| Some(mean * 100.0))],
+        env_steps: 82,
+        wall_seconds: 1.0,
+        env_steps_per_second: 82.0,
+        latency: None,
+    };
+    run.write_json("evaluation.json", &evaluation).unwrap();
+    path
+}
+
+#[test]
+fn evaluations_of_other_episodes_are_pointed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (left, right) = (run(folder.path(), "left", &[]), run(folder.path(), "right", &[]));
+    let note = "The evaluations differ in their number of episodes: [2], [3].";
+    assert!(
+        !compare(&[left.clone(), right.clone()], &CompareOptions::default()).unwrap().markdown().contains("evaluations differ")
+    );
+    let path = right.join("evaluation.json");
+    let text = fs::read_to_string(&path).unwrap().replace("\"episodes\": 2", "\"episodes\": 3");
+    fs::write(path, text).unwrap();
+    assert!(compare(&[left, right], &CompareOptions::default()).unwrap().markdown().contains(note));
+}
+
+fn message(runs: &[PathBuf]) -> String {
+    format!("{:#}", compare(runs, &CompareOptions::default()).unwrap_err())
+}
+
+#[test]
+fn runs_stand_side_by_side_with_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = run(folder.path(), "left", &[]);
+    let right = run(folder.path(), "right", &["policy.mixer=transformer"]);
+    let comparison = compare(&[left, right], &CompareOptions::default()).unwrap();
+    assert_eq!(comparison.differences["policy.mixer"], ["aaren", "transformer"]);
+    assert_eq!(comparison.differences.len(), 1);
+    let page = fs::read_to_string(folder.path().join("compare/compare.md")).unwrap();
+    for words in ["| left ", "transformer", "0.75 ± 0.25 (75.0)", "123456", "policy.mixer: \"aaren\", \"transformer\""] {
+        assert!(page.contains(words), "{page}\nlacks {words}");
+    }
+    let json = fs::read_to_string(folder.path().join("compare/compare.json")).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["runs"][1]["mixer"], "transformer");
+    assert!(comparison.render().contains("right"));
+}
+
+#[test]
+fn runs_on_other_tasks_or_data_are_refused_unless_forced() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = run(folder.path(), "left", &[]);
+    let options = run(folder.path(), "options", &["env.options.corridor=9"]);
+    let data = run(folder.path(), "data", &["data.scripted.episodes=9"]);
+    let said = message(&[left.clone(), options.clone()]);
+    assert!(
+        said.contains("its options") && said.contains("40") && said.contains("--force") && said.contains("--table"),
+        "{said}"
+    );
+    assert!(message(&[left.clone(), data.clone()]).contains("the data"));
+    assert!(!folder.path().join("compare").exists());
+    let forced = CompareOptions { output: Some(folder.path().join("out")), force: true, ..Default::default() };
+    let forced = compare(&[left, options, data], &forced).unwrap();
+    assert_eq!(forced.incompatible.len(), 2);
+    assert!(forced.render().contains("Not a fair comparison"));
+    assert!(folder.path().join("out/compare.json").is_file());
+}
+
+#[test]
+fn a_run_without_results_says_what_to_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = run(folder.path(), "left", &[]);
+    let right = run(folder.path(), "right", &[]);
+    fs::remove_file(right.join("evaluation.json")).unwrap();
+    let said = message(&[left.clone(), right.clone()]);
+    assert!(said.contains(&format!("aaren evaluate {}", right.display())), "{said}");
+    fs::write(right.join("evaluation.json"), "{}").unwrap();
+    assert!(message(&[left.clone(), right]).contains("not a result of this version"));
+    assert!(message(&[left]).contains("at least two"));
+}
+
+/// A run with returns of its own (scores are 100 times those), a learning curve, a latency and a best checkpoint.
+fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&str]) -> PathBuf {
+    let path = run(folder, name, overrides);
+    let file = path.join("evaluation.json");
+    let mut report: EvaluationReport = read_json(&file).unwrap().unwrap();
+    let is_told = RunDir::open(&path).unwrap().config(&[]).unwrap().policy.tokens.has_return_to_go();
+    let target = |target: Option<f64>, value: f64| TargetReport::new(target, vec![value], vec![41], 1, |mean| Some(mean * 100.0));
+    let asked: Vec<Option<f64>> = if is_told { vec![Some(1.0), Some(0.5)] } else { vec![None] };
+    report.targets = asked.iter().zip(last).map(|(asked, value)| target(*asked, *value)).collect();
+    report.latency = Some(LatencyReport {
+        steps: 40,
+        first_microseconds: 10.0,
+        last_microseconds: 12.0,
+        median_microseconds: 11.0,
+        state_bytes_first: 100,
+        state_bytes_last: 100,
+        points: vec![
+            LatencyPoint { step: 20, microseconds: 10.0, state_bytes: 100 },
+            LatencyPoint { step: 40, microseconds: 12.0, state_bytes: 100 },
+        ],
+    });
+    write_json_atomically(&file, &report).unwrap();
+    report.targets = asked.iter().map(|asked| target(*asked, best)).collect();
+    report.checkpoint_step = 250;
+    write_json_atomically(&path.join("evaluation-best.json"), &report).unwrap();
+    let lines = [250, 500].map(|step| format!("{{\"step\": {step}, \"evaluation/normalised_score\": {}}}\n", step as f64 / 10.0));
+    fs::write(path.join("metrics.jsonl"), lines.concat() + "{\"step\": 6").unwrap();
+    path
+}
+
+const BC: &[&str] = &["policy.tokens=observation", "policy.mixer=mlp", "data.top_fraction=0.1"];
+
+#[test]
+fn seeds_are_one_cell_and_agents_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut runs = Vec::new();
+    for (seed, last) in [(1, 0.4), (2, 0.6), (3, 0.8)] {
+        let seed = format!("seed={seed}");
+        runs.push(full_run(folder, &format!("aaren-{seed}"), &[last, 0.1], 0.9, &[&seed]));
+        let bc = [BC, &[&seed, "train.log_every=7"]].concat();
+        runs.push(full_run(folder, &format!("bc-{seed}"), &[last - 0.1], 0.5, &bc));
+    }
+    runs.push(full_run(folder, "long", &[0.7, 0.2], 0.7, &["train.steps=9000"]));
+    let comparison = compare(&runs, &CompareOptions::default()).unwrap();
+    assert_eq!(comparison.tasks.len(), 1);
+    let mut agents = comparison.agents.clone();
+    agents.sort();
+    assert_eq!(agents, ["10 %-BC", "aaren (steps=500)", "aaren (steps=9000)"]);
+    let cell = comparison.cell(0, comparison.runs[0].agent).unwrap();
+    assert_eq!((&cell.seeds[..], &cell.runs[..]), (&[1, 2, 3][..], &[0, 2, 4][..]));
+    let rounded = |spread: &Spread| ((spread.mean * 1e6).round() / 1e6, (spread.std * 1e3).round() / 1e3);
+    assert_eq!(rounded(&cell.targets[0].last), (60.0, 16.33));
+    assert_eq!(rounded(cell.targets[0].best.as_ref().unwrap()), (90.0, 0.0));
+    assert_eq!(cell.targets[1].target_return, Some(0.5));
+    assert_eq!(cell.curve.iter().map(|point| (point.step, point.mean)).collect::<Vec<_>>(), [(250, 25.0), (500, 50.0)]);
+    assert_eq!(cell.latency.iter().map(|point| point.microseconds).collect::<Vec<_>>(), [10.0, 12.0]);
+    // Of 9 pairs, BC's 30, 50, 70 is above 40, 60, 80 in three.
+    let improvement = |agent, over| {
+        let found = comparison.improvements.iter().find(|found| (found.agent, found.over) == (agent, over)).unwrap();
+        found.probability.value
+    };
+    let (aaren, bc) = (comparison.runs[0].agent, comparison.runs[1].agent);
+    assert!((improvement(bc, aaren) - 1.0 / 3.0).abs() < 1e-12 && (improvement(aaren, bc) - 2.0 / 3.0).abs() < 1e-12);
+
+    let text = comparison.render();
+    for words in ["60.0 ± 16.3", "50.0 ± 16.3", "90.0 ± 0.0", "10 %-BC", "none", "Interquartile mean", "Probability that a run"]
+    {
+        assert!(text.contains(words), "{text}\nlacks {words}");
+    }
+    let page = fs::read_to_string(folder.join("compare/compare.html")).unwrap();
+    assert_eq!(page.matches("<figure>").count(), 4, "learning, target returns, latency, memory");
+    assert_eq!(page.matches("class=\"band\"").count(), 2, "spread over seeds of two agents, against the target return");
+    for outside in ["http", "src=", "href=", "@import", "url("] {
+        assert!(!page.contains(outside), "the page needs another file: {outside}");
+    }
+    assert!(!page.contains("NaN"), "{page}");
+}
+
+#[test]
+fn several_tasks_make_rows_and_cells_that_are_missing_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let long = "env.options.corridor=90";
+    let runs = [
+        full_run(folder, "a", &[0.4, 0.1], 0.9, &[]),
+        full_run(folder, "b", &[0.6, 0.1], 0.9, &["seed=2"]),
+        full_run(folder, "c", &[0.2, 0.1], 0.9, &["policy.mixer=transformer"]),
+        full_run(folder, "d", &[0.1, 0.1], 0.9, &[long]),
+        full_run(folder, "e", &[0.3, 0.1], 0.9, &[long, "policy.mixer=transformer"]),
+        full_run(folder, "f", &[0.3], 0.9, &[BC, &[long]].concat()),
+    ];
+    assert!(message(&runs).contains("--table"));
+    let options = CompareOptions { table: true, ..Default::default() };
+    let comparison = compare(&runs, &options).unwrap();
+    assert_eq!((comparison.tasks.len(), comparison.agents.len(), comparison.cells.len()), (2, 3, 5));
+    assert!(comparison.incompatible.is_empty());
+    assert_eq!(comparison.agents, ["aaren", "transformer", "10 %-BC"]);
+    let page = comparison.markdown();
+    for words in ["50.0 ± 10.0", "not run", "\"corridor\":90", "the 1 of 2 tasks that every agent has runs of"] {
+        assert!(page.contains(words), "{page}\nlacks {words}");
+    }
+    let both = compare(&runs[..5], &options).unwrap();
+    assert_eq!((both.aggregates[0].mean, both.aggregates[1].mean), (30.0, 25.0));
+}
