@@ -205,7 +205,10 @@ fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> Co
         agent,
         seed: run.config.seed,
         mixer: evaluation.mixer.clone(),
-        context_length: run.config.train.context_length.to_string(),
+        context_length: match &run.config.ppo {
+            Some(_) => "online".into(),
+            None => run.config.train.context_length.to_string(),
+        },
         execution: evaluation.execution.clone(),
         checkpoint_step: evaluation.checkpoint_step,
         evaluation_seed: evaluation.seed,

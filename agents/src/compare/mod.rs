@@ -59,7 +59,7 @@ pub struct Task {
     pub env_id: String,
     /// Its options.
     pub env_options: Value,
-    /// The datasets, without what an agent leaves out of them.
+    /// The datasets, whatever an agent leaves out of them; `online` where there are none.
     pub data: Value,
     /// Whether all runs have normalised scores; their raw returns are compared otherwise.
     pub is_normalised: bool,
@@ -78,7 +78,7 @@ pub struct ComparedRun {
     pub seed: u64,
     /// Name of the mixer.
     pub mixer: String,
-    /// Timesteps of a training segment, or `episode`.
+    /// Timesteps of a training segment, or `episode`; `online` where there are none.
     pub context_length: String,
     /// `streaming` or `window`.
     pub execution: String,
@@ -214,21 +214,23 @@ impl Results {
 
     /// The task: environment, options, data.
     fn task(&self) -> Result<(String, Value, Value)> {
-        let mut data = serde_json::to_value(&self.config.data)?;
-        if let Some(data) = data.as_object_mut() {
-            data.shift_remove("top_fraction"); // what is left out of the data is the agent's choice
-        }
+        let data = match &self.config.ppo {
+            Some(_) => Value::from("online"),
+            // What is left out of the data is the agent's choice.
+            None => serde_json::to_value(DataConfig { top_fraction: 1.0, ..self.config.data.clone() })?,
+        };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
     }
 
     /// All of the config that makes an agent: not its seed, its task, how it is judged and how often it is saved.
     fn agent(&self) -> Result<Value> {
         let mut json = serde_json::to_value(&self.config)?;
-        json["data"] = serde_json::json!({ "top_fraction": self.config.data.top_fraction });
+        if self.config.ppo.is_none() {
+            json["data"] = serde_json::json!({ "top_fraction": self.config.data.top_fraction });
+        }
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
-        for (section, keys) in
-            [("", &["seed", "device", "env"][..]), ("/train", &["log_every", "checkpoint_every", "keep_checkpoints"])]
-        {
+        let often = ["log_every", "checkpoint_every", "keep_checkpoints"];
+        for (section, keys) in [("", &["seed", "device", "env"]), ("/train", &often), ("/ppo", &often)] {
             if let Some(section) = json.pointer_mut(section).and_then(Value::as_object_mut) {
                 keys.iter().for_each(|key| {
                     section.shift_remove(*key);
@@ -240,6 +242,10 @@ impl Results {
 
     /// What an agent of this kind is called in papers.
     fn agent_name(&self) -> String {
+        if self.config.ppo.is_some() {
+            let mixer = &self.evaluation.mixer;
+            return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
+        }
         let (policy, fraction) = (&self.config.policy, self.config.data.top_fraction);
         let share = if fraction == 1.0 { String::new() } else { format!("{} %-", crate::report::number(100.0 * fraction)) };
         match (policy.tokens.has_return_to_go(), &*policy.mixer) {
@@ -250,7 +256,10 @@ impl Results {
     }
 
     fn task_name(&self) -> String {
-        let data = DataConfig { top_fraction: 1.0, ..self.config.data.clone() }.describe();
+        let data = match &self.config.ppo {
+            Some(_) => "online".into(),
+            None => DataConfig { top_fraction: 1.0, ..self.config.data.clone() }.describe(),
+        };
         let options = &self.evaluation.env_options;
         let options = if options.is_empty() { String::new() } else { format!(" {}", Value::from(options.clone())) };
         format!("{}{options}, {data}", self.evaluation.env_id)

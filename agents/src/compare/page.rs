@@ -106,7 +106,7 @@ impl Comparison {
 
     fn learning(&self) -> Vec<(String, String)> {
         self.plots(|task| Plot {
-            x: "optimizer steps".into(),
+            x: "training steps".into(),
             y: self.unit_of(task),
             scale: Scale::Linear,
             format: report::number,
