@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use envs::dataset::Format;
 use policy::AnyPolicy;
 
 use crate::{
     backend::{self, CPU, Cpu},
-    bench,
+    bench, collect,
     compare::{self, CompareOptions},
     config::{Device, Execution, JobConfig},
     data, dataset_command, envs_command,
@@ -34,8 +35,10 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Put the results of several runs side by side
     Compare(CompareArgs),
-    /// Write the scripted dataset of a job to disk
+    /// Collect a dataset: scripted episodes, or those of behaviour policies as D4RL's are
     Collect(CollectArgs),
+    /// Copy a policy out of a run, with where it comes from
+    Export(ExportArgs),
     /// Describe, check or convert a dataset
     Dataset {
         #[command(subcommand)]
@@ -160,12 +163,20 @@ struct CompareArgs {
 struct CollectArgs {
     #[command(flatten)]
     job: JobArgs,
-    /// Where to write the dataset [default: datasets/ and the config's name]
+    /// Where to write the dataset [default: datasets/ and the dataset's id, or the config's name where the data are scripted]
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// How to store it
-    #[arg(long, value_enum, default_value = "minari")]
-    format: dataset_command::FormatArg,
+    /// How to store it [default: as in the config; minari where the data are scripted]
+    #[arg(long, value_enum)]
+    format: Option<collect::Formats>,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Folder of a run (its best checkpoint is taken), of a checkpoint, or of a saved policy
+    policy: PathBuf,
+    /// New folder for the policy
+    folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +200,7 @@ impl Cli {
                 report::print(comparison.render())
             }
             Command::Collect(args) => collect(&args),
+            Command::Export(args) => export(&args),
             Command::Dataset { command } => command.run(),
             Command::Inspect(args) => inspect(&args),
             Command::Bench(args) => bench::run(args),
@@ -302,18 +314,41 @@ fn load_policy(job: &JobConfig, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
 }
 
 fn collect(args: &CollectArgs) -> Result<()> {
+    if let Some(config) = args.job.config.as_deref()
+        && collect::CollectJob::is_one(config)
+    {
+        let mut job = collect::CollectJob::load(config, &args.job.overrides)?;
+        job.collect.format = args.format.unwrap_or(job.collect.format);
+        let output = args.output.clone().unwrap_or_else(|| job.default_output());
+        return report::print(collect::collect(&job, &output)?.render());
+    }
+    collect_scripted(args)
+}
+
+/// The scripted data of a training job.
+fn collect_scripted(args: &CollectArgs) -> Result<()> {
     let job = args.job.load(Vec::new())?;
     data::collection(&job)?;
     let dataset = data::trajectories(&job)?;
     interrupt::check()?;
     let stem = args.job.config.as_deref().and_then(Path::file_stem).unwrap_or("quickstart".as_ref());
-    let path = args.output.clone().unwrap_or_else(|| match args.format {
-        dataset_command::FormatArg::Minari => Path::new("datasets").join(stem),
-        dataset_command::FormatArg::D4rl => Path::new("datasets").join(stem).with_extension("hdf5"),
-    });
-    dataset_command::save(&dataset, &path, args.format, false, "choose another place with --output")?;
     let steps: usize = dataset.trajectories.iter().map(envs::dataset::Trajectory::len).sum();
-    report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))
+    for &format in args.format.unwrap_or(collect::Formats::Minari).each() {
+        let path = args.output.clone().unwrap_or_else(|| Path::new("datasets").join(stem));
+        // Two datasets, two names.
+        let is_beside = args.output.is_none() || args.format == Some(collect::Formats::Both);
+        let path = if format == Format::D4rl && is_beside { path.with_extension("hdf5") } else { path };
+        dataset_command::save(&dataset, &path, format, false, "choose another place with --output")?;
+        report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))?;
+    }
+    Ok(())
+}
+
+fn export(args: &ExportArgs) -> Result<()> {
+    let provenance = collect::export(&args.policy, &args.folder)?;
+    let at = provenance.env_steps.map(|steps| format!(", {steps} environment steps")).unwrap_or_default();
+    let score = provenance.normalised_score.map(|score| format!(", score {score:.1}")).unwrap_or_default();
+    report::print(format!("wrote the policy to {}{at}{score}", args.folder.display()))
 }
 
 fn inspect(args: &InspectArgs) -> Result<()> {

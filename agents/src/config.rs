@@ -4,7 +4,7 @@
 //! came out of [`JobConfig::load`] has been checked and cannot be wrong in a way that a look at the config alone can tell.
 
 mod check;
-mod load;
+pub(crate) mod load;
 
 use std::fmt;
 

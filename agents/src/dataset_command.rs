@@ -75,7 +75,7 @@ impl Command {
             Command::Verify { source, strict } => verify(&source, strict),
             Command::Convert { source, destination, to, overwrite } => {
                 let loaded = dataset::load(&source)?;
-                save(&loaded.dataset, &destination, to, overwrite, "--overwrite replaces it")?;
+                save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
                 report::print(format!("wrote {episodes} episodes to {} as {}", destination.display(), Format::from(to)))
             }
@@ -87,8 +87,8 @@ impl Command {
 ///
 /// # Errors
 /// As [`dataset::save`].
-pub fn save(dataset: &Dataset, path: &Path, format: FormatArg, overwrite: bool, advice: &str) -> Result<()> {
-    dataset::save(dataset, path, format.into(), overwrite).map_err(|error| match error {
+pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
+    dataset::save(dataset, path, format, overwrite).map_err(|error| match error {
         DatasetError::Exists { path } => anyhow!("{} already exists; {advice}", path.display()),
         error => error.into(),
     })

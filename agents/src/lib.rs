@@ -4,6 +4,7 @@ pub mod actor;
 pub mod backend;
 pub mod bench;
 pub mod cli;
+pub mod collect;
 pub mod compare;
 pub mod config;
 pub mod data;

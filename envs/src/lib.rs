@@ -49,3 +49,11 @@ pub use space::{Dtype, Space};
 pub use task::{Outcome, Task};
 pub use time_limit::TimeLimit;
 pub use vector::{ActionBatch, Autoreset, VectorEnv};
+
+/// Version of the MuJoCo library that simulates; `None` in a build without the feature `mujoco`.
+pub fn mujoco_version() -> Option<&'static str> {
+    #[cfg(feature = "mujoco")]
+    return Some(mujoco_rs::mujoco_version());
+    #[cfg(not(feature = "mujoco"))]
+    None
+}

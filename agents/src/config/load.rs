@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
 use serde_json::{Map, Value};
 
 use super::{DataConfig, EnvConfig, EvaluationConfig, JobConfig, OFFLINE_EVALUATION, OFFLINE_POLICY, ScriptedConfig};
@@ -42,7 +45,7 @@ impl JobConfig {
     /// # Errors
     /// One line that names the file or the override, the key, and what to do about it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<JobConfig> {
-        let json = read_layers(path, &mut Vec::new())?;
+        let json = read_layers(path, &all_keys())?;
         Self::from_json(&path.display().to_string(), json, overrides, &policy::mixer::names())
     }
 
@@ -64,29 +67,21 @@ impl JobConfig {
 
     /// Reads a job from text; `name` stands for the file in messages.
     pub(super) fn from_text(name: &str, text: &str, overrides: &[String], mixers: &[&str]) -> Result<JobConfig> {
-        let json = parse(name, text)?;
+        let json = parse(name, text, &all_keys())?;
         unknown_key(&json, &all_keys(), "").with_context(|| name.to_string())?;
         Self::from_json(name, json, overrides, mixers)
     }
 
     /// A job from JSON whose keys are known.
     fn from_json(name: &str, mut json: Value, overrides: &[String], mixers: &[&str]) -> Result<JobConfig> {
-        for setting in overrides {
-            set(&mut json, setting).with_context(|| format!("--set {setting}"))?;
-        }
+        lay(&mut json, overrides, &all_keys())?;
         let is_online = !json["ppo"].is_null();
         let offline = if is_online { &[] } else { REQUIRED_OFFLINE };
-        for key in REQUIRED.iter().chain(offline) {
-            if json.pointer(&pointer(key)).is_none() {
-                bail!("{name}: {key} is missing, and it has no default");
-            }
-        }
+        require(name, &json, REQUIRED.iter().chain(offline))?;
         if is_online {
             only_online(&json).with_context(|| name.to_string())?;
         }
-        let mut job = serde_json::from_value::<JobConfig>(json.clone())
-            .map_err(|error| wrong_type(&json).unwrap_or_else(|| anyhow!(error)))
-            .with_context(|| name.to_string())?;
+        let mut job: JobConfig = typed(name, &json, &all_keys())?;
         if is_online {
             job.policy.dropout = 0.0;
         }
@@ -95,16 +90,26 @@ impl JobConfig {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<Value> {
+fn parse(name: &str, text: &str, known: &Value) -> Result<Value> {
     let Unique(json) = serde_json::from_str(text).map_err(|error| syntax_error(name, &error))?;
     if !json.is_object() {
-        bail!("{name}: expected a JSON object with the keys {}", keys_of(&all_keys()).join(", "));
+        bail!("{name}: expected a JSON object with the keys {}", keys_of(known).join(", "));
     }
     Ok(json)
 }
 
-/// A config file laid over its bases. `above` holds the files that led here.
-fn read_layers(path: &Path, above: &mut Vec<PathBuf>) -> Result<Value> {
+/// A config file of any kind, laid over its bases: JSON without a key that is not known.
+///
+/// - `known`: a valid config in which every key is present
+///
+/// # Errors
+/// One line that names the file, the key, and what to do about it.
+pub(crate) fn read_layers(path: &Path, known: &Value) -> Result<Value> {
+    read_over(path, known, &mut Vec::new())
+}
+
+/// [`read_layers`], where `above` holds the files that led here.
+fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>) -> Result<Value> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let hint = match (above.last(), error.kind()) {
@@ -114,9 +119,9 @@ fn read_layers(path: &Path, above: &mut Vec<PathBuf>) -> Result<Value> {
         };
         anyhow!(error).context(format!("cannot read the config {name}{hint}"))
     })?;
-    let mut json = parse(&name, &text)?;
+    let mut json = parse(&name, &text, known)?;
     let base = json.as_object_mut().and_then(|object| object.shift_remove(BASE));
-    unknown_key(&json, &all_keys(), "").with_context(|| name.clone())?;
+    unknown_key(&json, known, "").with_context(|| name.clone())?;
     let Some(base) = base else { return Ok(json) };
     let base = base.as_str().with_context(|| format!("{name}: base: found {base}, expected the path of another config"))?;
     let base = path.parent().unwrap_or(Path::new("")).join(base);
@@ -132,7 +137,7 @@ fn read_layers(path: &Path, above: &mut Vec<PathBuf>) -> Result<Value> {
     if above.len() == MOST_FILES {
         bail!("{}: base: more than {MOST_FILES} files are laid over each other", above[0].display());
     }
-    let mut merged = read_layers(&base, above)?;
+    let mut merged = read_over(&base, known, above)?;
     merge(&mut merged, json);
     Ok(merged)
 }
@@ -166,6 +171,35 @@ fn only_online(json: &Value) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lays overrides, each `key.path=value`, over a config.
+///
+/// # Errors
+/// Names the override and what is wrong with it.
+pub(crate) fn lay(json: &mut Value, overrides: &[String], known: &Value) -> Result<()> {
+    overrides.iter().try_for_each(|setting| set(json, setting, known).with_context(|| format!("--set {setting}")))
+}
+
+/// Refuses a config that lacks one of these dotted keys.
+///
+/// # Errors
+/// Names the first that is missing.
+pub(crate) fn require<'a>(name: &str, json: &Value, mut keys: impl Iterator<Item = &'a &'a str>) -> Result<()> {
+    match keys.find(|key| json.pointer(&pointer(key)).is_none()) {
+        Some(key) => bail!("{name}: {key} is missing, and it has no default"),
+        None => Ok(()),
+    }
+}
+
+/// JSON as a config; its ranges are still to be checked.
+///
+/// # Errors
+/// Names the key whose value has the wrong type.
+pub(crate) fn typed<T: DeserializeOwned>(name: &str, json: &Value, known: &Value) -> Result<T> {
+    serde_json::from_value::<T>(json.clone())
+        .map_err(|error| wrong_type::<T>(json, known).unwrap_or_else(|| anyhow!(error)))
+        .with_context(|| name.to_string())
 }
 
 /// A valid job in which every key is present: what keys there are, and a frame to try single values in.
@@ -236,7 +270,7 @@ fn pointer(key: &str) -> String {
 }
 
 /// Lays one `key.path=value` over the config.
-fn set(json: &mut Value, setting: &str) -> Result<()> {
+fn set(json: &mut Value, setting: &str, known: &Value) -> Result<()> {
     let (path, text) = setting.split_once('=').context("expected key.path=value, for example train.steps=500")?;
     let value = match serde_json::from_str::<Unique>(text) {
         Ok(Unique(value)) => value,
@@ -244,7 +278,7 @@ fn set(json: &mut Value, setting: &str) -> Result<()> {
     };
     // The override as a config of its own, so that one function finds every unknown key.
     let lone = path.rsplit('.').fold(value.clone(), |inner, key| Value::Object(Map::from_iter([(key.to_string(), inner)])));
-    unknown_key(&lone, &all_keys(), "")?;
+    unknown_key(&lone, known, "")?;
 
     let mut place = json;
     let mut above = String::new();
@@ -263,7 +297,7 @@ fn set(json: &mut Value, setting: &str) -> Result<()> {
 }
 
 /// Finds the value that has the wrong type by trying each alone in a config that is otherwise right.
-fn wrong_type(json: &Value) -> Option<anyhow::Error> {
+fn wrong_type<T: DeserializeOwned>(json: &Value, known: &Value) -> Option<anyhow::Error> {
     fn leaves(json: &Value, prefix: &str, found: &mut Vec<(String, Value)>) {
         match json.as_object().filter(|object| !object.is_empty() && prefix != OPTIONS) {
             Some(object) => object.iter().for_each(|(key, value)| leaves(value, &join(prefix, key), found)),
@@ -273,9 +307,9 @@ fn wrong_type(json: &Value) -> Option<anyhow::Error> {
     let mut found = Vec::new();
     leaves(json, "", &mut found);
     found.into_iter().find_map(|(path, value)| {
-        let mut frame = all_keys();
+        let mut frame = known.clone();
         *frame.pointer_mut(&pointer(&path))? = value;
-        serde_json::from_value::<JobConfig>(frame).err().map(|error| anyhow!("{path}: {}", in_words(&error)))
+        serde_json::from_value::<T>(frame).err().map(|error| anyhow!("{path}: {}", in_words(&error)))
     })
 }
 
@@ -366,7 +400,9 @@ mod tests {
         let mut files = 0;
         for entry in fs::read_dir(configs).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            // Collections have keys of their own.
+            let is_collection = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("collect-"));
+            if path.extension().is_some_and(|extension| extension == "json") && !is_collection {
                 JobConfig::load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
                 files += 1;
             }

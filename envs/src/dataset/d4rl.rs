@@ -3,7 +3,7 @@
 //! An episode ends at a row with `terminals` or `timeouts` (with both: terminated); without `timeouts` also after as many rows
 //! as the task's time limit. Rows after the last end are dropped unless asked for. The file name tells the task
 //! (`hopper_medium-v2.hdf5`), unless the file has our own attributes; of an unknown task the
-//! actions are taken to be bounded by -1 and 1, as all of D4RL's are. Infos are neither read nor written.
+//! actions are taken to be bounded by -1 and 1, as all of D4RL's are. Infos are not read; those of recorded episodes are written.
 //!
 //! Numbers are stored in single precision, so observations and rewards of a double-precision dataset are rounded by saving;
 //! actions are single precision in memory already. Seeds have no place in these files.

@@ -214,6 +214,10 @@ impl Task for Walker2d {
         Some(self.simulation.state_width())
     }
 
+    fn qpos_width(&self) -> Option<usize> {
+        Some(self.simulation.qpos().len())
+    }
+
     fn state(&self, state: &mut Vec<f64>) {
         state.extend_from_slice(self.simulation.qpos());
         state.extend_from_slice(self.simulation.qvel());

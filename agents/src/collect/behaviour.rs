@@ -1,0 +1,320 @@
+//! Who acts in a collection: nobody in particular, or a policy from disk that fits the task.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use envs::Spec;
+use policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, PolicyState, checkpoint};
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::rollout::Uniform;
+use crate::{
+    backend::{CPU, Cpu},
+    run::{RunDir, write_json_atomically},
+    train::action_spec,
+};
+
+/// Beside a saved policy: where it comes from.
+const PROVENANCE: &str = "provenance.json";
+
+/// Who acts.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// Actions drawn uniformly from the action space.
+    Random,
+    /// A policy.
+    Policy {
+        /// What acts.
+        policy: Box<ActorCriticPolicy<Cpu>>,
+        /// Whether its actions are drawn from its distribution, or are the most likely ones.
+        sampled: bool,
+    },
+}
+
+/// Chooses actions for several environments at once; one for each actor.
+pub(super) trait Chooser {
+    /// An episode begins in a row; its draws come from this seed.
+    fn begin(&mut self, row: usize, seed: u64);
+
+    /// Whether actions are drawn, so that there is a log-density of each.
+    fn is_random(&self) -> bool;
+
+    /// Chooses the next action of every row. Those of rows that are not active are not looked at.
+    ///
+    /// - `observations`: `[rows, observation width]`
+    /// - `active`: `[rows]`
+    fn choose(&mut self, observations: &[f64], active: &[bool], choices: &mut Choices);
+}
+
+/// Actions for every row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choices {
+    /// `[rows, action width]`; empty for discrete actions.
+    pub(super) continuous: Vec<f32>,
+    /// `[rows]`; empty for continuous actions.
+    pub(super) discrete: Vec<i64>,
+    /// `[rows]`, of the draws.
+    pub(super) log_probs: Vec<f32>,
+}
+
+impl Choices {
+    pub(super) fn clear(&mut self) {
+        self.continuous.clear();
+        self.discrete.clear();
+        self.log_probs.clear();
+    }
+}
+
+impl Behaviour {
+    pub(super) fn chooser(self, spec: &Spec, rows: usize) -> Box<dyn Chooser> {
+        match self {
+            Behaviour::Random => Box::new(Uniform::new(&spec.action_space, rows)),
+            Behaviour::Policy { policy, sampled } => Box::new(PolicyChooser {
+                state: Some(policy.initial_state(rows, &CPU)),
+                policy: *policy,
+                sampled,
+                generators: (0..rows).map(|_| Pcg64Mcg::seed_from_u64(0)).collect(),
+                resets: vec![true; rows],
+                normalised: Vec::new(),
+                draws: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// A policy that acts in the rows of a batch of fixed shape.
+struct PolicyChooser {
+    policy: ActorCriticPolicy<Cpu>,
+    sampled: bool,
+    /// Taken only while the policy computes.
+    state: Option<PolicyState<Cpu>>,
+    generators: Vec<Pcg64Mcg>,
+    /// Rows whose episode is at its first step.
+    resets: Vec<bool>,
+    normalised: Vec<f32>,
+    draws: Vec<f32>,
+}
+
+impl Chooser for PolicyChooser {
+    fn begin(&mut self, row: usize, seed: u64) {
+        self.generators[row] = Pcg64Mcg::seed_from_u64(seed);
+        self.resets[row] = true;
+    }
+
+    fn is_random(&self) -> bool {
+        self.sampled
+    }
+
+    fn choose(&mut self, observations: &[f64], active: &[bool], choices: &mut Choices) {
+        let description = &self.policy.description;
+        let (width, action_width) = (description.normalizer.width(), description.action.width());
+        self.normalised.clear();
+        self.draws.clear();
+        choices.clear();
+        // Rows without an episode are computed all the same, so that the batch always has one shape.
+        observations.chunks_exact(width).for_each(|row| description.push_observation(row, &mut self.normalised));
+        let state = self.state.take().unwrap_or_else(|| self.policy.initial_state(active.len(), &CPU));
+        let (distributions, state) = self.policy.act(&self.normalised, &self.resets, state, &CPU);
+        for (row, &active) in active.iter().enumerate() {
+            let start = self.draws.len();
+            match (active, self.sampled) {
+                (true, true) => distributions.sample(row, &mut self.generators[row], &mut self.draws),
+                (true, false) => distributions.mode(row, &mut self.draws),
+                (false, _) => self.draws.resize(start + action_width, 0.0),
+            }
+            choices.log_probs.push(distributions.log_prob(row, &self.draws[start..]));
+        }
+        match description.action.execute(&self.draws) {
+            ActionBatch::Continuous(actions) => choices.continuous = actions,
+            ActionBatch::Discrete(actions) => choices.discrete = actions,
+        }
+        self.state = Some(state);
+        self.resets.iter_mut().zip(active).for_each(|(reset, active)| *reset &= !active);
+    }
+}
+
+/// Where a saved policy comes from, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// How it was trained.
+    pub algorithm: Option<String>,
+    /// Environment steps of training behind it.
+    pub env_steps: Option<u64>,
+    /// Mean undiscounted return when it was evaluated then.
+    pub return_mean: Option<f64>,
+    /// Of the same, in percent.
+    pub normalised_score: Option<f64>,
+    /// The job that trained it.
+    pub job: Option<Value>,
+    /// Versions of what trained it; empty where they are not known.
+    pub versions: Map<String, Value>,
+}
+
+/// Versions of this build, for provenance.
+pub fn versions() -> Map<String, Value> {
+    let mut versions = Map::new();
+    versions.insert("aaren".into(), env!("CARGO_PKG_VERSION").into());
+    if let Some(version) = envs::mujoco_version() {
+        versions.insert("mujoco".into(), version.into());
+    }
+    versions
+}
+
+/// A policy found on disk.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What acts.
+    pub policy: ActorCriticPolicy<Cpu>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// Of the file of weights: says whether two policies are the same.
+    pub checksum: u32,
+}
+
+/// Reads a policy for a task.
+///
+/// # Errors
+/// If there is none, or it was trained for another task, or its sizes are not the task's.
+pub fn find(path: &Path, spec: &Spec) -> Result<Found> {
+    let folder = locate(path)?;
+    let context = || format!("the policy {}", folder.display());
+    let policy = match checkpoint::load_any::<Cpu>(&folder, &CPU)? {
+        AnyPolicy::ActorCritic(policy) => policy,
+        AnyPolicy::Decision(_) => bail!(
+            "{} is a decision policy, which must be asked for a return; a behaviour policy is an actor-critic, as a job with the key \
+             \"ppo\" trains them",
+            context()
+        ),
+    };
+    let description = &policy.description;
+    if let Some(id) = description.environment["id"].as_str() {
+        let name = |id: &str| id.rsplit_once("-v").map_or(id, |(name, _)| name).to_string();
+        ensure!(name(id) == name(&spec.id), "{} was trained in {id}, this collection is in {}", context(), spec.id);
+    }
+    ensure!(
+        description.normalizer.width() == spec.observation_space.width() && description.action == action_spec(&spec.action_space),
+        "{} takes {} numbers and gives {} ({}), {} shows {} and takes {}",
+        context(),
+        description.normalizer.width(),
+        description.action.width(),
+        if description.action.is_discrete() { "choices" } else { "numbers" },
+        spec.id,
+        spec.observation_space.width(),
+        spec.action_space.width()
+    );
+    let weights = folder.join(checkpoint::WEIGHTS);
+    let checksum = crc32fast::hash(&fs::read(&weights).with_context(|| format!("cannot read {}", weights.display()))?);
+    let provenance = match folder.join(PROVENANCE) {
+        path if path.is_file() => {
+            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?
+        }
+        _ => checkpoint_provenance(&folder)?,
+    };
+    Ok(Found { policy, provenance, checksum })
+}
+
+/// The folder with the policy itself: the path, or the best checkpoint of a run.
+fn locate(path: &Path) -> Result<PathBuf> {
+    if path.join(checkpoint::DESCRIPTION).is_file() {
+        return Ok(path.into());
+    }
+    if path.join("config.json").is_file() {
+        let run = RunDir::open(path)?;
+        return match run.best() {
+            Some((step, _)) => run.checkpoint_at(step),
+            None => Ok(run.latest_checkpoint()?.with_context(|| format!("the run {} has no checkpoint yet", path.display()))?.1),
+        };
+    }
+    bail!(
+        "{}: {}; expected a saved policy (a folder with {} and {}), or the folder of a run",
+        path.display(),
+        if path.exists() { "there is no policy in it" } else { "there is nothing" },
+        checkpoint::DESCRIPTION,
+        checkpoint::WEIGHTS
+    )
+}
+
+/// What the run around a checkpoint says of it; nothing where there is no run around.
+fn checkpoint_provenance(folder: &Path) -> Result<Provenance> {
+    let Some(root) = folder.parent().and_then(Path::parent).filter(|root| root.join("config.json").is_file()) else {
+        return Ok(Provenance::default());
+    };
+    let run = RunDir::open(root)?;
+    let step = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("step-")?.parse().ok());
+    let job = run.config(&[])?;
+    let evaluated = step.map(|step| evaluation_of(&run, step)).transpose()?.flatten();
+    Ok(Provenance {
+        algorithm: job.ppo.is_some().then(|| "PPO".into()),
+        env_steps: step,
+        return_mean: evaluated.map(|(return_mean, _)| return_mean),
+        normalised_score: evaluated.and_then(|(_, score)| score),
+        job: Some(serde_json::to_value(&job)?),
+        versions: Map::new(), // a run does not say
+    })
+}
+
+/// Mean return and normalised score of the last evaluation that a run's log has of a step.
+pub(super) fn evaluation_of(run: &RunDir, step: u64) -> Result<Option<(f64, Option<f64>)>> {
+    let path = run.path().join("metrics.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut evaluated = lines.filter(|line| line["step"] == step).filter_map(|line| {
+        let return_mean = line.get("evaluation/return_mean")?.as_f64()?;
+        Some((return_mean, line.get("evaluation/normalised_score").and_then(Value::as_f64)))
+    });
+    Ok(evaluated.next_back())
+}
+
+/// Writes a policy into a new folder, all at once.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, folder: &Path) -> Result<()> {
+    put(folder, |folder| {
+        checkpoint::save(policy, folder)?;
+        write_json_atomically(&folder.join(PROVENANCE), provenance)
+    })
+}
+
+/// Copies a policy out of a run or from another folder into a new one, with where it comes from.
+///
+/// # Errors
+/// If there is no policy, or something is in the way.
+pub fn export(path: &Path, folder: &Path) -> Result<Provenance> {
+    let source = locate(path)?;
+    let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| source.join(PROVENANCE).display().to_string())?,
+        Err(_) => checkpoint_provenance(&source)?,
+    };
+    checkpoint::load_any::<Cpu>(&source, &CPU)?;
+    put(folder, |folder| {
+        for name in [checkpoint::DESCRIPTION, checkpoint::WEIGHTS] {
+            fs::copy(source.join(name), folder.join(name))
+                .with_context(|| format!("cannot copy {}", source.join(name).display()))?;
+        }
+        write_json_atomically(&folder.join(PROVENANCE), &provenance)
+    })?;
+    Ok(provenance)
+}
+
+/// Fills a folder under a temporary name, then gives it its own.
+fn put(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    ensure!(!folder.exists(), "{} already exists; choose another folder, or remove it", folder.display());
+    let name = folder.file_name().with_context(|| format!("{} is no folder name", folder.display()))?.to_string_lossy();
+    let unfinished = folder.with_file_name(format!(".unfinished-{name}"));
+    let context = || format!("cannot write {}", folder.display());
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(context)?;
+    }
+    fs::create_dir_all(&unfinished).with_context(context)?;
+    fill(&unfinished).with_context(context)?;
+    fs::rename(&unfinished, folder).with_context(context)
+}

@@ -1,0 +1,382 @@
+//! The journal of a collection: finished episodes, appended to one file as they come in, each with its number and a checksum.
+//!
+//! A process that is killed leaves at most the last record torn, which opening cuts off: every episode that was appended is
+//! still there. Records are in the order in which episodes finished; readers ask for them by number.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result, ensure};
+use envs::{
+    StepEnd,
+    dataset::{Actions, DatasetError, Episode, Episodes, StepInfos, Trajectory, Visit},
+};
+
+/// First bytes of the file; the digit is the version of the layout.
+const SIGNATURE: &[u8; 16] = b"aaren journal 1\n";
+/// Before every record: its length in bytes (8) and its checksum (4).
+const HEAD: usize = 12;
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// Reading moves the same cursor as writing, so both take the lock.
+    file: Mutex<File>,
+    /// By episode number.
+    records: BTreeMap<u64, Record>,
+    end: u64,
+}
+
+/// Where an episode is, and what is asked of it most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Record {
+    offset: u64,
+    bytes: u64,
+    /// When the collection had it: a number that grows, in the collector's own count. See [`Journal::drop_after`].
+    pub time: u64,
+    /// Environment steps.
+    pub steps: usize,
+    /// Undiscounted sum of rewards.
+    pub episode_return: f64,
+    /// Whether the task itself ended it.
+    pub terminated: bool,
+}
+
+impl Journal {
+    /// Opens a journal, or begins one. What a kill left torn at the end is cut off.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, or is no journal.
+    pub fn open(path: &Path) -> Result<Journal> {
+        let context = || format!("cannot open the journal {}", path.display());
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).with_context(context)?;
+        let mut journal =
+            Journal { path: path.into(), file: Mutex::new(file), records: BTreeMap::new(), end: SIGNATURE.len() as u64 };
+        journal.scan().with_context(context)?;
+        Ok(journal)
+    }
+
+    fn scan(&mut self) -> Result<()> {
+        let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let len = file.metadata()?.len();
+        if len < SIGNATURE.len() as u64 {
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(SIGNATURE)?;
+            return Ok(());
+        }
+        let mut reader = BufReader::with_capacity(1 << 20, &*file);
+        reader.seek(SeekFrom::Start(0))?;
+        let mut signature = [0; SIGNATURE.len()];
+        reader.read_exact(&mut signature)?;
+        ensure!(&signature == SIGNATURE, "it is not a journal of this version of aaren");
+        let mut payload = Vec::new();
+        while self.end + HEAD as u64 <= len {
+            let mut head = [0; HEAD];
+            reader.read_exact(&mut head)?;
+            let (bytes, checksum) = split_head(&head);
+            if bytes > len - self.end - HEAD as u64 {
+                break;
+            }
+            payload.resize(bytes as usize, 0);
+            reader.read_exact(&mut payload)?;
+            if crc32fast::hash(&payload) != checksum {
+                break;
+            }
+            let Ok((index, time, episode)) = decode(&payload) else { break };
+            self.records.insert(index, Record::of(&episode.trajectory, time, self.end, bytes));
+            self.end += HEAD as u64 + bytes;
+        }
+        if self.end < len {
+            tracing::warn!("{}: {} bytes of an episode that a kill cut short are dropped", self.path.display(), len - self.end);
+            file.set_len(self.end)?;
+        }
+        Ok(())
+    }
+
+    /// Appends an episode under its number.
+    ///
+    /// # Errors
+    /// If the disk refuses; the journal is then as it was.
+    pub fn append(&mut self, index: u64, time: u64, episode: &Episode) -> Result<()> {
+        let payload = encode(index, time, episode);
+        let mut record = Vec::with_capacity(HEAD + payload.len());
+        record.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        record.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+        record.extend_from_slice(&payload);
+        let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut write = || {
+            file.seek(SeekFrom::Start(self.end))?;
+            file.write_all(&record)
+        };
+        let written: std::io::Result<()> = write();
+        if let Err(error) = written {
+            let _ = file.set_len(self.end);
+            return Err(error).with_context(|| format!("cannot write the journal {}", self.path.display()));
+        }
+        self.records.insert(index, Record::of(&episode.trajectory, time, self.end, payload.len() as u64));
+        self.end += record.len() as u64;
+        Ok(())
+    }
+
+    /// Drops every episode that came after a time. Times must have been appended in order.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn drop_after(&mut self, time: u64) -> Result<()> {
+        let later = self.records.values().filter(|record| record.time > time).map(|record| record.offset).min();
+        let Some(end) = later else { return Ok(()) };
+        self.records.retain(|_, record| record.offset < end);
+        self.end = end;
+        let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        file.set_len(end).with_context(|| format!("cannot write the journal {}", self.path.display()))
+    }
+
+    /// Puts everything on disk.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        file.sync_all().with_context(|| format!("cannot write the journal {}", self.path.display()))
+    }
+
+    /// Finished episodes by number.
+    pub fn records(&self) -> &BTreeMap<u64, Record> {
+        &self.records
+    }
+
+    /// Reads an episode.
+    ///
+    /// # Errors
+    /// If it is not there, or the file changed on disk.
+    pub fn read(&self, index: u64) -> Result<Episode> {
+        let context = || format!("episode {index} of the journal {}", self.path.display());
+        let record = self.records.get(&index).context("is not there").with_context(context)?;
+        let mut bytes = vec![0; HEAD + record.bytes as usize];
+        {
+            let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            file.seek(SeekFrom::Start(record.offset)).with_context(context)?;
+            file.read_exact(&mut bytes).with_context(context)?;
+        }
+        let (_, checksum) = split_head(&bytes[..HEAD]);
+        ensure!(crc32fast::hash(&bytes[HEAD..]) == checksum, "{} is damaged: its checksum does not fit", context());
+        Ok(decode(&bytes[HEAD..]).with_context(context)?.2)
+    }
+}
+
+impl Record {
+    fn of(trajectory: &Trajectory, time: u64, offset: u64, bytes: u64) -> Self {
+        let (steps, episode_return) = (trajectory.len(), trajectory.episode_return());
+        Self { offset, bytes, time, steps, episode_return, terminated: trajectory.end.terminated }
+    }
+}
+
+/// The first episodes of one or more journals behind one another, as a dataset's writer wants them.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Each journal and how many of its episodes are taken, from number 0.
+    pub parts: Vec<(&'a Journal, u64)>,
+}
+
+impl Episodes for Parts<'_> {
+    fn visit(&self, visit: &mut Visit<'_>) -> Result<(), DatasetError> {
+        let mut number = 0;
+        for (journal, count) in &self.parts {
+            for index in 0..*count {
+                let episode = journal.read(index).map_err(|error| DatasetError::Io {
+                    path: journal.path.clone(),
+                    what: "cannot be read".into(),
+                    source: std::io::Error::other(format!("{error:#}")),
+                })?;
+                visit(number, &episode.trajectory, &episode.infos)?;
+                number += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn split_head(head: &[u8]) -> (u64, u32) {
+    let bytes = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
+    (bytes, u32::from_le_bytes(head[8..HEAD].try_into().expect("four bytes")))
+}
+
+/// Little-endian numbers, every list after its length.
+fn encode(index: u64, time: u64, episode: &Episode) -> Vec<u8> {
+    let Episode { trajectory, infos } = episode;
+    let mut bytes = Vec::with_capacity(64 + 8 * (trajectory.observations.len() + trajectory.rewards.len()));
+    let mut put = |numbers: &[u8]| bytes.extend_from_slice(numbers);
+    let list = |put: &mut dyn FnMut(&[u8]), len: usize, numbers: &mut dyn Iterator<Item = [u8; 8]>| {
+        put(&(len as u64).to_le_bytes());
+        numbers.for_each(|number| put(&number));
+    };
+    let short = |put: &mut dyn FnMut(&[u8]), numbers: &[f32]| {
+        put(&(numbers.len() as u64).to_le_bytes());
+        numbers.iter().for_each(|number| put(&number.to_le_bytes()));
+    };
+    put(&index.to_le_bytes());
+    put(&time.to_le_bytes());
+    put(&[trajectory.end.terminated.into(), trajectory.end.truncated.into(), trajectory.seed.is_some().into()]);
+    put(&trajectory.seed.unwrap_or_default().to_le_bytes());
+    let double = |put: &mut dyn FnMut(&[u8]), numbers: &[f64]| {
+        list(put, numbers.len(), &mut numbers.iter().map(|number| number.to_le_bytes()));
+    };
+    double(&mut put, &trajectory.observations);
+    double(&mut put, &trajectory.rewards);
+    match &trajectory.actions {
+        Actions::Continuous(numbers) => {
+            put(&[0]);
+            short(&mut put, numbers);
+        }
+        Actions::Discrete(numbers) => {
+            put(&[1]);
+            list(&mut put, numbers.len(), &mut numbers.iter().map(|number| number.to_le_bytes()));
+        }
+    }
+    put(&[infos.action_log_probs.is_some().into(), infos.qpos.is_some().into(), infos.qvel.is_some().into()]);
+    infos.action_log_probs.iter().for_each(|numbers| short(&mut put, numbers));
+    infos.qpos.iter().chain(&infos.qvel).for_each(|numbers| double(&mut put, numbers));
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<(u64, u64, Episode)> {
+    let mut reader = Reader { rest: bytes };
+    let (index, time) = (u64::from_le_bytes(reader.take()?), u64::from_le_bytes(reader.take()?));
+    let [terminated, truncated, seeded] = reader.take::<3>()?.map(|flag| flag != 0);
+    let seed = u64::from_le_bytes(reader.take()?);
+    let observations = reader.list(f64::from_le_bytes)?;
+    let rewards = reader.list(f64::from_le_bytes)?;
+    let actions = match reader.take()? {
+        [0] => Actions::Continuous(reader.list(f32::from_le_bytes)?),
+        _ => Actions::Discrete(reader.list(i64::from_le_bytes)?),
+    };
+    let [log_probs, qpos, qvel] = reader.take::<3>()?.map(|flag| flag != 0);
+    let infos = StepInfos {
+        action_log_probs: log_probs.then(|| reader.list(f32::from_le_bytes)).transpose()?,
+        qpos: qpos.then(|| reader.list(f64::from_le_bytes)).transpose()?,
+        qvel: qvel.then(|| reader.list(f64::from_le_bytes)).transpose()?,
+    };
+    ensure!(reader.rest.is_empty(), "{} bytes too many", reader.rest.len());
+    let end = StepEnd { terminated, truncated };
+    let trajectory = Trajectory { observations, actions, rewards, end, seed: seeded.then_some(seed) };
+    Ok((index, time, Episode { trajectory, infos }))
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().context("it ends too early")?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn list<T, const N: usize>(&mut self, number: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+        let len = usize::try_from(u64::from_le_bytes(self.take()?))?;
+        let bytes = len.checked_mul(N).and_then(|bytes| self.rest.split_at_checked(bytes));
+        let (taken, rest) = bytes.context("it ends too early")?;
+        self.rest = rest;
+        Ok(taken.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn episode(index: u64, steps: usize) -> Episode {
+        let number = |i: usize| index as f64 + 0.1 * i as f64;
+        let trajectory = Trajectory {
+            observations: (0..3 * (steps + 1)).map(number).collect(),
+            actions: if index.is_multiple_of(2) {
+                Actions::Continuous((0..2 * steps).map(|i| number(i) as f32).collect())
+            } else {
+                Actions::Discrete((0..steps as i64).collect())
+            },
+            rewards: (0..steps).map(number).collect(),
+            end: StepEnd { terminated: index == 1, truncated: index == 2 },
+            seed: (index != 2).then_some(u64::MAX - index),
+        };
+        let qpos = (index != 1).then(|| (0..5 * steps).map(number).collect());
+        let infos = StepInfos { action_log_probs: Some(vec![-0.5; steps]), qpos, qvel: None };
+        Episode { trajectory, infos }
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        let episodes: Vec<Episode> = (0..4).map(|index| episode(index, 1 + 3 * index as usize)).collect();
+        for index in [2, 0, 3, 1] {
+            journal.append(index, 0, &episodes[index as usize]).unwrap();
+        }
+        for journal in [&journal, &Journal::open(&path).unwrap()] {
+            assert_eq!(journal.records().values().map(|record| record.steps).collect::<Vec<_>>(), [1, 4, 7, 10]);
+            for index in 0..4 {
+                assert_eq!(journal.read(index).unwrap(), episodes[index as usize]);
+            }
+            let mut seen = Vec::new();
+            Parts { parts: vec![(journal, 3), (journal, 2)] }
+                .visit(&mut |number, trajectory, infos| {
+                    assert_eq!(number, seen.len());
+                    seen.push(Episode { trajectory: trajectory.clone(), infos: infos.clone() });
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(seen, [0, 1, 2, 0, 1].map(|index: usize| episodes[index].clone()));
+        }
+        assert!(format!("{:#}", journal.read(4).unwrap_err()).contains("episode 4"));
+    }
+
+    #[test]
+    fn a_journal_cut_or_damaged_anywhere_keeps_every_episode_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        let mut ends = vec![journal.end];
+        for index in 0..3 {
+            journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap();
+            ends.push(journal.end);
+        }
+        let whole = std::fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let mut journal = Journal::open(&path).unwrap();
+            let kept = ends.iter().filter(|&&end| end <= len as u64).count().saturating_sub(1) as u64;
+            assert_eq!(journal.records().len() as u64, kept, "cut to {len} bytes");
+            (kept..3).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap());
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "cut to {len} bytes and gone on");
+        }
+        let mut damaged = whole.clone();
+        damaged[ends[1] as usize + 50] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().records().len(), 1);
+        std::fs::write(&path, b"something that is longer than the signature").unwrap();
+        assert!(format!("{:#}", Journal::open(&path).unwrap_err()).contains("not a journal"));
+    }
+
+    #[test]
+    fn the_last_episodes_can_be_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.journal");
+        let mut journal = Journal::open(&path).unwrap();
+        (0..4).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap());
+        journal.drop_after(10).unwrap();
+        assert_eq!(journal.records().len(), 4);
+        journal.drop_after(9).unwrap();
+        journal.append(2, 20, &episode(0, 9)).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.records().values().map(|record| record.steps).collect::<Vec<_>>(), [5, 5, 9]);
+        assert_eq!(journal.read(2).unwrap(), episode(0, 9));
+    }
+}

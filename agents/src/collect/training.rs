@@ -1,0 +1,203 @@
+//! Behaviour policies that a collection trains itself, with PPO, and the episodes that the training saw.
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use envs::{
+    Spec,
+    dataset::{Episode, StepInfos, Trajectory},
+    score,
+};
+use policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
+
+use super::{
+    CollectJob, Folder, Journal, POLICIES, Part, RUN,
+    behaviour::{self, Found, Provenance, evaluation_of, find, versions},
+};
+use crate::{
+    backend::{CPU, Cpu},
+    config::JobConfig,
+    ppo::{self, Observer},
+    report::{EvaluationReport, number},
+    run::RunDir,
+};
+
+/// The job that trains, checked against the collection's task.
+///
+/// # Errors
+/// If it cannot be read, does not learn online, never evaluates, or is of another task.
+pub fn check(job: &CollectJob) -> Result<JobConfig> {
+    let path = job.collect.train.as_deref().context("collect.train is missing")?;
+    let trained = JobConfig::load(path, &[]).context("collect.train")?;
+    ensure!(trained.ppo.is_some(), "collect.train: {} has no key \"ppo\": it does not learn online", path.display());
+    ensure!(
+        trained.env == job.env,
+        "collect.train: {} trains in {}{}, this collection is in {}{}",
+        path.display(),
+        trained.env.id,
+        if trained.env.id == job.env.id { " with other options" } else { "" },
+        job.env.id,
+        if trained.env.id == job.env.id { " too" } else { "" },
+    );
+    ensure!(
+        trained.evaluation.every > 0,
+        "collect.train: {} has evaluation.every 0; medium is the first evaluation that is good enough, so there must be some",
+        path.display()
+    );
+    medium_return(job)?;
+    Ok(trained)
+}
+
+/// The mean return from which on a policy is medium.
+fn medium_return(job: &CollectJob) -> Result<f64> {
+    let reference = score::of_env(&job.env.id, &job.env.options).with_context(|| {
+        format!("collect.train: there are no reference returns for {}, so nothing says what medium is", job.env.id)
+    })?;
+    Ok(reference.min + job.collect.fraction * (reference.max - reference.min))
+}
+
+/// Trains, or goes on training, until the policies that the job's parts need are there; gives them.
+///
+/// # Errors
+/// Those of the training; or if it ends before it has reached medium.
+pub fn policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(Part, Found)>> {
+    let trained = check(job)?;
+    let parts = job.collect.dataset.parts();
+    let is_replay = parts.contains(&Part::Replay);
+    let needed: Vec<Part> = if is_replay { vec![Part::Medium] } else { parts.to_vec() };
+    let place = |part: Part| folder.output.join(POLICIES).join(part.name());
+    let mut journal = is_replay.then(|| Journal::open(&folder.journal.join("replay.episodes"))).transpose()?;
+    if needed.iter().any(|&part| !place(part).is_dir()) {
+        train(job, &trained, folder, &needed, &place, journal.as_mut())?;
+    }
+    if let Some(journal) = &mut journal {
+        journal.sync()?;
+    }
+    needed.into_iter().map(|part| Ok((part, find(&place(part), spec)?))).collect()
+}
+
+fn train(
+    job: &CollectJob,
+    trained: &JobConfig,
+    folder: &Folder,
+    needed: &[Part],
+    place: &dyn Fn(Part) -> PathBuf,
+    journal: Option<&mut Journal>,
+) -> Result<()> {
+    let path = folder.output.join(RUN);
+    let resumes = path.join("config.json").is_file();
+    let run = if resumes {
+        let mut run = RunDir::resume(&path)?;
+        run.update_config(trained)?;
+        run
+    } else {
+        RunDir::create(&path, trained)?
+    };
+    let medium_return = medium_return(job)?;
+    let mut watcher = Watcher {
+        trained,
+        journal,
+        medium: needed.contains(&Part::Medium).then(|| place(Part::Medium)),
+        medium_return,
+        stops_at_medium: !needed.contains(&Part::Expert),
+    };
+    // A kill may have come between an evaluation and what was to be done about it.
+    let mut is_over = false;
+    if let Some((step, checkpoint)) = run.latest_checkpoint()?
+        && let Some((return_mean, score)) = evaluation_of(&run, step)?
+        && let AnyPolicy::ActorCritic(policy) = checkpoint::load_any::<Cpu>(&checkpoint, &CPU)?
+    {
+        is_over = watcher.judge(step, &policy, return_mean, score)?.is_break();
+    }
+    if !is_over {
+        ppo::train(trained, &run, resumes, &mut watcher)?;
+    }
+    if needed.contains(&Part::Medium) {
+        let best = run.best().map_or("none".into(), |(step, best)| format!("{} at step {step}", number(best)));
+        ensure!(
+            place(Part::Medium).is_dir(),
+            "the training ended before an evaluation reached {}, which collect.fraction {} makes of the references of {}; the best \
+             was {best}: train for longer, or ask for a smaller fraction",
+            number(medium_return),
+            job.collect.fraction,
+            job.env.id
+        );
+    }
+    if needed.contains(&Part::Expert) {
+        let (step, _) = run.best().context("the training ended without an evaluation")?;
+        let policy = checkpoint::load_any::<Cpu>(&run.checkpoint_at(step)?, &CPU)?;
+        let AnyPolicy::ActorCritic(policy) = policy else { unreachable!("PPO trains actor-critics") };
+        let (return_mean, score) = evaluation_of(&run, step)?.unzip();
+        behaviour::keep(&policy, &provenance(trained, step, return_mean, score.flatten())?, &place(Part::Expert))?;
+    }
+    Ok(())
+}
+
+fn provenance(trained: &JobConfig, step: u64, return_mean: Option<f64>, score: Option<f64>) -> Result<Provenance> {
+    Ok(Provenance {
+        algorithm: Some("PPO".into()),
+        env_steps: Some(step),
+        return_mean,
+        normalised_score: score,
+        job: Some(serde_json::to_value(trained)?),
+        versions: versions(),
+    })
+}
+
+/// Takes from a training what the collection needs.
+struct Watcher<'a> {
+    trained: &'a JobConfig,
+    /// Gets the episodes, where they are wanted.
+    journal: Option<&'a mut Journal>,
+    /// Where the medium policy goes, where it is wanted.
+    medium: Option<PathBuf>,
+    medium_return: f64,
+    stops_at_medium: bool,
+}
+
+impl Watcher<'_> {
+    /// Keeps the first policy that is medium.
+    fn judge(
+        &mut self,
+        step: u64,
+        policy: &ActorCriticPolicy<Cpu>,
+        return_mean: f64,
+        score: Option<f64>,
+    ) -> Result<ControlFlow<()>> {
+        let Some(medium) = &self.medium else { return Ok(ControlFlow::Continue(())) };
+        if !medium.is_dir() && return_mean >= self.medium_return {
+            // Episodes are on disk before what says that they are all.
+            if let Some(journal) = &mut self.journal {
+                journal.sync()?;
+            }
+            behaviour::keep(policy, &provenance(self.trained, step, Some(return_mean), score)?, medium)?;
+        }
+        Ok(if self.stops_at_medium && medium.is_dir() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
+impl Observer for Watcher<'_> {
+    fn begins(&mut self, env_steps: u64) -> Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.drop_after(env_steps))
+    }
+
+    fn wants_episodes(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    fn episode(&mut self, env_steps: u64, trajectory: Trajectory) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let number = journal.records().len() as u64;
+        journal.append(number, env_steps, &Episode { trajectory, infos: StepInfos::default() })
+    }
+
+    fn evaluated(
+        &mut self,
+        env_steps: u64,
+        policy: &ActorCriticPolicy<Cpu>,
+        report: &EvaluationReport,
+    ) -> Result<ControlFlow<()>> {
+        let target = report.targets.first().context("an evaluation without a result")?;
+        self.judge(env_steps, policy, target.return_mean, target.normalised_score)
+    }
+}
