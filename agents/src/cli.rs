@@ -177,6 +177,10 @@ struct ExportArgs {
     policy: PathBuf,
     /// New folder for the policy
     folder: PathBuf,
+    /// Take a run's first checkpoint whose evaluation is this share of the way from the random policy's reference return to the
+    /// expert's [with no value: a third]
+    #[arg(long, value_name = "FRACTION", num_args = 0..=1, default_missing_value = "0.333333333333")]
+    medium: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -345,7 +349,14 @@ fn collect_scripted(args: &CollectArgs) -> Result<()> {
 }
 
 fn export(args: &ExportArgs) -> Result<()> {
-    let provenance = collect::export(&args.policy, &args.folder)?;
+    let level = match args.medium {
+        Some(fraction) => {
+            let job = RunDir::open(&args.policy).context("--medium")?.config(&[])?;
+            collect::Level::Reaches(collect::medium_return(&job.env, fraction).context("--medium")?)
+        }
+        None => collect::Level::Best,
+    };
+    let provenance = collect::export(&args.policy, level, &args.folder)?;
     let at = provenance.env_steps.map(|steps| format!(", {steps} environment steps")).unwrap_or_default();
     let score = provenance.normalised_score.map(|score| format!(", score {score:.1}")).unwrap_or_default();
     report::print(format!("wrote the policy to {}{at}{score}", args.folder.display()))

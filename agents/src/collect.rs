@@ -10,9 +10,10 @@ mod journal;
 mod rollout;
 mod training;
 
-pub use behaviour::{Behaviour, Provenance, export, keep, versions};
+pub use behaviour::{Behaviour, Level, Provenance, export, keep, versions};
 pub use config::{CollectConfig, CollectJob, DatasetKind, Formats, Part, Policies};
 pub use journal::{Journal, Parts, Record};
+pub use training::medium_return;
 
 use std::{
     collections::BTreeSet,
@@ -275,7 +276,13 @@ fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, Found)>> {
             Some(path) => path.clone(),
             None => committed(&job.robot(), part.name()).with_context(|| key.clone())?,
         };
-        found.push((part, behaviour::find(&path, spec).context(key)?));
+        // A saved policy is what it is; only in a run the level must be found.
+        let medium = training::medium_return(&job.env, job.collect.fraction);
+        let level = match medium {
+            Ok(medium) if part == Part::Medium => Level::Reaches(medium),
+            _ => Level::Best,
+        };
+        found.push((part, behaviour::find(&path, level, spec).context(key)?));
     }
     Ok(found)
 }

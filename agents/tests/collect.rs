@@ -427,7 +427,7 @@ mod robots {
     fn hopper(folder: &Path, kind: &str, overrides: &[&str]) -> (PathBuf, CollectJob) {
         let train = r#"{"seed": 5, "env": {"id": "Hopper-v5"}, "evaluation": {"every": 512, "episodes": 2},
             "ppo": {"env_steps": 2048, "envs": 2, "envs_per_group": 1, "rollout_len": 128, "epochs": 2, "minibatches": 2,
-                    "hidden": [8], "checkpoint_every": 256}}"#;
+                    "hidden": [8], "checkpoint_every": 256, "keep_checkpoints": 100}}"#;
         fs::write(folder.join("train.json"), train).unwrap();
         let path = folder.join("collect.json");
         let text = format!(r#"{{"seed": 3, "env": {{"id": "Hopper-v5"}}, "collect": {{"dataset": "{kind}", "steps": 900}}}}"#);
@@ -496,6 +496,20 @@ mod robots {
         let (both, again) = (load_path(&root.join("both")).dataset, load_path(&root.join("again")).dataset);
         let medium = summary.parts[0].episodes as usize;
         assert_eq!(both.trajectories[medium..], again.trajectories);
+
+        // So is the medium one, and a run has both.
+        let run = root.join("both/run");
+        let policy = format!("collect.policies.medium={}", run.display());
+        let (_, again) = hopper(root, "medium", &[&policy, settings[1], settings[2]]);
+        collect(&again, &root.join("medium")).unwrap();
+        assert_eq!(both.trajectories[..medium], load_path(&root.join("medium")).dataset.trajectories);
+        let (_, far) = hopper(root, "medium", &[&policy]);
+        let message = format!("{:#}", collect(&far, &root.join("far")).unwrap_err());
+        assert!(message.contains("no evaluation of the run") && message.contains("1065"), "{message}");
+        let run = run.to_str().unwrap();
+        stdout(&mut aaren(root, &["export", run, "policies/hopper-medium", "--medium", "0.0001"], &[]));
+        let exported = json(&root.join("policies/hopper-medium/provenance.json"));
+        assert_eq!((&exported["env_steps"], &exported["job"]), (&512.into(), &provenance("medium")["job"]));
 
         let (_, never) = hopper(root, "medium", &[&train, "collect.fraction=1"]);
         let message = format!("{:#}", collect(&never, &root.join("never")).unwrap_err());

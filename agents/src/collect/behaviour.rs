@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::rollout::Uniform;
 use crate::{
     backend::{CPU, Cpu},
+    report::number,
     run::{RunDir, write_json_atomically},
     train::action_spec,
 };
@@ -178,12 +179,21 @@ pub struct Found {
     pub checksum: u32,
 }
 
-/// Reads a policy for a task.
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Level {
+    /// The first whose evaluation reached this mean return.
+    Reaches(f64),
+    /// The best one.
+    Best,
+}
+
+/// Reads a policy for a task; `level` says which one of a run.
 ///
 /// # Errors
 /// If there is none, or it was trained for another task, or its sizes are not the task's.
-pub fn find(path: &Path, spec: &Spec) -> Result<Found> {
-    let folder = locate(path)?;
+pub fn find(path: &Path, level: Level, spec: &Spec) -> Result<Found> {
+    let folder = locate(path, level)?;
     let context = || format!("the policy {}", folder.display());
     let policy = match checkpoint::load_any::<Cpu>(&folder, &CPU)? {
         AnyPolicy::ActorCritic(policy) => policy,
@@ -221,15 +231,26 @@ pub fn find(path: &Path, spec: &Spec) -> Result<Found> {
     Ok(Found { policy, provenance, checksum })
 }
 
-/// The folder with the policy itself: the path, or the best checkpoint of a run.
-fn locate(path: &Path) -> Result<PathBuf> {
+/// The folder with the policy itself: the path, or a checkpoint of a run.
+fn locate(path: &Path, level: Level) -> Result<PathBuf> {
     if path.join(checkpoint::DESCRIPTION).is_file() {
         return Ok(path.into());
     }
     if path.join("config.json").is_file() {
         let run = RunDir::open(path)?;
-        return match run.best() {
-            Some((step, _)) => run.checkpoint_at(step),
+        let step = match level {
+            Level::Best => run.best().map(|(step, _)| step),
+            Level::Reaches(wanted) => {
+                let reached = evaluations(&run)?.into_iter().find(|evaluation| evaluation.return_mean >= wanted);
+                let missing =
+                    || format!("no evaluation of the run {} reached a mean return of {}", path.display(), number(wanted));
+                Some(reached.with_context(missing)?.step)
+            }
+        };
+        return match step {
+            Some(step) => run.checkpoint_at(step).context(
+                "the one that is asked for is no longer there: train with a larger ppo.keep_checkpoints, or let aaren collect train",
+            ),
             None => Ok(run.latest_checkpoint()?.with_context(|| format!("the run {} has no checkpoint yet", path.display()))?.1),
         };
     }
@@ -254,23 +275,36 @@ fn checkpoint_provenance(folder: &Path) -> Result<Provenance> {
     Ok(Provenance {
         algorithm: job.ppo.is_some().then(|| "PPO".into()),
         env_steps: step,
-        return_mean: evaluated.map(|(return_mean, _)| return_mean),
-        normalised_score: evaluated.and_then(|(_, score)| score),
+        return_mean: evaluated.map(|evaluated| evaluated.return_mean),
+        normalised_score: evaluated.and_then(|evaluated| evaluated.normalised_score),
         job: Some(serde_json::to_value(&job)?),
         versions: Map::new(), // a run does not say
     })
 }
 
-/// Mean return and normalised score of the last evaluation that a run's log has of a step.
-pub(super) fn evaluation_of(run: &RunDir, step: u64) -> Result<Option<(f64, Option<f64>)>> {
+/// An evaluation in a run's log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Evaluated {
+    pub(super) step: u64,
+    pub(super) return_mean: f64,
+    pub(super) normalised_score: Option<f64>,
+}
+
+fn evaluations(run: &RunDir) -> Result<Vec<Evaluated>> {
     let path = run.path().join("metrics.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut evaluated = lines.filter(|line| line["step"] == step).filter_map(|line| {
+    let evaluated = lines.filter_map(|line| {
         let return_mean = line.get("evaluation/return_mean")?.as_f64()?;
-        Some((return_mean, line.get("evaluation/normalised_score").and_then(Value::as_f64)))
+        let normalised_score = line.get("evaluation/normalised_score").and_then(Value::as_f64);
+        Some(Evaluated { step: line["step"].as_u64()?, return_mean, normalised_score })
     });
-    Ok(evaluated.next_back())
+    Ok(evaluated.collect())
+}
+
+/// The last evaluation that a run's log has of a step.
+pub(super) fn evaluation_of(run: &RunDir, step: u64) -> Result<Option<Evaluated>> {
+    Ok(evaluations(run)?.into_iter().rfind(|evaluated| evaluated.step == step))
 }
 
 /// Writes a policy into a new folder, all at once.
@@ -284,12 +318,12 @@ pub fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, folder: &P
     })
 }
 
-/// Copies a policy out of a run or from another folder into a new one, with where it comes from.
+/// Copies a policy out of a run or from another folder into a new one, with where it comes from; `level` says which one of a run.
 ///
 /// # Errors
 /// If there is no policy, or something is in the way.
-pub fn export(path: &Path, folder: &Path) -> Result<Provenance> {
-    let source = locate(path)?;
+pub fn export(path: &Path, level: Level, folder: &Path) -> Result<Provenance> {
+    let source = locate(path, level)?;
     let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {
         Ok(text) => serde_json::from_slice(&text).with_context(|| source.join(PROVENANCE).display().to_string())?,
         Err(_) => checkpoint_provenance(&source)?,

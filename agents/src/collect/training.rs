@@ -12,11 +12,11 @@ use policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 
 use super::{
     CollectJob, Folder, Journal, POLICIES, Part, RUN,
-    behaviour::{self, Found, Provenance, evaluation_of, find, versions},
+    behaviour::{self, Found, Level, Provenance, evaluation_of, find, versions},
 };
 use crate::{
     backend::{CPU, Cpu},
-    config::JobConfig,
+    config::{EnvConfig, JobConfig},
     ppo::{self, Observer},
     report::{EvaluationReport, number},
     run::RunDir,
@@ -44,16 +44,18 @@ pub fn check(job: &CollectJob) -> Result<JobConfig> {
         "collect.train: {} has evaluation.every 0; medium is the first evaluation that is good enough, so there must be some",
         path.display()
     );
-    medium_return(job)?;
+    medium_return(&job.env, job.collect.fraction).context("collect.train")?;
     Ok(trained)
 }
 
-/// The mean return from which on a policy is medium.
-fn medium_return(job: &CollectJob) -> Result<f64> {
-    let reference = score::of_env(&job.env.id, &job.env.options).with_context(|| {
-        format!("collect.train: there are no reference returns for {}, so nothing says what medium is", job.env.id)
-    })?;
-    Ok(reference.min + job.collect.fraction * (reference.max - reference.min))
+/// The mean return from which on a policy is medium: a share of the way from the random policy's reference to the expert's.
+///
+/// # Errors
+/// If there are no references for the task.
+pub fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
+    let reference = score::of_env(&env.id, &env.options)
+        .with_context(|| format!("there are no reference returns for {}, so nothing says what medium is", env.id))?;
+    Ok(reference.min + fraction * (reference.max - reference.min))
 }
 
 /// Trains, or goes on training, until the policies that the job's parts need are there; gives them.
@@ -73,7 +75,7 @@ pub fn policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(P
     if let Some(journal) = &mut journal {
         journal.sync()?;
     }
-    needed.into_iter().map(|part| Ok((part, find(&place(part), spec)?))).collect()
+    needed.into_iter().map(|part| Ok((part, find(&place(part), Level::Best, spec)?))).collect()
 }
 
 fn train(
@@ -93,7 +95,7 @@ fn train(
     } else {
         RunDir::create(&path, trained)?
     };
-    let medium_return = medium_return(job)?;
+    let medium_return = medium_return(&job.env, job.collect.fraction)?;
     let mut watcher = Watcher {
         trained,
         journal,
@@ -104,10 +106,10 @@ fn train(
     // A kill may have come between an evaluation and what was to be done about it.
     let mut is_over = false;
     if let Some((step, checkpoint)) = run.latest_checkpoint()?
-        && let Some((return_mean, score)) = evaluation_of(&run, step)?
+        && let Some(evaluated) = evaluation_of(&run, step)?
         && let AnyPolicy::ActorCritic(policy) = checkpoint::load_any::<Cpu>(&checkpoint, &CPU)?
     {
-        is_over = watcher.judge(step, &policy, return_mean, score)?.is_break();
+        is_over = watcher.judge(step, &policy, evaluated.return_mean, evaluated.normalised_score)?.is_break();
     }
     if !is_over {
         ppo::train(trained, &run, resumes, &mut watcher)?;
@@ -127,17 +129,18 @@ fn train(
         let (step, _) = run.best().context("the training ended without an evaluation")?;
         let policy = checkpoint::load_any::<Cpu>(&run.checkpoint_at(step)?, &CPU)?;
         let AnyPolicy::ActorCritic(policy) = policy else { unreachable!("PPO trains actor-critics") };
-        let (return_mean, score) = evaluation_of(&run, step)?.unzip();
-        behaviour::keep(&policy, &provenance(trained, step, return_mean, score.flatten())?, &place(Part::Expert))?;
+        let evaluated = evaluation_of(&run, step)?.context("the best checkpoint's evaluation is not in the log")?;
+        let provenance = provenance(trained, step, evaluated.return_mean, evaluated.normalised_score)?;
+        behaviour::keep(&policy, &provenance, &place(Part::Expert))?;
     }
     Ok(())
 }
 
-fn provenance(trained: &JobConfig, step: u64, return_mean: Option<f64>, score: Option<f64>) -> Result<Provenance> {
+fn provenance(trained: &JobConfig, step: u64, return_mean: f64, score: Option<f64>) -> Result<Provenance> {
     Ok(Provenance {
         algorithm: Some("PPO".into()),
         env_steps: Some(step),
-        return_mean,
+        return_mean: Some(return_mean),
         normalised_score: score,
         job: Some(serde_json::to_value(trained)?),
         versions: versions(),
@@ -170,7 +173,7 @@ impl Watcher<'_> {
             if let Some(journal) = &mut self.journal {
                 journal.sync()?;
             }
-            behaviour::keep(policy, &provenance(self.trained, step, Some(return_mean), score)?, medium)?;
+            behaviour::keep(policy, &provenance(self.trained, step, return_mean, score)?, medium)?;
         }
         Ok(if self.stops_at_medium && medium.is_dir() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
