@@ -109,12 +109,12 @@ impl Comparison {
     fn improvement_table(&self) -> Table {
         let header = std::iter::once("agent").chain(self.agents.iter().map(String::as_str)).collect::<Vec<_>>();
         let mut table = report::table(&header);
-        for agent in 0..self.agents.len() {
+        for (agent, name) in self.agents.iter().enumerate() {
             let cell = |over: usize| {
                 let found = self.improvements.iter().find(|found| (found.agent, found.over) == (agent, over));
                 found.map_or("-".into(), |found| probability(&found.probability))
             };
-            table.add_row(std::iter::once(escaped(&self.agents[agent])).chain((0..self.agents.len()).map(cell)));
+            table.add_row(std::iter::once(escaped(name)).chain((0..self.agents.len()).map(cell)));
         }
         report::align_right(&mut table, 1);
         table
