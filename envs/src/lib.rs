@@ -17,6 +17,7 @@
 //! # Ok::<(), envs::EnvError>(())
 //! ```
 
+mod bare;
 mod cartpole;
 pub mod dataset;
 mod env;
@@ -39,10 +40,11 @@ mod time_limit;
 mod tmaze;
 mod vector;
 
+pub use bare::BareSimulation;
 pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
 pub use options::{OptionDefault, OptionInfo};
-pub use registry::{TaskInfo, make, tasks};
+pub use registry::{TaskInfo, bare_simulation, make, tasks};
 pub use replay::{ReplayReport, replay};
 pub use rng::{Generator, derive_seed};
 pub use space::{Dtype, Space};

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 #[cfg(feature = "mujoco")]
 use crate::mujoco;
 use crate::{
+    bare::BareSimulation,
     cartpole,
     env::Env,
     error::EnvError,
@@ -157,6 +158,21 @@ pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvE
     let built = build(&options)?;
     let limit = options.max_episode_steps(built.max_episode_steps())?;
     Ok(Box::new(TimeLimit::new(task.id, built, limit)?))
+}
+
+/// The simulator under a registered robot, to measure what the task costs on top of it; `None` for a task that is no robot, and in
+/// a build without robots.
+///
+/// # Errors
+/// [`EnvError::Model`] where the model does not load.
+pub fn bare_simulation(id: &str) -> Result<Option<Box<dyn BareSimulation>>, EnvError> {
+    #[cfg(feature = "mujoco")]
+    return mujoco::bare_simulation(id);
+    #[cfg(not(feature = "mujoco"))]
+    {
+        let _ = id;
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! `aaren bench`: measurements that anybody can repeat, beside a PyTorch peer where there is one.
+//! `aaren bench`: measurements that anybody can repeat, beside peers in Python where there are any.
 
 mod act;
+mod env;
+mod env_peer;
 mod peer;
 mod ppo;
 mod train;
@@ -23,6 +25,8 @@ pub struct BenchArgs {
 enum What {
     /// The cost of an environment step: microseconds and bytes of state, along an episode
     Act(act::ActArgs),
+    /// Environment steps a second, beside the bare simulator, and Gymnasium and EnvPool where they are installed
+    Env(env::EnvArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
@@ -36,6 +40,7 @@ enum What {
 pub fn run(args: BenchArgs) -> Result<()> {
     match args.what {
         What::Act(args) => act::run(&args),
+        What::Env(args) => env::run(&args),
         What::Train(args) => train::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }

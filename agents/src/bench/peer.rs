@@ -15,7 +15,8 @@ const SCRIPT: &str = include_str!("torch_peer.py");
 /// The peer knows these mixers.
 const MIXERS: [&str; 2] = ["aaren", "transformer"];
 
-fn python() -> Command {
+/// The Python of `$PYTHON`, or `python3`.
+pub(super) fn python() -> Command {
     Command::new(std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
 }
 

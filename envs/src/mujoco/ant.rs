@@ -9,9 +9,9 @@ use crate::{
     task::{Outcome, Task},
 };
 
-static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"));
+pub(super) static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"));
 
-const FRAME_SKIP: usize = 5;
+pub(super) const FRAME_SKIP: usize = 5;
 
 /// The positions x and y, which an observation leaves out.
 const PLACE: usize = 2;

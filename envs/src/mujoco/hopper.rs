@@ -9,9 +9,9 @@ use crate::{
     task::{Outcome, Task},
 };
 
-static MODEL: Model = Model::new("Hopper-v5", include_str!("hopper.xml"));
+pub(super) static MODEL: Model = Model::new("Hopper-v5", include_str!("hopper.xml"));
 
-const FRAME_SKIP: usize = 4;
+pub(super) const FRAME_SKIP: usize = 4;
 
 /// Options of the task, named as in Gymnasium.
 pub(crate) const OPTIONS: &[OptionInfo] = &[

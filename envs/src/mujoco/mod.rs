@@ -23,6 +23,7 @@ use mujoco_rs::{
 };
 
 use crate::{
+    bare::BareSimulation,
     env::Action,
     error::EnvError,
     options::{OptionDefault, OptionInfo},
@@ -68,6 +69,36 @@ impl Model {
             adjusted.map(Arc::new).map_err(|error| error.to_string())
         });
         compiled.clone().map_err(|reason| EnvError::Model { env: self.env.into(), reason })
+    }
+}
+
+/// Registered name, model and frame skip of every robot.
+const ROBOTS: [(&str, &Model, usize); 4] = [
+    ("Hopper-v5", &hopper::MODEL, hopper::FRAME_SKIP),
+    ("HalfCheetah-v5", &half_cheetah::MODEL, half_cheetah::FRAME_SKIP),
+    ("Walker2d-v5", &walker2d::MODEL, walker2d::FRAME_SKIP),
+    ("Ant-v5", &ant::MODEL, ant::FRAME_SKIP),
+];
+
+/// The simulation under a robot's task; `None` for a task that is no robot.
+pub(crate) fn bare_simulation(env_id: &str) -> Result<Option<Box<dyn BareSimulation>>, EnvError> {
+    let Some((_, model, frame_skip)) = ROBOTS.into_iter().find(|(id, ..)| *id == env_id) else { return Ok(None) };
+    Ok(Some(Box::new(Simulation::new(model, frame_skip)?)))
+}
+
+impl BareSimulation for Simulation {
+    fn restart(&mut self, state: &[f64]) {
+        self.data.reset();
+        let (positions, velocities) = state.split_at(self.qpos().len());
+        self.data.qpos_mut().copy_from_slice(positions);
+        self.data.qvel_mut().copy_from_slice(velocities);
+    }
+
+    fn step(&mut self, action: &[f32]) {
+        let ctrl = self.data.ctrl_mut();
+        assert_eq!(ctrl.len(), action.len(), "an action's width");
+        ctrl.iter_mut().zip(action).for_each(|(ctrl, &value)| *ctrl = f64::from(value));
+        (0..self.frame_skip).for_each(|_| self.data.step());
     }
 }
 

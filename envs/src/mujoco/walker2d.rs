@@ -11,7 +11,7 @@ use crate::{
     task::{Outcome, Task},
 };
 
-static MODEL: Model = Model::new(ID, include_str!("walker2d.xml"));
+pub(super) static MODEL: Model = Model::new(ID, include_str!("walker2d.xml"));
 
 /// The model of D4RL, whose right foot has less than half of the left one's friction.
 static D4RL_MODEL: Model = Model::adjusted(ID, include_str!("walker2d.xml"), |mut model| {
@@ -22,7 +22,7 @@ static D4RL_MODEL: Model = Model::adjusted(ID, include_str!("walker2d.xml"), |mu
 
 const ID: &str = "Walker2d-v5";
 
-const FRAME_SKIP: usize = 4;
+pub(super) const FRAME_SKIP: usize = 4;
 
 /// Options of the task, named as in Gymnasium.
 pub(crate) const OPTIONS: &[OptionInfo] = &[

@@ -1,0 +1,127 @@
+//! The same environments in Gymnasium and EnvPool: a script of ours, run by the Python that is there, that steps them on request.
+
+use super::peer::python;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+};
+
+const SCRIPT: &str = include_str!("env_peer.py");
+
+/// A library with the same environments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Library {
+    Gymnasium,
+    EnvPool,
+}
+
+impl Library {
+    fn module(self) -> &'static str {
+        match self {
+            Self::Gymnasium => "gymnasium",
+            Self::EnvPool => "envpool",
+        }
+    }
+
+    /// As it writes itself.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gymnasium => "Gymnasium",
+            Self::EnvPool => "EnvPool",
+        }
+    }
+
+    /// Its version, if Python has it.
+    pub(super) fn version(self) -> Option<String> {
+        let module = self.module();
+        // Some libraries print on import, so the version is the last line.
+        let probe = format!("import {module}; print(); print({module}.__version__)");
+        let output = python().args(["-c", &probe]).stderr(Stdio::null()).output().ok()?;
+        let version = String::from_utf8(output.stdout).ok()?.lines().last()?.trim().to_owned();
+        (output.status.success() && !version.is_empty()).then_some(version)
+    }
+}
+
+/// What a process is asked for.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Request<'a> {
+    /// Registered name.
+    pub env: &'a str,
+    /// Threads of EnvPool.
+    pub threads: usize,
+    /// Environment steps of each thread.
+    pub steps: usize,
+    /// Seed of the first reset and of the actions.
+    pub seed: u64,
+}
+
+/// How long a slice took.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Slice {
+    /// Environment steps over all threads.
+    pub steps: usize,
+    /// By the clock.
+    pub seconds: f64,
+    /// Processor time of all threads.
+    pub processor_seconds: Option<f64>,
+}
+
+impl Slice {
+    /// Slices that ran at the same time, as one.
+    pub(super) fn join(slices: impl IntoIterator<Item = Slice>) -> Self {
+        let none = Slice { steps: 0, seconds: 0.0, processor_seconds: Some(0.0) };
+        slices.into_iter().fold(none, |sum, slice| Slice {
+            steps: sum.steps + slice.steps,
+            seconds: sum.seconds.max(slice.seconds),
+            processor_seconds: sum.processor_seconds.zip(slice.processor_seconds).map(|(sum, seconds)| sum + seconds),
+        })
+    }
+}
+
+/// A running script. It ends when this value is dropped, which closes its input.
+pub(super) struct Peer {
+    library: Library,
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    pub(super) fn start(library: Library) -> Result<Self> {
+        let mut command = python();
+        command.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot run python3")?;
+        let requests = Some(child.stdin.take().context("python3 has no standard input")?);
+        let answers = BufReader::new(child.stdout.take().context("python3 has no standard output")?);
+        Ok(Self { library, child, requests, answers })
+    }
+
+    /// Asks for a slice, which begins at once.
+    pub(super) fn ask(&mut self, request: &Request) -> Result<()> {
+        let mut line = serde_json::to_value(request)?;
+        line["library"] = self.library.module().into();
+        let requests = self.requests.as_mut().context("the peer has ended")?;
+        writeln!(requests, "{line}").with_context(|| self.failed())
+    }
+
+    /// Waits for the answer to [`Peer::ask`].
+    pub(super) fn answer(&mut self) -> Result<Slice> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).with_context(|| self.failed())?;
+        serde_json::from_str(&line).with_context(|| self.failed())
+    }
+
+    fn failed(&self) -> String {
+        format!("the {} peer gave no figures", self.library.module())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        // Whatever it ends with, its figures have been read.
+        let _ = self.child.wait();
+    }
+}
