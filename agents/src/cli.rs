@@ -17,6 +17,7 @@ use crate::{
     inspect, interrupt, ppo, report,
     run::{RunDir, write_json_atomically},
     train,
+    video::Video,
 };
 
 /// Reinforcement learning with attention as a recurrent network.
@@ -122,6 +123,9 @@ struct EvaluateArgs {
     /// Where to write the report [default: evaluation.json in the run folder]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write the first episode as a GIF; for the robots on MuJoCo
+    #[arg(long, value_name = "FILE.gif")]
+    video: Option<PathBuf>,
 }
 
 /// Which checkpoint of a run.
@@ -285,12 +289,18 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
         latency_steps: Some(evaluate::LATENCY_STEPS),
         stochastic: args.stochastic,
     };
+    // What a video lacks shows before the episodes are played.
+    let video = args.video.as_deref().map(|path| Video::new(path, &job.env.id)).transpose()?;
     let report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
     match &args.json {
         Some(path) => write_json_atomically(path, &report)?,
         None => run.write_json("evaluation.json", &report)?,
     }
-    report::print(report.render())
+    report::print(report.render())?;
+    match video {
+        Some(mut video) => report::print(video.record(&policy, &evaluate::rollout(&job, &policy, &evaluation)?)?),
+        None => Ok(()),
+    }
 }
 
 /// A stored policy of any kind, held against the run's job and its task.

@@ -43,27 +43,8 @@ pub fn evaluate(
     evaluation: &Evaluation,
 ) -> Result<EvaluationReport> {
     let config = &job.evaluation;
-    let window = match (policy, config.execution) {
-        (AnyPolicy::ActorCritic(_), _) | (_, Execution::Streaming) => None,
-        (AnyPolicy::Decision(_), Execution::Window) => {
-            Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?)
-        }
-    };
-    let seeds = episode_seeds(evaluation.seed, evaluation.episodes);
     let asked = job.target_returns();
-    // A policy that is not told a return is shown one that its tokens leave out.
-    let targets = asked.iter().flat_map(|target| std::iter::repeat_n(target.unwrap_or(0.0), seeds.len())).collect();
-    let rollout = Rollout {
-        env_id: &job.env.id,
-        env_options: &job.env.options,
-        target_returns: targets,
-        seeds: seeds.repeat(asked.len()),
-        actors: config.actors,
-        envs_per_actor: config.envs_per_actor,
-        window,
-        stochastic: evaluation.stochastic,
-        record: false,
-    };
+    let rollout = rollout(job, policy, evaluation)?;
     let progress = Progress::new(rollout.seeds.len() as u64, "evaluating");
     let started = Instant::now();
     let episodes = play(policy, &rollout, |_| progress.inc(1))?;
@@ -105,9 +86,38 @@ pub fn evaluate(
         wall_seconds,
         env_steps_per_second: env_steps as f64 / wall_seconds,
         latency: match evaluation.latency_steps {
-            Some(steps) => Some(latency(job, policy, window, steps)?),
+            Some(steps) => Some(latency(job, policy, rollout.window, steps)?),
             None => None,
         },
+    })
+}
+
+/// The episodes of an evaluation: all of the first target return, then all of the next.
+///
+/// # Errors
+/// Windowed execution without a context length.
+pub fn rollout<'a>(job: &'a JobConfig, policy: &AnyPolicy<Cpu>, evaluation: &Evaluation) -> Result<Rollout<'a>> {
+    let config = &job.evaluation;
+    let window = match (policy, config.execution) {
+        (AnyPolicy::ActorCritic(_), _) | (_, Execution::Streaming) => None,
+        (AnyPolicy::Decision(_), Execution::Window) => {
+            Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?)
+        }
+    };
+    let seeds = episode_seeds(evaluation.seed, evaluation.episodes);
+    let asked = job.target_returns();
+    // A policy that is not told a return is shown one that its tokens leave out.
+    let targets = asked.iter().flat_map(|target| std::iter::repeat_n(target.unwrap_or(0.0), seeds.len())).collect();
+    Ok(Rollout {
+        env_id: &job.env.id,
+        env_options: &job.env.options,
+        target_returns: targets,
+        seeds: seeds.repeat(asked.len()),
+        actors: config.actors,
+        envs_per_actor: config.envs_per_actor,
+        window,
+        stochastic: evaluation.stochastic,
+        record: false,
     })
 }
 

@@ -21,3 +21,4 @@ pub mod report;
 pub mod run;
 pub mod segment;
 pub mod train;
+pub mod video;

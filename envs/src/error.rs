@@ -88,6 +88,14 @@ pub enum EnvError {
         /// Why.
         reason: String,
     },
+    /// An image that could not be drawn.
+    #[error("{env}: cannot render: {reason}")]
+    Render {
+        /// The task.
+        env: String,
+        /// Why.
+        reason: String,
+    },
     /// Copies that cannot be one vector environment.
     #[error("a vector environment needs {expected}, found {found}")]
     Vector {

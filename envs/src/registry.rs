@@ -11,6 +11,7 @@ use crate::{
     error::EnvError,
     options::{OptionInfo, Options, nearest},
     pendulum, point_maze,
+    render::Renderer,
     task::Task,
     time_limit::TimeLimit,
     tmaze,
@@ -173,6 +174,20 @@ pub fn bare_simulation(id: &str) -> Result<Option<Box<dyn BareSimulation>>, EnvE
         let _ = id;
         Ok(None)
     }
+}
+
+/// Something that draws the states of a registered robot, in images of this size in pixels.
+///
+/// # Errors
+/// [`EnvError::Unsupported`] for a task that is no robot, [`EnvError::Render`] where there is no OpenGL library,
+/// [`EnvError::Model`] where the model does not load.
+pub fn renderer(id: &str, width: usize, height: usize) -> Result<Box<dyn Renderer>, EnvError> {
+    #[cfg(all(feature = "mujoco", unix))]
+    if let Some(renderer) = mujoco::render::renderer(id, width, height)? {
+        return Ok(renderer);
+    }
+    let _ = (width, height);
+    Err(EnvError::Unsupported { env: id.into(), what: "rendering; the robots on MuJoCo do, in builds with the feature mujoco" })
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ impl Peer {
     pub(super) fn start(library: Library) -> Result<Self> {
         let mut command = python();
         command.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().context("cannot run python3")?;
+        // Gymnasium's simulator writes a log file into the current directory.
+        let mut child = command.current_dir(std::env::temp_dir()).spawn().context("cannot run python3")?;
         let requests = Some(child.stdin.take().context("python3 has no standard input")?);
         let answers = BufReader::new(child.stdout.take().context("python3 has no standard output")?);
         Ok(Self { library, child, requests, answers })

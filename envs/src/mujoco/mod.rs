@@ -7,8 +7,12 @@
 pub(crate) mod ant;
 #[cfg(test)]
 mod facts;
+#[cfg(unix)]
+mod gl;
 pub(crate) mod half_cheetah;
 pub(crate) mod hopper;
+#[cfg(unix)]
+pub(crate) mod render;
 pub(crate) mod walker2d;
 
 use std::{

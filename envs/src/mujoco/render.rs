@@ -1,0 +1,134 @@
+//! Images of robots, drawn by MuJoCo's own renderer without a screen.
+
+use mujoco_rs::prelude::{MjModel, MjrContext, MjrRectangle, MjvCamera, MjvOption, MjvPerturb, MjvScene};
+
+use super::{ROBOTS, Simulation, gl::GlContext};
+use crate::{bare::BareSimulation, error::EnvError, render::Renderer};
+
+/// Where the camera stands.
+struct View {
+    /// From the robot, in m.
+    distance: f64,
+    /// Around the vertical, in degrees; 90 looks along y, so that forward is to the right.
+    azimuth: f64,
+    /// Above the horizon, in degrees, negative looking down.
+    elevation: f64,
+}
+
+const SIDE: View = View { distance: 3.6, azimuth: 90.0, elevation: -12.0 };
+/// A robot that moves in three dimensions is seen from above.
+const ABOVE: View = View { distance: 4.5, azimuth: 75.0, elevation: -28.0 };
+
+/// Geoms that a scene has room for beside the model's.
+const MORE_GEOMS: usize = 100;
+
+/// The body that the camera follows: the torso.
+const TORSO: usize = 1;
+
+struct RobotRenderer {
+    env: &'static str,
+    simulation: Simulation,
+    camera: MjvCamera,
+    options: MjvOption,
+    scene: MjvScene,
+    viewport: MjrRectangle,
+    // Dropped in this order: MuJoCo's context lives in OpenGL's.
+    context: MjrContext,
+    _gl: GlContext,
+}
+
+/// Draws a robot; `None` for a task that is no robot.
+pub(crate) fn renderer(env_id: &str, width: usize, height: usize) -> Result<Option<Box<dyn Renderer>>, EnvError> {
+    let Some((env, model, frame_skip)) = ROBOTS.into_iter().find(|(id, ..)| *id == env_id) else { return Ok(None) };
+    let simulation = Simulation::new(model, frame_skip)?;
+    // The model's image buffers have the size that it says; the shared model stays as it is.
+    let mut sized: MjModel = MjModel::clone(&*model.get()?);
+    let global = &mut sized.vis_mut().global;
+    (global.offwidth, global.offheight) = (width as i32, height as i32);
+    let gl = GlContext::new(width, height).map_err(|reason| EnvError::Render { env: env.into(), reason })?;
+    // SAFETY: a context has just been made current in this thread; the renderer is not `Send`, and it drops MuJoCo's context first.
+    let mut context = unsafe { MjrContext::new(&sized) };
+    context.offscreen();
+    let scene = MjvScene::new(&sized, sized.ngeom() as usize + MORE_GEOMS);
+    let view = if simulation.qpos().len() > simulation.qvel().len() { ABOVE } else { SIDE };
+    let mut camera = MjvCamera::new_tracking(TORSO);
+    (camera.distance, camera.azimuth, camera.elevation) = (view.distance, view.azimuth, view.elevation);
+    let viewport = MjrRectangle { left: 0, bottom: 0, width: width as i32, height: height as i32 };
+    let options = MjvOption::default();
+    Ok(Some(Box::new(RobotRenderer { env, simulation, camera, options, scene, viewport, context, _gl: gl })))
+}
+
+impl Renderer for RobotRenderer {
+    fn seconds_per_step(&self) -> f64 {
+        self.simulation.seconds()
+    }
+
+    fn render(&mut self, state: &[f64], pixels: &mut [u8]) -> Result<(), EnvError> {
+        let shape = |what, found, expected| EnvError::Shape { env: self.env.into(), what, found, expected };
+        let row = 3 * self.viewport.width as usize;
+        let size = row * self.viewport.height as usize;
+        if state.len() != self.simulation.state_width() {
+            return Err(shape("state", state.len(), self.simulation.state_width()));
+        }
+        if pixels.len() != size {
+            return Err(shape("image", pixels.len(), size));
+        }
+        self.simulation.restart(state);
+        self.simulation.data.forward();
+        self.scene.update(&mut self.simulation.data, &self.options, &MjvPerturb::default(), &mut self.camera);
+        self.scene.render(&self.viewport, &self.context);
+        let read = self.context.read_pixels(Some(&mut *pixels), None, &self.viewport);
+        read.map_err(|error| EnvError::Render { env: self.env.into(), reason: error.to_string() })?;
+        // OpenGL's images begin at the bottom.
+        let (mut top, mut bottom) = (0, size - row);
+        while top < bottom {
+            let (upper, lower) = pixels.split_at_mut(bottom);
+            upper[top..top + row].swap_with_slice(&mut lower[..row]);
+            (top, bottom) = (top + row, bottom - row);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pixels of an image that differ between two.
+    fn different(first: &[u8], second: &[u8]) -> usize {
+        first.chunks_exact(3).zip(second.chunks_exact(3)).filter(|(a, b)| a != b).count()
+    }
+
+    #[test]
+    fn every_robot_is_drawn_and_followed() {
+        let (width, height) = (120, 80);
+        for (env_id, model, frame_skip) in ROBOTS {
+            let mut renderer = match renderer(env_id, width, height) {
+                Ok(renderer) => renderer.unwrap(),
+                Err(EnvError::Render { reason, .. }) => return println!("skipped: {reason}"),
+                Err(other) => panic!("{other}"),
+            };
+            let simulation = Simulation::new(model, frame_skip).unwrap();
+            assert_eq!(renderer.seconds_per_step(), simulation.seconds());
+            let mut state = [simulation.qpos(), simulation.qvel()].concat();
+            let mut image = |state: &[f64]| {
+                let mut pixels = vec![0; 3 * width * height];
+                renderer.render(state, &mut pixels).unwrap();
+                pixels
+            };
+            let standing = image(&state);
+            assert_eq!(standing, image(&state), "{env_id}: the same state twice");
+            // Two metres are two tiles of the floor, so the robot is where it was in the image; its joints are not.
+            state[0] += 2.0;
+            let moved = different(&standing, &image(&state));
+            let last_joint = simulation.qpos().len() - 1;
+            state[last_joint] -= 0.7;
+            let bent = different(&standing, &image(&state));
+            println!("{env_id}: {moved} pixels differ in another place, {bent} in another pose");
+            assert!(bent > 20 && moved < bent, "{env_id}: {moved}, {bent}");
+            let mut short = vec![0; 3];
+            assert!(matches!(renderer.render(&state, &mut short), Err(EnvError::Shape { .. })));
+            assert!(matches!(renderer.render(&state[1..], &mut short), Err(EnvError::Shape { .. })));
+        }
+    }
+}
