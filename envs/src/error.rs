@@ -15,10 +15,12 @@ pub enum EnvError {
         env: String,
     },
     /// An action of the wrong kind, width or range.
-    #[error("{env}: action {found}, expected {expected}")]
+    #[error("{env}: step {step}: action {found}, expected {expected}")]
     Action {
         /// The task.
         env: String,
+        /// The step of the episode that it was for, counted from 1.
+        step: usize,
         /// What was given.
         found: String,
         /// What the action space asks for.

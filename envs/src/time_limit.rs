@@ -85,7 +85,7 @@ impl<T: Task> TimeLimit<T> {
             }
             Space::Box { low, .. } => format!("{} finite floats", low.len()),
         };
-        EnvError::Action { env: self.spec.id.clone(), found, expected }
+        EnvError::Action { env: self.spec.id.clone(), step: self.elapsed + 1, found, expected }
     }
 
     fn state_width(&self, what: &'static str) -> Result<usize, EnvError> {
@@ -217,9 +217,11 @@ mod tests {
         env.reset(Some(1), &mut observation).unwrap();
         for index in [-2, 1, i64::MIN, i64::MAX] {
             let error = env.step(Action::Discrete(index), &mut observation).unwrap_err();
-            assert_eq!(error.to_string(), format!("Three-v0: action {index}, expected an index from -1 to 0"));
+            assert_eq!(error.to_string(), format!("Three-v0: step 1: action {index}, expected an index from -1 to 0"));
         }
         env.step(Action::Discrete(0), &mut observation).unwrap();
+        let error = env.step(Action::F32(&[f32::NAN]), &mut observation).unwrap_err();
+        assert_eq!(error.to_string(), "Three-v0: step 2: action of 1 floats, expected an index from -1 to 0");
     }
 
     #[test]

@@ -274,3 +274,69 @@ fn a_batched_step_allocates_nothing() {
         assert_eq!(count, 0, "{}", task.id);
     }
 }
+
+/// D4RL's variants of the robots: what a fall pays, and what the ant sees.
+#[cfg(feature = "mujoco")]
+#[test]
+fn the_variant_of_d4rl_rewards_every_step() {
+    let make_variant = |id: &str, variant: &str| {
+        let Value::Object(options) = serde_json::json!({ "variant": variant }) else { unreachable!() };
+        make(id, &options).unwrap()
+    };
+    for (id, states) in [("Hopper-v5", 12), ("Walker2d-v5", 18), ("Ant-v5", 29)] {
+        let (mut new, mut old) = (make_variant(id, "gymnasium"), make_variant(id, "d4rl"));
+        let (mut seen_new, mut seen_old) = (buffer(&*new), buffer(&*old));
+        new.reset(Some(3), &mut seen_new).unwrap();
+        let mut state = vec![];
+        new.state(&mut state).unwrap();
+        assert_eq!(state.len(), states);
+        if id == "Ant-v5" {
+            assert_eq!((seen_new.len(), seen_old.len()), (105, 111));
+            // Deep in the ground, which pushes it out.
+            state[2] = 0.3;
+            for (env, seen) in [(&mut new, &mut seen_new), (&mut old, &mut seen_old)] {
+                env.set_state(&state, seen).unwrap();
+                env.step(Action::F32(&[0.0; 8]), seen).unwrap();
+            }
+            assert!(seen_new[27..].iter().any(|&force| force != 0.0));
+            assert!(seen_old[27..].iter().all(|&force| force == 0.0));
+        }
+        // Too high for an ant, too low for the others.
+        state[if id == "Ant-v5" { 2 } else { 1 }] = if id == "Ant-v5" { 1.1 } else { 0.15 };
+        new.set_state(&state, &mut seen_new).unwrap();
+        old.set_state(&state, &mut seen_old).unwrap();
+        assert_eq!(seen_old[..seen_new.len().min(27)], seen_new[..seen_new.len().min(27)], "{id}");
+        let still = vec![0.0_f32; new.spec().action_space.width()];
+        let (modern, older) =
+            (new.step(Action::F32(&still), &mut seen_new).unwrap(), old.step(Action::F32(&still), &mut seen_old).unwrap());
+        assert!(modern.end.terminated && older.end.terminated, "{id}");
+        let survive = |env: &dyn Env| {
+            let mut found = f64::NAN;
+            env.info(&mut |name, value| {
+                if name == "reward_survive" {
+                    found = value
+                }
+            });
+            found
+        };
+        assert_eq!((survive(&*new), survive(&*old)), (0.0, 1.0), "{id}");
+    }
+}
+
+/// Actions beyond the bounds: the simulator clamps the torque, the cost is of what was asked for.
+#[cfg(feature = "mujoco")]
+#[test]
+fn an_action_outside_the_bounds_costs_more_and_moves_no_more() {
+    for id in ["Hopper-v5", "HalfCheetah-v5", "Walker2d-v5", "Ant-v5"] {
+        let mut outcomes = vec![];
+        for size in [1.0_f32, 1.5] {
+            let mut env = make(id, &Map::new()).unwrap();
+            let mut observation = buffer(&*env);
+            env.reset(Some(5), &mut observation).unwrap();
+            let step = env.step(Action::F32(&vec![size; env.spec().action_space.width()]), &mut observation).unwrap();
+            outcomes.push((observation, step.reward));
+        }
+        assert_eq!(outcomes[0].0, outcomes[1].0, "{id}");
+        assert!(outcomes[1].1 < outcomes[0].1, "{id}");
+    }
+}

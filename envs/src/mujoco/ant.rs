@@ -9,7 +9,7 @@ use crate::{
     task::{Outcome, Task},
 };
 
-pub(super) static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"));
+pub(super) static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"), "ant.xml");
 
 pub(super) const FRAME_SKIP: usize = 5;
 

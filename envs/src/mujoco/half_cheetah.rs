@@ -12,12 +12,13 @@ use crate::{
 };
 
 /// Scaling the mass after compilation gives the bits of the compiler's own `settotalmass`, which MuJoCo has deprecated.
-pub(super) static MODEL: Model = Model::adjusted("HalfCheetah-v5", include_str!("half_cheetah.xml"), |mut model| {
-    model.set_totalmass(TOTAL_MASS);
-    let mut data = MjData::try_new(Box::new(model))?;
-    data.set_const();
-    Ok(data.model().clone())
-});
+pub(super) static MODEL: Model =
+    Model::adjusted("HalfCheetah-v5", include_str!("half_cheetah.xml"), "half_cheetah.xml", |mut model| {
+        model.set_totalmass(TOTAL_MASS);
+        let mut data = MjData::try_new(Box::new(model))?;
+        data.set_const();
+        Ok(data.model().clone())
+    });
 
 pub(super) const FRAME_SKIP: usize = 5;
 

@@ -9,7 +9,7 @@ use crate::{
     task::{Outcome, Task},
 };
 
-pub(super) static MODEL: Model = Model::new("Hopper-v5", include_str!("hopper.xml"));
+pub(super) static MODEL: Model = Model::new("Hopper-v5", include_str!("hopper.xml"), "hopper.xml");
 
 pub(super) const FRAME_SKIP: usize = 4;
 

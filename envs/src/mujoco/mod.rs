@@ -17,6 +17,7 @@ pub(crate) mod walker2d;
 
 use std::{
     ops::{Add, Mul},
+    path::Path,
     sync::{Arc, Once, OnceLock},
 };
 
@@ -40,6 +41,12 @@ const VARIANT: OptionInfo = OptionInfo {
     help: "gymnasium: as in v5; d4rl: as in the older task that D4RL's data come from",
 };
 
+/// A folder with Gymnasium's own model files, to be used instead of ours.
+const ASSETS: &str = "AAREN_GYMNASIUM_ASSETS";
+
+/// The library that this crate is written for.
+const MUJOCO: &str = "3.17.0";
+
 /// A change to a compiled model.
 type Adjust = fn(MjModel) -> Result<MjModel, MjDataError>;
 
@@ -47,33 +54,64 @@ type Adjust = fn(MjModel) -> Result<MjModel, MjDataError>;
 pub(crate) struct Model {
     env: &'static str,
     xml: &'static str,
+    /// What Gymnasium calls its file of the same model.
+    file: &'static str,
     adjust: Option<Adjust>,
     compiled: OnceLock<Result<Arc<MjModel>, String>>,
 }
 
 impl Model {
-    pub(crate) const fn new(env: &'static str, xml: &'static str) -> Self {
-        Self { env, xml, adjust: None, compiled: OnceLock::new() }
+    pub(crate) const fn new(env: &'static str, xml: &'static str, file: &'static str) -> Self {
+        Self { env, xml, file, adjust: None, compiled: OnceLock::new() }
     }
 
     /// A model of which something is changed after compilation.
-    const fn adjusted(env: &'static str, xml: &'static str, adjust: Adjust) -> Self {
-        Self { env, xml, adjust: Some(adjust), compiled: OnceLock::new() }
+    const fn adjusted(env: &'static str, xml: &'static str, file: &'static str, adjust: Adjust) -> Self {
+        Self { env, xml, file, adjust: Some(adjust), compiled: OnceLock::new() }
     }
 
-    /// The compiled model.
+    /// The compiled model: ours, or the one in the folder that the variable `AAREN_GYMNASIUM_ASSETS` names.
     ///
     /// # Errors
-    /// [`EnvError::Model`] with what MuJoCo says against the XML.
+    /// [`EnvError::Model`] with what MuJoCo says against the XML, for a model of another robot, and for a MuJoCo of another version.
     pub(crate) fn get(&self) -> Result<Arc<MjModel>, EnvError> {
         let compiled = self.compiled.get_or_init(|| {
-            log_through_tracing();
-            let model = MjModel::from_xml_string(self.xml).map_err(|error| error.to_string())?;
-            let adjusted = if let Some(adjust) = self.adjust { adjust(model) } else { Ok(model) };
-            adjusted.map(Arc::new).map_err(|error| error.to_string())
+            let assets = std::env::var_os(ASSETS).filter(|folder| !folder.is_empty());
+            self.load(assets.as_deref().map(Path::new)).map(Arc::new)
         });
         compiled.clone().map_err(|reason| EnvError::Model { env: self.env.into(), reason })
     }
+
+    fn load(&self, assets: Option<&Path>) -> Result<MjModel, String> {
+        log_through_tracing();
+        check_version(mujoco_rs::mujoco_version())?;
+        let ours = MjModel::from_xml_string(self.xml).map_err(|error| error.to_string())?;
+        let Some(folder) = assets else {
+            return if let Some(adjust) = self.adjust { adjust(ours).map_err(|error| error.to_string()) } else { Ok(ours) };
+        };
+        let path = folder.join(self.file);
+        let wrong = |problem: String| format!("{} (from {ASSETS}): {problem}", path.display());
+        if !path.is_file() {
+            return Err(wrong("there is no such file".into()));
+        }
+        let theirs = MjModel::from_xml(&path).map_err(|error| wrong(error.to_string()))?;
+        let sizes = |model: &MjModel| [model.nq(), model.nv(), model.nu(), model.nbody()].map(i64::from);
+        let (found, expected) = (sizes(&theirs), sizes(&ours));
+        if found != expected {
+            return Err(wrong(format!(
+                "another robot: positions, velocities, motors, bodies are {found:?}, expected {expected:?}"
+            )));
+        }
+        Ok(theirs)
+    }
+}
+
+/// Whether the MuJoCo that was found at run time is the one that the models and bindings are for.
+fn check_version(found: &str) -> Result<(), String> {
+    if found == MUJOCO {
+        return Ok(());
+    }
+    Err(format!("the MuJoCo library is version {found}, this build needs {MUJOCO} (scripts/mujoco.sh gets it)"))
 }
 
 /// Registered name, model and frame skip of every robot.
@@ -308,15 +346,45 @@ mod tests {
 
     #[test]
     fn a_model_that_does_not_compile_says_why() {
-        static BROKEN: Model = Model::new("Broken-v0", "<mujoco><worldbody><geom/></worldbody></mujoco>");
+        static BROKEN: Model = Model::new("Broken-v0", "<mujoco><worldbody><geom/></worldbody></mujoco>", "broken.xml");
         let error = Simulation::new(&BROKEN, 1).err().expect("an error").to_string();
         assert!(error.starts_with("Broken-v0: cannot load its model: "), "{error}");
     }
 
     #[test]
+    fn another_version_of_mujoco_is_refused() {
+        check_version(mujoco_rs::mujoco_version()).unwrap();
+        let error = check_version("2.3.7").unwrap_err();
+        assert!(error.starts_with("the MuJoCo library is version 2.3.7, this build needs 3.17.0"), "{error}");
+    }
+
+    #[test]
+    fn model_files_of_a_folder_are_used_and_wrong_ones_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, xml: &str| std::fs::write(folder.path().join(name), xml).unwrap();
+        let load = |model: &Model| model.load(Some(folder.path()));
+        let error = load(&hopper::MODEL).unwrap_err();
+        assert!(error.contains("hopper.xml (from AAREN_GYMNASIUM_ASSETS): there is no such file"), "{error}");
+        write("hopper.xml", "<mujoco><worldbody><geom/></worldbody></mujoco>");
+        assert!(load(&hopper::MODEL).unwrap_err().contains("hopper.xml (from AAREN_GYMNASIUM_ASSETS): "));
+        write("hopper.xml", include_str!("walker2d.xml"));
+        let error = load(&hopper::MODEL).unwrap_err();
+        assert!(
+            error.contains("another robot: positions, velocities, motors, bodies are [9, 9, 6, 8], expected [6, 6, 3, 5]"),
+            "{error}"
+        );
+        write("hopper.xml", &include_str!("hopper.xml").replace("0.195", "0.25"));
+        let longer = load(&hopper::MODEL).unwrap();
+        assert_ne!(longer.body_mass(), hopper::MODEL.load(None).unwrap().body_mass());
+    }
+
+    #[test]
     fn a_blow_up_is_an_error_and_leaves_no_log_file() {
-        static BALL: Model =
-            Model::new("Ball-v0", "<mujoco><worldbody><body><freejoint/><geom size=\"1\"/></body></worldbody></mujoco>");
+        static BALL: Model = Model::new(
+            "Ball-v0",
+            "<mujoco><worldbody><body><freejoint/><geom size=\"1\"/></body></worldbody></mujoco>",
+            "ball.xml",
+        );
         let mut ball = Simulation::new(&BALL, 2).unwrap();
         ball.start(|_, qvel| qvel[4] = 1e12).unwrap();
         let error = ball.act(Action::F64(&[])).unwrap_err();

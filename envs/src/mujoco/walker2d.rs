@@ -11,10 +11,10 @@ use crate::{
     task::{Outcome, Task},
 };
 
-pub(super) static MODEL: Model = Model::new(ID, include_str!("walker2d.xml"));
+pub(super) static MODEL: Model = Model::new(ID, include_str!("walker2d.xml"), "walker2d_v5.xml");
 
 /// The model of D4RL, whose right foot has less than half of the left one's friction.
-static D4RL_MODEL: Model = Model::adjusted(ID, include_str!("walker2d.xml"), |mut model| {
+static D4RL_MODEL: Model = Model::adjusted(ID, include_str!("walker2d.xml"), "walker2d.xml", |mut model| {
     let foot = model.name_to_id(MjtObjBase::mjOBJ_GEOM, "foot_geom").expect("the model has a right foot");
     model.geom_friction_mut()[foot][0] = 0.9;
     Ok(model)
@@ -239,5 +239,16 @@ mod tests {
     #[test]
     fn the_compiled_model_is_gymnasiums() {
         facts::compare("walker2d", &MODEL, FRAME_SKIP);
+    }
+
+    #[test]
+    fn d4rls_right_foot_is_more_slippery_and_nothing_else_differs() {
+        let (ours, theirs) = (MODEL.get().unwrap(), D4RL_MODEL.get().unwrap());
+        let differ: Vec<usize> =
+            (0..ours.geom_friction().len()).filter(|&i| ours.geom_friction()[i] != theirs.geom_friction()[i]).collect();
+        let foot = ours.name_to_id(MjtObjBase::mjOBJ_GEOM, "foot_geom").unwrap();
+        assert_eq!(differ, [foot]);
+        assert_eq!((ours.geom_friction()[foot], theirs.geom_friction()[foot]), ([1.9, 0.1, 0.1], [0.9, 0.1, 0.1]));
+        assert_eq!(ours.body_mass(), theirs.body_mass());
     }
 }
