@@ -136,3 +136,66 @@ impl Env for Recorder {
         self.env.set_state(state, observation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(path: &str, env_id: &str) -> String {
+        format!("{:#}", Video::new(Path::new(path), env_id).err().expect("an error"))
+    }
+
+    #[test]
+    fn other_files_and_other_tasks_are_refused() {
+        assert_eq!(error("clip.mp4", "TMaze-v0"), "--video: clip.mp4 is to be a GIF; give it the extension .gif");
+        assert!(error("clip", "TMaze-v0").contains("clip is to be a GIF"));
+        assert!(error("clip.gif", "TMaze-v0").starts_with("--video: TMaze-v0 does not support rendering"));
+    }
+
+    #[cfg(feature = "mujoco")]
+    #[test]
+    fn an_episode_becomes_a_gif() {
+        use crate::{backend::CPU, train::action_spec};
+        use policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hop.gif");
+        let mut video = match Video::new(&path, "Hopper-v5") {
+            Ok(video) => video,
+            Err(error) => return println!("skipped: {error:#}"),
+        };
+        let serde_json::Value::Object(env_options) = serde_json::json!({"max_episode_steps": 11}) else { unreachable!() };
+        let description = Description {
+            format: Description::FORMAT,
+            config: PolicyConfig { width: 8, heads: 2, layers: 1, ..PolicyConfig::default() },
+            normalizer: Normalizer::identity(11),
+            action: action_spec(&envs::make("Hopper-v5", &env_options).unwrap().spec().action_space),
+            environment: serde_json::Value::Null,
+        };
+        let network = DecisionNetwork::new(&description, 1, &CPU).unwrap();
+        let policy = AnyPolicy::Decision(DecisionPolicy { network, description });
+        let rollout = Rollout {
+            env_id: "Hopper-v5",
+            env_options: &env_options,
+            target_returns: vec![100.0, 200.0],
+            seeds: vec![3, 4],
+            actors: 2,
+            envs_per_actor: 2,
+            window: None,
+            stochastic: false,
+            record: false,
+        };
+        let line = video.record(&policy, &rollout).unwrap();
+        // The first state and those after steps 5 and 10, 40 ms apart.
+        assert!(line.contains("hop.gif, 3 frames; 11 steps"), "{line}");
+        let mut decoder = gif::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap();
+        assert_eq!((usize::from(decoder.width()), usize::from(decoder.height())), (WIDTH, HEIGHT));
+        let mut frames = vec![];
+        while let Some(frame) = decoder.read_next_frame().unwrap() {
+            assert_eq!(frame.delay, 4);
+            frames.push(frame.buffer.to_vec());
+        }
+        assert_eq!(frames.len(), 3);
+        assert!(frames[0] != frames[2], "nothing moves");
+    }
+}

@@ -3,6 +3,7 @@
 mod act;
 mod env;
 mod env_peer;
+mod evaluate;
 mod peer;
 mod ppo;
 mod train;
@@ -27,6 +28,8 @@ enum What {
     Act(act::ActArgs),
     /// Environment steps a second, beside the bare simulator, and Gymnasium and EnvPool where they are installed
     Env(env::EnvArgs),
+    /// Episodes of Hopper-v5 with a policy in actor threads, and where the time goes
+    Evaluate(evaluate::EvaluateArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
@@ -41,6 +44,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
     match args.what {
         What::Act(args) => act::run(&args),
         What::Env(args) => env::run(&args),
+        What::Evaluate(args) => evaluate::run(&args),
         What::Train(args) => train::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }
