@@ -102,6 +102,7 @@ impl EglContext {
 
 /// The displays of all devices, a graphics card's or Mesa's in software, then the default one.
 fn displays(egl: &Egl) -> Vec<egl::Display> {
+    type Function = extern "system" fn();
     type QueryDevices = extern "system" fn(c_int, *mut *mut c_void, *mut c_int) -> egl::Boolean;
     type PlatformDisplay = extern "system" fn(egl::Enum, *mut c_void, *const egl::Int) -> *mut c_void;
     const PLATFORM_DEVICE: egl::Enum = 0x313F;
@@ -109,8 +110,9 @@ fn displays(egl: &Egl) -> Vec<egl::Display> {
     let functions = (egl.get_proc_address("eglQueryDevicesEXT"), egl.get_proc_address("eglGetPlatformDisplayEXT"));
     if let (Some(query), Some(platform)) = functions {
         // SAFETY: the extensions EGL_EXT_device_enumeration and EGL_EXT_platform_base give these functions these types.
-        let (query, platform) =
-            unsafe { (std::mem::transmute::<_, QueryDevices>(query), std::mem::transmute::<_, PlatformDisplay>(platform)) };
+        let (query, platform) = unsafe {
+            (std::mem::transmute::<Function, QueryDevices>(query), std::mem::transmute::<Function, PlatformDisplay>(platform))
+        };
         let (mut devices, mut found) = ([std::ptr::null_mut(); 16], 0);
         if query(devices.len() as c_int, devices.as_mut_ptr(), &mut found) == egl::TRUE {
             for device in &devices[..found as usize] {
