@@ -52,7 +52,7 @@ impl Plot {
     /// The plot as an `svg` element; None if there is nothing to draw.
     pub fn svg(&self) -> Option<String> {
         let is_shown = |y: f64| y.is_finite() && (self.scale == Scale::Linear || y > 0.0);
-        let lines: Vec<(&Line, Vec<(f64, f64, f64)>)> = self
+        let lines: Vec<_> = self
             .lines
             .iter()
             .map(|line| (line, line.points.iter().copied().filter(|point| is_shown(point.1)).collect::<Vec<_>>()))
