@@ -14,6 +14,8 @@
 
 pub(crate) mod autodiff;
 pub(crate) mod cpu;
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
@@ -107,11 +109,11 @@ pub fn attention_scan<B: KernelBackend>(
     assert_eq!(carry.log_sum.dims(), [batch, heads], "attention_scan: carry.log_sum does not fit values");
     assert_eq!(carry.output.dims(), [batch, heads, head_dim], "attention_scan: carry.output does not fit values");
 
-    // An empty carry is made before anybody knows the values' float type.
-    let carry = if carry.output.dtype() == values.dtype() {
+    // An empty carry is made before anybody knows the float types. Log-sums are of the scores' type: half precision will do for values.
+    let carry = if carry.output.dtype() == values.dtype() && carry.log_sum.dtype() == scores.dtype() {
         carry
     } else {
-        ScanCarry { log_sum: carry.log_sum.cast(values.dtype()), output: carry.output.cast(values.dtype()) }
+        ScanCarry { log_sum: carry.log_sum.cast(scores.dtype()), output: carry.output.cast(values.dtype()) }
     };
     let ScanOutputs { outputs, log_sums } = B::attention_scan(ScanInputs {
         scores: scores.into_primitive().tensor(),

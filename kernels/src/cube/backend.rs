@@ -1,0 +1,120 @@
+//! [`KernelBackend`] for the backends of graphics cards.
+//!
+//! An op runs its kernel if the device passed the op's trial ([`super::trial`]) and the shape fits; else the reference.
+
+use super::trial::{self, Op};
+use crate::{
+    backend::KernelBackend,
+    dropout::{self, Dropout},
+    layer_norm::{self, LayerNormGradients},
+    linear::{LinearGradients, LinearSaved, Rectifier},
+    reference_gradients::{self, Upstream},
+    scan::{self, ScanGradients, ScanInputs, ScanOutputs},
+};
+use burn::tensor::{Tensor, TensorPrimitive, ops::FloatTensor};
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+
+impl<R, F, I, BT> KernelBackend for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        if trial::passed::<Self>(Op::Scan, &inputs.values.device) {
+            let device = scan::cube::Device::of(&inputs.values);
+            if let Some(outputs) = scan::cube::attention_scan(inputs.clone(), device) {
+                return outputs;
+            }
+        }
+        scan::reference::attention_scan(inputs)
+    }
+
+    fn attention_scan_backward(
+        inputs: ScanInputs<Self>,
+        outputs: ScanOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ScanGradients<Self> {
+        if trial::passed::<Self>(Op::Scan, &inputs.values.device) {
+            let device = scan::cube::Device::of(&inputs.values);
+            if let Some(gradients) = scan::cube::attention_scan_backward(inputs.clone(), outputs, grad.clone(), device) {
+                return gradients;
+            }
+        }
+        reference_gradients::scan(inputs, Upstream::Outputs(grad))
+    }
+
+    /// A log-sum's gradient obeys the recurrence of an output's whose values are all 1 and whose outputs count for nothing.
+    fn log_sums_backward(
+        inputs: ScanInputs<Self>,
+        log_sums: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let log_sums = Tensor::<Self, 3>::from_primitive(TensorPrimitive::Float(log_sums));
+        let grad = Tensor::<Self, 3>::from_primitive(TensorPrimitive::Float(grad));
+        // A log-sum of -inf is a constant: no gradient passes through it.
+        let grad = grad.mask_fill(log_sums.clone().lower_elem(f32::MIN), 0.0);
+        let [batch, heads, time] = log_sums.dims();
+        let options = (&log_sums.device(), log_sums.dtype());
+        let ones = Tensor::<Self, 4>::ones([1, 1, 1, 1], options).expand([batch, heads, time, 1]);
+        let zeros = Tensor::<Self, 4>::zeros([1, 1, 1, 1], options).expand([batch, heads, time, 1]);
+        let inputs = ScanInputs {
+            values: ones.into_primitive().tensor(),
+            carry_output: Tensor::<Self, 3>::ones([batch, heads, 1], options).into_primitive().tensor(),
+            ..inputs
+        };
+        let outputs = ScanOutputs { outputs: zeros.into_primitive().tensor(), log_sums: log_sums.into_primitive().tensor() };
+        let grad = grad.unsqueeze_dim::<4>(3).into_primitive().tensor();
+        let gradients = Self::attention_scan_backward(inputs, outputs, grad);
+        (gradients.scores, gradients.carry_log_sum)
+    }
+
+    /// Three launches: a matrix product each for input and weight, a sum for the bias.
+    fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
+        let [x, weight, y, grad] = [saved.x, saved.weight, saved.y, grad]
+            .map(|primitive| Tensor::<Self, 2>::from_primitive(TensorPrimitive::Float(primitive)));
+        let grad = match saved.rectifier {
+            Rectifier::None => grad,
+            Rectifier::Relu => grad.mask_fill(y.lower_equal_elem(0.0), 0.0),
+            Rectifier::Tanh => grad.clone() - grad * y.clone() * y,
+        };
+        LinearGradients {
+            x: needs_x.then(|| grad.clone().matmul(weight.transpose()).into_primitive().tensor()),
+            weight: x.transpose().matmul(grad.clone()).into_primitive().tensor(),
+            bias: grad.sum_dim(0).squeeze_dim::<1>(0).into_primitive().tensor(),
+        }
+    }
+
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::LayerNorm, &x.device) {
+            layer_norm::cube::layer_norm(x, gain, bias)
+        } else {
+            layer_norm::reference::layer_norm::<Self>(x, gain, bias)
+        }
+    }
+
+    fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
+        if trial::passed::<Self>(Op::LayerNorm, &x.device) {
+            layer_norm::cube::layer_norm_backward(x, gain, grad)
+        } else {
+            reference_gradients::layer_norm(x, gain, grad)
+        }
+    }
+
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::Dropout, &branch.device) {
+            dropout::cube::dropout_add(Some(residual), branch, dropout)
+        } else {
+            dropout::reference::dropout_add::<Self>(residual, branch, dropout)
+        }
+    }
+
+    fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::Dropout, &grad.device) {
+            dropout::cube::dropout_add(None, grad, dropout)
+        } else {
+            dropout::reference::masked::<Self>(grad, dropout)
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the kernels for graphics cards share: arrays and grids to launch them with, and which of them a device can be trusted with.
+
+mod backend;
+mod launch;
+#[cfg(all(test, feature = "vulkan"))]
+pub(crate) mod testing;
+#[cfg(all(test, feature = "vulkan"))]
+mod tests;
+pub(crate) mod trial;
+
+pub(crate) use launch::{
+    Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, multiprocessors, plane, vector_size,
+};

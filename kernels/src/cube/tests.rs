@@ -1,0 +1,91 @@
+//! The elementwise and row kernels on whatever Vulkan device there is, against the CPU's in double precision.
+
+use super::testing::{Truth, Vulkan, tensor_on, vulkan};
+use crate::{
+    Dropout, KernelBackend, layer_norm,
+    testing::{random, random_f64},
+};
+use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn_flex::Flex;
+
+fn read<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
+    Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor)).into_data().convert::<f64>().to_vec().unwrap()
+}
+
+/// `y` and the gradients of `x`, gain and bias.
+fn normalised<B: KernelBackend>(numbers: &[Vec<f32>; 4], rows: usize, width: usize, dtype: DType) -> [Vec<f64>; 4] {
+    let [x, gain, bias, grad] = numbers;
+    let x = || tensor_on::<B, 2>(x, [rows, width], dtype);
+    let gain = || tensor_on::<B, 1>(gain, [width], dtype);
+    let y = B::layer_norm_rows(x(), gain(), tensor_on::<B, 1>(bias, [width], dtype));
+    let gradients = B::layer_norm_backward(x(), gain(), tensor_on::<B, 2>(grad, [rows, width], dtype));
+    [read::<B, 2>(y), read::<B, 2>(gradients.x), read::<B, 1>(gradients.gain), read::<B, 1>(gradients.bias)]
+}
+
+#[test]
+fn layer_norm_agrees_with_double_precision() {
+    let Some(_device) = vulkan() else { return };
+    for (rows, width) in [(1, 3), (3, 128), (131, 19), (30, 67)] {
+        // A large mean is where a one-pass variance fails.
+        let x = random(rows * width, 1).iter().map(|x| x + 5.0).collect();
+        let numbers = [x, random(width, 2), random(width, 3), random(rows * width, 4)];
+        let expected = normalised::<Flex>(&numbers, rows, width, DType::F64);
+        let plain = {
+            let tensor = |index: usize| tensor_on::<Flex, 2>(&numbers[index], [rows, width], DType::F32);
+            let vector = |index: usize| tensor_on::<Flex, 1>(&numbers[index], [width], DType::F32);
+            let y = layer_norm::reference::layer_norm::<Flex>(tensor(0), vector(1), vector(2));
+            let gradients = crate::reference_gradients::layer_norm::<Flex>(tensor(0), vector(1), tensor(3));
+            [read::<Flex, 2>(y), read::<Flex, 2>(gradients.x), read::<Flex, 1>(gradients.gain), read::<Flex, 1>(gradients.bias)]
+        };
+        let found = normalised::<Vulkan>(&numbers, rows, width, DType::F32);
+        for (index, what) in ["y", "x gradients", "gain gradients", "bias gradients"].into_iter().enumerate() {
+            let truth = Truth(&expected[index]);
+            truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("{what} of {rows} x {width}"));
+        }
+    }
+}
+
+#[test]
+fn dropout_is_that_of_the_cpu() {
+    let Some(_device) = vulkan() else { return };
+    let (rows, width) = (37, 53);
+    let dropout = Dropout { probability: 0.3, seed: 0xfedc_ba98_7654_3210 };
+    let numbers = [random(rows * width, 1), random(rows * width, 2)];
+    fn run<B: KernelBackend>(numbers: &[Vec<f32>; 2], shape: [usize; 2], dropout: Dropout) -> [Vec<f64>; 2] {
+        let [residual, branch] = [0, 1].map(|index| tensor_on::<B, 2>(&numbers[index], shape, DType::F32));
+        [read::<B, 2>(B::dropout_add(residual, branch.clone(), dropout)), read::<B, 2>(B::dropout_backward(branch, dropout))]
+    }
+    let (found, expected) = (run::<Vulkan>(&numbers, [rows, width], dropout), run::<Flex>(&numbers, [rows, width], dropout));
+    for (found, expected) in found.iter().zip(&expected) {
+        // One rounding may be fused away.
+        Truth(expected).assert_within(found, 0.0, "dropout".into());
+    }
+    assert_eq!(found[1].iter().map(|&x| x == 0.0).collect::<Vec<_>>(), expected[1].iter().map(|&x| x == 0.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn dense_layer_gradients_agree_with_double_precision() {
+    use crate::linear::{LinearSaved, Rectifier};
+    let Some(_device) = vulkan() else { return };
+    let (rows, inputs, outputs) = (37, 11, 23);
+    let [x, weight, grad] = [(rows * inputs, 1), (inputs * outputs, 2), (rows * outputs, 3)].map(|(n, seed)| random_f64(n, seed));
+    let single = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<_>>();
+    fn run<B: KernelBackend>(numbers: [&[f32]; 3], [rows, inputs, outputs]: [usize; 3], dtype: DType) -> [Vec<f64>; 3] {
+        let x = tensor_on::<B, 2>(numbers[0], [rows, inputs], dtype);
+        let weight = tensor_on::<B, 2>(numbers[1], [inputs, outputs], dtype);
+        let bias = tensor_on::<B, 1>(&vec![0.1; outputs], [outputs], dtype);
+        let y = B::linear_rectified(x.clone(), weight.clone(), bias, Rectifier::Relu);
+        let saved = LinearSaved { x, weight, y, rectifier: Rectifier::Relu };
+        let gradients = B::linear_backward(saved, tensor_on::<B, 2>(numbers[2], [rows, outputs], dtype), true);
+        [read::<B, 2>(gradients.x.unwrap()), read::<B, 2>(gradients.weight), read::<B, 1>(gradients.bias)]
+    }
+    let numbers = [single(&x), single(&weight), single(&grad)];
+    let numbers = [&numbers[0][..], &numbers[1][..], &numbers[2][..]];
+    let shape = [rows, inputs, outputs];
+    let (found, expected) = (run::<Vulkan>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
+    let plain = run::<Flex>(numbers, shape, DType::F32);
+    for index in 0..3 {
+        let truth = Truth(&expected[index]);
+        truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("gradient {index}"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Trying a kernel before it is trusted: a driver may refuse to compile it, or compile it wrongly.
+//!
+//! CubeCL reports both when something is read back, which a training step never does. So the first call on a device runs the kernel
+//! on a few numbers, forward and backward, and compares them with the reference on the CPU. A device that fails runs the
+//! reference from then on, after one warning.
+
+use crate::{backend::KernelBackend, dropout, layer_norm, scan};
+use burn::{
+    backend::Flex,
+    tensor::{Bool, DType, Device, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
+};
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
+
+/// What is tried at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    Scan,
+    LayerNorm,
+    Dropout,
+}
+
+/// How far a kernel may be from the reference on the trial's numbers, which are of size 1: this is about wrong, not about rounding.
+const TOLERANCE: f64 = 1e-3;
+
+type Results = HashMap<(TypeId, String, Op), bool>;
+
+/// Whether the op's kernels work on the device. The first call finds out.
+pub(crate) fn passed<B: Tried>(op: Op, device: &Device<B>) -> bool {
+    static RESULTS: Mutex<Option<Results>> = Mutex::new(None);
+    let key = (TypeId::of::<B>(), format!("{device:?}"), op);
+    let known =
+        |key: &_| RESULTS.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|known| known.get(key).copied());
+    if let Some(passed) = known(&key) {
+        return passed;
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| B::difference(op, device)));
+    let passed = matches!(outcome, Ok(difference) if difference <= TOLERANCE);
+    let mut results = RESULTS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Two threads may have tried at once; one warning is enough.
+    if results.get_or_insert_default().insert(key, passed).is_none() && !passed {
+        let reason = outcome.map_or("it does not run".to_owned(), |difference| format!("it is wrong by {difference}"));
+        eprintln!(
+            "warning: the kernel for {op:?} cannot be used on {device:?} ({reason}); slower tensor operations take its place"
+        );
+    }
+    passed
+}
+
+/// A backend whose kernels can be tried.
+pub(crate) trait Tried: KernelBackend {
+    /// The largest difference between an op's kernels and the reference on the CPU.
+    fn difference(op: Op, device: &Device<Self>) -> f64;
+}
+
+/// Numbers of size 1 without a pattern of a power of two.
+fn numbers(count: usize, step: f64) -> Vec<f32> {
+    (0..count).map(|i| ((i as f64 * step).sin()) as f32).collect()
+}
+
+fn put<B: Backend, const D: usize>(numbers: Vec<f32>, shape: [usize; D], dtype: DType, device: &Device<B>) -> FloatTensor<B> {
+    let data = TensorData::new(numbers, shape).convert_dtype(dtype);
+    Tensor::<B, D>::from_data(data, (device, dtype)).into_primitive().tensor()
+}
+
+fn read<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
+    let data = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor)).try_into_data();
+    data.map_or(vec![f64::NAN], |data| data.convert::<f64>().to_vec().unwrap_or(vec![f64::NAN]))
+}
+
+fn scan_case<B: Backend>(device: &Device<B>) -> (scan::ScanInputs<B>, FloatTensor<B>) {
+    let (rows, time, head_dim) = (2, 37, 4);
+    let reset: Vec<bool> = (0..rows * time).map(|i| i == 50).collect();
+    let float = DType::F32;
+    let inputs = scan::ScanInputs {
+        scores: put::<B, 3>(numbers(rows * time, 0.7), [rows, 1, time], float, device),
+        values: put::<B, 4>(numbers(rows * time * head_dim, 0.3), [rows, 1, time, head_dim], float, device),
+        reset: Tensor::<B, 2, Bool>::from_data(TensorData::new(reset, [rows, time]), device).into_primitive(),
+        carry_log_sum: put::<B, 2>(numbers(rows, 1.1), [rows, 1], float, device),
+        carry_output: put::<B, 3>(numbers(rows * head_dim, 1.3), [rows, 1, head_dim], float, device),
+    };
+    (inputs, put::<B, 4>(numbers(rows * time * head_dim, 0.9), [rows, 1, time, head_dim], float, device))
+}
+
+fn scan_numbers<B: Backend>(outputs: scan::ScanOutputs<B>, gradients: scan::ScanGradients<B>) -> Vec<f64> {
+    [
+        read::<B, 4>(outputs.outputs),
+        read::<B, 3>(outputs.log_sums),
+        read::<B, 3>(gradients.scores),
+        read::<B, 4>(gradients.values),
+        read::<B, 2>(gradients.carry_log_sum),
+        read::<B, 3>(gradients.carry_output),
+    ]
+    .concat()
+}
+
+fn layer_norm_case<B: Backend>(device: &Device<B>) -> [FloatTensor<B>; 4] {
+    let (rows, width) = (3, 37);
+    [
+        put::<B, 2>(numbers(rows * width, 0.7), [rows, width], DType::F32, device),
+        put::<B, 1>(numbers(width, 0.4), [width], DType::F32, device),
+        put::<B, 1>(numbers(width, 1.9), [width], DType::F32, device),
+        put::<B, 2>(numbers(rows * width, 1.1), [rows, width], DType::F32, device),
+    ]
+}
+
+fn layer_norm_numbers<B: Backend>(y: FloatTensor<B>, gradients: layer_norm::LayerNormGradients<B>) -> Vec<f64> {
+    [read::<B, 2>(y), read::<B, 2>(gradients.x), read::<B, 1>(gradients.gain), read::<B, 1>(gradients.bias)].concat()
+}
+
+const DROPOUT: dropout::Dropout = dropout::Dropout { probability: 0.4, seed: 0x1234_5678_9abc_def0 };
+
+impl<R, F, I, BT> Tried for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
+    fn difference(op: Op, device: &Device<Self>) -> f64 {
+        let cpu = Default::default();
+        let (found, expected) = match op {
+            Op::Scan => {
+                let (inputs, grad) = scan_case::<Self>(device);
+                let limits = scan::cube::Device::of(&inputs.values);
+                let Some(outputs) = scan::cube::attention_scan(inputs.clone(), limits) else { return f64::INFINITY };
+                let Some(gradients) = scan::cube::attention_scan_backward(inputs, outputs.clone(), grad, limits) else {
+                    return f64::INFINITY;
+                };
+                let found = scan_numbers(outputs, gradients);
+                let (inputs, grad) = scan_case::<Flex>(&cpu);
+                let outputs = Flex::attention_scan(inputs.clone());
+                (found, scan_numbers(outputs.clone(), Flex::attention_scan_backward(inputs, outputs, grad)))
+            }
+            Op::LayerNorm => {
+                let [x, gain, bias, grad] = layer_norm_case::<Self>(device);
+                let y = layer_norm::cube::layer_norm(x.clone(), gain.clone(), bias);
+                let found = layer_norm_numbers::<Self>(y, layer_norm::cube::layer_norm_backward(x, gain, grad));
+                let [x, gain, bias, grad] = layer_norm_case::<Flex>(&cpu);
+                let y = Flex::layer_norm_rows(x.clone(), gain.clone(), bias);
+                (found, layer_norm_numbers(y, Flex::layer_norm_backward(x, gain, grad)))
+            }
+            Op::Dropout => {
+                let [x, _, _, grad] = layer_norm_case::<Self>(device);
+                let found = read::<Self, 2>(dropout::cube::dropout_add(Some(x), grad, DROPOUT));
+                let [x, _, _, grad] = layer_norm_case::<Flex>(&cpu);
+                (found, read::<Flex, 2>(Flex::dropout_add(x, grad, DROPOUT)))
+            }
+        };
+        if found.len() != expected.len() {
+            return f64::INFINITY;
+        }
+        let differences = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+        // Not `max`, which loses what is not a number.
+        differences.fold(0.0, |most, next| if next <= most { most } else { next })
+    }
+}

@@ -1,0 +1,248 @@
+//! The scan's kernels against a double-precision scan, on whatever Vulkan device there is: software will do.
+
+use super::*;
+use crate::{
+    KernelBackend,
+    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
+    reference_gradients::{self, Upstream},
+    scan::{cpu, reference},
+    testing::{random, random_f64},
+};
+use burn::tensor::{Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn_flex::Flex;
+
+/// A scan's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
+struct Case {
+    shape: [usize; 4],
+    scores: Vec<f32>,
+    values: Vec<f32>,
+    reset: Vec<bool>,
+    carry_log_sum: Vec<f32>,
+    carry_output: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+impl Case {
+    /// Resets at the first, the last and a middle token, a row that begins with scores of `-inf` and one of nothing else.
+    fn new(shape: [usize; 4], empty_carry: bool, seed: u64) -> Self {
+        let [batch, heads, time, head_dim] = shape;
+        let mut scores: Vec<f32> = random(batch * heads * time, seed).iter().map(|x| 3.0 * x).collect();
+        scores[..time.div_ceil(3)].fill(f32::NEG_INFINITY);
+        if batch * heads > 1 {
+            scores[(batch * heads - 1) * time..].fill(f32::NEG_INFINITY);
+        }
+        let mut reset = vec![false; batch * time];
+        if batch > 1 {
+            reset[time] = true;
+            reset[2 * time - 1] = true;
+        }
+        if time > 2 {
+            reset[(batch - 1) * time + time / 2] = true;
+        }
+        let carry_log_sum = if empty_carry { vec![f32::NEG_INFINITY; batch * heads] } else { random(batch * heads, seed + 2) };
+        Self {
+            shape,
+            scores,
+            values: random(batch * heads * time * head_dim, seed + 1),
+            reset,
+            carry_log_sum,
+            carry_output: random(batch * heads * head_dim, seed + 3),
+            grad: random(batch * heads * time * head_dim, seed + 4),
+        }
+    }
+
+    fn inputs<B: Backend>(&self, dtype: DType) -> ScanInputs<B> {
+        let [batch, heads, time, head_dim] = self.shape;
+        ScanInputs {
+            scores: tensor_on::<B, 3>(&self.scores, [batch, heads, time], dtype),
+            values: tensor_on::<B, 4>(&self.values, self.shape, dtype),
+            reset: Tensor::<B, 2, burn::tensor::Bool>::from_data(
+                TensorData::new(self.reset.clone(), [batch, time]),
+                &Default::default(),
+            )
+            .into_primitive(),
+            carry_log_sum: tensor_on::<B, 2>(&self.carry_log_sum, [batch, heads], dtype),
+            carry_output: tensor_on::<B, 3>(&self.carry_output, [batch, heads, head_dim], dtype),
+        }
+    }
+
+    fn grad<B: Backend>(&self, dtype: DType) -> FloatTensor<B> {
+        tensor_on::<B, 4>(&self.grad, self.shape, dtype)
+    }
+}
+
+/// Everything that a scan and its backward pass compute, in double precision.
+fn read<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> [(&'static str, Vec<f64>); 6] {
+    fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
+        let tensor = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor));
+        tensor.into_data().convert::<f64>().to_vec().unwrap()
+    }
+    [
+        ("outputs", host::<B, 4>(outputs.outputs)),
+        ("log-sums", host::<B, 3>(outputs.log_sums)),
+        ("score gradients", host::<B, 3>(gradients.scores)),
+        ("value gradients", host::<B, 4>(gradients.values)),
+        ("gradients of the carry's log-sum", host::<B, 2>(gradients.carry_log_sum)),
+        ("gradients of the carry's output", host::<B, 3>(gradients.carry_output)),
+    ]
+}
+
+fn truth(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+    let outputs = cpu::attention_scan::<f64>(case.inputs(DType::F64));
+    let gradients = cpu::attention_scan_backward::<f64>(case.inputs(DType::F64), outputs.clone(), case.grad::<Flex>(DType::F64));
+    read(outputs, gradients)
+}
+
+/// Single precision, plain tensor ops.
+fn plain(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+    let inputs = || case.inputs::<Flex>(DType::F32);
+    let outputs = reference::attention_scan(inputs());
+    read(outputs, reference_gradients::scan(inputs(), Upstream::Outputs(case.grad::<Flex>(DType::F32))))
+}
+
+/// Single precision, one token after the other.
+fn recurrent(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+    let outputs = cpu::attention_scan::<f32>(case.inputs(DType::F32));
+    let gradients = cpu::attention_scan_backward::<f32>(case.inputs(DType::F32), outputs.clone(), case.grad::<Flex>(DType::F32));
+    read(outputs, gradients)
+}
+
+fn on_device(case: &Case, device: Option<Device>) -> [(&'static str, Vec<f64>); 6] {
+    let inputs = || case.inputs::<Vulkan>(DType::F32);
+    let device = device.unwrap_or_else(|| Device::of(&inputs().values));
+    let outputs = attention_scan(inputs(), device).expect("the shape fits the kernel");
+    let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Vulkan>(DType::F32), device).unwrap();
+    read(outputs, gradients)
+}
+
+/// Plain ops in single precision are the quadratic ones and the recurrence: the kernel may err three times as much as they do.
+/// `alike` are the cases to try the quadratic ones on: more than one, since a carry has few numbers for an error to show in.
+fn check(case: &Case, alike: &[Case], device: Option<Device>) {
+    let (found, expected, recurrent) = (on_device(case, device), truth(case), recurrent(case));
+    let quadratic: Vec<_> = alike.iter().map(|case| (plain(case), truth(case))).collect();
+    for index in 0..found.len() {
+        let errors = quadratic.iter().map(|(plain, truth)| Truth(&truth[index].1).largest_error(&plain[index].1));
+        let allowed = errors.fold(Truth(&expected[index].1).largest_error(&recurrent[index].1), f64::max);
+        Truth(&expected[index].1).assert_within(&found[index].1, allowed, format!("{} of {:?}", found[index].0, case.shape));
+    }
+}
+
+fn draws(shape: [usize; 4], empty_carry: bool, seed: u64) -> [Case; 4] {
+    [0, 1000, 2000, 3000].map(|offset| Case::new(shape, empty_carry, seed + offset))
+}
+
+#[test]
+fn agrees_with_a_double_precision_scan() {
+    let Some(_device) = vulkan() else { return };
+    let shapes = [
+        [3, 5, 1, 19],
+        [2, 3, 2, 5],
+        [3, 1, 3, 64],
+        [2, 3, 61, 19],
+        [3, 2, 64, 32],
+        [2, 2, 65, 33],
+        [1, 3, 257, 7],
+        [2, 1, 1000, 12],
+    ];
+    for (index, shape) in shapes.into_iter().enumerate() {
+        for empty_carry in [true, false] {
+            let cases = draws(shape, empty_carry, 10 * index as u64);
+            check(&cases[0], &cases, None);
+        }
+    }
+}
+
+#[test]
+fn agrees_over_ten_thousand_tokens() {
+    let Some(_device) = vulkan() else { return };
+    // Plain ops on ten thousand tokens take gigabytes: what is allowed is their error on a fifth.
+    for (segmented, cubes) in [(false, 1), (true, 12)] {
+        let case = Case::new([1, 2, 10_000, 11], false, 70);
+        let device = Device { cubes, ..Device::of(&case.inputs::<Vulkan>(DType::F32).values) };
+        let plan = Plan::new(&case.inputs::<Vulkan>(DType::F32).values, &[], device, TOKENS).unwrap();
+        assert_eq!(plan.segments > 1, segmented);
+        check(&case, &[Case::new([1, 2, 2000, 11], false, 70)], Some(device));
+    }
+}
+
+/// A row cut in segments, with resets in some of them, and scans without planes or with planes of another width.
+#[test]
+fn agrees_however_it_is_launched() {
+    let Some(_device) = vulkan() else { return };
+    let cases = draws([2, 1, 997, 6], false, 80);
+    let usual = Device::of(&cases[0].inputs::<Vulkan>(DType::F32).values);
+    for (cubes, plane, max_units) in [(64, usual.plane, 16), (8, 0, 8), (3, 8, 64)] {
+        check(&cases[0], &cases, Some(Device { cubes, plane, max_units, ..usual }));
+    }
+}
+
+#[test]
+fn same_bits_every_run() {
+    let Some(_device) = vulkan() else { return };
+    let case = Case::new([1, 3, 700, 20], false, 90);
+    let device = Some(Device { cubes: 9, ..Device::of(&case.inputs::<Vulkan>(DType::F32).values) });
+    assert_eq!(on_device(&case, device), on_device(&case, device));
+}
+
+#[test]
+fn non_finite_episode_does_not_reach_the_next() {
+    let Some(_device) = vulkan() else { return };
+    let mut case = Case::new([2, 1, 90, 8], false, 100);
+    case.values[90 * 8 + 3] = f32::NAN;
+    case.values[90 * 8 + 12] = f32::INFINITY;
+    case.scores[90 + 4] = f32::NAN;
+    case.reset[90 + 37] = true;
+    let [outputs, log_sums, ..] = on_device(&case, None).map(|(_, numbers)| numbers);
+    assert!(outputs[90 * 8..(90 + 37) * 8].iter().any(|x| x.is_nan()));
+    assert!(log_sums[90..90 + 37].iter().any(|x| x.is_nan()));
+    assert!(outputs[(90 + 37) * 8..].iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn strided_inputs_give_what_contiguous_ones_do() {
+    let Some(device) = vulkan() else { return };
+    let case = Case::new([3, 5, 23, 12], false, 110);
+    let expected = on_device(&case, None);
+    let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
+        let tensor = Tensor::<Vulkan, 4>::from_primitive(TensorPrimitive::Float(tensor));
+        let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
+        moved.into_primitive().tensor()
+    };
+    for (a, b) in [(1, 2), (2, 3), (0, 2)] {
+        let mut inputs = case.inputs::<Vulkan>(DType::F32);
+        inputs.values = strided(inputs.values, a, b);
+        let scores = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(inputs.scores));
+        let scores = Tensor::<Vulkan, 3>::from_data(scores.swap_dims(0, 2).into_data(), &device).swap_dims(0, 2);
+        inputs.scores = scores.into_primitive().tensor();
+        let outputs = Vulkan::attention_scan(inputs.clone());
+        let grad = strided(case.grad::<Vulkan>(DType::F32), a, b);
+        let gradients = Vulkan::attention_scan_backward(inputs, outputs.clone(), grad);
+        assert_eq!(read(outputs, gradients), expected, "axes {a} and {b}");
+    }
+}
+
+#[test]
+fn gradients_of_log_sums_agree_with_a_double_precision_scan() {
+    let Some(_device) = vulkan() else { return };
+    let case = Case::new([2, 3, 301, 4], false, 120);
+    let upstream: Vec<f32> = random_f64(2 * 3 * 301, 121).into_iter().map(|x| x as f32).collect();
+    let host = |(scores, carry): (Vec<f64>, Vec<f64>)| [scores, carry].concat();
+    let run = |dtype: DType| {
+        let inputs = case.inputs::<Flex>(dtype);
+        let log_sums = Flex::attention_scan(inputs.clone()).log_sums;
+        let (scores, carry) = Flex::log_sums_backward(inputs, log_sums, tensor_on::<Flex, 3>(&upstream, [2, 3, 301], dtype));
+        host((read_f64::<Flex, 3>(scores), read_f64::<Flex, 2>(carry)))
+    };
+    let inputs = case.inputs::<Vulkan>(DType::F32);
+    let log_sums = Vulkan::attention_scan(inputs.clone()).log_sums;
+    let grad = tensor_on::<Vulkan, 3>(&upstream, [2, 3, 301], DType::F32);
+    let (scores, carry) = Vulkan::log_sums_backward(inputs, log_sums, grad);
+    let found = host((read_f64::<Vulkan, 3>(scores), read_f64::<Vulkan, 2>(carry)));
+    let expected = run(DType::F64);
+    let allowed = Truth(&expected).largest_error(&run(DType::F32));
+    Truth(&expected).assert_within(&found, allowed, "gradients of log-sums".into());
+}
+
+fn read_f64<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
+    Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor)).into_data().convert::<f64>().to_vec().unwrap()
+}
