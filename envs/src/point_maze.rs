@@ -1,33 +1,22 @@
 //! `PointMaze-v0`: drive a ball through a maze, D4RL's maze2d without MuJoCo.
 
 pub(crate) mod layout;
+pub(crate) mod rules;
 pub(crate) mod waypoint;
 
 use std::f64::consts::PI;
 
-use serde_json::{Map, Value};
-
 use crate::{
-    Dtype, EnvError, Space,
+    EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    options::Options,
     rng::Generator,
     task::{Outcome, Task},
 };
-use layout::{Layout, NAMES};
+use rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
 
 /// Registered name.
 pub(crate) const ID: &str = "PointMaze-v0";
-
-/// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] = &[
-    OptionInfo { key: "layout", default: OptionDefault::Choice(NAMES), help: "the maze: umaze, medium, large or open" },
-    OptionInfo {
-        key: "reward",
-        default: OptionDefault::Choice(&["sparse", "dense"]),
-        help: "sparse: 1 within 0.5 of the goal; dense: exp(-distance to the goal)",
-    },
-];
 
 /// A ball in one of D4RL's mazes.
 ///
@@ -53,52 +42,23 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 /// # Version history
 /// v0: in free space (more than MuJoCo's contact margin of 0.004 from any wall) bit-equal to maze2d on MuJoCo 3.17.0. Walls are
 /// our own: hard and without friction or bounce, where MuJoCo's are soft. There a ball sinks in by up to 0.04 on impact and
-/// comes to rest 0.003 before the wall; here it stops at the wall and slides along it. Start states are drawn with NumPy's newer
-/// generator, not D4RL's legacy one.
+/// comes to rest 0.003 before the wall; here it stops at the wall and slides along it. `Maze2D-v1`, which needs MuJoCo, has its
+/// contacts too. Start states are drawn with NumPy's newer generator, not D4RL's legacy one.
 #[derive(Clone, Debug)]
 pub(crate) struct PointMaze {
-    layout: Layout,
-    dense: bool,
-    goal: [f64; 2],
+    rules: Rules,
     position: [f64; 2],
     velocity: [f64; 2],
 }
 
-/// Seconds a step.
-const DT: f64 = 0.01;
-/// Newton for an action of 1.
-const GEAR: f64 = 100.0;
-/// Newton for each m/s.
-const DAMPING: f64 = 1.0;
-const MAX_SPEED: f64 = 5.0;
-/// Metres.
-const RADIUS: f64 = 0.1;
-/// Kilograms: a ball of density 1000.
-const MASS: f64 = 1000.0 * 4.0 / 3.0 * PI * (RADIUS * RADIUS * RADIUS);
-/// A position of 0 lies at 1.2 in the frame in which cell `(row, column)` is centred at `(row + 1, column + 1)`.
-const OFFSET: f64 = 1.2;
-/// Largest distance from the goal that the sparse reward counts.
-const GOAL_RADIUS: f64 = 0.5;
-
-/// The layout that a point maze with these options has.
-///
-/// # Errors
-/// [`EnvError::Option`] as [`make`](crate::make) gives it.
-pub(crate) fn layout(options: &Map<String, Value>) -> Result<Layout, EnvError> {
-    read_layout(&Options::new(ID, OPTIONS, options)?)
-}
-
-fn read_layout(options: &Options) -> Result<Layout, EnvError> {
-    let name = options.choice("layout")?;
-    Layout::named(name).ok_or_else(|| options.error("layout", format!("\"{name}\" has no grid")))
-}
+/// Kilograms.
+const MASS: f64 = DENSITY * 4.0 / 3.0 * PI * (RADIUS * RADIUS * RADIUS);
 
 impl PointMaze {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        let layout = read_layout(options)?;
-        let goal = layout.goal().map(|coordinate| coordinate as f64);
-        let dense = options.choice("reward")? == "dense";
-        Ok(Self { layout, dense, goal, position: goal, velocity: [0.0; 2] })
+        let rules = Rules::from_options(options)?;
+        let position = rules.goal();
+        Ok(Self { rules, position, velocity: [0.0; 2] })
     }
 
     fn observe(&self, observation: &mut [f64]) {
@@ -117,7 +77,7 @@ impl PointMaze {
         let mut deepest: Option<([f64; 2], f64)> = None;
         // The ball is smaller than a cell: only the neighbours can touch it.
         for neighbour in (row - 1..=row + 1).flat_map(|row| (column - 1..=column + 1).map(move |column| [row, column])) {
-            if !self.layout.is_wall(neighbour) {
+            if !self.rules.layout.is_wall(neighbour) {
                 continue;
             }
             let away: [f64; 2] = std::array::from_fn(|axis| {
@@ -150,22 +110,19 @@ impl PointMaze {
 
 impl Task for PointMaze {
     fn observation_space(&self) -> Space {
-        Space::uniform_box(4, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
+        self.rules.observation_space()
     }
 
     fn action_space(&self) -> Space {
-        Space::uniform_box(2, -1.0, 1.0, Dtype::Float32)
+        self.rules.action_space()
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
-        Some(self.layout.max_episode_steps)
+        Some(self.rules.layout.max_episode_steps)
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let starts = self.layout.starts();
-        let start = starts[generator.below(starts.len() as u32) as usize];
-        self.position = start.map(|coordinate| coordinate as f64 + generator.uniform(-0.1, 0.1));
-        self.velocity = std::array::from_fn(|_| 0.1 * generator.normal());
+        (self.position, self.velocity) = self.rules.first_state(generator);
         self.observe(observation);
         Ok(())
     }
@@ -174,25 +131,15 @@ impl Task for PointMaze {
         // MuJoCo's Euler step with implicit joint damping, in its order of operations. The clip keeps a step shorter than the
         // ball's radius, so no wall can be passed over.
         const INVERSE: f64 = 1.0 / (MASS + DT * DAMPING);
-        for axis in 0..2 {
-            let force = match action {
-                Action::F32(values) => f64::from(values[axis]),
-                Action::F64(values) => values[axis],
-                Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
-            };
+        for (axis, force) in rules::forces(action).into_iter().enumerate() {
             let velocity = self.velocity[axis].clamp(-MAX_SPEED, MAX_SPEED);
-            let acceleration = (GEAR * force.clamp(-1.0, 1.0) - DAMPING * velocity) * INVERSE;
+            let acceleration = (GEAR * force - DAMPING * velocity) * INVERSE;
             self.velocity[axis] = velocity + DT * acceleration;
             self.position[axis] += DT * self.velocity[axis];
         }
         self.resolve_contacts();
         self.observe(observation);
-        let distance = (self.position[0] - self.goal[0]).hypot(self.position[1] - self.goal[1]);
-        let reward = match self.dense {
-            true => (-distance).exp(),
-            false => f64::from(distance <= GOAL_RADIUS),
-        };
-        Ok(Outcome { reward, terminated: false })
+        Ok(Outcome { reward: self.rules.reward(self.position), terminated: false })
     }
 
     fn state_width(&self) -> Option<usize> {
@@ -210,7 +157,7 @@ impl Task for PointMaze {
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let mut placed = Self { position: [state[0], state[1]], velocity: [state[2], state[3]], ..self.clone() };
-        if placed.layout.is_wall(placed.cell()) {
+        if placed.rules.layout.is_wall(placed.cell()) {
             let problem = format!("has its position ({}, {}) in a wall", state[0], state[1]);
             return Err(EnvError::State { env: ID.into(), problem });
         }
@@ -226,7 +173,8 @@ impl Task for PointMaze {
 mod tests {
     use super::*;
     use crate::{Env, fixtures, make};
-    use serde_json::json;
+    use layout::{Layout, NAMES};
+    use serde_json::{Map, Value, json};
 
     fn maze(layout: &str, reward: &str) -> Box<dyn Env> {
         let Value::Object(options) = json!({"layout": layout, "reward": reward}) else { unreachable!() };

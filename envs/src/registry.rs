@@ -64,7 +64,7 @@ const TASKS: &[TaskInfo] = &[
         id: point_maze::ID,
         summary: "drive a ball through one of D4RL's mazes to the goal (continuous force)",
         feature: None,
-        options: point_maze::OPTIONS,
+        options: point_maze::rules::OPTIONS,
         build: Some(|options| Ok(Box::new(point_maze::PointMaze::from_options(options)?))),
     },
     TaskInfo {
@@ -130,6 +130,19 @@ const TASKS: &[TaskInfo] = &[
         options: &[],
         #[cfg(feature = "mujoco")]
         build: Some(|options| Ok(Box::new(mujoco::ant::Ant::from_options(options)?))),
+        #[cfg(not(feature = "mujoco"))]
+        build: None,
+    },
+    TaskInfo {
+        id: "Maze2D-v1",
+        summary: "drive a ball through one of D4RL's mazes to the goal, the walls as in D4RL (MuJoCo)",
+        feature: Some("mujoco"),
+        #[cfg(feature = "mujoco")]
+        options: point_maze::rules::OPTIONS,
+        #[cfg(not(feature = "mujoco"))]
+        options: &[],
+        #[cfg(feature = "mujoco")]
+        build: Some(|options| Ok(Box::new(mujoco::maze2d::Maze2d::from_options(options)?))),
         #[cfg(not(feature = "mujoco"))]
         build: None,
     },

@@ -1,7 +1,7 @@
 //! Replays a recorded rollout and says how far we are from it.
 //!
-//! The recordings are JSON files of the kinds `mujoco_rollout`, `mujoco_transitions` and `classic_rollout`: a task, its options, a
-//! first state, actions, and what the original implementation answered.
+//! The recordings are JSON files of the kinds `mujoco_rollout`, `mujoco_transitions`, `classic_rollout` and `maze2d_rollout`: a task,
+//! its options, a first state, actions, and what the original implementation answered.
 
 mod node;
 
@@ -60,8 +60,10 @@ pub fn replay(file: &Path) -> Result<ReplayReport, EnvError> {
     match root.get("kind")?.text()? {
         "mujoco_transitions" => replay_transitions(&root),
         "mujoco_rollout" | "classic_rollout" => replay_rollout(&root),
+        "maze2d_rollout" => replay_maze(&root),
         other => {
-            Err(root.get("kind")?.error(format!("\"{other}\", expected mujoco_rollout, mujoco_transitions or classic_rollout")))
+            let kinds = "mujoco_rollout, mujoco_transitions, classic_rollout or maze2d_rollout";
+            Err(root.get("kind")?.error(format!("\"{other}\", expected {kinds}")))
         }
     }
 }
@@ -72,7 +74,7 @@ fn replay_rollout(root: &Node) -> Result<ReplayReport, EnvError> {
     if let Some(limit) = root.optional("max_episode_steps_override") {
         options.insert("max_episode_steps".into(), Value::from(limit.count()?));
     }
-    let mut replay = Replay::new(root, &options)?;
+    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &options)?;
     let classic = root.get("kind")?.text()? == "classic_rollout";
     let first_state = if classic { root.get("init_state")?.numbers()? } else { root.state("init_qpos", "init_qvel")? };
     let (actions, steps) = (root.get("actions")?, root.get("steps")?.items()?);
@@ -91,7 +93,7 @@ fn replay_rollout(root: &Node) -> Result<ReplayReport, EnvError> {
             break;
         }
         let state = if classic { Some(recorded.get("state")?.numbers()?) } else { None };
-        let end = replay.step(&actions.index(t)?, recorded, state.as_deref())?;
+        let end = replay.step_of_gymnasium(&actions.index(t)?, recorded, state.as_deref())?;
         episode_return += replay.reward;
         over = end.is_end();
     }
@@ -102,14 +104,34 @@ fn replay_rollout(root: &Node) -> Result<ReplayReport, EnvError> {
     Ok(replay.report(root, steps.len(), robust_steps, Some(episode_return)))
 }
 
+/// A run in one of D4RL's mazes, which has no time limit. The observation is the state.
+fn replay_maze(root: &Node) -> Result<ReplayReport, EnvError> {
+    let mut options = Map::new();
+    for (key, name) in [("layout", "layout_name"), ("reward", "reward_type")] {
+        options.insert(key.into(), root.get(name)?.text()?.into());
+    }
+    options.insert("max_episode_steps".into(), Value::Null);
+    let mut replay = Replay::new(root, "Maze2D-v1", &options)?;
+    let (actions, steps) = (root.get("actions")?, root.get("steps")?.items()?);
+    replay.start(&root.state("init_qpos", "init_qvel")?, &root.get("init_obs")?.numbers()?)?;
+    let mut episode_return = 0.0;
+    for (t, recorded) in steps.iter().enumerate() {
+        let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: false };
+        let state = recorded.get("obs")?.numbers()?;
+        replay.step(&actions.index(t)?, recorded, end, &Map::new(), Some(&state))?;
+        episode_return += replay.reward;
+    }
+    Ok(replay.report(root, steps.len(), steps.len(), Some(episode_return)))
+}
+
 /// Single steps from given states, in which no error can grow.
 fn replay_transitions(root: &Node) -> Result<ReplayReport, EnvError> {
-    let mut replay = Replay::new(root, &Map::new())?;
+    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &Map::new())?;
     let transitions = root.get("transitions")?.items()?;
     for transition in &transitions {
         replay.start(&transition.state("qpos", "qvel")?, &transition.get("obs_before")?.numbers()?)?;
         let state = transition.state("next_qpos", "next_qvel")?;
-        replay.step(&transition.get("action")?, transition, Some(&state))?;
+        replay.step_of_gymnasium(&transition.get("action")?, transition, Some(&state))?;
     }
     Ok(replay.report(root, transitions.len(), transitions.len(), None))
 }
@@ -145,7 +167,7 @@ struct Errors {
 }
 
 impl Replay {
-    fn new(root: &Node, options: &Map<String, Value>) -> Result<Self, EnvError> {
+    fn new(root: &Node, env_id: &str, options: &Map<String, Value>) -> Result<Self, EnvError> {
         let dtype = root.get("action_dtype")?;
         let dtype = match dtype.text()? {
             "float32" => ActionDtype::Float32,
@@ -153,7 +175,7 @@ impl Replay {
             "int64" => ActionDtype::Int64,
             other => return Err(dtype.error(format!("\"{other}\", expected float32, float64 or int64"))),
         };
-        let env = make(root.get("env_id")?.text()?, options)?;
+        let env = make(env_id, options)?;
         let observation = vec![0.0; env.spec().observation_space.width()];
         Ok(Self {
             env,
@@ -177,7 +199,20 @@ impl Replay {
         Ok(())
     }
 
-    fn step(&mut self, action: &Node, recorded: &Node, state: Option<&[f64]>) -> Result<StepEnd, EnvError> {
+    /// A step of which Gymnasium told its end and its diagnostics.
+    fn step_of_gymnasium(&mut self, action: &Node, recorded: &Node, state: Option<&[f64]>) -> Result<StepEnd, EnvError> {
+        let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: recorded.get("truncated")?.flag()? };
+        self.step(action, recorded, end, recorded.get("info")?.object()?, state)
+    }
+
+    fn step(
+        &mut self,
+        action: &Node,
+        recorded: &Node,
+        end: StepEnd,
+        info: &Map<String, Value>,
+        state: Option<&[f64]>,
+    ) -> Result<StepEnd, EnvError> {
         let step = match self.dtype {
             ActionDtype::Int64 => self.env.step(Action::Discrete(action.integer()?), &mut self.observation)?,
             ActionDtype::Float64 => self.env.step(Action::F64(&action.numbers()?), &mut self.observation)?,
@@ -188,10 +223,9 @@ impl Replay {
         };
         self.reward = step.reward;
         self.steps += 1;
-        let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: recorded.get("truncated")?.flag()? };
         let observation = difference(&self.observation, &recorded.get("obs")?.numbers()?);
         let reward = difference(&[step.reward], &[recorded.get("reward")?.number()?]);
-        let info = self.info_difference(recorded.get("info")?.object()?);
+        let info = self.info_difference(info);
         if self.robust {
             self.errors.observation = self.errors.observation.max(observation.0);
             self.errors.reward = self.errors.reward.max(reward.0);
@@ -315,9 +349,9 @@ mod tests {
         let error = replay_json(&wrong).unwrap_err().to_string();
         assert!(error.ends_with("recorded.json: actions[0]: found \"left\", expected an integer"), "{error}");
         wrong = recording();
-        wrong["kind"] = json!("maze2d_rollout");
+        wrong["kind"] = json!("maze2d_plans");
         let error = replay_json(&wrong).unwrap_err().to_string();
-        assert!(error.contains("recorded.json: kind: \"maze2d_rollout\", expected mujoco_rollout"), "{error}");
+        assert!(error.contains("recorded.json: kind: \"maze2d_plans\", expected mujoco_rollout"), "{error}");
         let error = replay(Path::new("nowhere/gone.json")).unwrap_err();
         assert!(error.to_string().starts_with("nowhere/gone.json: cannot be read"), "{error}");
         assert!(std::error::Error::source(&error).is_some());

@@ -59,7 +59,7 @@ pub fn of_env(env_id: &str, options: &Map<String, Value>) -> Option<&'static Ref
         "Hopper-v5" => d4rl("hopper"),
         "Walker2d-v5" => d4rl("walker2d"),
         "Ant-v5" => d4rl("ant"),
-        "PointMaze-v0" => {
+        "PointMaze-v0" | "Maze2D-v1" => {
             let text = |key: &str, default| options.get(key).map_or(Some(default), Value::as_str);
             let dense = if text("reward", "sparse")? == "dense" { "-dense" } else { "" };
             let layout = text("layout", "umaze")?;
@@ -97,7 +97,9 @@ mod tests {
         assert_eq!(of_env("Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
         assert_eq!(of_env("PointMaze-v0", &Map::new()).map(|r| r.name), Some("maze2d-umaze-v1"));
         let dense = options(serde_json::json!({"layout": "large", "reward": "dense"}));
-        assert_eq!(of_env("PointMaze-v0", &dense).map(|r| r.name), Some("maze2d-large-dense-v1"));
+        for id in ["PointMaze-v0", "Maze2D-v1"] {
+            assert_eq!(of_env(id, &dense).map(|r| r.name), Some("maze2d-large-dense-v1"));
+        }
         assert_eq!(of_env("PointMaze-v0", &options(serde_json::json!({"layout": "open", "reward": "dense"}))), None);
         assert_eq!(of_env("Pendulum-v1", &Map::new()), None);
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 use envs::{Action, ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
 use serde_json::{Map, Value, json};
 
-/// Replays every recording in a folder of `gymnasium/`, prints what was measured, and hands it to `check`.
+/// Replays every recording in a folder, prints what was measured, and hands it to `check`.
 fn replay_all(folder: &str, check: impl Fn(&ReplayReport)) {
-    let Some(files) = fixtures::files(&format!("gymnasium/{folder}")) else { return };
-    let is_replay = |file: &&std::path::PathBuf| !matches!(stem(file), "model" | "resets");
+    let Some(files) = fixtures::files(folder) else { return };
+    let is_replay = |file: &&std::path::PathBuf| !matches!(stem(file), "model" | "resets" | "plans");
     for file in files.iter().filter(is_replay) {
         let report = replay(file).unwrap();
         println!(
@@ -38,7 +38,7 @@ fn within(error: f64, tolerance: f64, report: &ReplayReport) {
 
 #[test]
 fn pendulum_replays() {
-    replay_all("pendulum", |report| {
+    replay_all("gymnasium/pendulum", |report| {
         // States hardly depend on the math library (9e-16 measured); an observation may be off by one float32 unit in the last
         // place of a number below 8, and a reward by the rounding of NumPy's `pow`.
         within(report.max_abs_error_state, 1e-12, report);
@@ -49,7 +49,7 @@ fn pendulum_replays() {
 
 #[test]
 fn cartpole_replays() {
-    replay_all("cartpole", |report| {
+    replay_all("gymnasium/cartpole", |report| {
         within(report.max_abs_error_state, 1e-12, report);
         within(report.max_abs_error_observation, 2.4e-7, report);
         within(report.max_abs_error_reward, 0.0, report);
@@ -60,7 +60,7 @@ fn cartpole_replays() {
 /// agree.
 #[cfg(feature = "mujoco")]
 fn robot_replays(folder: &str) {
-    replay_all(folder, |report| {
+    replay_all(&format!("gymnasium/{folder}"), |report| {
         let tolerance = if report.file.ends_with("transitions.json") { 1e-10 } else { 1e-7 };
         within(report.max_abs_error_observation, tolerance, report);
         within(report.max_abs_error_reward, tolerance, report);
@@ -91,6 +91,20 @@ fn walker2d_replays() {
 #[test]
 fn ant_replays() {
     robot_replays("ant");
+}
+
+/// Walls at full force among them. Positions and velocities are bit-equal; NumPy's `exp` of the dense reward differs in the last digit.
+#[cfg(feature = "mujoco")]
+#[test]
+fn maze2d_replays() {
+    for layout in ["umaze", "medium", "large"] {
+        replay_all(&format!("maze2d/{layout}"), |report| {
+            assert_eq!(report.robust_steps, report.steps);
+            within(report.max_abs_error_observation, 1e-12, report);
+            within(report.max_abs_error_reward, 1e-12, report);
+            within(report.max_abs_error_state, 1e-12, report);
+        });
+    }
 }
 
 /// Seeds give the original's start states, and its samples of the action space.

@@ -10,7 +10,8 @@ use crate::{
     dataset::{Actions, Dataset, Trajectory},
     env::{Action, Env, StepEnd},
     error::EnvError,
-    point_maze::{self, layout::Layout, waypoint::WaypointController},
+    options::Options,
+    point_maze::{self, layout::Layout, rules, waypoint::WaypointController},
     registry::make,
     rng::{Generator, derive_seed},
     score,
@@ -167,13 +168,13 @@ impl Policy {
                 }
                 Ok(Self::TMaze { quality, turn: tmaze::FORWARD })
             }
-            (Collector::Scripted, point_maze::ID) => {
+            (Collector::Scripted, point_maze::ID | "Maze2D-v1") => {
                 meaningless("quality", config.quality)?;
                 let noise = config.noise.unwrap_or(0.0);
                 if !(0.0..=100.0).contains(&noise) {
                     return Err(wrong(config, "noise", format!("{noise}, expected a standard deviation from 0 to 100")));
                 }
-                let layout = point_maze::layout(&config.options)?;
+                let layout = rules::layout(&Options::new(point_maze::ID, rules::OPTIONS, &config.options)?)?;
                 Ok(Self::PointMaze { layout, noise, controller: WaypointController::new(layout) })
             }
             (Collector::Scripted, env) => {
@@ -299,14 +300,15 @@ mod tests {
 
     #[test]
     fn the_waypoint_controller_scores_better_than_d4rls_reference_and_noise_is_stored() {
-        for noise in [0.0, 0.5] {
+        let mazes = ["PointMaze-v0", "Maze2D-v1"].into_iter().filter(|&id| cfg!(feature = "mujoco") || id == point_maze::ID);
+        for (id, noise) in mazes.flat_map(|id| [(id, 0.0), (id, 0.5)]) {
             let config = config(serde_json::json!({
-                "env": "PointMaze-v0", "options": {"layout": "medium"}, "episodes": 20, "noise": noise, "seed": 2
+                "env": id, "options": {"layout": "medium"}, "episodes": 20, "noise": noise, "seed": 2
             }));
             let data = collect(&config).unwrap();
             let mean = data.trajectories.iter().map(Trajectory::episode_return).sum::<f64>() / 20.0;
-            println!("noise {noise}: mean return {mean}");
-            assert!(mean > 277.39, "mean return {mean}, D4RL's controller scored 277.39");
+            println!("{id}, noise {noise}: mean return {mean}");
+            assert!(mean > 277.39, "{id}: mean return {mean}, D4RL's controller scored 277.39");
             assert_eq!(data.reference_scores, Some((13.13, 277.39)));
             // Clipped to the bounds, and with noise almost never equal to the step before.
             let repeats = data.trajectories.iter().map(|trajectory| {
@@ -316,7 +318,7 @@ mod tests {
             });
             let (repeats, steps) = (repeats.sum::<usize>(), data.trajectories.iter().map(Trajectory::len).sum::<usize>());
             assert_eq!(steps, 20 * 600);
-            assert!((repeats > steps / 10) == (noise == 0.0), "noise {noise}: {repeats} repeats");
+            assert!((repeats > steps / 10) == (noise == 0.0), "{id}, noise {noise}: {repeats} repeats");
         }
     }
 

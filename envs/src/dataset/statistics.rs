@@ -115,7 +115,7 @@ fn choose_references(dataset: &Dataset, given: Option<(f64, f64)>) -> Option<Ref
     }
     let (env_id, none) = (dataset.env_id.as_deref()?, Map::new());
     let options = dataset.metadata.get(ENV_OPTIONS).and_then(Value::as_object);
-    if options.is_none() && env_id == "PointMaze-v0" {
+    if options.is_none() && matches!(env_id, "PointMaze-v0" | "Maze2D-v1") {
         return None; // its references depend on the options
     }
     let reference = score::of_env(env_id, options.unwrap_or(&none))?;

@@ -295,6 +295,6 @@ mod tests {
 
     #[test]
     fn the_compiled_model_is_gymnasiums() {
-        facts::compare("ant", &MODEL, FRAME_SKIP);
+        facts::compare("gymnasium/ant", &MODEL, FRAME_SKIP);
     }
 }

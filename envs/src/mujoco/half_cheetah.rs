@@ -188,6 +188,6 @@ mod tests {
 
     #[test]
     fn the_compiled_model_is_gymnasiums() {
-        facts::compare("halfcheetah", &MODEL, FRAME_SKIP);
+        facts::compare("gymnasium/halfcheetah", &MODEL, FRAME_SKIP);
     }
 }

@@ -235,6 +235,6 @@ mod tests {
 
     #[test]
     fn the_compiled_model_is_gymnasiums() {
-        facts::compare("hopper", &MODEL, FRAME_SKIP);
+        facts::compare("gymnasium/hopper", &MODEL, FRAME_SKIP);
     }
 }

@@ -1,4 +1,4 @@
-//! The MuJoCo tasks: what they share. One file a robot; feature `mujoco`.
+//! The MuJoCo tasks: what they share. One file a task; feature `mujoco`.
 //!
 //! A step is Gymnasium's, call by call: write the action into `ctrl` (the model clamps it, the control cost does not),
 //! `mj_step` as often as frames are skipped. Observation and reward read `qpos` and `qvel` as they are then, without a further
@@ -11,6 +11,7 @@ mod facts;
 mod gl;
 pub(crate) mod half_cheetah;
 pub(crate) mod hopper;
+pub(crate) mod maze2d;
 #[cfg(unix)]
 pub(crate) mod render;
 pub(crate) mod walker2d;
@@ -50,24 +51,38 @@ const MUJOCO: &str = "3.17.0";
 /// A change to a compiled model.
 type Adjust = fn(MjModel) -> Result<MjModel, MjDataError>;
 
+/// Where the XML of a model comes from.
+enum Source {
+    Text {
+        xml: &'static str,
+        /// What Gymnasium calls its file of the same model.
+        file: &'static str,
+    },
+    /// Written when it is first needed; no file stands for it.
+    Generated(fn() -> String),
+}
+
 /// A model that is compiled once a process and shared by all environments that use it.
 pub(crate) struct Model {
     env: &'static str,
-    xml: &'static str,
-    /// What Gymnasium calls its file of the same model.
-    file: &'static str,
+    source: Source,
     adjust: Option<Adjust>,
     compiled: OnceLock<Result<Arc<MjModel>, String>>,
 }
 
 impl Model {
     pub(crate) const fn new(env: &'static str, xml: &'static str, file: &'static str) -> Self {
-        Self { env, xml, file, adjust: None, compiled: OnceLock::new() }
+        Self { env, source: Source::Text { xml, file }, adjust: None, compiled: OnceLock::new() }
     }
 
     /// A model of which something is changed after compilation.
     const fn adjusted(env: &'static str, xml: &'static str, file: &'static str, adjust: Adjust) -> Self {
-        Self { env, xml, file, adjust: Some(adjust), compiled: OnceLock::new() }
+        Self { env, source: Source::Text { xml, file }, adjust: Some(adjust), compiled: OnceLock::new() }
+    }
+
+    /// A model whose XML a function writes.
+    const fn generated(env: &'static str, write: fn() -> String) -> Self {
+        Self { env, source: Source::Generated(write), adjust: None, compiled: OnceLock::new() }
     }
 
     /// The compiled model: ours, or the one in the folder that the variable `AAREN_GYMNASIUM_ASSETS` names.
@@ -85,11 +100,15 @@ impl Model {
     fn load(&self, assets: Option<&Path>) -> Result<MjModel, String> {
         log_through_tracing();
         check_version(mujoco_rs::mujoco_version())?;
-        let ours = MjModel::from_xml_string(self.xml).map_err(|error| error.to_string())?;
-        let Some(folder) = assets else {
+        let compile = |xml: &str| MjModel::from_xml_string(xml).map_err(|error| error.to_string());
+        let (ours, file) = match self.source {
+            Source::Text { xml, file } => (compile(xml)?, Some(file)),
+            Source::Generated(write) => (compile(&write())?, None),
+        };
+        let (Some(folder), Some(file)) = (assets, file) else {
             return if let Some(adjust) = self.adjust { adjust(ours).map_err(|error| error.to_string()) } else { Ok(ours) };
         };
-        let path = folder.join(self.file);
+        let path = folder.join(file);
         let wrong = |problem: String| format!("{} (from {ASSETS}): {problem}", path.display());
         if !path.is_file() {
             return Err(wrong("there is no such file".into()));
@@ -242,6 +261,12 @@ impl Simulation {
             self.data.step();
         }
         self.check()
+    }
+
+    /// Writes the velocities back clipped to `-limit..=limit`, and computes what depends on them.
+    fn clip_velocities(&mut self, limit: f64) {
+        self.data.qvel_mut().iter_mut().for_each(|velocity| *velocity = velocity.clamp(-limit, limit));
+        self.data.forward();
     }
 
     /// Observes positions from the `skipped`th on, then velocities clipped to `-limit..=limit`.

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_compiled_model_is_gymnasiums() {
-        facts::compare("walker2d", &MODEL, FRAME_SKIP);
+        facts::compare("gymnasium/walker2d", &MODEL, FRAME_SKIP);
     }
 
     #[test]

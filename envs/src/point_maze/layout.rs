@@ -14,21 +14,21 @@ pub(crate) struct Layout {
 /// Names of the layouts, the default first.
 pub(crate) const NAMES: &[&str] = &["umaze", "medium", "large", "open"];
 
-const UMAZE: Layout = Layout {
+pub(crate) const UMAZE: Layout = Layout {
     rows: &[
         "#####", //
         "#GOO#", "###O#", "#OOO#", "#####",
     ],
     max_episode_steps: 300,
 };
-const MEDIUM: Layout = Layout {
+pub(crate) const MEDIUM: Layout = Layout {
     rows: &[
         "########", //
         "#OO##OO#", "#OO#OOO#", "##OOO###", "#OO#OOO#", "#O#OO#O#", "#OOO#OG#", "########",
     ],
     max_episode_steps: 600,
 };
-const LARGE: Layout = Layout {
+pub(crate) const LARGE: Layout = Layout {
     rows: &[
         "############",
         "#OOOO#OOOOO#",
@@ -42,7 +42,7 @@ const LARGE: Layout = Layout {
     ],
     max_episode_steps: 800,
 };
-const OPEN: Layout = Layout {
+pub(crate) const OPEN: Layout = Layout {
     rows: &[
         "#######", //
         "#OOOOO#", "#OOGOO#", "#OOOOO#", "#######",

@@ -1,0 +1,207 @@
+//! `Maze2D-v1`: drive a ball through a maze, D4RL's maze2d.
+
+use std::fmt::Write;
+
+use super::{Model, Simulation};
+use crate::{
+    EnvError, Space,
+    env::Action,
+    options::Options,
+    point_maze::{
+        layout::{LARGE, Layout, MEDIUM, OPEN, UMAZE},
+        rules::{self, DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules},
+    },
+    rng::Generator,
+    task::{Outcome, Task},
+};
+
+/// Registered name.
+pub(crate) const ID: &str = "Maze2D-v1";
+
+/// One model a layout.
+static MODELS: [(Layout, Model); 4] = [
+    (UMAZE, Model::generated(ID, || xml(&UMAZE))),
+    (MEDIUM, Model::generated(ID, || xml(&MEDIUM))),
+    (LARGE, Model::generated(ID, || xml(&LARGE))),
+    (OPEN, Model::generated(ID, || xml(&OPEN))),
+];
+
+const FRAME_SKIP: usize = 1;
+
+/// The model of a maze: a ball on two slides, and a box for every wall. Bodies are named as D4RL's.
+fn xml(layout: &Layout) -> String {
+    let mut walls = String::new();
+    for [row, column] in layout.cells().filter(|&cell| layout.is_wall(cell)) {
+        let (x, y) = (row + 1, column + 1);
+        // Writing to a string cannot fail.
+        let _ = writeln!(walls, r#"<geom name="wall_{row}_{column}" type="box" size="0.5 0.5 0.2" pos="{x} {y} 0"/>"#);
+    }
+    // A wall of contype 2 meets the ball alone, the ball (contype 1) walls and ground.
+    format!(
+        r#"<mujoco model="maze2d">
+  <compiler angle="radian"/>
+  <option integrator="Euler" timestep="{DT}" gravity="0 0 0" iterations="20"/>
+  <default>
+    <joint type="slide" damping="{DAMPING}" limited="false"/>
+    <geom contype="2" conaffinity="1" condim="1" friction="0.5 0.1 0.1" density="{DENSITY}" margin="0.002"/>
+    <motor gear="{GEAR}" ctrllimited="true" ctrlrange="-1 1"/>
+  </default>
+  <worldbody>
+    <geom name="ground" type="plane" size="40 40 0.25" pos="0 0 -0.1" contype="1" conaffinity="0"/>
+    {walls}
+    <body name="particle" pos="{OFFSET} {OFFSET} 0">
+      <geom name="particle_geom" type="sphere" size="{RADIUS}" contype="1"/>
+      <joint name="ball_x" axis="1 0 0"/>
+      <joint name="ball_y" axis="0 1 0"/>
+    </body>
+  </worldbody>
+  <actuator>
+    <motor joint="ball_x"/>
+    <motor joint="ball_y"/>
+  </actuator>
+</mujoco>"#
+    )
+}
+
+/// A ball in one of D4RL's mazes.
+///
+/// # Task
+/// A ball is driven by two motors through a maze seen from above. Reach the goal and stay there. Where the goal is is not
+/// observed; it is always the same cell of the layout.
+/// # Actions
+/// `Box(-1, 1, float32)` of width 2: forces along x and y in units of 100 N. Larger ones are clipped.
+/// # Observation
+/// | number | meaning | range |
+/// |---|---|---|
+/// | 0, 1 | position; cell (row, column) is centred at row - 0.2, column - 0.2 | unbounded |
+/// | 2, 3 | velocity | unbounded; clipped to -5 to 5 before each step |
+/// # Rewards
+/// With d the distance of the position to the goal's row and column: sparse 1 where d <= 0.5, else 0; dense `exp(-d)`. One point
+/// for each step spent at the goal, so faster is better.
+/// # First state
+/// Row and column of a random free cell plus uniform noise in [-0.1, 0.1); velocity 0.1 times a standard normal.
+/// # Episode end
+/// Never terminates; truncated after 300 (umaze), 600 (medium), 800 (large) or 150 (open) steps.
+/// # State
+/// The observation: `qpos`, then `qvel`. MuJoCo pushes a ball that is set into a wall out of it.
+/// # Version history
+/// v1: D4RL's `maze2d-*-v1` on MuJoCo 3.17.0, bit-equal, walls included. Start states are drawn with NumPy's newer generator, not
+/// D4RL's legacy one. `PointMaze-v0` is the same task without MuJoCo, with walls of its own.
+pub(crate) struct Maze2d {
+    rules: Rules,
+    simulation: Simulation,
+}
+
+impl Maze2d {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
+        let rules = Rules::from_options(options)?;
+        let model = MODELS.iter().find(|(layout, _)| *layout == rules.layout);
+        let (_, model) = model.ok_or_else(|| options.error("layout", "has no model".into()))?;
+        Ok(Self { rules, simulation: Simulation::new(model, FRAME_SKIP)? })
+    }
+
+    fn observe(&self, observation: &mut [f64]) {
+        self.simulation.observe(0, f64::INFINITY, observation);
+    }
+}
+
+impl Task for Maze2d {
+    fn observation_space(&self) -> Space {
+        self.rules.observation_space()
+    }
+
+    fn action_space(&self) -> Space {
+        self.rules.action_space()
+    }
+
+    fn max_episode_steps(&self) -> Option<usize> {
+        Some(self.rules.layout.max_episode_steps)
+    }
+
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+        let (position, velocity) = self.rules.first_state(generator);
+        self.simulation.start(|qpos, qvel| {
+            qpos.copy_from_slice(&position);
+            qvel.copy_from_slice(&velocity);
+        })?;
+        self.observe(observation);
+        Ok(())
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
+        self.simulation.clip_velocities(MAX_SPEED);
+        self.simulation.act(Action::F64(&rules::forces(action)))?;
+        self.observe(observation);
+        Ok(Outcome { reward: self.rules.reward([observation[0], observation[1]]), terminated: false })
+    }
+
+    fn state_width(&self) -> Option<usize> {
+        Some(self.simulation.state_width())
+    }
+
+    fn qpos_width(&self) -> Option<usize> {
+        Some(self.simulation.qpos().len())
+    }
+
+    fn state(&self, state: &mut Vec<f64>) {
+        state.extend_from_slice(self.simulation.qpos());
+        state.extend_from_slice(self.simulation.qvel());
+    }
+
+    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+        self.simulation.set_state(state)?;
+        self.observe(observation);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{make, mujoco::facts, point_maze::layout::NAMES};
+    use serde_json::Map;
+
+    #[test]
+    fn the_compiled_models_are_d4rls() {
+        for (name, (layout, model)) in NAMES.iter().zip(&MODELS) {
+            assert_eq!(Layout::named(name), Some(*layout));
+            // The open maze is not recorded.
+            if *layout != OPEN {
+                facts::compare(&format!("maze2d/{name}"), model, FRAME_SKIP);
+            }
+        }
+    }
+
+    #[test]
+    fn every_layout_is_made_and_its_model_compiled_once() {
+        for (name, (layout, model)) in NAMES.iter().zip(&MODELS) {
+            let options: Map<_, _> = [("layout".to_string(), (*name).into())].into_iter().collect();
+            let env = make(ID, &options).unwrap();
+            assert_eq!(env.spec().max_episode_steps, Some(layout.max_episode_steps));
+            let compiled = model.get().unwrap();
+            assert!(Arc::ptr_eq(&compiled, &model.get().unwrap()));
+            let walls = layout.cells().filter(|&cell| layout.is_wall(cell)).count();
+            // Ground and ball beside them.
+            assert_eq!(compiled.ngeom() as usize, walls + 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_ball_pushed_at_a_wall_comes_to_rest_before_it() {
+        let mut env = make(ID, &Map::new()).unwrap();
+        let mut observation = [0.0; 4];
+        env.set_state(&[1.0, 1.0, 0.0, 9.0], &mut observation).unwrap();
+        assert_eq!(observation[3], 9.0);
+        // Faster than 5 m/s only as far as one step's force goes, and actions beyond 1 are clipped, even absurd ones.
+        env.step(Action::F64(&[0.0, 1e300]), &mut observation).unwrap();
+        let fastest = MAX_SPEED + DT * GEAR / 4.0;
+        assert!(observation[3] > 5.0 && observation[3] < fastest, "{observation:?}");
+        for _ in 0..250 {
+            env.step(Action::F32(&[0.0, 1.5]), &mut observation).unwrap();
+        }
+        // The corridor's last cell is column 3; its wall begins 0.3 beyond its middle, less the radius.
+        assert!((observation[1] - 3.2).abs() < 0.05 && observation[3].abs() < 1e-3, "{observation:?}");
+    }
+}
