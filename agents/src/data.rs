@@ -110,9 +110,13 @@ pub fn collection(job: &JobConfig) -> Result<scripted::ScriptedConfig> {
     })
 }
 
-/// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a warning.
+/// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a warning;
+/// so is D4RL's maze with other walls.
 fn belongs(dataset: &Dataset, spec: &Spec) -> Result<()> {
-    let name = |id: &str| id.rsplit_once("-v").map_or(id, |(name, _)| name).to_string();
+    let name = |id: &str| match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
+        "PointMaze" => "Maze2D".to_string(),
+        name => name.to_string(),
+    };
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
         ensure!(
             name(env_id) == name(&spec.id),
@@ -229,5 +233,15 @@ mod tests {
         let other = r#"env={"id": "Pendulum-v1"}"#;
         let message = format!("{:#}", trajectories(&job(&[&data, other])).unwrap_err());
         assert!(message.contains("TMaze-v0") && message.contains("Pendulum-v1"), "{message}");
+    }
+    #[test]
+    fn mazes_with_and_without_mujoco_share_their_data() {
+        let maze = envs::make("PointMaze-v0", &Default::default()).unwrap();
+        let config = serde_json::json!({"env": "PointMaze-v0", "episodes": 1, "seed": 1});
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        dataset.env_id = Some("Maze2D-v1".into());
+        belongs(&dataset, maze.spec()).unwrap();
+        dataset.env_id = Some("Maze3D-v1".into());
+        assert!(belongs(&dataset, maze.spec()).unwrap_err().to_string().contains("was recorded in Maze3D-v1"));
     }
 }

@@ -55,7 +55,7 @@ fn maze2d(rest: &str) -> Option<Task> {
     let reward = if dense { "dense" } else { "sparse" };
     Some(Task {
         name: format!("maze2d-{layout}{}-{version}", if dense { "-dense" } else { "" }),
-        env_id: Some("PointMaze-v0"),
+        env_id: Some("Maze2D-v1"),
         env_options: [("layout", layout), ("reward", reward)]
             .map(|(key, value)| (key.into(), value.into()))
             .into_iter()
@@ -107,6 +107,7 @@ mod tests {
         assert_eq!(find("maze2d-nowhere-v1"), None);
         let options = find("maze2d-large-dense-v1").unwrap().env_options;
         assert_eq!((&options["layout"], &options["reward"]), (&"large".into(), &"dense".into()));
+        assert_eq!(find("maze2d-umaze-v1").unwrap().env_id, Some("Maze2D-v1"));
     }
 
     #[test]
