@@ -9,6 +9,7 @@ use crate::{
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
+    recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients::{self, Upstream},
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
 };
@@ -96,6 +97,21 @@ pub trait KernelBackend: Backend {
     /// The gradient of a dropped branch.
     fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
         dropout::reference::masked::<Self>(grad, dropout)
+    }
+
+    /// [`crate::gated_recurrence`].
+    fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        recurrence::reference::gated_recurrence(inputs)
+    }
+
+    /// Gradients of a recurrence.
+    fn gated_recurrence_backward(
+        inputs: RecurrenceInputs<Self>,
+        states: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> RecurrenceGradients<Self> {
+        let _ = states;
+        reference_gradients::recurrence(inputs, grad)
     }
 
     /// [`crate::write_tokens`].
@@ -213,6 +229,26 @@ impl KernelBackend for Flex {
         }
     }
 
+    fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        match inputs.inputs.dtype() {
+            DType::F32 => recurrence::cpu::gated_recurrence::<f32>(inputs),
+            DType::F64 => recurrence::cpu::gated_recurrence::<f64>(inputs),
+            _ => recurrence::reference::gated_recurrence(inputs),
+        }
+    }
+
+    fn gated_recurrence_backward(
+        inputs: RecurrenceInputs<Self>,
+        states: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> RecurrenceGradients<Self> {
+        match grad.dtype() {
+            DType::F32 => recurrence::cpu::gated_recurrence_backward::<f32>(inputs, states, grad),
+            DType::F64 => recurrence::cpu::gated_recurrence_backward::<f64>(inputs, states, grad),
+            _ => reference_gradients::recurrence(inputs, grad),
+        }
+    }
+
     fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
         match cache.dtype() {
             DType::F32 => cache::on_cpu::<f32>(cache, tokens, at),
@@ -248,5 +284,9 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
         dropout::autodiff::dropout_add::<B, C>(residual, branch, dropout)
+    }
+
+    fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        recurrence::autodiff::gated_recurrence::<B, C>(inputs)
     }
 }

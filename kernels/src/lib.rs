@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
-//! | `scan/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
+//! | `scan/`, `recurrence/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
 //! | `scan/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
 //! | `device.rs` | finding Vulkan devices |
@@ -31,6 +31,7 @@ pub mod device;
 mod dropout;
 mod layer_norm;
 mod linear;
+mod recurrence;
 mod reference_gradients;
 mod scan;
 #[cfg(test)]
@@ -42,4 +43,5 @@ pub use cache::write_tokens;
 pub use dropout::{Dropout, dropout_add};
 pub use layer_norm::{LayerNormGradients, layer_norm};
 pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};
+pub use recurrence::{RecurrenceGradients, RecurrenceInputs, gated_recurrence};
 pub use scan::{ScanCarry, ScanGradients, ScanInputs, ScanOutputs, attention_scan};

@@ -5,6 +5,7 @@ use crate::{
     attention::{self, AttentionGradients, AttentionInputs},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
+    recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     scan::{self, ScanGradients, ScanInputs},
 };
 use burn::{
@@ -115,4 +116,21 @@ pub(crate) fn layer_norm<B: Backend>(x: FloatTensor<B>, gain: FloatTensor<B>, up
     let y = layer_norm::reference::layer_norm::<Autodiff<B>>(tracked(&x), tracked(&gain), tracked(&bias));
     let gradients = backward::<B, 2>(output(y), upstream);
     LayerNormGradients { x: arrived(&x, &gradients), gain: arrived(&gain, &gradients), bias: arrived(&bias, &gradients) }
+}
+
+pub(crate) fn recurrence<B: Backend>(inputs: RecurrenceInputs<B>, upstream: FloatTensor<B>) -> RecurrenceGradients<B> {
+    let [gates, x] = [inputs.gates, inputs.inputs].map(leaf::<B, 3>);
+    let carry = leaf::<B, 2>(inputs.carry);
+    let states = recurrence::reference::gated_recurrence::<Autodiff<B>>(RecurrenceInputs {
+        gates: tracked(&gates),
+        inputs: tracked(&x),
+        reset: inputs.reset,
+        carry: tracked(&carry),
+    });
+    let gradients = backward::<B, 3>(output(states), upstream);
+    RecurrenceGradients {
+        gates: arrived(&gates, &gradients),
+        inputs: arrived(&x, &gradients),
+        carry: arrived(&carry, &gradients),
+    }
 }

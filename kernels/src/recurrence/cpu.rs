@@ -1,0 +1,127 @@
+//! The recurrence on the CPU: one pass over time, forward and backward, vectorised over channels, a task for every batch row.
+//!
+//! ```text
+//! g_t = dh_t + a_{t+1} g_{t+1}        dx_t = g_t        da_t = g_t h_{t-1}        dh_0 = a_1 g_1
+//! ```
+//!
+//! At a reset `a_t` counts as 0 and gets no gradient.
+
+use super::{RecurrenceGradients, RecurrenceInputs};
+use crate::cpu::{Real, View, flags, tensor, vectorize, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::Flex;
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+/// Below this many elements one thread is quicker than waking another.
+const SEQUENTIAL_BELOW: usize = 1 << 15;
+
+struct Inputs<'a, R> {
+    gates: View<'a, R, 3>,
+    inputs: View<'a, R, 3>,
+    reset: &'a [bool],
+    carry: View<'a, R, 2>,
+}
+
+fn prepare(inputs: RecurrenceInputs<Flex>) -> RecurrenceInputs<Flex> {
+    RecurrenceInputs {
+        gates: viewable(inputs.gates),
+        inputs: viewable(inputs.inputs),
+        reset: inputs.reset,
+        carry: viewable(inputs.carry),
+    }
+}
+
+fn views<'a, R: Real>(inputs: &'a RecurrenceInputs<Flex>, reset: &'a [bool]) -> Inputs<'a, R> {
+    Inputs { gates: view(&inputs.gates), inputs: view(&inputs.inputs), reset, carry: view(&inputs.carry) }
+}
+
+pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> FloatTensor<Flex> {
+    let inputs = prepare(inputs);
+    let reset = flags(&inputs.reset);
+    let inputs: Inputs<R> = views(&inputs, &reset);
+    let [batch, time, channels] = inputs.inputs.shape;
+    let mut states = vec![R::zero(); batch * time * channels];
+    let row = |b: usize, states: &mut [R]| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for t in 0..time {
+                    let (done, rest) = states.split_at_mut(t * channels);
+                    let state = &mut rest[..channels];
+                    let input = inputs.inputs.row([b, t, 0], channels);
+                    // A reset is a branch, not a product: a non-finite past must not reach the next episode.
+                    if inputs.reset[b * time + t] {
+                        state.copy_from_slice(input);
+                        continue;
+                    }
+                    let gate = inputs.gates.row([b, t, 0], channels);
+                    let past = if t == 0 { inputs.carry.row([b, 0], channels) } else { &done[(t - 1) * channels..] };
+                    for (((state, &input), &gate), &past) in state.iter_mut().zip(input).zip(gate).zip(past) {
+                        *state = gate.mul_add(past, input);
+                    }
+                }
+            },
+        );
+    };
+    let row_length = (time * channels).max(1);
+    if batch * row_length < SEQUENTIAL_BELOW {
+        states.chunks_mut(row_length).enumerate().for_each(|(b, states)| row(b, states));
+    } else {
+        states.par_chunks_mut(row_length).enumerate().for_each(|(b, states)| row(b, states));
+    }
+    tensor(states, [batch, time, channels])
+}
+
+pub(crate) fn gated_recurrence_backward<R: Real>(
+    inputs: RecurrenceInputs<Flex>,
+    states: FloatTensor<Flex>,
+    grad: FloatTensor<Flex>,
+) -> RecurrenceGradients<Flex> {
+    let inputs = prepare(inputs);
+    let reset = flags(&inputs.reset);
+    let inputs: Inputs<R> = views(&inputs, &reset);
+    let (states, grad) = (viewable(states), viewable(grad));
+    let (states, grad) = (view::<R, 3>(&states), view::<R, 3>(&grad));
+    let [batch, time, channels] = inputs.inputs.shape;
+    let mut grad_gates = vec![R::zero(); batch * time * channels];
+    let mut grad_inputs = vec![R::zero(); batch * time * channels];
+    let mut grad_carry = vec![R::zero(); batch * channels];
+    // `downstream` ends as the carry's gradient.
+    let row = |b: usize, grad_gates: &mut [R], grad_inputs: &mut [R], downstream: &mut [R]| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for t in (0..time).rev() {
+                    let here = t * channels..(t + 1) * channels;
+                    for (sum, &grad) in downstream.iter_mut().zip(grad.row([b, t, 0], channels)) {
+                        *sum += grad;
+                    }
+                    grad_inputs[here.clone()].copy_from_slice(downstream);
+                    if inputs.reset[b * time + t] {
+                        downstream.fill(R::zero());
+                        continue;
+                    }
+                    let past = if t == 0 { inputs.carry.row([b, 0], channels) } else { states.row([b, t - 1, 0], channels) };
+                    let gate = inputs.gates.row([b, t, 0], channels);
+                    for (((grad, sum), &past), &gate) in grad_gates[here].iter_mut().zip(&mut *downstream).zip(past).zip(gate) {
+                        *grad = *sum * past;
+                        *sum *= gate;
+                    }
+                }
+            },
+        );
+    };
+    let row_length = (time * channels).max(1);
+    grad_gates
+        .par_chunks_mut(row_length)
+        .zip(grad_inputs.par_chunks_mut(row_length))
+        .zip(grad_carry.par_chunks_mut(channels.max(1)))
+        .enumerate()
+        .for_each(|(b, ((gates, inputs), carry))| row(b, gates, inputs, carry));
+    RecurrenceGradients {
+        gates: tensor(grad_gates, [batch, time, channels]),
+        inputs: tensor(grad_inputs, [batch, time, channels]),
+        carry: tensor(grad_carry, [batch, channels]),
+    }
+}
