@@ -6,12 +6,14 @@
 use crate::{
     attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
     cache,
+    convolution::{self, ConvolutionGradients, ConvolutionInputs},
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients::{self, Upstream},
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
+    selective_scan::{self, SelectiveGradients, SelectiveInputs},
 };
 use burn::{
     backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy},
@@ -112,6 +114,26 @@ pub trait KernelBackend: Backend {
     ) -> RecurrenceGradients<Self> {
         let _ = states;
         reference_gradients::recurrence(inputs, grad)
+    }
+
+    /// [`crate::causal_convolution`].
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        convolution::reference::causal_convolution(inputs)
+    }
+
+    /// Gradients of a convolution.
+    fn causal_convolution_backward(inputs: ConvolutionInputs<Self>, grad: FloatTensor<Self>) -> ConvolutionGradients<Self> {
+        reference_gradients::convolution(inputs, grad)
+    }
+
+    /// [`crate::selective_scan`], outputs and last carry packed in a row: `[batch, (time + states) * channels]`.
+    fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        selective_scan::reference::selective_scan(inputs)
+    }
+
+    /// Gradients of a selective scan.
+    fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
+        reference_gradients::selective_scan(inputs, grad)
     }
 
     /// [`crate::write_tokens`].
@@ -249,6 +271,38 @@ impl KernelBackend for Flex {
         }
     }
 
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        match inputs.inputs.dtype() {
+            DType::F32 => convolution::cpu::causal_convolution::<f32>(inputs),
+            DType::F64 => convolution::cpu::causal_convolution::<f64>(inputs),
+            _ => convolution::reference::causal_convolution(inputs),
+        }
+    }
+
+    fn causal_convolution_backward(inputs: ConvolutionInputs<Self>, grad: FloatTensor<Self>) -> ConvolutionGradients<Self> {
+        match grad.dtype() {
+            DType::F32 => convolution::cpu::causal_convolution_backward::<f32>(inputs, grad),
+            DType::F64 => convolution::cpu::causal_convolution_backward::<f64>(inputs, grad),
+            _ => reference_gradients::convolution(inputs, grad),
+        }
+    }
+
+    fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        match inputs.inputs.dtype() {
+            DType::F32 => selective_scan::cpu::selective_scan::<f32>(inputs),
+            DType::F64 => selective_scan::cpu::selective_scan::<f64>(inputs),
+            _ => selective_scan::reference::selective_scan(inputs),
+        }
+    }
+
+    fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
+        match grad.dtype() {
+            DType::F32 => selective_scan::cpu::selective_scan_backward::<f32>(inputs, grad),
+            DType::F64 => selective_scan::cpu::selective_scan_backward::<f64>(inputs, grad),
+            _ => reference_gradients::selective_scan(inputs, grad),
+        }
+    }
+
     fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
         match cache.dtype() {
             DType::F32 => cache::on_cpu::<f32>(cache, tokens, at),
@@ -288,5 +342,13 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
         recurrence::autodiff::gated_recurrence::<B, C>(inputs)
+    }
+
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        convolution::autodiff::causal_convolution::<B, C>(inputs)
+    }
+
+    fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        selective_scan::autodiff::selective_scan::<B, C>(inputs)
     }
 }

@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
-//! | `scan/`, `recurrence/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
+//! | `scan/`, `recurrence/`, `selective_scan/`, `convolution/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
 //! | `scan/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
 //! | `device.rs` | finding Vulkan devices |
@@ -23,6 +23,7 @@
 mod attention;
 mod backend;
 mod cache;
+mod convolution;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
@@ -31,17 +32,25 @@ pub mod device;
 mod dropout;
 mod layer_norm;
 mod linear;
+mod linear_attention;
+mod monarch;
 mod recurrence;
 mod reference_gradients;
 mod scan;
+mod selective_scan;
 #[cfg(test)]
 mod testing;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOutputs, causal_attention};
 pub use backend::KernelBackend;
 pub use cache::write_tokens;
+pub use convolution::{ConvolutionGradients, ConvolutionInputs, causal_convolution};
 pub use dropout::{Dropout, dropout_add};
 pub use layer_norm::{LayerNormGradients, layer_norm};
 pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};
+pub use linear_attention::{FeatureMap, linear_attention};
+pub use monarch::{MonarchTransform, monarch_product};
 pub use recurrence::{RecurrenceGradients, RecurrenceInputs, gated_recurrence};
+pub use scan::forms::{attention_fold, attention_in_blocks, join_spans};
 pub use scan::{ScanCarry, ScanGradients, ScanInputs, ScanOutputs, attention_scan};
+pub use selective_scan::{SelectiveGradients, SelectiveInputs, SelectiveScan, selective_scan};

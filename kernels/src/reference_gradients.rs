@@ -3,10 +3,12 @@
 
 use crate::{
     attention::{self, AttentionGradients, AttentionInputs},
+    convolution::{self, ConvolutionGradients, ConvolutionInputs},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     scan::{self, ScanGradients, ScanInputs},
+    selective_scan::{self, SelectiveGradients, SelectiveInputs},
 };
 use burn::{
     backend::Autodiff,
@@ -133,4 +135,33 @@ pub(crate) fn recurrence<B: Backend>(inputs: RecurrenceInputs<B>, upstream: Floa
         inputs: arrived(&x, &gradients),
         carry: arrived(&carry, &gradients),
     }
+}
+
+pub(crate) fn convolution<B: Backend>(inputs: ConvolutionInputs<B>, upstream: FloatTensor<B>) -> ConvolutionGradients<B> {
+    let (x, taps) = (leaf::<B, 3>(inputs.inputs), leaf::<B, 2>(inputs.taps));
+    let outputs = convolution::reference::causal_convolution::<Autodiff<B>>(ConvolutionInputs {
+        inputs: tracked(&x),
+        taps: tracked(&taps),
+        first: inputs.first,
+    });
+    let gradients = backward::<B, 3>(output(outputs), upstream);
+    ConvolutionGradients { inputs: arrived(&x, &gradients), taps: arrived(&taps, &gradients) }
+}
+
+pub(crate) fn selective_scan<B: Backend>(inputs: SelectiveInputs<B>, upstream: FloatTensor<B>) -> SelectiveGradients<B> {
+    let [x, steps, writes, reads, carry] =
+        [inputs.inputs, inputs.steps, inputs.writes, inputs.reads, inputs.carry].map(leaf::<B, 3>);
+    let decays = leaf::<B, 2>(inputs.decays);
+    let packed = selective_scan::reference::selective_scan::<Autodiff<B>>(SelectiveInputs {
+        inputs: tracked(&x),
+        steps: tracked(&steps),
+        decays: tracked(&decays),
+        writes: tracked(&writes),
+        reads: tracked(&reads),
+        carry: tracked(&carry),
+        reset: inputs.reset,
+    });
+    let gradients = backward::<B, 2>(output(packed), upstream);
+    let [x, steps, writes, reads, carry] = [x, steps, writes, reads, carry].map(|leaf| arrived(&leaf, &gradients));
+    SelectiveGradients([x, steps, arrived(&decays, &gradients), writes, reads, carry])
 }

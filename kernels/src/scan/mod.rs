@@ -16,6 +16,7 @@ pub(crate) mod autodiff;
 pub(crate) mod cpu;
 #[cfg(feature = "cube")]
 pub(crate) mod cube;
+pub(crate) mod forms;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;

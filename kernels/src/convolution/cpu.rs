@@ -1,0 +1,155 @@
+//! The convolution on the CPU: tap by tap over blocks of channels that fit in registers. Backward, with `i` the input that output
+//! `t` is at:
+//!
+//! ```text
+//! du_s = sum over outputs t that see s of h_{i-s} dy_t        dh_n = sum over outputs t that see i - n of dy_t u_{i-n}
+//! ```
+//!
+//! Backward tasks are blocks of channels, over all batch rows in order, so that no sum depends on the number of threads.
+
+use super::{ConvolutionGradients, ConvolutionInputs};
+use crate::cpu::{Real, View, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::*;
+
+/// Channels in a block.
+const CHANNELS: usize = 32;
+/// Below this many multiply-adds one thread is quicker than waking another.
+const SEQUENTIAL_BELOW: usize = 1 << 17;
+
+struct Inputs<'a, R> {
+    inputs: View<'a, R, 3>,
+    taps: View<'a, R, 2>,
+    /// For every output, how many inputs before its own it sees.
+    past: Vec<usize>,
+    output_time: usize,
+}
+
+/// How far back every output sees, never before the first input nor beyond the taps.
+fn past(first: &FlexTensor, input_time: usize, taps: usize) -> (Vec<usize>, usize) {
+    let output_time = first.shape()[1];
+    let first = first.to_contiguous();
+    let first: Vec<i64> = match first.dtype() {
+        DType::I64 => first.as_slice::<i64>().expect("contiguous i64").to_vec(),
+        _ => first.as_slice::<i32>().expect("contiguous i32").iter().map(|&i| i64::from(i)).collect(),
+    };
+    let own = |position: usize| input_time - output_time + position % output_time;
+    let past = |(position, &first): (usize, &i64)| own(position).saturating_sub(first.max(0) as usize).min(taps - 1);
+    (first.iter().enumerate().map(past).collect(), output_time)
+}
+
+fn prepare(inputs: ConvolutionInputs<Flex>) -> ConvolutionInputs<Flex> {
+    ConvolutionInputs { inputs: viewable(inputs.inputs), taps: viewable(inputs.taps), first: inputs.first }
+}
+
+fn views<R: Real>(inputs: &ConvolutionInputs<Flex>) -> Inputs<'_, R> {
+    let (past, output_time) = past(&inputs.first, inputs.inputs.shape()[1], inputs.taps.shape()[0]);
+    Inputs { inputs: view(&inputs.inputs), taps: view(&inputs.taps), past, output_time }
+}
+
+pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> FloatTensor<Flex> {
+    let inputs = prepare(inputs);
+    let inputs: Inputs<R> = views(&inputs);
+    let [batch, input_time, channels] = inputs.inputs.shape;
+    let time = inputs.output_time;
+    let mut outputs = vec![R::zero(); batch * time * channels];
+    let row = |b: usize, outputs: &mut [R]| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for start in (0..channels).step_by(CHANNELS) {
+                    let block = CHANNELS.min(channels - start);
+                    for t in 0..time {
+                        let own = input_time - time + t;
+                        let mut sums = [R::zero(); CHANNELS];
+                        for lag in 0..=inputs.past[b * time + t] {
+                            let tap = inputs.taps.row([lag, start], block);
+                            let input = inputs.inputs.row([b, own - lag, start], block);
+                            for ((sum, &tap), &input) in sums.iter_mut().zip(tap).zip(input) {
+                                *sum = tap.mul_add(input, *sum);
+                            }
+                        }
+                        outputs[t * channels + start..][..block].copy_from_slice(&sums[..block]);
+                    }
+                }
+            },
+        );
+    };
+    let row_length = (time * channels).max(1);
+    if work(&inputs.past, channels) < SEQUENTIAL_BELOW {
+        outputs.chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
+    } else {
+        outputs.par_chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
+    }
+    tensor(outputs, [batch, time, channels])
+}
+
+/// Multiply-adds of one pass.
+fn work(past: &[usize], channels: usize) -> usize {
+    past.iter().map(|past| past + 1).sum::<usize>() * channels
+}
+
+pub(crate) fn causal_convolution_backward<R: Real>(
+    inputs: ConvolutionInputs<Flex>,
+    grad: FloatTensor<Flex>,
+) -> ConvolutionGradients<Flex> {
+    let inputs = prepare(inputs);
+    let inputs: Inputs<R> = views(&inputs);
+    let grad = viewable(grad);
+    let grad = view::<R, 3>(&grad);
+    let [batch, input_time, channels] = inputs.inputs.shape;
+    let [taps, _] = inputs.taps.shape;
+    let time = inputs.output_time;
+    let in_sight = inputs.past.iter().max().map_or(0, |past| past + 1);
+
+    // One block of channels: gradients of its inputs, [batch, input_time, block], and of its taps in sight, [in_sight, block].
+    let block = |index: usize| {
+        let start = index * CHANNELS;
+        let block = CHANNELS.min(channels - start);
+        let mut grad_inputs = vec![R::zero(); batch * input_time * block];
+        let mut grad_taps = vec![R::zero(); in_sight * block];
+        vectorize(
+            #[inline(always)]
+            || {
+                for b in 0..batch {
+                    for t in 0..time {
+                        let own = input_time - time + t;
+                        let grad = grad.row([b, t, start], block);
+                        for lag in 0..=inputs.past[b * time + t] {
+                            let tap = inputs.taps.row([lag, start], block);
+                            let input = inputs.inputs.row([b, own - lag, start], block);
+                            let grad_input = &mut grad_inputs[(b * input_time + own - lag) * block..][..block];
+                            for ((sum, &tap), &grad) in grad_input.iter_mut().zip(tap).zip(grad) {
+                                *sum = tap.mul_add(grad, *sum);
+                            }
+                            let grad_tap = &mut grad_taps[lag * block..][..block];
+                            for ((sum, &input), &grad) in grad_tap.iter_mut().zip(input).zip(grad) {
+                                *sum = input.mul_add(grad, *sum);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+        (grad_inputs, grad_taps)
+    };
+    let blocks = 0..channels.div_ceil(CHANNELS);
+    let blocks: Vec<(Vec<R>, Vec<R>)> = if work(&inputs.past, channels) < SEQUENTIAL_BELOW {
+        blocks.map(block).collect()
+    } else {
+        blocks.into_par_iter().map(block).collect()
+    };
+
+    let mut grad_inputs = vec![R::zero(); batch * input_time * channels];
+    let mut grad_taps = vec![R::zero(); taps * channels];
+    for (index, (of_inputs, of_taps)) in blocks.iter().enumerate() {
+        let (start, block) = (index * CHANNELS, CHANNELS.min(channels - index * CHANNELS));
+        for (all, part) in [(&mut grad_inputs, of_inputs), (&mut grad_taps, of_taps)] {
+            for (all, part) in all.chunks_exact_mut(channels).zip(part.chunks_exact(block)) {
+                all[start..start + block].copy_from_slice(part);
+            }
+        }
+    }
+    ConvolutionGradients { inputs: tensor(grad_inputs, [batch, input_time, channels]), taps: tensor(grad_taps, [taps, channels]) }
+}

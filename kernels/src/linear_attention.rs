@@ -1,0 +1,171 @@
+//! Attention whose kernel is a product of features, and so a recurrence: sums of keys' features times values.
+//!
+//! ```text
+//! S_t = S_{t-1} + f(k_t) [v_t, 1]        [n_t, d_t] = f(q_t) S_t        o_t = n_t / d_t
+//! ```
+//!
+//! Evaluated in chunks of tokens: inside a chunk the masked matrix of scores `f(q) . f(k)`, and `f(q) S` for what came before. These
+//! are matrix products, which every backend is quick at, so plain tensor ops do, and Burn derives the gradient.
+//!
+//! Source: Katharopoulos et al. 2020, arXiv:2006.16236; the chunks are those of Hua et al. 2022, arXiv:2202.10447.
+
+use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+
+/// Tokens that are weighed against each other directly.
+const CHUNK: usize = 64;
+
+/// Features whose products are the weights of attention.
+pub trait FeatureMap<B: Backend> {
+    /// `[batch, heads, time, head_dim]` to `[batch, heads, time, features]`.
+    fn queries(&self, queries: Tensor<B, 4>) -> Tensor<B, 4>;
+
+    /// The same for keys.
+    fn keys(&self, keys: Tensor<B, 4>) -> Tensor<B, 4>;
+
+    /// Products of all queries' features with all keys', where that is cheaper than the features: `[batch, heads, time, time]`.
+    fn scores(&self, queries: Tensor<B, 4>, keys: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.queries(queries).matmul(self.keys(keys).swap_dims(2, 3))
+    }
+}
+
+/// Causal attention with weights `f(q) . f(k)`, normalised, cut at episode starts.
+///
+/// # Shapes
+/// - `queries`, `keys`: `[batch, heads, time, key_dim]`
+/// - `values`: `[batch, heads, time, head_dim]`
+/// - `reset`: `[batch, time]` row-major, true on the first token of an episode
+/// - `carry`: sums over what came before, `[batch, heads, features, head_dim + 1]`
+/// - returns: `[batch, heads, time, head_dim + 1]`, weighted sums of values and last the sum of the weights; and the next carry
+/// # Panics
+/// If the shapes disagree.
+pub fn linear_attention<B: Backend>(
+    map: &impl FeatureMap<B>,
+    queries: Tensor<B, 4>,
+    keys: Tensor<B, 4>,
+    values: Tensor<B, 4>,
+    reset: &[bool],
+    carry: Tensor<B, 4>,
+) -> (Tensor<B, 4>, Tensor<B, 4>) {
+    let [batch, heads, time, _] = values.dims();
+    assert_eq!(reset.len(), batch * time, "linear_attention: reset flags do not fit values");
+    let (device, dtype) = (values.device(), values.dtype());
+    let values = Tensor::cat(vec![values, Tensor::ones([batch, heads, time, 1], (&device, dtype))], 3);
+    let mut carry = if carry.dtype() == dtype { carry } else { carry.cast(dtype) };
+    let mut outputs = Vec::with_capacity(time.div_ceil(CHUNK));
+    for start in (0..time).step_by(CHUNK) {
+        let tokens = start..(start + CHUNK).min(time);
+        let length = tokens.len();
+        let part = |tensor: &Tensor<B, 4>| {
+            if length == time { tensor.clone() } else { tensor.clone().slice([0..batch, 0..heads, tokens.clone()]) }
+        };
+        let (queries, keys, values) = (part(&queries), part(&keys), part(&values));
+        let episodes = Episodes::new(reset, batch, time, tokens);
+
+        let mut sums = match length {
+            1 => None, // written first and read then: one product
+            _ => {
+                let scores = map.scores(queries.clone(), keys.clone());
+                let shape = scores.dims();
+                let hidden = Tensor::<B, 4, Bool>::from_data(episodes.hidden(), &device).expand(shape);
+                Some(scores.mask_fill(hidden, 0.0).matmul(values.clone()))
+            }
+        };
+        let past = episodes.cut_from_past();
+        if past != Past::Cut && sums.is_some() {
+            let mut read = map.queries(queries.clone()).matmul(carry.clone());
+            if past == Past::CutInPart {
+                let shape = read.dims();
+                let cut = Tensor::<B, 4, Bool>::from_data(episodes.not_first(), &device).expand(shape);
+                read = read.mask_fill(cut, 0.0);
+            }
+            sums = sums.map(|sums| sums + read);
+        }
+
+        let mut features = map.keys(keys);
+        if past != Past::Whole {
+            let (shape, ended) = (features.dims(), Tensor::<B, 4, Bool>::from_data(episodes.ended(), &device));
+            features = features.mask_fill(ended.expand(shape), 0.0);
+            let (shape, gone) = (carry.dims(), Tensor::<B, 4, Bool>::from_data(episodes.past_is_gone(), &device));
+            carry = carry.mask_fill(gone.expand(shape), 0.0);
+        }
+        carry = carry + features.swap_dims(2, 3).matmul(values);
+        outputs.push(sums.unwrap_or_else(|| map.queries(queries).matmul(carry.clone())));
+    }
+    let outputs = if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(outputs, 2) };
+    (outputs, carry)
+}
+
+/// How much of a chunk sees what came before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// No token begins an episode.
+    Whole,
+    /// Some do.
+    CutInPart,
+    /// Every row's first token does.
+    Cut,
+}
+
+/// Which episode each token of a chunk is of, counted from 0, the one that was going on before.
+struct Episodes {
+    of_tokens: Vec<usize>,
+    batch: usize,
+    length: usize,
+}
+
+impl Episodes {
+    fn new(reset: &[bool], batch: usize, time: usize, tokens: std::ops::Range<usize>) -> Self {
+        let mut of_tokens = Vec::with_capacity(batch * tokens.len());
+        for row in 0..batch {
+            let mut episode = 0;
+            for token in tokens.clone() {
+                episode += usize::from(reset[row * time + token]);
+                of_tokens.push(episode);
+            }
+        }
+        Self { of_tokens, batch, length: tokens.len() }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[usize]> {
+        self.of_tokens.chunks_exact(self.length)
+    }
+
+    fn cut_from_past(&self) -> Past {
+        if self.of_tokens.iter().all(|&episode| episode == 0) {
+            Past::Whole
+        } else if self.rows().all(|row| row[0] > 0) {
+            Past::Cut
+        } else {
+            Past::CutInPart
+        }
+    }
+
+    /// `[batch, 1, length, length]`: keys that a query must not see.
+    fn hidden(&self) -> TensorData {
+        let mut hidden = Vec::with_capacity(self.batch * self.length * self.length);
+        for row in self.rows() {
+            for query in 0..self.length {
+                hidden.extend((0..self.length).map(|key| key > query || row[key] != row[query]));
+            }
+        }
+        TensorData::new(hidden, [self.batch, 1, self.length, self.length])
+    }
+
+    /// Tokens that do not see what came before.
+    fn not_first(&self) -> TensorData {
+        let flags: Vec<bool> = self.of_tokens.iter().map(|&episode| episode > 0).collect();
+        TensorData::new(flags, [self.batch, 1, self.length, 1])
+    }
+
+    /// Tokens of episodes that have ended by the last token.
+    fn ended(&self) -> TensorData {
+        let flags: Vec<bool> = self.rows().flat_map(|row| row.iter().map(|&episode| episode != row[self.length - 1])).collect();
+        TensorData::new(flags, [self.batch, 1, self.length, 1])
+    }
+
+    /// Rows of whose past nothing is left.
+    fn past_is_gone(&self) -> TensorData {
+        let flags: Vec<bool> = self.rows().map(|row| row[self.length - 1] > 0).collect();
+        TensorData::new(flags, [self.batch, 1, 1, 1])
+    }
+}
