@@ -380,7 +380,7 @@ fn inspect(args: &InspectArgs) -> Result<()> {
 fn mixers() -> Result<()> {
     let mut table = report::table(&["mixer", "what it is"]);
     for (name, sentence) in policy::mixer::list() {
-        table.add_row([*name, sentence.trim()]); // doc comments begin with a blank
+        table.add_row([name, sentence.trim()]); // doc comments begin with a blank
     }
     report::print(table)
 }

@@ -73,7 +73,7 @@ pub fn evaluate(
             AnyPolicy::Decision(_) => job.data.describe(),
             AnyPolicy::ActorCritic(_) => "online".into(),
         },
-        mixer: policy.mixer().into(),
+        mixer: policy.mixer(),
         execution: match (policy, evaluation.stochastic) {
             (AnyPolicy::Decision(_), _) => config.execution.to_string(),
             (AnyPolicy::ActorCritic(_), false) => "deterministic".into(),

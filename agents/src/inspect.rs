@@ -34,11 +34,12 @@ pub fn inspect(job: &JobConfig) -> Result<String> {
     let mut table = report::table(&["part", "parameters"]);
     let mut blocks = 0;
     let mut rows = Vec::new();
+    let mixers = job.policy.mixer_of_blocks()?;
     for (index, block) in network.backbone().blocks().iter().enumerate() {
         let (mixer, all) = (block.mixer().num_params(), block.num_params());
         rows.push((format!("block {index}"), all));
-        rows.push((format!("  {}", job.policy.mixer), mixer));
-        rows.push(("  feed-forward".into(), job.policy.feed_forward * (2 * job.policy.width + 1) + job.policy.width));
+        rows.push((format!("  {}", mixers[index]), mixer));
+        rows.push(("  feed-forward".into(), all - mixer - 4 * job.policy.width));
         rows.push(("  norms".into(), 4 * job.policy.width));
         blocks += all;
     }
@@ -62,7 +63,7 @@ pub fn inspect(job: &JobConfig) -> Result<String> {
     }
     Ok(format!(
         "{} on {}: observations of {}, actions of {}\n{table}\nstate of one episode: {} after the first step, {} after step {limit}",
-        job.policy.mixer,
+        job.policy.mixer_name(),
         job.env.id,
         spec.observation_space.width(),
         spec.action_space.width(),

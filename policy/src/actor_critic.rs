@@ -43,10 +43,10 @@ pub enum ActorCriticConfig {
 
 impl ActorCriticConfig {
     /// The mixer's name, or `mlp`.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> String {
         match self {
-            ActorCriticConfig::Mlp { .. } => "mlp",
-            ActorCriticConfig::Recurrent(config) => &config.mixer,
+            ActorCriticConfig::Mlp { .. } => "mlp".into(),
+            ActorCriticConfig::Recurrent(config) => config.mixer_name(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::PolicyError,
     init::Init,
     layers::Norm,
-    mixer::AnyState,
+    mixer::{AnyState, CachePolicy},
     reset::Reset,
     state::{PolicyState, StateRecord},
 };
@@ -58,15 +58,37 @@ impl<B: KernelBackend> Backbone<B> {
     /// Makes `config.layers` blocks.
     ///
     /// # Errors
-    /// [`PolicyError::UnknownMixer`].
+    /// As [`PolicyConfig::mixer_of_blocks`].
     pub fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
-        let blocks = (0..config.layers).map(|_| Block::new(config, init, device)).collect::<Result<_, _>>()?;
+        let mixers = config.mixer_of_blocks()?;
+        let blocks = mixers.into_iter().map(|mixer| Block::new(mixer, config, init, device)).collect::<Result<_, _>>()?;
         Ok(Self { blocks, norm: Norm::new(config.width, init, device) })
     }
 
     /// The blocks.
     pub fn blocks(&self) -> &[Block<B>] {
         &self.blocks
+    }
+
+    /// Lets all Transformers among the mixers act with KV caches of bounded size, from states made after this on.
+    ///
+    /// # Errors
+    /// [`PolicyError::Cache`] if there is none among them.
+    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError> {
+        let changed = self.blocks.iter_mut().filter_map(|block| block.mixer_mut().set_cache(cache).then_some(())).count();
+        if changed == 0 && cache != CachePolicy::Full {
+            let problem = "no block is a \"transformer\", and other mixers have no KV cache to bound".into();
+            return Err(PolicyError::Cache { text: cache.to_string(), problem });
+        }
+        Ok(())
+    }
+
+    /// With the random features of Performers drawn anew from a seed, as published training does now and then. The function
+    /// changes, and states made before are worthless with it: only between episodes.
+    pub fn redrawn(mut self, seed: u64) -> Self {
+        let init = &mut Init::new(seed);
+        self.blocks = self.blocks.into_iter().map(|block| block.redrawn(init)).collect();
+        self
     }
 
     /// The state of sequences that have not begun.

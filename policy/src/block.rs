@@ -2,15 +2,15 @@
 
 use crate::{
     backbone::Keep,
-    config::{Activation, PolicyConfig},
+    config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, PolicyConfig},
     error::PolicyError,
     init::Init,
-    layers::{Dense, Norm},
+    layers::{BlockDiagonal, Dense, Norm},
     mixer::{AnyMixer, AnyState},
     reset::Reset,
 };
 use burn::{
-    module::Module,
+    module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend, dropout_add};
@@ -21,10 +21,41 @@ pub struct Block<B: Backend> {
     mixer_norm: Norm<B>,
     mixer: AnyMixer<B>,
     feed_forward_norm: Norm<B>,
-    up: Dense<B>,
-    down: Dense<B>,
+    /// The dense feed-forward half, or else the block-diagonal one.
+    up: Option<Dense<B>>,
+    down: Option<Dense<B>>,
+    blocks: Option<GatedBlocks<B>>,
     #[module(skip)]
     activation: Activation,
+}
+
+/// Monarch Mixer's feed-forward half: block-diagonal layers, gated. `y = (gelu(g) v) W_down + b` with `[g, v] = x W_up`; because both are
+/// cut from one product, every block of the output sees two of the input.
+///
+/// Source: Fu et al. 2023, arXiv:2310.12109, and its code.
+#[derive(Module, Debug)]
+struct GatedBlocks<B: Backend> {
+    up: BlockDiagonal<B>,
+    down: BlockDiagonal<B>,
+    bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> GatedBlocks<B> {
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let (width, inner) = (config.width, config.feed_forward);
+        Self {
+            up: BlockDiagonal::new(width, 2 * inner, FEED_FORWARD_BLOCKS, init, device),
+            down: BlockDiagonal::new(inner, width, FEED_FORWARD_BLOCKS, init, device),
+            bias: init.constant([width], 0.0, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let both = self.up.forward(x);
+        let [rows, width] = both.dims();
+        let half = |part: usize| both.clone().slice([0..rows, part * width / 2..(part + 1) * width / 2]);
+        self.down.forward(activation::gelu(half(0)) * half(1)) + self.bias.val().unsqueeze::<2>()
+    }
 }
 
 /// Dropout of one block: a seed for each of the places that drop.
@@ -36,18 +67,20 @@ pub(crate) struct BlockDropout {
 }
 
 impl<B: KernelBackend> Block<B> {
-    /// Makes a block of the given sizes.
+    /// Makes a block of the given sizes around the mixer of a name.
     ///
     /// # Errors
     /// [`PolicyError::UnknownMixer`].
-    pub fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
+    pub fn new(mixer: &str, config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
         let (width, feed_forward) = (config.width, config.feed_forward);
+        let is_dense = config.feed_forward_kind == FeedForwardKind::Dense;
         Ok(Self {
             mixer_norm: Norm::new(width, init, device),
-            mixer: AnyMixer::new(config, init, device)?,
+            mixer: AnyMixer::new(mixer, config, init, device)?,
             feed_forward_norm: Norm::new(width, init, device),
-            up: Dense::in_block(width, feed_forward, init, device),
-            down: Dense::in_block(feed_forward, width, init, device),
+            up: is_dense.then(|| Dense::in_block(width, feed_forward, init, device)),
+            down: is_dense.then(|| Dense::in_block(feed_forward, width, init, device)),
+            blocks: (!is_dense).then(|| GatedBlocks::new(config, init, device)),
             activation: config.activation,
         })
     }
@@ -55,6 +88,17 @@ impl<B: KernelBackend> Block<B> {
     /// The mixer.
     pub fn mixer(&self) -> &AnyMixer<B> {
         &self.mixer
+    }
+
+    /// The mixer, to change how it is executed.
+    pub(crate) fn mixer_mut(&mut self) -> &mut AnyMixer<B> {
+        &mut self.mixer
+    }
+
+    /// With the random features of its mixer drawn anew.
+    pub(crate) fn redrawn(mut self, init: &mut Init) -> Self {
+        self.mixer = self.mixer.redrawn(init);
+        self
     }
 
     /// `[batch * time, width]` to `[batch * kept, width]`: only kept tokens go through the feed-forward half.
@@ -72,10 +116,17 @@ impl<B: KernelBackend> Block<B> {
         let x = keep.of(dropout_add(x, mixed.reshape([rows, width]), dropout.mixer_branch));
 
         let normal = self.feed_forward_norm.forward(x.clone());
-        let hidden = match self.activation {
-            Activation::Relu => self.up.forward_relu(normal),
-            Activation::Gelu => activation::gelu(self.up.forward(normal)),
+        (dropout_add(x, self.feed_forward(normal), dropout.feed_forward_branch), state)
+    }
+
+    fn feed_forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let (Some(up), Some(down)) = (&self.up, &self.down) else {
+            return self.blocks.as_ref().expect("a block has one feed-forward half").forward(x);
         };
-        (dropout_add(x, self.down.forward(hidden), dropout.feed_forward_branch), state)
+        let hidden = match self.activation {
+            Activation::Relu => up.forward_relu(x),
+            Activation::Gelu => activation::gelu(up.forward(x)),
+        };
+        down.forward(hidden)
     }
 }

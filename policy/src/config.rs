@@ -1,6 +1,9 @@
 //! What a policy is built from: the sizes and the names of its parts.
 
-use crate::error::PolicyError;
+use crate::{
+    error::PolicyError,
+    mixer::{self, Options},
+};
 use serde::{Deserialize, Serialize};
 
 /// How the three parts of a timestep become tokens.
@@ -43,12 +46,31 @@ pub enum Activation {
     Gelu,
 }
 
+/// The layers of the feed-forward half of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedForwardKind {
+    /// Two dense layers with the activation between.
+    #[default]
+    Dense,
+    /// Monarch Mixer's: block-diagonal layers in [`FEED_FORWARD_BLOCKS`] blocks, gated with an exact GELU whatever the activation.
+    Monarch,
+}
+
+/// Blocks of a block-diagonal feed-forward layer.
+pub const FEED_FORWARD_BLOCKS: usize = 4;
+
 /// Sizes and parts of a policy. Defaults are the Decision Transformer's for locomotion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyConfig {
-    /// Name of the sequence mixer; `aaren mixers` lists them.
+    /// Name of the sequence mixer of every block, or of a stack of several in turn; `aaren mixers` lists them.
     pub mixer: String,
+    /// In place of `mixer`: the mixers of the blocks in order, as often in a row as `layers` has room for, which is a multiple of
+    /// their number. Empty: `mixer` says it.
+    pub mixers: Vec<String>,
+    /// Options that single mixers have.
+    pub options: Options,
     /// Residual blocks.
     pub layers: usize,
     /// Width of the residual stream (`d_model`), a multiple of `heads`.
@@ -57,6 +79,8 @@ pub struct PolicyConfig {
     pub heads: usize,
     /// Width of the feed-forward layer.
     pub feed_forward: usize,
+    /// Dense or block-diagonal.
+    pub feed_forward_kind: FeedForwardKind,
     /// Non-linearity of the feed-forward layer.
     pub activation: Activation,
     /// Probability of dropping an element of a residual branch's output, or an attention weight, while training; in `[0, 1)`.
@@ -70,28 +94,44 @@ pub struct PolicyConfig {
     pub return_scale: f64,
 }
 
-impl Default for PolicyConfig {
-    fn default() -> Self {
-        Self {
-            mixer: "aaren".into(),
-            layers: 3,
-            width: 128,
-            heads: 1,
-            feed_forward: 512,
-            activation: Activation::Relu,
-            dropout: 0.1,
-            tokens: Tokens::Separate,
-            max_timesteps: 1000,
-            return_scale: 1000.0,
-        }
-    }
-}
+/// What `mixer` is unless a config says otherwise.
+const DEFAULT_MIXER: &str = "aaren";
 
 impl PolicyConfig {
+    /// The name of every block's mixer, in order.
+    ///
     /// # Errors
-    /// [`PolicyError::Size`] for sizes that no network can have.
+    /// [`PolicyError::UnknownMixer`], or [`PolicyError::Size`] if `mixers` does not fit `layers` or `mixer` is given as well.
+    pub fn mixer_of_blocks(&self) -> Result<Vec<&'static str>, PolicyError> {
+        let wrong = |problem: String| Err(PolicyError::Size { key: "mixers", problem });
+        let named = if self.mixers.is_empty() {
+            mixer::resolve(&self.mixer)?
+        } else if self.mixer != DEFAULT_MIXER {
+            return wrong(format!("given besides policy.mixer, which is \"{}\"; expected one of the two", self.mixer));
+        } else if !self.layers.is_multiple_of(self.mixers.len()) {
+            let (found, layers) = (self.mixers.len(), self.layers);
+            return wrong(format!("{found} mixers, expected a number that divides policy.layers, which is {layers}"));
+        } else {
+            let named = self.mixers.iter().map(|name| mixer::resolve(name)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(at) = named.iter().position(|mixers| mixers.len() != 1) {
+                return wrong(format!("\"{}\" is a stack, expected single mixers", self.mixers[at]));
+            }
+            named.concat()
+        };
+        Ok(named.iter().copied().cycle().take(self.layers).collect())
+    }
+
+    /// What the mixer is called in reports: a mixer, a stack, or the mixers of a list joined by `+`.
+    pub fn mixer_name(&self) -> String {
+        if self.mixers.is_empty() { self.mixer.clone() } else { self.mixers.join("+") }
+    }
+
+    /// Whether the sizes fit each other and the mixers that are named, before anything is allocated.
+    ///
+    /// # Errors
+    /// [`PolicyError::Size`] or [`PolicyError::UnknownMixer`].
     pub fn check(&self) -> Result<(), PolicyError> {
-        let PolicyConfig { layers, width, heads, feed_forward, dropout, return_scale, .. } = *self;
+        let &Self { layers, width, heads, feed_forward, dropout, return_scale, .. } = self;
         let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
         if layers == 0 {
             return wrong("layers", "0, expected at least 1".into());
@@ -102,12 +142,38 @@ impl PolicyConfig {
         if feed_forward == 0 {
             return wrong("feed_forward", "0, expected at least 1".into());
         }
+        let blocks = FEED_FORWARD_BLOCKS;
+        let fits = width.is_multiple_of(blocks) && feed_forward.is_multiple_of(blocks);
+        if self.feed_forward_kind == FeedForwardKind::Monarch && !fits {
+            let problem = format!("{blocks} blocks do not divide a width of {width} and a feed-forward width of {feed_forward}");
+            return wrong("feed_forward_kind", problem);
+        }
         if !(0.0..1.0).contains(&dropout) {
             return wrong("dropout", format!("{dropout}, expected a probability in [0, 1)"));
         }
         if !(return_scale.is_finite() && return_scale > 0.0) {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
-        Ok(())
+        self.options.check(&self.mixer_of_blocks()?, self)
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            mixer: DEFAULT_MIXER.into(),
+            mixers: Vec::new(),
+            options: Options::default(),
+            layers: 3,
+            width: 128,
+            heads: 1,
+            feed_forward: 512,
+            feed_forward_kind: FeedForwardKind::Dense,
+            activation: Activation::Relu,
+            dropout: 0.1,
+            tokens: Tokens::Separate,
+            max_timesteps: 1000,
+            return_scale: 1000.0,
+        }
     }
 }

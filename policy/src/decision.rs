@@ -7,6 +7,7 @@ use crate::{
     error::PolicyError,
     head::Head,
     init::Init,
+    mixer::CachePolicy,
     normalizer::Normalizer,
     state::PolicyState,
     timesteps::{TimestepTensors, Timesteps},
@@ -162,6 +163,20 @@ impl<B: KernelBackend> DecisionNetwork<B> {
     /// The backbone.
     pub fn backbone(&self) -> &Backbone<B> {
         &self.backbone
+    }
+
+    /// [`Backbone::set_cache`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError> {
+        self.backbone.set_cache(cache)
+    }
+
+    /// [`Backbone::redrawn`].
+    pub fn redrawn(mut self, seed: u64) -> Self {
+        self.backbone = self.backbone.redrawn(seed);
+        self
     }
 
     /// Runs timesteps through the network: training with whole rows, acting with one timestep a row.

@@ -64,6 +64,14 @@ pub enum PolicyError {
         /// Which tensor, what was found and what was expected.
         problem: String,
     },
+    /// A bound on a KV cache that is none.
+    #[error("cache \"{text}\": {problem}")]
+    Cache {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A stored state that does not fit the policy.
     #[error("state: {0}")]
     State(String),

@@ -76,6 +76,36 @@ impl Init {
         self.parameter(data, [inputs, outputs], device)
     }
 
+    /// Given numbers, row-major.
+    pub fn given<B: Backend, const D: usize>(
+        &mut self,
+        data: Vec<f32>,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
+        self.parameter(data, shape, device)
+    }
+
+    /// A uniform number in `[low, high)`.
+    pub fn draw(&mut self, low: f32, high: f32) -> f32 {
+        self.generator.random_range(low..high)
+    }
+
+    /// A standard normal number.
+    pub fn draw_normal(&mut self) -> f64 {
+        StandardNormal.sample(&mut self.generator)
+    }
+
+    /// Given numbers that no optimizer changes but that belong to the weights.
+    pub fn buffer<B: Backend, const D: usize>(
+        &mut self,
+        data: Vec<f32>,
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Param<Tensor<B, D>> {
+        self.parameter(data, shape, device).map(|tensor| tensor.set_require_grad(false))
+    }
+
     /// One number everywhere.
     pub fn constant<B: Backend, const D: usize>(
         &mut self,

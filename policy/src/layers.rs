@@ -52,6 +52,57 @@ impl<B: KernelBackend> Dense<B> {
     }
 }
 
+/// A dense layer without bias, `y = x weight`.
+#[derive(Module, Debug)]
+pub struct Projection<B: Backend> {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<B, 2>>,
+}
+
+impl<B: Backend> Projection<B> {
+    /// Normal weights with deviation 0.02, as in [`Dense::in_block`].
+    pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+        Self { weight: init.normal([inputs, outputs], 0.02, device) }
+    }
+
+    /// Uniform weights within `gain / sqrt(inputs)`; a gain of 1 is PyTorch's default.
+    pub fn uniform(inputs: usize, outputs: usize, gain: f32, init: &mut Init, device: &B::Device) -> Self {
+        Self { weight: init.uniform([inputs, outputs], gain / (inputs as f32).sqrt(), device) }
+    }
+}
+
+impl<B: KernelBackend> Projection<B> {
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [_, outputs] = self.weight.dims();
+        // The op with a bias has a quick path for the few rows of acting.
+        let zero = Tensor::zeros([outputs], (&x.device(), x.dtype()));
+        kernels::linear(x, self.weight.val(), zero, Rectifier::None)
+    }
+}
+
+/// A block-diagonal dense layer, half of a Monarch matrix: the channels of a block go to the channels of the same block.
+#[derive(Module, Debug)]
+pub struct BlockDiagonal<B: Backend> {
+    /// `[blocks, inputs / blocks, outputs / blocks]`
+    pub weight: Param<Tensor<B, 3>>,
+}
+
+impl<B: Backend> BlockDiagonal<B> {
+    /// The initialisation of Monarch Mixer: as of a dense layer, times `sqrt(blocks)`, so uniform within `sqrt(blocks / inputs)`.
+    pub fn new(inputs: usize, outputs: usize, blocks: usize, init: &mut Init, device: &B::Device) -> Self {
+        let bound = (blocks as f32 / inputs as f32).sqrt();
+        Self { weight: init.uniform([blocks, inputs / blocks, outputs / blocks], bound, device) }
+    }
+
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let ([rows, _], [blocks, inputs, outputs]) = (x.dims(), self.weight.dims());
+        let x = x.reshape([rows, blocks, inputs]).swap_dims(0, 1); // [blocks, rows, inputs]
+        x.matmul(self.weight.val()).swap_dims(0, 1).reshape([rows, blocks * outputs])
+    }
+}
+
 /// Layer normalisation with gain and bias.
 #[derive(Module, Debug)]
 pub struct Norm<B: Backend> {

@@ -39,9 +39,27 @@ impl<B: Backend> Reset<B> {
         self.tensor.clone()
     }
 
+    /// All flags in row-major order, `[batch, time]`.
+    pub fn flags(&self) -> &[bool] {
+        &self.flags
+    }
+
     /// One flag.
     pub fn at(&self, row: usize, token: usize) -> bool {
         self.flags[row * self.time() + token]
+    }
+
+    /// The flags of some tokens.
+    pub fn part(&self, tokens: std::ops::Range<usize>) -> Self {
+        let flags = (0..self.batch).flat_map(|row| tokens.clone().map(move |token| (row, token)));
+        let flags = flags.map(|(row, token)| self.at(row, token)).collect();
+        Self::new(flags, self.batch, &self.tensor.device())
+    }
+
+    /// The last token of a row that begins an episode.
+    pub fn last(&self, row: usize) -> Option<usize> {
+        let time = self.time();
+        self.flags[row * time..(row + 1) * time].iter().rposition(|&flag| flag)
     }
 
     /// Rows.

@@ -79,9 +79,9 @@ impl<B: KernelBackend> AnyPolicy<B> {
     }
 
     /// Name of the mixer, or `mlp`.
-    pub fn mixer(&self) -> &str {
+    pub fn mixer(&self) -> String {
         match self {
-            AnyPolicy::Decision(policy) => &policy.description.config.mixer,
+            AnyPolicy::Decision(policy) => policy.description.config.mixer_name(),
             AnyPolicy::ActorCritic(policy) => policy.description.network.name(),
         }
     }

@@ -69,10 +69,56 @@ impl StateRecord {
         indices.into_iter().map(|i| usize::try_from(i).map_err(|_| bad(format!("holds the index {i}")))).collect()
     }
 
+    /// Takes a list of numbers out.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is missing or holds something else.
+    pub fn take_numbers(&mut self, name: &str) -> Result<Vec<f32>, PolicyError> {
+        let numbers = self.remove(name)?.convert::<f32>().to_vec::<f32>();
+        numbers.map_err(|error| PolicyError::State(format!("\"{name}\" {error:?}")))
+    }
+
     fn remove(&mut self, name: &str) -> Result<TensorData, PolicyError> {
         self.0.remove(name).ok_or_else(|| PolicyError::State(format!("\"{name}\" is missing")))
     }
 }
+
+/// Makes a state of plain tensors: the struct, and its [`MixerState`].
+macro_rules! tensor_state {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $axes:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name<B: burn::tensor::backend::Backend> {
+            $($(#[$field_meta])* pub(super) $field: burn::tensor::Tensor<B, $axes>,)*
+        }
+
+        impl<B: kernels::KernelBackend> $crate::state::MixerState<B> for $name<B> {
+            fn bytes(&self) -> usize {
+                0 $(+ 4 * self.$field.dims().iter().product::<usize>())*
+            }
+
+            fn to_record(&self) -> $crate::state::StateRecord {
+                $crate::state::StateRecord::new([$((stringify!($field), self.$field.to_data())),*])
+            }
+
+            fn from_record(
+                mut record: $crate::state::StateRecord,
+                device: &B::Device,
+            ) -> Result<Self, $crate::error::PolicyError> {
+                Ok(Self { $($field: record.take(stringify!($field), device)?,)* })
+            }
+
+            fn detach(self) -> Self {
+                Self { $($field: self.$field.detach(),)* }
+            }
+
+            fn to_device(self, device: &B::Device) -> Self {
+                Self { $($field: self.$field.to_device(device),)* }
+            }
+        }
+    };
+}
+pub(crate) use tensor_state;
 
 /// What a policy carries between environment steps: one state a block.
 #[derive(Clone, Debug)]

@@ -75,9 +75,14 @@ impl JobConfig {
 
     fn check_policy(&self, mixers: &[&str]) -> Result<()> {
         let policy = &self.policy;
-        if !mixers.contains(&policy.mixer.as_str()) {
-            let hint = super::load::did_you_mean(&policy.mixer, mixers.iter().copied());
-            bail!("policy.mixer: there is no mixer \"{}\"; there are {}{hint}", policy.mixer, mixers.join(", "));
+        let named =
+            std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
+        for (key, name) in named {
+            // Another name of the Transformer's, as issues and papers have it.
+            if name != "attention" && !mixers.contains(&name.as_str()) {
+                let hint = super::load::did_you_mean(name, mixers.iter().copied());
+                bail!("{key}: there is no mixer \"{name}\"; there are {}{hint}", mixers.join(", "));
+            }
         }
         within("policy.layers", policy.layers, 1, MOST_LAYERS)?;
         within("policy.width", policy.width, 1, MOST_WIDTH)?;
@@ -91,7 +96,8 @@ impl JobConfig {
         within("policy.feed_forward", policy.feed_forward, 1, MOST_WIDTH)?;
         allow("policy.dropout", policy.dropout, (0.0..1.0).contains(&policy.dropout), "a probability in [0, 1)")?;
         within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
-        positive("policy.return_scale", policy.return_scale)
+        positive("policy.return_scale", policy.return_scale)?;
+        Ok(policy.check()?)
     }
 
     fn check_train(&self) -> Result<()> {

@@ -46,7 +46,7 @@ impl JobConfig {
     /// One line that names the file or the override, the key, and what to do about it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<JobConfig> {
         let json = read_layers(path, &all_keys())?;
-        Self::from_json(&path.display().to_string(), json, overrides, &policy::mixer::names())
+        Self::from_json(&path.display().to_string(), json, overrides, &policy::mixer::choices())
     }
 
     /// The built-in job that needs no file and no download.
@@ -54,7 +54,7 @@ impl JobConfig {
     /// # Errors
     /// As [`JobConfig::load`], for the overrides.
     pub fn quickstart(overrides: &[String]) -> Result<JobConfig> {
-        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &policy::mixer::names())
+        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &policy::mixer::choices())
     }
 
     /// A job from the text of a config.
@@ -62,7 +62,7 @@ impl JobConfig {
     /// # Errors
     /// As [`JobConfig::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<JobConfig> {
-        Self::from_text("the job", text, overrides, &policy::mixer::names())
+        Self::from_text("the job", text, overrides, &policy::mixer::choices())
     }
 
     /// Reads a job from text; `name` stands for the file in messages.

@@ -6,9 +6,14 @@
 //! Keys are never made: with the query `q` fixed, `score = q . (x W_k + b_k) / sqrt(head_dim)` is `x G + c` with one column of
 //! `G` a head. State: `4 (width + heads)` bytes a sequence and layer, whatever the number of tokens.
 //!
+//! Two extensions of ours leave the state constant and are off by default. With `queries = n` every layer has `n` query tokens, whose
+//! outputs are joined: `4 n (width + heads)` bytes. With `recency = "learned"` a head's past fades, `L_t = logaddexp(L_{t-1} - d,
+//! s_t)` with a rate `d >= 0` a head and query that begins near 0: the same scan over scores `s_t + d t`, since a shift of all
+//! scores changes no output, with the carry's log-sum counted from the next chunk on.
+//!
 //! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialisation for the query token: normal, deviation 0.02.
 
-use super::{Mixer, merge_heads, split_heads};
+use super::{Mixer, MixerOptions, like, merge_heads, split_heads};
 use crate::{
     config::PolicyConfig,
     error::PolicyError,
@@ -22,33 +27,122 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
+use serde::{Deserialize, Serialize};
+
+/// Tokens whose scores are shifted at once: shifts of more would cost digits.
+const CHUNK: usize = 256;
+/// The rate at which a head's past fades before training.
+const FIRST_RATE: f32 = 0.01;
+
+/// Whether the past fades.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recency {
+    /// It does not: the paper's Aaren.
+    #[default]
+    None,
+    /// At a learned rate.
+    Learned,
+}
+
+/// `policy.options.aaren`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AarenOptions {
+    /// Learned query tokens.
+    pub queries: usize,
+    /// Whether the past fades.
+    pub recency: Recency,
+}
+
+impl Default for AarenOptions {
+    fn default() -> Self {
+        Self { queries: 1, recency: Recency::None }
+    }
+}
+
+impl MixerOptions for AarenOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        if !(1..=256).contains(&self.queries) {
+            let problem = format!("{}, expected 1 to 256", self.queries);
+            return Err(PolicyError::Size { key: "options.aaren.queries", problem });
+        }
+        Ok(())
+    }
+}
 
 /// The module. As many parameters as multi-head attention of the same width, and the query token.
 #[derive(Module, Debug)]
 pub struct Aaren<B: Backend> {
+    /// `[queries * width]`
     query_token: Param<Tensor<B, 1>>,
     query: Dense<B>,
     key: Dense<B>,
     value: Dense<B>,
+    /// `[queries * width, width]`
     output: Dense<B>,
+    /// The rate at which the past fades, as the `x` of `log(1 + e^x)`: `[heads * queries]`
+    rate: Option<Param<Tensor<B, 1>>>,
     heads: usize,
 }
 
 /// Log-sum-exp of the scores so far and the attention over them, for every row and head.
 #[derive(Clone, Debug)]
-pub struct AarenState<B: Backend>(ScanCarry<B>);
+pub struct AarenState<B: Backend>(pub(super) ScanCarry<B>);
 
 impl<B: KernelBackend> Aaren<B> {
-    /// The map from a token to its scores, `x G + c`: `G [width, heads]`, `c [heads]`.
+    fn width(&self) -> usize {
+        self.value.bias.dims()[0]
+    }
+
+    /// Query tokens.
+    fn queries(&self) -> usize {
+        self.query_token.dims()[0] / self.width()
+    }
+
+    /// The map from a token to its scores, `x G + c`: `G [width, heads * queries]`, `c [heads * queries]`.
     fn score_map(&self) -> (Tensor<B, 2>, Tensor<B, 1>) {
-        let [width] = self.query_token.dims();
+        let (width, queries) = (self.width(), self.queries());
         let (heads, head_dim) = (self.heads, width / self.heads);
         let scale = 1.0 / (head_dim as f64).sqrt();
-        let query = self.query.forward(self.query_token.val().reshape([1, width])).reshape([heads, head_dim, 1]) * scale;
+        let query = self.query.forward(self.query_token.val().reshape([queries, width])) * scale;
+        let query = query.reshape([queries, heads, head_dim]).permute([1, 2, 0]); // [heads, head_dim, queries]
         let key = self.key.weight.val().reshape([width, heads, head_dim]).swap_dims(0, 1); // [heads, width, head_dim]
         let bias = self.key.bias.val().reshape([heads, 1, head_dim]);
-        let map = key.matmul(query.clone()).reshape([heads, width]).transpose();
-        (map, bias.matmul(query).reshape([heads]))
+        let map = key.matmul(query.clone()); // [heads, width, queries]
+        (map.swap_dims(0, 1).reshape([width, heads * queries]), bias.matmul(query).reshape([heads * queries]))
+    }
+
+    /// The scan with a past that fades, in chunks.
+    fn fading_scan(
+        &self,
+        rate: Tensor<B, 1>,
+        scores: Tensor<B, 3>,
+        values: Tensor<B, 4>,
+        reset: &Reset<B>,
+        mut carry: ScanCarry<B>,
+    ) -> (Tensor<B, 4>, ScanCarry<B>) {
+        let [batch, heads, time, _] = values.dims();
+        let (device, dtype) = (values.device(), values.dtype());
+        let rate = super::softplus(rate);
+        carry = ScanCarry { log_sum: like(carry.log_sum, &values), output: like(carry.output, &values) };
+        let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
+        for start in (0..time).step_by(CHUNK) {
+            let tokens = start..(start + CHUNK).min(time);
+            let length = tokens.len();
+            let ages = Tensor::<B, 1>::from_data(
+                burn::tensor::TensorData::new((0..length).map(|token| token as f64).collect(), [length]),
+                (&device, dtype),
+            );
+            let shifts = rate.clone().reshape([1, heads, 1]) * ages.reshape([1, 1, length]);
+            let scores = scores.clone().slice([0..batch, 0..heads, tokens.clone()]) + shifts;
+            let values = values.clone().slice([0..batch, 0..heads, tokens.clone()]);
+            let flags = if length == time { reset.tensor() } else { reset.tensor().slice([0..batch, tokens]) };
+            let (outputs, next) = attention_scan(scores, values, flags, carry);
+            carry = ScanCarry { log_sum: next.log_sum - rate.clone().reshape([1, heads]) * length as f64, ..next };
+            pieces.push(outputs);
+        }
+        (if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 2) }, carry)
     }
 }
 
@@ -56,15 +150,18 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
     type State = AarenState<B>;
 
     fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let width = config.width;
-        let mut dense = || Dense::in_block(width, width, init, device);
-        let (query, key, value, output) = (dense(), dense(), dense(), dense());
-        Self { query_token: init.normal([width], 0.02, device), query, key, value, output, heads: config.heads }
+        let (width, options) = (config.width, &config.options.aaren);
+        let queries = options.queries;
+        let mut dense = |inputs| Dense::in_block(inputs, width, init, device);
+        let (query, key, value, output) = (dense(width), dense(width), dense(width), dense(queries * width));
+        let query_token = init.normal([queries * width], 0.02, device);
+        let first_rate = super::inverse_softplus(FIRST_RATE);
+        let rate = (options.recency == Recency::Learned).then(|| init.constant([config.heads * queries], first_rate, device));
+        Self { query_token, query, key, value, output, rate, heads: config.heads }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> AarenState<B> {
-        let [width] = self.query_token.dims();
-        AarenState(ScanCarry::empty(batch, self.heads, width / self.heads, device))
+        AarenState(ScanCarry::empty(batch, self.heads * self.queries(), self.width() / self.heads, device))
     }
 
     fn forward(
@@ -75,12 +172,21 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         _dropout: Dropout,
     ) -> (Tensor<B, 3>, AarenState<B>) {
         let [batch, time, width] = x.dims();
+        let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
         let (map, offset) = self.score_map();
-        let scores = kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads]
-        let scores = scores.reshape([batch, time, self.heads]).swap_dims(1, 2); // [batch, heads, time]
-        let values = split_heads(self.value.forward(x), batch, self.heads);
-        let (outputs, carry) = attention_scan(scores, values, reset.tensor(), state.0);
+        let scores = kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads * queries]
+        let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
+        let mut values = split_heads(self.value.forward(x), batch, heads);
+        if queries > 1 {
+            let head_dim = width / heads;
+            let repeated = values.unsqueeze_dim::<5>(2).expand([batch, heads, queries, time, head_dim]);
+            values = repeated.reshape([batch, heads * queries, time, head_dim]);
+        }
+        let (outputs, carry) = match &self.rate {
+            None => attention_scan(scores, values, reset.tensor(), state.0),
+            Some(rate) => self.fading_scan(rate.val(), scores, values, reset, state.0),
+        };
         let y = self.output.forward(merge_heads(outputs));
         (y.reshape([batch, time, width]), AarenState(carry))
     }

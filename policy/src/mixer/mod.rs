@@ -1,11 +1,16 @@
 //! Sequence mixers: the part of a block that looks back in time, behind one contract.
 //!
 //! To add a mixer: one file in this folder with a module that implements [`Mixer`] and a state that implements
-//! `MixerState`, and one line in the list at the end of this file. The laws in `tests/laws.rs` then run over it.
+//! `MixerState` (a state of plain tensors takes one line, `tensor_state!`), and one line in the list at the end of this file. The
+//! laws in `tests/laws.rs` then run over it. A mixer with options of its own names their struct, which implements
+//! [`MixerOptions`], in its line; `policy.options` in a config then has them.
+//!
+//! A stack is a name for several mixers, one a block, in turn.
 
-mod aaren;
-mod mlp;
-mod transformer;
+mod bounded_cache;
+
+pub use aaren::Recency;
+pub use bounded_cache::CachePolicy;
 
 use crate::{
     config::PolicyConfig,
@@ -16,9 +21,10 @@ use crate::{
 };
 use burn::{
     module::Module,
-    tensor::{Tensor, backend::Backend},
+    tensor::{Tensor, activation, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The contract. `forward` is training, acting and everything between: there is no second implementation to agree with.
 pub trait Mixer<B: KernelBackend>: Sized {
@@ -38,6 +44,43 @@ pub trait Mixer<B: KernelBackend>: Sized {
     /// - `reset`: `[batch, time]`
     /// - returns: `[batch, time, width]`, and the state after the last token
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State);
+}
+
+/// Options that one mixer has and others do not.
+pub trait MixerOptions: Clone + Default + PartialEq + Serialize + DeserializeOwned {
+    /// Whether the options fit each other and the sizes of the policy.
+    ///
+    /// # Errors
+    /// [`PolicyError::Size`], with the key.
+    fn check(&self, config: &PolicyConfig) -> Result<(), PolicyError>;
+}
+
+/// A tensor in another's float type: first states are made before anybody knows the inputs' type.
+fn like<B: Backend, const D: usize, const E: usize>(state: Tensor<B, D>, x: &Tensor<B, E>) -> Tensor<B, D> {
+    if state.dtype() == x.dtype() { state } else { state.cast(x.dtype()) }
+}
+
+/// `log(1 + e^x)` without overflow.
+fn softplus<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    activation::relu(x.clone()) + x.abs().neg().exp().log1p()
+}
+
+/// The `x` of which [`softplus`] is `y`.
+fn inverse_softplus(y: f32) -> f32 {
+    y + (-(-y).exp_m1()).ln()
+}
+
+/// Replaces the rows of `state` whose episode begins at `token` by those of `fresh`. Nothing is computed where none does.
+fn restart_rows<B: Backend>(state: Tensor<B, 2>, fresh: &Tensor<B, 2>, reset: &Reset<B>, token: usize) -> Tensor<B, 2> {
+    let batch = reset.batch();
+    match (0..batch).filter(|&row| reset.at(row, token)).count() {
+        0 => state,
+        rows if rows == batch => fresh.clone(),
+        _ => {
+            let shape = state.dims();
+            state.mask_where(reset.tensor().slice([0..batch, token..token + 1]).expand(shape), fresh.clone())
+        }
+    }
 }
 
 /// `[batch * time, width]` to `[batch, heads, time, head_dim]`.
@@ -60,7 +103,10 @@ fn merge_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 2> {
 
 /// Makes the enums over all mixers and their states, so that a mixer is chosen by name when a policy is built.
 macro_rules! mixers {
-    ($($(#[doc = $doc:literal])* $name:literal => $variant:ident: $module:ident::{$mixer:ident, $state:ident},)*) => {
+    ($($(#[doc = $doc:literal])* $name:literal => $variant:ident: $module:ident::{$mixer:ident, $state:ident $(, $options:ident)?},)*) => {
+        $(mod $module;)*
+        $($(pub use $module::$options;)?)*
+
         /// A mixer of any kind.
         #[derive(Module, Debug)]
         pub enum AnyMixer<B: Backend> {
@@ -73,18 +119,45 @@ macro_rules! mixers {
             $($(#[doc = $doc])* $variant($module::$state<B>),)*
         }
 
+        /// `policy.options`: the options of every mixer that has some.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+        pub struct Options {
+            $($(#[doc = concat!("Options of `", $name, "`.")] pub $module: $options,)?)*
+        }
+
+        impl Options {
+            /// Checks the options of the mixers that are used.
+            ///
+            /// # Errors
+            /// [`PolicyError::Size`], also for options of a mixer that is not used.
+            pub(crate) fn check(&self, used: &[&str], config: &PolicyConfig) -> Result<(), PolicyError> {
+                $($(
+                    if used.contains(&$name) {
+                        MixerOptions::check(&self.$module, config)?;
+                    } else if self.$module != $options::default() {
+                        return Err(PolicyError::Size {
+                            key: concat!("options.", $name),
+                            problem: format!("given, but no block is \"{}\"; there are {}", $name, used.join(", ")),
+                        });
+                    }
+                )?)*
+                Ok(())
+            }
+        }
+
         /// Name and description of every mixer.
         const LIST: &[(&str, &str)] = &[$(($name, concat!($($doc),*))),*];
 
         impl<B: KernelBackend> AnyMixer<B> {
-            /// Makes the mixer that `config.mixer` names.
+            /// Makes the mixer of a name, of the sizes and options in `config`.
             ///
             /// # Errors
             /// [`PolicyError::UnknownMixer`] if there is none of that name.
-            pub fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
-                match config.mixer.as_str() {
+            pub fn new(name: &str, config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
+                match name {
                     $($name => Ok(Self::$variant(Mixer::<B>::new(config, init, device))),)*
-                    name => Err(PolicyError::UnknownMixer { name: name.into(), known: names().join(", ") }),
+                    name => Err(unknown(name)),
                 }
             }
 
@@ -145,21 +218,92 @@ macro_rules! mixers {
     };
 }
 
-/// Names of all mixers, as `policy.mixer` in a config has them.
+impl<B: KernelBackend> AnyMixer<B> {
+    /// Lets a Transformer act with a KV cache of bounded size; says whether this is one.
+    pub fn set_cache(&mut self, cache: CachePolicy) -> bool {
+        match self {
+            Self::Transformer(transformer) => {
+                transformer.set_cache(cache);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// With the random features of a Performer drawn anew. States made before do not go with them.
+    pub fn redrawn(self, init: &mut Init) -> Self {
+        match self {
+            Self::Performer(performer) => Self::Performer(performer.redrawn(init)),
+            other => other,
+        }
+    }
+}
+
+/// Stacks: a name, its mixers in turn, and what it is.
+const STACKS: &[(&str, &[&str], &str)] = &[
+    (
+        "based",
+        &["short-conv", "linear-attention", "window"],
+        "Stack: short convolution, linear attention with the Taylor map, window attention, in turn",
+    ),
+    ("striped-hyena", &["hyena-modal", "transformer"], "Stack: Hyena in its modal form and causal attention, in turn"),
+];
+
+/// Names of all mixers.
 pub fn names() -> Vec<&'static str> {
     LIST.iter().map(|(name, _)| *name).collect()
 }
 
-/// Name and one-line description of all mixers.
-pub fn list() -> &'static [(&'static str, &'static str)] {
-    LIST
+/// Names of all mixers and stacks: what `policy.mixer` in a config may be.
+pub fn choices() -> Vec<&'static str> {
+    names().into_iter().chain(STACKS.iter().map(|(name, ..)| *name)).collect()
+}
+
+/// Name and one-line description of all mixers and stacks.
+pub fn list() -> Vec<(&'static str, &'static str)> {
+    LIST.iter().copied().chain(STACKS.iter().map(|(name, _, what)| (*name, *what))).collect()
+}
+
+fn unknown(name: &str) -> PolicyError {
+    PolicyError::UnknownMixer { name: name.into(), known: choices().join(", ") }
+}
+
+/// The mixers that a name stands for: itself, or a stack's. `"attention"` is another name of the Transformer's.
+pub(crate) fn resolve(name: &str) -> Result<Vec<&'static str>, PolicyError> {
+    let name = if name == "attention" { "transformer" } else { name };
+    if let Some((_, mixers, _)) = STACKS.iter().find(|(stack, ..)| *stack == name) {
+        return Ok(mixers.to_vec());
+    }
+    names().into_iter().find(|mixer| *mixer == name).map(|mixer| vec![mixer]).ok_or_else(|| unknown(name))
 }
 
 mixers! {
     /// Attention of a learned query, a recurrence with constant state: 4 (width + heads) bytes a layer
-    "aaren" => Aaren: aaren::{Aaren, AarenState},
+    "aaren" => Aaren: aaren::{Aaren, AarenState, AarenOptions},
     /// No mixing, a block is its feed-forward half: with "tokens": "observation" behaviour cloning; no state
     "mlp" => Mlp: mlp::{Mlp, MlpState},
     /// Causal softmax attention with a KV cache: 8 width bytes a layer and token
     "transformer" => Transformer: transformer::{Transformer, KeyValueCache},
+    /// Gated recurrent unit with a learned initial state: 4 width bytes a layer
+    "gru" => Gru: gru::{Gru, GruState},
+    /// Gated long convolution with implicit filters: 4 width min(t, taps - 1) + 24 width + 8 bytes a layer
+    "hyena" => Hyena: hyena::{Hyena, HyenaState, HyenaOptions},
+    /// Gated long convolution with filters of complex exponentials, an exact recurrence: 8 width (poles + 3) bytes a layer
+    "hyena-modal" => HyenaModal: hyena_modal::{HyenaModal, HyenaModalState, HyenaModalOptions},
+    /// Long short-term memory with a learned initial state: 8 width bytes a layer
+    "lstm" => Lstm: lstm::{Lstm, LstmState},
+    /// Linear attention with the Taylor map of the exponential: 4 heads F (head_dim + 1) bytes a layer, F = 153
+    "linear-attention" => LinearAttention: linear_attention::{LinearAttention, LinearAttentionState, LinearAttentionOptions},
+    /// Selective state space with short convolution and gate: 8 width (16 + 3) bytes a layer
+    "mamba" => Mamba: mamba::{Mamba, MambaState, MambaOptions},
+    /// Gated long convolution by Monarch matrices: 4 width min(t, taps - 1) + 24 width + 8 bytes a layer
+    "monarch" => Monarch: monarch::{Monarch, MonarchState, MonarchOptions},
+    /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer
+    "perceiver" => Perceiver: perceiver::{Perceiver, PerceiverState, PerceiverOptions},
+    /// Softmax attention by random features: 4 heads features (head_dim + 1) bytes a layer
+    "performer" => Performer: performer::{Performer, PerformerState, PerformerOptions},
+    /// Short convolution with a gate: 16 width bytes a layer
+    "short-conv" => ShortConv: short_conv::{ShortConv, ShortConvState, ShortConvOptions},
+    /// Causal softmax attention over the last tokens: 8 width (window - 1) + 8 bytes a layer
+    "window" => Window: window::{Window, WindowState, WindowOptions},
 }

@@ -4,9 +4,15 @@
 //! chunk exactly and then in multiples of [`GROWTH`] tokens. Cached stepping equals one pass over the whole episode; it does not
 //! equal re-encoding the last `K` timesteps (the Decision Transformer's evaluation), where deeper layers see less of the past.
 //!
+//! A trained Transformer can also act with a cache of bounded size ([`CachePolicy`]): another function, of the same weights.
+//!
 //! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialisation as in GPT-2.
 
-use super::{Mixer, merge_heads, split_heads};
+use super::{
+    Mixer,
+    bounded_cache::{BoundedCache, CachePolicy},
+    merge_heads, split_heads,
+};
 use crate::{
     config::PolicyConfig,
     error::PolicyError,
@@ -32,6 +38,9 @@ pub struct Transformer<B: Backend> {
     value: Dense<B>,
     output: Dense<B>,
     heads: usize,
+    /// What is kept while acting.
+    #[module(skip)]
+    cache: CachePolicy,
 }
 
 /// Keys and values of the tokens so far. Rows of a batch share the time axis; each remembers where its episode begins.
@@ -43,6 +52,19 @@ pub struct KeyValueCache<B: Backend> {
     length: usize,
     /// For each row, the first token of its episode.
     first: Vec<usize>,
+    /// In place of all that: the entries of a cache of bounded size.
+    bounded: Option<BoundedCache>,
+}
+
+impl<B: Backend> Transformer<B> {
+    /// Acts with a cache of bounded size from now on, or without a bound. States made before do not go with it.
+    pub fn set_cache(&mut self, cache: CachePolicy) {
+        self.cache = cache;
+    }
+
+    fn head_dim(&self) -> usize {
+        self.query.bias.dims()[0] / self.heads
+    }
 }
 
 impl<B: KernelBackend> KeyValueCache<B> {
@@ -120,11 +142,13 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
     fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
         let width = config.width;
         let mut dense = || Dense::in_block(width, width, init, device);
-        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: config.heads }
+        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: config.heads, cache: CachePolicy::Full }
     }
 
     fn initial_state(&self, batch: usize, _device: &B::Device) -> KeyValueCache<B> {
-        KeyValueCache { tokens: None, length: 0, first: vec![0; batch] }
+        let is_bounded = self.cache != CachePolicy::Full;
+        let bounded = is_bounded.then(|| BoundedCache::new(self.cache, batch, self.heads, self.head_dim()));
+        KeyValueCache { tokens: None, length: 0, first: vec![0; batch], bounded }
     }
 
     fn forward(
@@ -138,6 +162,10 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
         let x = x.reshape([batch * time, width]);
         let [queries, keys, values] =
             [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
+        if let Some(bounded) = &mut cache.bounded {
+            let y = self.output.forward(merge_heads(bounded.attend(queries, keys, values, reset)));
+            return (y.reshape([batch, time, width]), cache);
+        }
         cache.drop_dead(reset);
         let first_keys = cache.first_keys(reset, &queries.device());
         let (keys, values) = cache.append(keys, values);
@@ -149,6 +177,9 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
 
 impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
     fn bytes(&self) -> usize {
+        if let Some(bounded) = &self.bounded {
+            return bounded.bytes();
+        }
         let tokens = self.tokens.as_ref().map_or(0, |(keys, _)| 2 * 4 * keys.dims().iter().product::<usize>());
         tokens + self.first.len() * size_of::<usize>()
     }
@@ -157,6 +188,9 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
         let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
         let rows = first.len();
         let mut record = StateRecord::new([("first", TensorData::new(first, [rows]))]);
+        if let Some(bounded) = &self.bounded {
+            bounded.write(&mut record);
+        }
         if let Some((keys, values)) = &self.tokens {
             let [batch, heads, _, head_dim] = keys.dims();
             let held =
@@ -169,8 +203,9 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
 
     fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
         let first: Vec<usize> = record.take_indices("first")?;
+        let bounded = if record.has("bounded_policy") { Some(BoundedCache::read(&mut record)?) } else { None };
         if !record.has("keys") {
-            return Ok(Self { tokens: None, length: 0, first });
+            return Ok(Self { tokens: None, length: 0, first, bounded });
         }
         let (keys, values): (Tensor<B, 4>, Tensor<B, 4>) = (record.take("keys", device)?, record.take("values", device)?);
         let length = keys.dims()[2];
@@ -178,7 +213,7 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
             let found = format!("keys {:?}, values {:?}, {} rows", keys.dims(), values.dims(), first.len());
             return Err(PolicyError::State(format!("a KV cache whose parts do not fit: {found}")));
         }
-        Ok(Self { tokens: Some((keys, values)), length, first })
+        Ok(Self { tokens: Some((keys, values)), length, first, bounded: None })
     }
 
     fn detach(mut self) -> Self {

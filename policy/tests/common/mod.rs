@@ -6,7 +6,11 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor, TensorData, backend::Backend},
 };
-use policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset, mixer::AnyMixer};
+use policy::{
+    ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset,
+    favor::Kernel,
+    mixer::{AnyMixer, Options, Recency},
+};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -35,10 +39,43 @@ pub fn reset_part<B: Backend>(reset: &Reset<B>, tokens: std::ops::Range<usize>) 
     Reset::new(flags.map(|(row, token)| reset.at(row, token)).collect(), reset.batch(), &Default::default())
 }
 
+/// Every mixer, and mixers with options that take other paths.
+pub fn variants() -> Vec<&'static str> {
+    let more = [
+        "aaren/queries",
+        "aaren/recency",
+        "hyena/small",
+        "monarch/small",
+        "performer/elu",
+        "performer/hyperbolic",
+        "performer/relu",
+        "window/small",
+    ];
+    policy::mixer::names().into_iter().chain(more).collect()
+}
+
+/// Options of a variant.
+fn options(variant: &str) -> Options {
+    let mut options = Options::default();
+    match variant {
+        "aaren/queries" => options.aaren.queries = 2,
+        "aaren/recency" => options.aaren.recency = Recency::Learned,
+        "hyena/small" => (options.hyena.order, options.hyena.taps) = (3, 50),
+        "monarch/small" => options.monarch.length = 64,
+        "performer/elu" => options.performer.kernel = Kernel::Elu,
+        "performer/hyperbolic" => options.performer.kernel = Kernel::Hyperbolic,
+        "performer/relu" => options.performer.kernel = Kernel::Relu,
+        "window/small" => options.window.tokens = 5,
+        other => assert!(!other.contains('/'), "say here what the options of {other} are"),
+    }
+    options
+}
+
 /// Sizes in which no two axes agree.
-pub fn config(mixer: &str) -> PolicyConfig {
+pub fn config(variant: &str) -> PolicyConfig {
     PolicyConfig {
-        mixer: mixer.into(),
+        mixer: variant.split('/').next().unwrap().into(),
+        options: options(variant),
         layers: 2,
         width: 21,
         heads: 3,
@@ -50,11 +87,28 @@ pub fn config(mixer: &str) -> PolicyConfig {
     }
 }
 
-struct Scale(f64);
+/// Multiplies all weights but those that are drawn and not trained.
+struct Scale {
+    factor: f64,
+    name: String,
+}
+
+impl Scale {
+    fn by(factor: f64) -> Self {
+        Self { factor, name: String::new() }
+    }
+}
 
 impl<B: Backend> ModuleMapper<B> for Scale {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.name = name.into();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        param.map(|tensor| (tensor * self.0).detach().require_grad())
+        if self.name == "projection" {
+            return param;
+        }
+        param.map(|tensor| (tensor * self.factor).detach().require_grad())
     }
 }
 
@@ -71,10 +125,20 @@ pub fn in_double<B: Backend, M: Module<B>>(module: M) -> M {
     module.map(&mut Double)
 }
 
-/// A mixer whose scores are not all near 0, as freshly drawn ones are.
+/// What a freshly drawn mixer's weights are multiplied by: those of attention are so small that all scores are near 0. Those of
+/// recurrences are not, and much larger ones would make them chaotic: then roundings grow to the size of the outputs.
+fn scale(name: &str) -> f64 {
+    match name.split('/').next().unwrap() {
+        "gru" | "lstm" | "hyena" | "hyena-modal" | "monarch" => 1.0,
+        "mamba" => 2.0,
+        _ => 15.0,
+    }
+}
+
+/// A mixer whose weights are not as small as freshly drawn ones can be.
 pub fn mixer<B: policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
-    let mixer = AnyMixer::new(&config(name), &mut Init::new(seed), &Default::default()).unwrap();
-    mixer.map(&mut Scale(15.0))
+    let mixer = AnyMixer::new(&config(name).mixer, &config(name), &mut Init::new(seed), &Default::default()).unwrap();
+    mixer.map(&mut Scale::by(scale(name)))
 }
 
 /// A description of a policy of odd sizes.
@@ -92,7 +156,7 @@ pub fn description(mixer: &str) -> Description {
 pub fn policy(mixer: &str) -> DecisionPolicy<Flex> {
     let description = description(mixer);
     let network = DecisionNetwork::new(&description, 3, &Default::default()).unwrap();
-    DecisionPolicy { network: network.map(&mut Scale(4.0)), description }
+    DecisionPolicy { network: network.map(&mut Scale::by(4.0)), description }
 }
 
 /// The elements of a tensor.

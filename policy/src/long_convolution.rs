@@ -1,0 +1,294 @@
+//! Gated long convolutions, the operator of Hyena and Monarch Mixer: filters given by a small network, and the inputs that they
+//! still see.
+//!
+//! ```text
+//! [x_0, .., x_{N-1}, v] = conv(x W + b)        for i = N-1 .. 1:  v <- h_i * (x_i v) + beta_i (x_i v)        y = (x_0 v) W_out + b_out
+//! ```
+//!
+//! `*` is causal convolution over time. The filter of tap `n` is a network of sines of `n`'s position times a window that decays, at
+//! a rate of its own in every channel.
+
+use crate::{
+    convolution::ShortConvolution,
+    error::PolicyError,
+    init::Init,
+    layers::{Dense, Projection},
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Int, Tensor, TensorData, backend::Backend},
+};
+use kernels::{KernelBackend, MonarchTransform, causal_convolution};
+use std::f64::consts::TAU;
+
+/// Taps of the convolution in front.
+const SHORT_TAPS: usize = 3;
+/// Widths of the network that makes the filter.
+const FILTER_WIDTH: usize = 64;
+
+/// Sizes of the operator.
+#[derive(Clone, Debug)]
+pub(crate) struct Sizes {
+    pub width: usize,
+    /// Projections that gate, at least 2.
+    pub order: usize,
+    /// Taps of the long filters: how far back a token sees.
+    pub taps: usize,
+    /// Sines and cosines of a tap's position, and the position itself: an odd number.
+    pub embedding: usize,
+    /// Initial frequency of the sine activations.
+    pub frequency: f64,
+}
+
+/// How the long convolution is computed. All ways give the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Tap by tap where few tokens are in sight or episodes are packed, by a transform that fits where many are.
+    Shortest,
+    /// By a transform of this many points a side, in pieces of half its length. Tap by tap where episodes are packed.
+    Square(usize),
+}
+
+/// From this many tokens on a transform is quicker.
+const MANY_TOKENS: usize = 512;
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct LongConvolution<B: Backend> {
+    /// `[width, (order + 1) width]`
+    input: Dense<B>,
+    short: ShortConvolution<B>,
+    first: Dense<B>,
+    second: Dense<B>,
+    third: Dense<B>,
+    /// `[FILTER_WIDTH, (order - 1) width]`
+    last: Projection<B>,
+    /// `[FILTER_WIDTH]`, shared by the three sine activations
+    frequency: Param<Tensor<B, 1>>,
+    /// `beta`: `[order - 1, width]`
+    skip: Param<Tensor<B, 2>>,
+    output: Dense<B>,
+    order: usize,
+    taps: usize,
+    embedding: usize,
+    #[module(skip)]
+    way: Way,
+}
+
+/// The inputs that the convolutions still see, and the filters.
+#[derive(Clone, Debug)]
+pub struct LongConvolutionState<B: Backend> {
+    /// `[batch, SHORT_TAPS - 1, (order + 1) width]`
+    short: Tensor<B, 3>,
+    /// The inputs of every long filter, `[batch, tokens, width]`; absent before the first token.
+    long: Option<Vec<Tensor<B, 3>>>,
+    /// For each row, the first of them that is of its episode.
+    first: Vec<usize>,
+    /// Filters `[taps, (order - 1) width]`, made once for a state: they depend on the weights alone.
+    filters: Option<Tensor<B, 2>>,
+}
+
+impl<B: Backend> LongConvolution<B> {
+    pub(crate) fn new(sizes: &Sizes, way: Way, init: &mut Init, device: &B::Device) -> Self {
+        let &Sizes { width, order, taps, embedding, frequency } = sizes;
+        let mut dense = |inputs, outputs| Dense::at_border(inputs, outputs, init, device);
+        let (first, second, third) =
+            (dense(embedding, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH));
+        Self {
+            input: Dense::in_block(width, (order + 1) * width, init, device),
+            short: ShortConvolution::new(SHORT_TAPS, (order + 1) * width, init, device),
+            first,
+            second,
+            third,
+            last: Projection::uniform(FILTER_WIDTH, (order - 1) * width, 1.0, init, device),
+            frequency: init.constant([FILTER_WIDTH], frequency as f32, device),
+            skip: init.normal([order - 1, width], 1.0, device),
+            output: Dense::in_block(width, width, init, device),
+            order,
+            taps,
+            embedding,
+            way,
+        }
+    }
+
+    pub(crate) fn initial_state(&self, batch: usize, device: &B::Device) -> LongConvolutionState<B> {
+        LongConvolutionState {
+            short: self.short.initial_history(batch, device),
+            long: None,
+            first: vec![0; batch],
+            filters: None,
+        }
+    }
+}
+
+impl<B: KernelBackend> LongConvolution<B> {
+    /// The filters, `[taps, (order - 1) width]`.
+    fn filters(&self) -> Tensor<B, 2> {
+        let (device, dtype) = (self.first.weight.val().device(), self.first.weight.val().dtype());
+        let (taps, embedding) = (self.taps, self.embedding);
+        let [channels] = [(self.order - 1) * self.output.bias.dims()[0]];
+        let span = (taps - 1).max(1) as f64;
+        let bands = (embedding - 1) / 2;
+        let position = (0..taps).flat_map(|tap| {
+            let angle = move |band: usize| {
+                let frequency =
+                    if bands == 1 { 1e-4 } else { 1e-4 + band as f64 * (bands as f64 - 1.0 - 1e-4) / (bands as f64 - 1.0) };
+                frequency * TAU * tap as f64 / taps as f64
+            };
+            let waves = (0..bands).map(move |band| angle(band).cos()).chain((0..bands).map(move |band| -angle(band).sin()));
+            std::iter::once(tap as f64 / span).chain(waves)
+        });
+        let position = TensorData::new(position.collect::<Vec<f64>>(), [taps, embedding]);
+        let position = Tensor::<B, 2>::from_data(position, (&device, dtype));
+        let frequency = self.frequency.val().unsqueeze::<2>();
+        let sine = |x: Tensor<B, 2>| (x * frequency.clone()).sin();
+        let x = sine(self.first.forward(position));
+        let x = sine(self.second.forward(x));
+        let x = sine(self.third.forward(x));
+        // A window that has fallen to 1% after between 0.3 and 1.5 of the taps, by channel.
+        let (slow, quick) = (100f64.ln() / 1.5, 100f64.ln() / 0.3);
+        let rate = |channel: usize| slow + (quick - slow) * channel as f64 / (channels.max(2) - 1) as f64;
+        let window = (0..taps).flat_map(|tap| (0..channels).map(move |channel| (-rate(channel) * tap as f64 / span).exp()));
+        let window = TensorData::new(window.collect::<Vec<f64>>(), [taps, channels]);
+        self.last.forward(x) * Tensor::<B, 2>::from_data(window, (&device, dtype))
+    }
+
+    /// The operator over a chunk.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: LongConvolutionState<B>,
+    ) -> (Tensor<B, 3>, LongConvolutionState<B>) {
+        let [batch, time, width] = x.dims();
+        let filters = state.filters.unwrap_or_else(|| self.filters());
+        let projected = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, (self.order + 1) * width]);
+        let (projected, short) = self.short.forward(projected, reset, state.short);
+        let part = |index: usize| projected.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
+
+        let mut first = state.first;
+        let mut held = state.long.as_ref().map_or(0, |long| long[0].dims()[1]);
+        let mut long = state.long;
+        // Inputs that no row will look at again: all of them where every row begins anew, as in training.
+        if (0..batch).all(|row| reset.at(row, 0) || first[row] == held) {
+            (long, held) = (None, 0);
+            first.fill(0);
+        }
+        let mut is_whole = true; // every output sees all inputs
+        let mut firsts = Vec::with_capacity(batch * time);
+        for (row, first) in first.iter_mut().enumerate() {
+            for token in 0..time {
+                if reset.at(row, token) {
+                    *first = held + token;
+                }
+                is_whole &= *first == 0;
+                firsts.push(*first as i32);
+            }
+        }
+        let firsts = Tensor::<B, 2, Int>::from_data(TensorData::new(firsts, [batch, time]), &projected.device());
+
+        let kept = (held + time).min(self.taps - 1);
+        let mut next = Vec::with_capacity(self.order - 1);
+        let mut signal = part(self.order);
+        for index in (1..self.order).rev() {
+            let gated = part(index) * signal;
+            let place = self.order - 1 - index;
+            let inputs = match &long {
+                Some(long) => Tensor::cat(vec![long[place].clone(), gated.clone()], 1),
+                None => gated.clone(),
+            };
+            let taps = filters.clone().slice([0..self.taps, place * width..(place + 1) * width]);
+            let convolved = self.convolve(inputs.clone(), taps, firsts.clone(), time, is_whole);
+            let skip = self.skip.val().slice([place..place + 1, 0..width]).unsqueeze::<3>();
+            signal = convolved + gated * skip;
+            next.push(inputs.slice([0..batch, held + time - kept..held + time]));
+        }
+        first.iter_mut().for_each(|first| *first = first.saturating_sub(held + time - kept));
+        let y = self.output.forward((part(0) * signal).reshape([batch * time, width]));
+        let long = (kept > 0).then_some(next);
+        (y.reshape([batch, time, width]), LongConvolutionState { short, long, first, filters: Some(filters) })
+    }
+
+    /// The last `time` outputs of one filter over `inputs`, `[batch, held + time, width]`.
+    fn convolve(
+        &self,
+        inputs: Tensor<B, 3>,
+        taps: Tensor<B, 2>,
+        firsts: Tensor<B, 2, Int>,
+        time: usize,
+        is_whole: bool,
+    ) -> Tensor<B, 3> {
+        let [batch, length, width] = inputs.dims();
+        let (device, dtype) = (inputs.device(), inputs.dtype());
+        if !is_whole {
+            return causal_convolution(inputs, taps, firsts);
+        }
+        match self.way {
+            Way::Shortest if time < MANY_TOKENS => causal_convolution(inputs, taps, firsts),
+            Way::Shortest => {
+                let in_sight = self.taps.min(length);
+                let taps = taps.slice([0..in_sight, 0..width]);
+                let transform = MonarchTransform::at_least(length + in_sight - 1, &device, dtype);
+                transform.convolve(inputs, taps).slice([0..batch, length - time..length])
+            }
+            // A few tokens do not pay for a transform: that is acting.
+            Way::Square(_) if time < 4 => causal_convolution(inputs, taps, firsts),
+            Way::Square(side) => {
+                let transform = MonarchTransform::new(side, side, &device, dtype);
+                let mut pieces = Vec::new();
+                // A piece and the history before it: where the convolution wraps around, there is history, which is cut off.
+                let step = transform.points() + 1 - self.taps;
+                for start in (length - time..length).step_by(step) {
+                    let (before, end) = (start.min(self.taps - 1), (start + step).min(length));
+                    let piece = inputs.clone().slice([0..batch, start - before..end]);
+                    pieces.push(transform.convolve(piece, taps.clone()).slice([0..batch, before..before + end - start]));
+                }
+                if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 1) }
+            }
+        }
+    }
+}
+
+impl<B: KernelBackend> MixerState<B> for LongConvolutionState<B> {
+    fn bytes(&self) -> usize {
+        let elements = |tensor: &Tensor<B, 3>| 4 * tensor.dims().iter().product::<usize>();
+        let long: usize = self.long.iter().flatten().map(elements).sum();
+        elements(&self.short) + long + self.first.len() * size_of::<usize>()
+    }
+
+    fn to_record(&self) -> StateRecord {
+        let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
+        let rows = first.len();
+        let mut record = StateRecord::new([("first", TensorData::new(first, [rows])), ("short", self.short.to_data())]);
+        for (index, inputs) in self.long.iter().flatten().enumerate() {
+            record.insert(&format!("long{index}"), inputs.to_data());
+        }
+        record
+    }
+
+    fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
+        let (first, short) = (record.take_indices("first")?, record.take("short", device)?);
+        let mut long: Vec<Tensor<B, 3>> = Vec::new();
+        while record.has(&format!("long{}", long.len())) {
+            long.push(record.take(&format!("long{}", long.len()), device)?);
+        }
+        let fits = |inputs: &Tensor<B, 3>| inputs.dims() == long[0].dims() && inputs.dims()[0] == first.len();
+        if !long.iter().all(fits) {
+            return Err(PolicyError::State("inputs of long convolutions that do not fit each other".into()));
+        }
+        Ok(Self { short, long: (!long.is_empty()).then_some(long), first, filters: None })
+    }
+
+    fn detach(self) -> Self {
+        // The filters go: the weights may change before the next call.
+        let long = self.long.map(|long| long.into_iter().map(Tensor::detach).collect());
+        Self { short: self.short.detach(), long, first: self.first, filters: None }
+    }
+
+    fn to_device(self, device: &B::Device) -> Self {
+        let long = self.long.map(|long| long.into_iter().map(|inputs| inputs.to_device(device)).collect());
+        Self { short: self.short.to_device(device), long, first: self.first, filters: None }
+    }
+}

@@ -1,0 +1,98 @@
+//! Hyena: gated long convolutions whose filters are functions of the lag, given by a small network.
+//!
+//! ```text
+//! [x_0, .., x_{N-1}, v] = conv3(x W + b)      for i = N-1 .. 1:  v <- h_i * (x_i v) + beta_i (x_i v)      y = (x_0 v) W_out + b_out
+//! h[n] = network(n) exp(-rate n / (taps - 1))     network: [position, cosines, sines] -> 3 x sin(omega (. W + b)) -> width
+//! ```
+//!
+//! Training convolves tap by tap over short rows and packed episodes, and over long ones by a Fourier transform made of matrix
+//! products (`kernels::MonarchTransform`). A general filter has no finite state: acting keeps the inputs that the filters still see,
+//! `4 width (order - 1) min(t, taps - 1) + 8 (order + 1) width` bytes a sequence and layer, and 8 bytes a sequence for where its
+//! episode begins. A token costs `width` multiply-adds for every token in sight.
+//!
+//! Laws: all hold; a transform rounds differently from a sum, so law 1 and law 2 hold to 1e-5 of the output's scale from 512
+//! tokens on. Filters are evaluated once for a state: like the rest of a state they belong to the weights that made it.
+//!
+//! Source: Poli et al. 2023, arXiv:2302.10866.
+
+use super::{Mixer, MixerOptions};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    init::Init,
+    long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way},
+    reset::Reset,
+};
+use burn::{
+    module::Module,
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.hyena`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HyenaOptions {
+    /// Gating projections: one long filter fewer.
+    pub order: usize,
+    /// How far back a token sees, in tokens, itself included.
+    pub taps: usize,
+    /// Numbers that describe a tap's position: 1 and a cosine and a sine for every band.
+    pub embedding: usize,
+    /// Initial frequency of the sine activations.
+    pub frequency: f64,
+}
+
+impl Default for HyenaOptions {
+    fn default() -> Self {
+        Self { order: 2, taps: 1024, embedding: 33, frequency: 14.0 }
+    }
+}
+
+impl MixerOptions for HyenaOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
+        let Self { order, taps, embedding, frequency } = self;
+        if !(2..=8).contains(order) {
+            return wrong("options.hyena.order", format!("{order}, expected 2 to 8"));
+        }
+        if !(2..=1 << 20).contains(taps) {
+            return wrong("options.hyena.taps", format!("{taps}, expected 2 to 2^20"));
+        }
+        if !(3..=1025).contains(embedding) || embedding % 2 == 0 {
+            return wrong("options.hyena.embedding", format!("{embedding}, expected an odd number from 3 to 1025"));
+        }
+        if !(frequency.is_finite() && *frequency > 0.0) {
+            return wrong("options.hyena.frequency", format!("{frequency}, expected a positive number"));
+        }
+        Ok(())
+    }
+}
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct Hyena<B: Backend> {
+    operator: LongConvolution<B>,
+}
+
+/// See [`LongConvolutionState`].
+pub type HyenaState<B> = LongConvolutionState<B>;
+
+impl<B: KernelBackend> Mixer<B> for Hyena<B> {
+    type State = HyenaState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let HyenaOptions { order, taps, embedding, frequency } = config.options.hyena;
+        let sizes = Sizes { width: config.width, order, taps, embedding, frequency };
+        Self { operator: LongConvolution::new(&sizes, Way::Shortest, init, device) }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> HyenaState<B> {
+        self.operator.initial_state(batch, device)
+    }
+
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: HyenaState<B>, _dropout: Dropout) -> (Tensor<B, 3>, HyenaState<B>) {
+        self.operator.forward(x, reset, state)
+    }
+}

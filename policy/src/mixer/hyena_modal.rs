@@ -1,0 +1,223 @@
+//! Hyena with filters that are sums of complex exponentials, whose recurrence is exact and constant: the form that StripedHyena runs.
+//!
+//! ```text
+//! [x_0, x_1, v] = conv3(x W + b)        h[n] = Re sum over j of r_j p_j^n        y = (x_0 (h * (x_1 v) + beta x_1 v)) W_out + b_out
+//! X_t = p X_{t-1} + x_{1,t} v_t         (h * (x_1 v))_t = Re sum over j of r_j X_{t,j}
+//! ```
+//!
+//! `poles` complex `p` and `r` a channel, `|p| = exp(-exp(a))` below 1. A chunk is convolved with the taps of `h`; what came before
+//! it is read from the state, and the state is moved on by the powers of the poles: the same filter either way.
+//!
+//! State: `X`, and the inputs that the short convolution still sees, `8 width poles + 24 width` bytes a sequence and layer. Laws: all
+//! hold; rounding of a pole counts once for every token that it remembers, so law 1's 1e-5 holds for memories of some hundred
+//! tokens in single precision, and less for longer ones.
+//!
+//! Source: Massaroli et al. 2023, arXiv:2310.18780; Poli et al. 2023, StripedHyena. Poles start with memories from 1 to 100 tokens and
+//! spread over all frequencies, which is ours.
+
+use super::{Mixer, MixerOptions, like};
+use crate::{
+    config::PolicyConfig,
+    convolution::{ShortConvolution, first_inputs},
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::tensor_state,
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Bool, Tensor, TensorData, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, causal_convolution};
+use serde::{Deserialize, Serialize};
+
+/// Tokens that are convolved at once.
+const CHUNK: usize = 64;
+
+/// `policy.options.hyena-modal`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HyenaModalOptions {
+    /// Complex exponentials in the filter of a channel.
+    pub poles: usize,
+}
+
+impl Default for HyenaModalOptions {
+    fn default() -> Self {
+        Self { poles: 8 }
+    }
+}
+
+impl MixerOptions for HyenaModalOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        if !(1..=256).contains(&self.poles) {
+            let problem = format!("{}, expected 1 to 256", self.poles);
+            return Err(PolicyError::Size { key: "options.hyena-modal.poles", problem });
+        }
+        Ok(())
+    }
+}
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct HyenaModal<B: Backend> {
+    /// `[width, 3 width]`
+    input: Dense<B>,
+    short: ShortConvolution<B>,
+    /// `a`, of `|p| = exp(-exp(a))`: `[width, poles]`
+    decay_log: Param<Tensor<B, 2>>,
+    /// `[width, poles]`, radians a token
+    angle: Param<Tensor<B, 2>>,
+    /// Real and imaginary part of `r`: `[width, 2 poles]`
+    residues: Param<Tensor<B, 2>>,
+    /// `beta`: `[width]`
+    skip: Param<Tensor<B, 1>>,
+    output: Dense<B>,
+}
+
+tensor_state! {
+    /// The modes, and the inputs that the short convolution still sees.
+    HyenaModalState {
+        /// Real and imaginary parts: `[width, batch, 2 poles]`
+        modes: 3,
+        /// `[batch, 2, 3 width]`
+        history: 3,
+    }
+}
+
+/// A complex tensor: real and imaginary part.
+type Complex<B, const D: usize> = [Tensor<B, D>; 2];
+
+fn product<B: Backend, const D: usize>([a, b]: Complex<B, D>, [c, d]: Complex<B, D>) -> Complex<B, D> {
+    [a.clone() * c.clone() - b.clone() * d.clone(), a * d + b * c]
+}
+
+impl<B: KernelBackend> HyenaModal<B> {
+    /// `p^0 .. p^count`, each `[width, count + 1, poles]`. By products, not by multiples of the angle: those would round differently
+    /// from one token at a time.
+    fn powers(&self, count: usize) -> Complex<B, 3> {
+        let [width, poles] = self.angle.dims();
+        let modulus = self.decay_log.val().exp().neg().exp();
+        let pole = [modulus.clone() * self.angle.val().cos(), modulus * self.angle.val().sin()].map(|part| part.unsqueeze_dim::<3>(1));
+        let (device, dtype) = (pole[0].device(), pole[0].dtype());
+        let one = || Tensor::ones([width, 1, poles], (&device, dtype));
+        let mut powers = [one(), one().zeros_like()];
+        let mut step = pole; // the pole to the number of powers that there are
+        let mut length = 1;
+        while length <= count {
+            let further = product(powers.clone(), step.clone().map(|part| part.expand([width, length, poles])));
+            let ([real, imaginary], [further_real, further_imaginary]) = (powers, further);
+            powers = [Tensor::cat(vec![real, further_real], 1), Tensor::cat(vec![imaginary, further_imaginary], 1)];
+            step = product(step.clone(), step);
+            length *= 2;
+        }
+        powers.map(|part| part.slice([0..width, 0..count + 1, 0..poles]))
+    }
+
+    /// The long convolution of one chunk, `[batch, time, width]`.
+    fn convolve(&self, signal: Tensor<B, 3>, reset: &Reset<B>, modes: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let [batch, time, width] = signal.dims();
+        let [_, poles] = self.angle.dims();
+        let powers = self.powers(time);
+        let [real, imaginary] = powers.clone();
+        let residues = |part: usize, length: usize| {
+            let residues = self.residues.val().slice([0..width, part * poles..(part + 1) * poles]);
+            residues.unsqueeze_dim::<3>(1).expand([width, length, poles])
+        };
+        // r p^n: its real part summed over poles is the filter, and one power on it is what the state is read with.
+        let [read_real, read_imaginary] = product([residues(0, time + 1), residues(1, time + 1)], powers);
+        let taps = read_real.clone().slice([0..width, 0..time]).sum_dim(2).reshape([width, time]).swap_dims(0, 1);
+        let firsts = first_inputs(reset, 0, &signal.device());
+        let mut y = causal_convolution(signal.clone(), taps, firsts);
+
+        let begun = |row: usize, token: usize| (0..=token).any(|token| reset.at(row, token));
+        let device = signal.device();
+        if !(0..batch).all(|row| reset.at(row, 0)) {
+            let read = Tensor::cat(vec![read_real, read_imaginary.neg()], 2).slice([0..width, 1..time + 1]);
+            let past = modes.clone().matmul(read.swap_dims(1, 2)).permute([1, 2, 0]); // [batch, time, width]
+            let cut: Vec<bool> = (0..batch * time).map(|i| begun(i / time, i % time)).collect();
+            let past = if cut.contains(&true) {
+                let cut = Tensor::<B, 3, Bool>::from_data(TensorData::new(cut, [batch, time, 1]), &device);
+                past.mask_fill(cut.expand([batch, time, width]), 0.0)
+            } else {
+                past
+            };
+            y = y + past;
+        }
+
+        // What every token leaves in the state by the end of the chunk: its power counted from the last token.
+        let mut left = signal;
+        let ended: Vec<bool> =
+            (0..batch * time).map(|i| reset.last(i / time).is_some_and(|last| i % time < last)).collect();
+        if ended.contains(&true) {
+            let ended = Tensor::<B, 3, Bool>::from_data(TensorData::new(ended, [batch, time, 1]), &device);
+            left = left.mask_fill(ended.expand([batch, time, width]), 0.0);
+        }
+        let write = Tensor::cat(vec![real.clone(), imaginary.clone()], 2).slice([0..width, 0..time]).flip([1]);
+        let written = left.permute([2, 0, 1]).matmul(write); // [width, batch, 2 poles]
+        let part = |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
+        let last = [real, imaginary].map(|part| part.slice([0..width, time..time + 1]).expand([width, batch, poles]));
+        let [real, imaginary] = product(last, [part(&modes, 0), part(&modes, 1)]);
+        let mut kept = Tensor::cat(vec![real, imaginary], 2);
+        let gone: Vec<bool> = (0..batch).map(|row| reset.last(row).is_some()).collect();
+        if gone.contains(&true) {
+            let gone = Tensor::<B, 3, Bool>::from_data(TensorData::new(gone, [1, batch, 1]), &device);
+            kept = kept.mask_fill(gone.expand([width, batch, 2 * poles]), 0.0);
+        }
+        (y, kept + written)
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
+    type State = HyenaModalState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let (width, poles) = (config.width, config.options.hyena_modal.poles);
+        let spread = |pole: usize| pole as f32 / (poles.max(2) - 1) as f32;
+        let of_poles = |number: &dyn Fn(usize) -> f32| (0..width).flat_map(|_| (0..poles).map(number)).collect::<Vec<f32>>();
+        let decays = of_poles(&|pole| 1e-2f32.ln() * (1.0 - spread(pole)));
+        let angles = of_poles(&|pole| std::f32::consts::PI * spread(pole));
+        Self {
+            input: Dense::in_block(width, 3 * width, init, device),
+            short: ShortConvolution::new(3, 3 * width, init, device),
+            decay_log: init.given(decays, [width, poles], device),
+            angle: init.given(angles, [width, poles], device),
+            residues: init.normal([width, 2 * poles], 1.0 / (poles as f32).sqrt(), device),
+            skip: init.normal([width], 1.0, device),
+            output: Dense::in_block(width, width, init, device),
+        }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> HyenaModalState<B> {
+        let [width, poles] = self.angle.dims();
+        HyenaModalState { modes: Tensor::zeros([width, batch, 2 * poles], device), history: self.short.initial_history(batch, device) }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: HyenaModalState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, HyenaModalState<B>) {
+        let [batch, time, width] = x.dims();
+        let projected = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, 3 * width]);
+        let (projected, history) = self.short.forward(projected, reset, state.history);
+        let part = |index: usize| projected.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
+        let signal = part(1) * part(2);
+        let mut modes = like(state.modes, &signal);
+        let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
+        for start in (0..time).step_by(CHUNK) {
+            let tokens = start..(start + CHUNK).min(time);
+            let reset = if tokens.len() == time { reset.clone() } else { reset.part(tokens.clone()) };
+            let (y, next) = self.convolve(signal.clone().slice([0..batch, tokens, 0..width]), &reset, modes);
+            modes = next;
+            pieces.push(y);
+        }
+        let convolved = if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 1) };
+        let y = part(0) * (convolved + signal * self.skip.val().reshape([1, 1, width]));
+        let y = self.output.forward(y.reshape([batch * time, width]));
+        (y.reshape([batch, time, width]), HyenaModalState { modes, history })
+    }
+}

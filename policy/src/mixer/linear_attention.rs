@@ -1,0 +1,166 @@
+//! Linear attention with the second-order Taylor map of the exponential: Based's global half.
+//!
+//! ```text
+//! f(x) = [1, x / f^(1/4), x_i^2 / sqrt(2 f), x_i x_j / sqrt(f) for i > j]        f(q) . f(k) = 1 + s + s^2 / 2,  s = q . k / sqrt(f)
+//! ```
+//!
+//! with narrow queries and keys, `feature_width = f` channels a head. Every weight is at least one half, so the sum that is divided
+//! by never vanishes. Inside a chunk the polynomial is evaluated on the matrix of scores; features are made for the state alone.
+//!
+//! State: sums of features times values and of features, `4 heads F (head_dim + 1)` bytes a sequence and layer, with
+//! `F = 1 + f + f (f + 1) / 2`: the map without the symmetric half, 153 features for `f = 16`. The weights' sum grows with time;
+//! single precision is good for about a million tokens of an episode.
+//!
+//! Source: Arora et al. 2024, arXiv:2402.18668.
+
+use super::{Mixer, MixerOptions, merge_heads, split_heads};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    favor::{Kernel, normalised},
+    init::Init,
+    layers::Projection,
+    reset::Reset,
+    state::tensor_state,
+};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor, TensorData, backend::Backend},
+};
+use kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.linear-attention`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinearAttentionOptions {
+    /// Channels of a head's queries and keys.
+    pub feature_width: usize,
+}
+
+impl Default for LinearAttentionOptions {
+    fn default() -> Self {
+        Self { feature_width: 16 }
+    }
+}
+
+impl MixerOptions for LinearAttentionOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        if !(1..=256).contains(&self.feature_width) {
+            let problem = format!("{}, expected 1 to 256", self.feature_width);
+            return Err(PolicyError::Size { key: "options.linear-attention.feature_width", problem });
+        }
+        Ok(())
+    }
+}
+
+/// The module. No biases, as published.
+#[derive(Module, Debug)]
+pub struct LinearAttention<B: Backend> {
+    /// `[width, heads feature_width]`
+    query: Projection<B>,
+    /// `[width, heads feature_width]`
+    key: Projection<B>,
+    value: Projection<B>,
+    output: Projection<B>,
+    heads: usize,
+}
+
+tensor_state! {
+    /// Sums over the tokens so far.
+    LinearAttentionState {
+        /// `[batch, heads, features, head_dim + 1]`: features times values, and last the features.
+        sums: 4,
+    }
+}
+
+/// The Taylor map of inputs of some width.
+#[derive(Clone, Copy, Debug)]
+pub struct TaylorMap {
+    /// Channels of a query or key.
+    pub width: usize,
+}
+
+impl TaylorMap {
+    /// Features that the map makes.
+    pub fn features(self) -> usize {
+        1 + self.width + self.width * (self.width + 1) / 2
+    }
+
+    /// `[batch, heads, time, width]` to `[batch, heads, time, features]`.
+    pub fn map<B: Backend>(self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, heads, time, width] = x.dims();
+        let (device, dtype) = (x.device(), x.dtype());
+        let pairs = || (0..width).flat_map(|i| (0..=i).map(move |j| (i, j)));
+        let indices: Vec<i32> = pairs().map(|(i, j)| (i * width + j) as i32).collect();
+        let count = indices.len();
+        let scales: Vec<f64> =
+            pairs().map(|(i, j)| 1.0 / (width as f64 * if i == j { 2.0 } else { 1.0 }).sqrt()).collect();
+        let products = x.clone().unsqueeze_dim::<5>(4) * x.clone().unsqueeze_dim::<5>(3); // [.., width, width]
+        let products = products
+            .reshape([batch * heads * time, width * width])
+            .select(1, Tensor::<B, 1, Int>::from_data(TensorData::new(indices, [count]), &device));
+        let scales = Tensor::<B, 1>::from_data(TensorData::new(scales, [count]), (&device, dtype));
+        let products = (products * scales.unsqueeze::<2>()).reshape([batch, heads, time, count]);
+        let one = Tensor::ones([batch, heads, time, 1], (&device, dtype));
+        Tensor::cat(vec![one, x * (width as f64).powf(-0.25), products], 3)
+    }
+}
+
+impl<B: Backend> FeatureMap<B> for TaylorMap {
+    fn queries(&self, queries: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.map(queries)
+    }
+
+    fn keys(&self, keys: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.map(keys)
+    }
+
+    fn scores(&self, queries: Tensor<B, 4>, keys: Tensor<B, 4>) -> Tensor<B, 4> {
+        let scores = queries.matmul(keys.swap_dims(2, 3)) * (1.0 / (self.width as f64).sqrt());
+        (scores + 1.0).powi_scalar(2) * 0.5 + 0.5
+    }
+}
+
+impl<B: Backend> LinearAttention<B> {
+    fn taylor_map(&self) -> TaylorMap {
+        TaylorMap { width: self.query.weight.dims()[1] / self.heads }
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for LinearAttention<B> {
+    type State = LinearAttentionState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let (width, narrow) = (config.width, config.heads * config.options.linear_attention.feature_width);
+        Self {
+            query: Projection::in_block(width, narrow, init, device),
+            key: Projection::in_block(width, narrow, init, device),
+            value: Projection::in_block(width, width, init, device),
+            output: Projection::in_block(width, width, init, device),
+            heads: config.heads,
+        }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> LinearAttentionState<B> {
+        let head_dim = self.value.weight.dims()[1] / self.heads;
+        LinearAttentionState { sums: Tensor::zeros([batch, self.heads, self.taylor_map().features(), head_dim + 1], device) }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: LinearAttentionState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, LinearAttentionState<B>) {
+        let [batch, time, width] = x.dims();
+        let x = x.reshape([batch * time, width]);
+        let [queries, keys, values] =
+            [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
+        let (sums, carry) = linear_attention(&self.taylor_map(), queries, keys, values, reset.flags(), state.sums);
+        // Any kernel whose weights are positive.
+        let y = self.output.forward(merge_heads(normalised(sums, Kernel::Softmax)));
+        (y.reshape([batch, time, width]), LinearAttentionState { sums: carry })
+    }
+}

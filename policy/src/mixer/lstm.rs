@@ -1,0 +1,87 @@
+//! Long short-term memory, with a learned initial state that every episode begins from.
+//!
+//! ```text
+//! i, f, g, o = x_t W_x + b_x + h_{t-1} W_h + b_h
+//! c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)        h_t = sigmoid(o) tanh(c_t)
+//! ```
+//!
+//! The output is `h_t`, of the policy's width. There is no parallel form: training takes as many sequential steps as there are
+//! tokens, of which only the part of the input is one matrix product for all. State: `h` and `c`, `8 width` bytes a sequence and
+//! layer. Law 1 holds to the bit but for the input's product.
+//!
+//! Initialisation as in PyTorch, uniform within `1 / sqrt(width)`, and 1 on top of the forget gate's bias.
+//!
+//! Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 for the forget gate and its bias.
+
+use super::{Mixer, restart_rows};
+use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend};
+
+/// The module. Gates in PyTorch's order: input, forget, cell, output.
+#[derive(Module, Debug)]
+pub struct Lstm<B: Backend> {
+    /// `[width, 4 width]`
+    input: Dense<B>,
+    /// `[width, 4 width]`
+    recurrent: Dense<B>,
+    /// `[width]`
+    initial_hidden: Param<Tensor<B, 1>>,
+    /// `[width]`
+    initial_cell: Param<Tensor<B, 1>>,
+}
+
+tensor_state! {
+    /// Output and cell after the last token, both `[batch, width]`.
+    LstmState {
+        hidden: 2,
+        cell: 2,
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for Lstm<B> {
+    type State = LstmState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let width = config.width;
+        let mut dense = || Dense::at_border(width, 4 * width, init, device);
+        let (mut input, recurrent) = (dense(), dense());
+        // Remember by default: a forget gate that starts open keeps gradients alive over the first tokens.
+        input.bias = input.bias.map(|bias| {
+            let forget = bias.clone().slice([width..2 * width]) + 1.0;
+            bias.slice_assign([width..2 * width], forget).detach().require_grad()
+        });
+        let mut initial = || init.constant([width], 0.0, device);
+        Self { input, recurrent, initial_hidden: initial(), initial_cell: initial() }
+    }
+
+    fn initial_state(&self, batch: usize, _device: &B::Device) -> LstmState<B> {
+        let [width] = self.initial_hidden.dims();
+        let learned = |vector: &Param<Tensor<B, 1>>| vector.val().unsqueeze::<2>().expand([batch, width]);
+        LstmState { hidden: learned(&self.initial_hidden), cell: learned(&self.initial_cell) }
+    }
+
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: LstmState<B>, _dropout: Dropout) -> (Tensor<B, 3>, LstmState<B>) {
+        let [batch, time, width] = x.dims();
+        let LstmState { mut hidden, mut cell } = state;
+        let fresh = self.initial_state(batch, &x.device());
+        let from_input = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, 4 * width]);
+        let mut outputs = Vec::with_capacity(time);
+        for token in 0..time {
+            hidden = restart_rows(hidden, &fresh.hidden, reset, token);
+            cell = restart_rows(cell, &fresh.cell, reset, token);
+            let from_input = from_input.clone().slice([0..batch, token..token + 1]).reshape([batch, 4 * width]);
+            let gates = from_input + self.recurrent.forward(hidden);
+            let gate = |index: usize| gates.clone().slice([0..batch, index * width..(index + 1) * width]);
+            let write = activation::sigmoid(gate(0)) * gate(2).tanh();
+            cell = activation::sigmoid(gate(1)) * cell + write;
+            hidden = activation::sigmoid(gate(3)) * cell.clone().tanh();
+            outputs.push(hidden.clone());
+        }
+        let y = if time == 1 { hidden.clone().unsqueeze_dim(1) } else { Tensor::stack(outputs, 1) };
+        (y, LstmState { hidden, cell })
+    }
+}

@@ -1,0 +1,174 @@
+//! Mamba: a selective state space model behind a short convolution, with a gate.
+//!
+//! ```text
+//! [u0, z] = x W_in                  u = silu(conv(u0) + b_conv)
+//! [dt0, B, C] = u W_x               delta = softplus(dt0 W_dt + b_dt)        A = -exp(A_log)
+//! h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t          y_t = C_t h_t + D u_t
+//! out = (y silu(z)) W_out
+//! ```
+//!
+//! `expansion * width` inner channels, each with `states` states. State: the `h` of all, and the inputs that the convolution still
+//! sees: `4 expansion width (states + taps - 1)` bytes a sequence and layer.
+//!
+//! At a reset the decay counts as 0 and no tap of the convolution reaches across. The blocks here have a layer norm in front and a
+//! feed-forward half behind, as for every mixer; published models have a root-mean-square norm and nothing behind, and keep
+//! `A_log` and `D` out of weight decay.
+//!
+//! Source: Gu and Dao 2023, arXiv:2312.00752; initialisation as in its code.
+
+use super::{Mixer, MixerOptions, inverse_softplus, softplus};
+use crate::{
+    config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::{Dense, Projection}, reset::Reset,
+    state::tensor_state,
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.mamba`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MambaOptions {
+    /// Inner channels for each channel of the policy's width.
+    pub expansion: usize,
+    /// States of every inner channel.
+    pub states: usize,
+    /// Taps of the convolution.
+    pub taps: usize,
+}
+
+impl Default for MambaOptions {
+    fn default() -> Self {
+        Self { expansion: 2, states: 16, taps: 4 }
+    }
+}
+
+impl MixerOptions for MambaOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
+        match self {
+            Self { expansion, .. } if !(1..=64).contains(expansion) => {
+                wrong("options.mamba.expansion", format!("{expansion}, expected 1 to 64"))
+            }
+            Self { states, .. } if !(1..=1024).contains(states) => {
+                wrong("options.mamba.states", format!("{states}, expected 1 to 1024"))
+            }
+            Self { taps, .. } if !(2..=64).contains(taps) => wrong("options.mamba.taps", format!("{taps}, expected 2 to 64")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct Mamba<B: Backend> {
+    /// `[width, 2 inner]`: the signal, then the gate
+    input: Projection<B>,
+    convolution: ShortConvolution<B>,
+    /// `[inner, rank + 2 states]`
+    select: Projection<B>,
+    /// `[rank, inner]`
+    step: Dense<B>,
+    /// `[states, inner]`
+    decay_log: Param<Tensor<B, 2>>,
+    /// `[inner]`
+    skip: Param<Tensor<B, 1>>,
+    /// `[inner, width]`
+    output: Projection<B>,
+}
+
+tensor_state! {
+    /// States of the scan, and the inputs that the convolution still sees.
+    MambaState {
+        /// `[batch, states, inner]`
+        hidden: 3,
+        /// `[batch, taps - 1, inner]`
+        history: 3,
+    }
+}
+
+/// The smallest step of a freshly drawn model, the largest, and the floor: `delta` at the start is log-uniform between them.
+const STEPS: [f32; 3] = [1e-3, 1e-1, 1e-4];
+
+impl<B: KernelBackend> Mixer<B> for Mamba<B> {
+    type State = MambaState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let MambaOptions { expansion, states, taps } = config.options.mamba;
+        let (width, inner, rank) = (config.width, expansion * config.width, config.width.div_ceil(16));
+        let input = Projection::uniform(width, 2 * inner, 1.0, init, device);
+        let convolution = ShortConvolution::new(taps, inner, init, device);
+        let select = Projection::uniform(inner, rank + 2 * states, 1.0, init, device);
+        let [smallest, largest, floor] = STEPS;
+        let mut first_step = || init.draw(smallest.ln(), largest.ln()).exp().max(floor);
+        let bias = (0..inner).map(|_| inverse_softplus(first_step())).collect();
+        let step = Dense {
+            weight: init.uniform([rank, inner], 1.0 / (rank as f32).sqrt(), device),
+            bias: init.given(bias, [inner], device),
+        };
+        let decays = (1..=states).flat_map(|n| std::iter::repeat_n((n as f32).ln(), inner)).collect();
+        Self {
+            input,
+            convolution,
+            select,
+            step,
+            decay_log: init.given(decays, [states, inner], device),
+            skip: init.constant([inner], 1.0, device),
+            output: Projection::uniform(inner, width, 1.0 / (config.layers as f32).sqrt(), init, device),
+        }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> MambaState<B> {
+        let [states, inner] = self.decay_log.dims();
+        MambaState { hidden: Tensor::zeros([batch, states, inner], device), history: self.convolution.initial_history(batch, device) }
+    }
+
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: MambaState<B>, _dropout: Dropout) -> (Tensor<B, 3>, MambaState<B>) {
+        let [batch, time, width] = x.dims();
+        let ([states, inner], [rank, _]) = (self.decay_log.dims(), self.step.weight.dims());
+        let rows = batch * time;
+        let projected = self.input.forward(x.reshape([rows, width]));
+        let signal = projected.clone().slice([0..rows, 0..inner]).reshape([batch, time, inner]);
+        let gate = projected.slice([0..rows, inner..2 * inner]);
+        let (signal, history) = self.convolution.forward(signal, reset, state.history);
+        let signal = activation::silu(signal.reshape([rows, inner]));
+
+        let selected = self.select.forward(signal.clone());
+        let part = |columns: std::ops::Range<usize>| selected.clone().slice([0..rows, columns]);
+        let steps = softplus(self.step.forward(part(0..rank)));
+        let (scanned, hidden) = selective_scan(
+            SelectiveScan {
+                inputs: signal.clone().reshape([batch, time, inner]),
+                steps: steps.reshape([batch, time, inner]),
+                decays: self.decay_log.val().exp().neg(),
+                writes: part(rank..rank + states).reshape([batch, time, states]),
+                reads: part(rank + states..rank + 2 * states).reshape([batch, time, states]),
+            },
+            reset.tensor(),
+            state.hidden,
+        );
+        let y = scanned.reshape([rows, inner]) + signal * self.skip.val().unsqueeze::<2>();
+        let y = self.output.forward(y * activation::silu(gate));
+        (y.reshape([batch, time, width]), MambaState { hidden, history })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inverse_of_softplus_is_its_inverse() {
+        for (y, expected) in [(1e-3, -6.907_255), (1e-2, -4.600_166), (1e-1, -2.252_168_5)] {
+            assert!((inverse_softplus(y) - expected).abs() < 1e-5);
+        }
+        let x = Tensor::<burn::backend::Flex, 1>::from_data([-200.0, -2.252_168_5, 0.0, 300.0], &Default::default());
+        let y = softplus(x).into_data().to_vec::<f32>().unwrap();
+        for (y, expected) in y.into_iter().zip([0.0, 0.1, 2f32.ln(), 300.0]) {
+            assert!((y - expected).abs() < 1e-6, "{y} is not {expected}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Monarch Mixer over time: Hyena's gated long convolution, evaluated as products with Monarch matrices of one fixed size.
+//!
+//! ```text
+//! [x_0, x_1, v] = conv3(x W + b)        y = (x_0 (M^-1 (K . M (x_1 v)) + beta x_1 v)) W_out + b_out
+//! ```
+//!
+//! `M` is the Monarch matrix of the Fourier transform of `length = m^2` points, two block-diagonal halves of `m` blocks, and `K` the
+//! transform of an implicit filter. It is causal because the filter has no more than half as many taps as there are points: what
+//! wraps around lands where there is history, which is cut off. Longer chunks go in pieces. Training over `T` tokens costs
+//! `T^1.5` a channel; a few tokens, and rows with episodes packed, are convolved tap by tap.
+//!
+//! State and laws as for `hyena`, with `length / 2` taps: `4 width min(t, taps - 1) + 24 width` bytes a sequence and layer, and 8.
+//!
+//! Source: Fu et al. 2023, arXiv:2310.12109, whose filters are 16 wide with a frequency of 10; the transform is kept fixed here.
+
+use super::{Mixer, MixerOptions};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    init::Init,
+    long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way},
+    reset::Reset,
+};
+use burn::{
+    module::Module,
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.monarch`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MonarchOptions {
+    /// Points of the transform, a square: a token sees half as many tokens back.
+    pub length: usize,
+}
+
+impl Default for MonarchOptions {
+    fn default() -> Self {
+        Self { length: 1024 }
+    }
+}
+
+impl MonarchOptions {
+    fn side(&self) -> usize {
+        (self.length as f64).sqrt().round() as usize
+    }
+}
+
+impl MixerOptions for MonarchOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        let (length, side) = (self.length, self.side());
+        let wrong = |problem: String| Err(PolicyError::Size { key: "options.monarch.length", problem });
+        if !(4..=1 << 20).contains(&length) {
+            return wrong(format!("{length}, expected 4 to 2^20"));
+        }
+        if side * side != length {
+            return wrong(format!("{length} points are no square grid; a Monarch matrix of two halves has {} = {side}^2", side * side));
+        }
+        Ok(())
+    }
+}
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct Monarch<B: Backend> {
+    operator: LongConvolution<B>,
+}
+
+/// See [`LongConvolutionState`].
+pub type MonarchState<B> = LongConvolutionState<B>;
+
+impl<B: KernelBackend> Mixer<B> for Monarch<B> {
+    type State = MonarchState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let options = &config.options.monarch;
+        let sizes = Sizes { width: config.width, order: 2, taps: options.length / 2, embedding: 5, frequency: 10.0 };
+        Self { operator: LongConvolution::new(&sizes, Way::Square(options.side()), init, device) }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> MonarchState<B> {
+        self.operator.initial_state(batch, device)
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: MonarchState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, MonarchState<B>) {
+        self.operator.forward(x, reset, state)
+    }
+}

@@ -1,0 +1,144 @@
+//! Perceiver: a few learned latents read everything that has been seen, think among themselves, and answer the present token.
+//!
+//! ```text
+//! z_l = softmax(q_l K^T / sqrt(head_dim)) V over the tokens so far        the read: a scan a latent and head, as Aaren's
+//! z  <- z W_o + attention(norm(z W_o))                                    among the latents
+//! y_t = softmax(x_t W_q . z W_k / sqrt(head_dim)) (z W_v) W_out            the answer: the present token asks the latents
+//! ```
+//!
+//! The read has queries that do not depend on the input, so as a recurrence it is many-to-one: a token costs `latents * width`
+//! multiply-adds to take in. What comes after depends on all of the read and is made anew for every token that is asked about:
+//! `latents * width^2` for the layers, and `latents^2 * width` among the latents. Only one read can be streamed; a second would take
+//! queries that change with every token. With one latent the read is Aaren's scan.
+//!
+//! State: log-sum and mean of every latent and head, `4 latents (width + heads)` bytes a sequence and layer.
+//!
+//! Source: Jaegle et al. 2021, arXiv:2103.03206; the answer by a query is Perceiver IO's, arXiv:2107.14795.
+
+use super::{Mixer, MixerOptions, aaren::AarenState, merge_heads, split_heads};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    init::Init,
+    layers::{Dense, Norm},
+    reset::Reset,
+};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, activation, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.perceiver`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerceiverOptions {
+    /// Latents.
+    pub latents: usize,
+}
+
+impl Default for PerceiverOptions {
+    fn default() -> Self {
+        Self { latents: 8 }
+    }
+}
+
+impl MixerOptions for PerceiverOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        if !(1..=1024).contains(&self.latents) {
+            let problem = format!("{}, expected 1 to 1024", self.latents);
+            return Err(PolicyError::Size { key: "options.perceiver.latents", problem });
+        }
+        Ok(())
+    }
+}
+
+/// Four dense layers of an attention.
+#[derive(Module, Debug)]
+struct Attention<B: Backend> {
+    query: Dense<B>,
+    key: Dense<B>,
+    value: Dense<B>,
+    output: Dense<B>,
+}
+
+impl<B: Backend> Attention<B> {
+    fn new(width: usize, init: &mut Init, device: &B::Device) -> Self {
+        let mut dense = || Dense::in_block(width, width, init, device);
+        Self { query: dense(), key: dense(), value: dense(), output: dense() }
+    }
+}
+
+impl<B: KernelBackend> Attention<B> {
+    /// `asking` `[groups * queries, width]` attends over `asked` `[groups * keys, width]` of its group.
+    fn forward(&self, asking: Tensor<B, 2>, asked: Tensor<B, 2>, groups: usize, heads: usize) -> Tensor<B, 2> {
+        let queries = split_heads(self.query.forward(asking), groups, heads); // [groups, heads, queries, head_dim]
+        let keys = split_heads(self.key.forward(asked.clone()), groups, heads);
+        let values = split_heads(self.value.forward(asked), groups, heads);
+        let scale = 1.0 / (queries.dims()[3] as f64).sqrt();
+        let weights = activation::softmax(queries.matmul(keys.swap_dims(2, 3)) * scale, 3);
+        self.output.forward(merge_heads(weights.matmul(values)))
+    }
+}
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct Perceiver<B: Backend> {
+    /// Queries of the latents, head by head: `[heads, head_dim, latents]`
+    latents: Param<Tensor<B, 3>>,
+    key: Dense<B>,
+    value: Dense<B>,
+    read: Dense<B>,
+    norm: Norm<B>,
+    among: Attention<B>,
+    answer: Attention<B>,
+}
+
+/// As Aaren's, with a head for every latent and head.
+pub type PerceiverState<B> = AarenState<B>;
+
+impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
+    type State = PerceiverState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let (width, heads) = (config.width, config.heads);
+        let latents = init.normal([heads, width / heads, config.options.perceiver.latents], 0.02, device);
+        let mut dense = || Dense::in_block(width, width, init, device);
+        let (key, value, read) = (dense(), dense(), dense());
+        let norm = Norm::new(width, init, device);
+        Self { latents, key, value, read, norm, among: Attention::new(width, init, device), answer: Attention::new(width, init, device) }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> PerceiverState<B> {
+        let [heads, head_dim, latents] = self.latents.dims();
+        AarenState(ScanCarry::empty(batch, heads * latents, head_dim, device))
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: PerceiverState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, PerceiverState<B>) {
+        let [batch, time, width] = x.dims();
+        let [heads, head_dim, latents] = self.latents.dims();
+        let rows = batch * time;
+        let x = x.reshape([rows, width]);
+        let keys = split_heads(self.key.forward(x.clone()), batch, heads);
+        let queries = self.latents.val().unsqueeze::<4>() * (1.0 / (head_dim as f64).sqrt());
+        let scores = keys.matmul(queries).swap_dims(2, 3).reshape([batch, heads * latents, time]);
+        let values = split_heads(self.value.forward(x.clone()), batch, heads);
+        let values = values.unsqueeze_dim::<5>(2).expand([batch, heads, latents, time, head_dim]);
+        let values = values.reshape([batch, heads * latents, time, head_dim]);
+        let (read, carry) = attention_scan(scores, values, reset.tensor(), state.0);
+
+        let read = read.reshape([batch, heads, latents, time, head_dim]).permute([0, 3, 2, 1, 4]);
+        let latent = self.read.forward(read.reshape([rows * latents, width]));
+        let normal = self.norm.forward(latent.clone());
+        let latent = latent + self.among.forward(normal.clone(), normal, rows, heads);
+        let y = self.answer.forward(x, latent, rows, heads);
+        (y.reshape([batch, time, width]), AarenState(carry))
+    }
+}

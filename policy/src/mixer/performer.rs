@@ -1,0 +1,131 @@
+//! Performer: softmax attention estimated with random features, which makes it a recurrence.
+//!
+//! ```text
+//! S_t = S_{t-1} + f(k_t) [v_t, 1]        [n_t, d_t] = f(q_t) S_t        o_t = n_t / d_t
+//! ```
+//!
+//! with the features of [`favor`](crate::favor), one projection a layer, shared by its heads. The weights have the Transformer's
+//! names and shapes; the projection is drawn, saved with them and not trained.
+//!
+//! State: `S`, `4 heads features (head_dim + 1)` bytes a sequence and layer; `features` is the number of rows, or twice that for
+//! kernels with two features a row. Laws: all hold for a given projection. Drawing another one ([`Performer::redrawn`]) gives
+//! another function, and a state that was summed with the old one is worthless with it, so that is done only between episodes.
+//! Attention weights are never made, so dropout of them does not exist here.
+//!
+//! Source: Choromanski et al. 2020, arXiv:2009.14794.
+
+use super::{Mixer, MixerOptions, merge_heads, split_heads};
+use crate::{
+    config::PolicyConfig,
+    error::PolicyError,
+    favor::{Kernel, RandomFeatures, normalised},
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::tensor_state,
+};
+use burn::{
+    module::Module,
+    tensor::{Tensor, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, linear_attention};
+use serde::{Deserialize, Serialize};
+
+/// `policy.options.performer`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerformerOptions {
+    /// Rows of the projection; 0 for `head_dim ln(head_dim)`, rounded down, as in published code.
+    pub rows: usize,
+    /// What the features estimate.
+    pub kernel: Kernel,
+    /// Whether rows are orthogonal within blocks of `head_dim`.
+    pub orthogonal: bool,
+}
+
+impl Default for PerformerOptions {
+    fn default() -> Self {
+        Self { rows: 0, kernel: Kernel::Softmax, orthogonal: true }
+    }
+}
+
+impl PerformerOptions {
+    fn rows(&self, head_dim: usize) -> usize {
+        match self.rows {
+            0 => ((head_dim as f64 * (head_dim as f64).ln()) as usize).max(1),
+            rows => rows,
+        }
+    }
+}
+
+impl MixerOptions for PerformerOptions {
+    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+        if self.rows > 1 << 16 {
+            let problem = format!("{}, expected at most 65536", self.rows);
+            return Err(PolicyError::Size { key: "options.performer.rows", problem });
+        }
+        Ok(())
+    }
+}
+
+/// The module: the Transformer's four dense layers, and the projection.
+#[derive(Module, Debug)]
+pub struct Performer<B: Backend> {
+    query: Dense<B>,
+    key: Dense<B>,
+    value: Dense<B>,
+    output: Dense<B>,
+    features: RandomFeatures<B>,
+    heads: usize,
+    #[module(skip)]
+    options: PerformerOptions,
+}
+
+tensor_state! {
+    /// Sums over the tokens so far.
+    PerformerState {
+        /// `[batch, heads, features, head_dim + 1]`: features times values, and last the features.
+        sums: 4,
+    }
+}
+
+impl<B: KernelBackend> Performer<B> {
+    /// With a projection drawn anew. States made before do not go with it.
+    pub fn redrawn(mut self, init: &mut Init) -> Self {
+        self.features = self.features.redrawn(self.options.orthogonal, init);
+        self
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for Performer<B> {
+    type State = PerformerState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        let (width, head_dim, options) = (config.width, config.width / config.heads, config.options.performer.clone());
+        let mut dense = || Dense::in_block(width, width, init, device);
+        let (query, key, value, output) = (dense(), dense(), dense(), dense());
+        let features = RandomFeatures::new(options.kernel, options.rows(head_dim), head_dim, options.orthogonal, init, device);
+        Self { query, key, value, output, features, heads: config.heads, options }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> PerformerState<B> {
+        let [head_dim, _] = self.features.projection.dims();
+        PerformerState { sums: Tensor::zeros([batch, self.heads, self.features.features(), head_dim + 1], device) }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: PerformerState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, PerformerState<B>) {
+        let [batch, time, width] = x.dims();
+        let x = x.reshape([batch * time, width]);
+        let [queries, keys, values] =
+            [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
+        let (sums, carry) = linear_attention(&self.features, queries, keys, values, reset.flags(), state.sums);
+        let y = self.output.forward(merge_heads(normalised(sums, self.options.kernel)));
+        (y.reshape([batch, time, width]), PerformerState { sums: carry })
+    }
+}
