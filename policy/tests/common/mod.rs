@@ -131,6 +131,7 @@ fn scale(name: &str) -> f64 {
     match name.split('/').next().unwrap() {
         "gru" | "lstm" | "hyena" | "hyena-modal" | "monarch" => 1.0,
         "mamba" => 2.0,
+        "perceiver" => 5.0,
         _ => 15.0,
     }
 }
