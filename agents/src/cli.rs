@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use envs::dataset::Format;
-use policy::AnyPolicy;
+use policy::{AnyPolicy, mixer::CachePolicy};
 
 use crate::{
     backend::{self, CPU, Cpu},
@@ -114,6 +114,10 @@ struct EvaluateArgs {
     /// How the policy is run [default: as in the run's config]
     #[arg(long)]
     execution: Option<Execution>,
+    /// Entries that the KV caches of a Transformer keep, and which: all, the last N, the first I and the last N, or those that are
+    /// attended to most [default: full]
+    #[arg(long, value_name = "full|window:N|sink:I+N|h2o:N|tova:N")]
+    cache: Option<CachePolicy>,
     /// Draw actions from the policy's distribution, where it has one [default: its mean, or the likeliest]
     #[arg(long)]
     stochastic: bool,
@@ -281,8 +285,11 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
             .latest_checkpoint()?
             .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
     };
-    let policy =
+    let mut policy =
         load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
+    if let Some(cache) = args.cache {
+        policy.set_cache(cache).context("--cache")?;
+    }
     let evaluation = Evaluation {
         episodes: job.evaluation.final_episodes(),
         seed: envs::derive_seed(job.seed, &[backend::seeds::EPISODES]),
@@ -291,7 +298,10 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     };
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env.id)).transpose()?;
-    let report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
+    let mut report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
+    if let Some(cache) = args.cache.filter(|&cache| cache != CachePolicy::Full) {
+        report.execution += &format!(", {cache}");
+    }
     match &args.json {
         Some(path) => write_json_atomically(path, &report)?,
         None => run.write_json("evaluation.json", &report)?,

@@ -11,6 +11,7 @@ use crate::{
     error::PolicyError,
     init::Init,
     layers::Dense,
+    mixer::CachePolicy,
     mlp::{HiddenActivation, Mlp},
     normalizer::Normalizer,
     reset::Reset,
@@ -161,6 +162,21 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
         };
         let log_std = (!description.action.is_discrete()).then(|| init.constant([outputs], log_std as f32, device));
         Ok(Self { body, log_std })
+    }
+
+    /// [`Backbone::set_cache`].
+    ///
+    /// # Errors
+    /// As there; MLPs have no caches.
+    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError> {
+        match &mut self.body {
+            ActorCriticBody::Mlp(_) if cache == CachePolicy::Full => Ok(()),
+            ActorCriticBody::Mlp(_) => {
+                let problem = "the policy is an MLP, which has no KV cache to bound".into();
+                Err(PolicyError::Cache { text: cache.to_string(), problem })
+            }
+            ActorCriticBody::Recurrent(pair) => pair.backbone.set_cache(cache),
+        }
     }
 
     /// The state of a batch of episodes that have not begun. MLPs have none.

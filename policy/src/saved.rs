@@ -3,6 +3,8 @@
 use crate::{
     actor_critic::{ActorCriticDescription, ActorCriticPolicy},
     decision::{ActionSpec, DecisionPolicy, Description},
+    error::PolicyError,
+    mixer::CachePolicy,
     state::PolicyState,
 };
 use burn::{module::Module, tensor::backend::Backend};
@@ -75,6 +77,20 @@ impl<B: KernelBackend> AnyPolicy<B> {
         match self {
             AnyPolicy::Decision(policy) => policy.description.normalizer.width(),
             AnyPolicy::ActorCritic(policy) => policy.description.normalizer.width(),
+        }
+    }
+
+    /// Lets Transformers among the mixers act with KV caches of bounded size, from states made after this on.
+    ///
+    /// # Errors
+    /// [`PolicyError::Cache`] if there is none among them.
+    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError>
+    where
+        B: KernelBackend,
+    {
+        match self {
+            AnyPolicy::Decision(policy) => policy.network.set_cache(cache),
+            AnyPolicy::ActorCritic(policy) => policy.network.set_cache(cache),
         }
     }
 

@@ -90,6 +90,11 @@ tensor_state! {
 }
 
 impl<B: KernelBackend> Performer<B> {
+    /// The random projection, `[head_dim, rows]`.
+    pub fn projection(&self) -> Tensor<B, 2> {
+        self.features.projection.val()
+    }
+
     /// With a projection drawn anew. States made before do not go with it.
     pub fn redrawn(mut self, init: &mut Init) -> Self {
         self.features = self.features.redrawn(self.options.orthogonal, init);
