@@ -89,9 +89,9 @@ fn estimates(kernel: Kernel, orthogonal: bool) -> (f64, f64) {
 
 #[test]
 fn estimates_are_unbiased_and_orthogonal_rows_lower_their_variance() {
-    let exact = 1.2840254167;
+    let exact = 1.2840254167_f64;
     for (kernel, orthogonal, variance) in [
-        (Kernel::Softmax, false, 1.9597536414),
+        (Kernel::Softmax, false, 1.9597536414_f64),
         (Kernel::Softmax, true, 1.8195917639),
         (Kernel::Hyperbolic, false, 0.8095997615),
         (Kernel::Trigonometric, false, 0.1214626499),
