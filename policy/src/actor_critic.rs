@@ -30,6 +30,7 @@ const ACTOR_GAIN: f64 = 0.01;
 /// What an actor-critic is built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "there are never many of them")]
 pub enum ActorCriticConfig {
     /// An MLP for the actor and another for the critic.
     Mlp {

@@ -333,7 +333,7 @@ fn options_that_do_not_fit_are_refused() {
         (error(|c| c.mixers = vec!["gru".into(), "lstm".into()]), &["policy.mixers", "2 mixers", "which is 3"]),
         (error(|c| (c.mixer, c.mixers) = ("gru".into(), vec!["lstm".into()])), &["policy.mixers", "besides", "\"gru\""]),
         (error(|c| c.mixers = vec!["based".into()]), &["policy.mixers", "\"based\" is a stack"]),
-        (error(|c| c.options.performer.rows = 9), &["options.performer", "no block is a \"performer\""]),
+        (error(|c| c.options.performer.rows = 9), &["options.performer", "no block is \"performer\""]),
         (error(|c| (c.mixer, c.options.monarch.length) = ("monarch".into(), 1000)), &["options.monarch.length", "1000", "1024"]),
         (error(|c| (c.mixer, c.options.hyena.embedding) = ("hyena".into(), 4)), &["options.hyena.embedding", "odd"]),
         (error(|c| (c.width, c.feed_forward_kind) = (130, FeedForwardKind::Monarch)), &["feed_forward_kind", "130"]),

@@ -219,7 +219,9 @@ impl Group {
         for slot in &mut self.slots {
             slot.begin_rollout(play)?;
         }
-        let mut state = self.state.clone();
+        // What a state keeps of the weights themselves, such as a long convolution's filters, is of the policy before the update.
+        let mut state = self.state.clone().detach();
+        self.state = state.clone();
         self.first_state = std::mem::replace(&mut self.state, policy.initial_state(1, &CPU));
         let (mut observations, mut resets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
         for t in 0..play.rollout_len {

@@ -17,7 +17,7 @@ use super::{Mixer, restart_rows};
 use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
+    tensor::{Tensor, activation, backend::Backend, s},
 };
 use kernels::{Dropout, KernelBackend};
 
@@ -51,8 +51,8 @@ impl<B: KernelBackend> Mixer<B> for Lstm<B> {
         let (mut input, recurrent) = (dense(), dense());
         // Remember by default: a forget gate that starts open keeps gradients alive over the first tokens.
         input.bias = input.bias.map(|bias| {
-            let forget = bias.clone().slice([width..2 * width]) + 1.0;
-            bias.slice_assign([width..2 * width], forget).detach().require_grad()
+            let forget = bias.clone().narrow(0, width, width) + 1.0;
+            bias.slice_assign(s![width..2 * width], forget).detach().require_grad()
         });
         let mut initial = || init.constant([width], 0.0, device);
         Self { input, recurrent, initial_hidden: initial(), initial_cell: initial() }

@@ -109,6 +109,7 @@ macro_rules! mixers {
 
         /// A mixer of any kind.
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "there are as many as a policy has blocks")]
         pub enum AnyMixer<B: Backend> {
             $($(#[doc = $doc])* $variant($module::$mixer<B>),)*
         }
