@@ -55,7 +55,7 @@ fn worked_example() {
     };
     let skip = scan.inputs.clone();
     let (outputs, carry) = selective_scan(scan, flags(&[&[false; 3]]), Tensor::zeros([1, 1, 1], &Default::default()));
-    assert_close(outputs + skip, row([3.0, -1.1321205588, 4.9485522027]), 1e-6);
+    assert_close(outputs + skip, row([3.0, -1.132_120_6, 4.948_552]), 1e-6);
     assert_close(carry, Tensor::from_data([[[1.8971044053]]], &Default::default()), 1e-6);
 }
 

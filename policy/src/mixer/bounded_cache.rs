@@ -293,6 +293,7 @@ fn drop_entries(policy: CachePolicy, caches: &mut [Head], weights: &[Vec<f32>], 
 }
 
 #[cfg(test)]
+#[allow(clippy::excessive_precision, reason = "numbers as worked out in double precision")]
 mod tests {
     use super::*;
     use burn::backend::Flex;

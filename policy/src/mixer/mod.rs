@@ -7,6 +7,8 @@
 //!
 //! A stack is a name for several mixers, one a block, in turn.
 
+#![allow(clippy::large_enum_variant, reason = "there are as many mixers as a policy has blocks")]
+
 mod bounded_cache;
 
 pub use aaren::Recency;
@@ -109,7 +111,6 @@ macro_rules! mixers {
 
         /// A mixer of any kind.
         #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "there are as many as a policy has blocks")]
         pub enum AnyMixer<B: Backend> {
             $($(#[doc = $doc])* $variant($module::$mixer<B>),)*
         }
