@@ -1,12 +1,11 @@
 //! `Ant-v5`: four legs that walk forward.
 
-use super::{Model, Simulation, VARIANT, control_cost, sum_of_squares};
+use super::{Model, Robot, Simulation, VARIANT, VelocityNoise, control_cost, sum_of_squares};
 use crate::{
-    Dtype, EnvError, Space,
+    EnvError,
     env::Action,
     options::{OptionDefault, OptionInfo, Options},
-    rng::Generator,
-    task::{Outcome, Task},
+    task::Outcome,
 };
 
 pub(super) static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"), "ant.xml");
@@ -188,37 +187,33 @@ impl Ant {
         let (low, high) = self.settings.healthy_z_range;
         qpos.iter().chain(qvel).all(|value| value.is_finite()) && (low..=high).contains(&qpos[2])
     }
+}
+
+impl Robot for Ant {
+    const MOTORS: usize = 8;
+    const VELOCITY_NOISE: VelocityNoise = VelocityNoise::Normal;
+
+    fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    fn simulation_mut(&mut self) -> &mut Simulation {
+        &mut self.simulation
+    }
+
+    fn observation_width(&self) -> usize {
+        self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len()
+    }
+
+    fn reset_noise_scale(&self) -> f64 {
+        self.settings.reset_noise_scale
+    }
 
     fn begin(&mut self, observation: &mut [f64]) {
         self.terms = None;
         // A reset clears them, and what it computes does not fill them.
         self.contact_forces.fill(0.0);
         self.observe(observation);
-    }
-}
-
-impl Task for Ant {
-    fn observation_space(&self) -> Space {
-        let width = self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len();
-        Space::uniform_box(width, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
-    }
-
-    fn action_space(&self) -> Space {
-        Space::uniform_box(8, -1.0, 1.0, Dtype::Float32)
-    }
-
-    fn max_episode_steps(&self) -> Option<usize> {
-        Some(1000)
-    }
-
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let noise = self.settings.reset_noise_scale;
-        self.simulation.start(|qpos, qvel| {
-            qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
-            qvel.iter_mut().for_each(|value| *value += noise * generator.normal());
-        })?;
-        self.begin(observation);
-        Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
@@ -266,25 +261,6 @@ impl Task for Ant {
             visit("reward_contact", -terms.contact);
             visit("reward_survive", terms.survive);
         }
-    }
-
-    fn state_width(&self) -> Option<usize> {
-        Some(self.simulation.state_width())
-    }
-
-    fn qpos_width(&self) -> Option<usize> {
-        Some(self.simulation.qpos().len())
-    }
-
-    fn state(&self, state: &mut Vec<f64>) {
-        state.extend_from_slice(self.simulation.qpos());
-        state.extend_from_slice(self.simulation.qvel());
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        self.simulation.set_state(state)?;
-        self.begin(observation);
-        Ok(())
     }
 }
 

@@ -2,13 +2,12 @@
 
 use mujoco_rs::prelude::MjData;
 
-use super::{Model, Simulation, control_cost};
+use super::{Model, Robot, Simulation, VelocityNoise, control_cost};
 use crate::{
-    Dtype, EnvError, Space,
+    EnvError,
     env::Action,
     options::{OptionDefault, OptionInfo, Options},
-    rng::Generator,
-    task::{Outcome, Task},
+    task::Outcome,
 };
 
 /// Scaling the mass after compilation gives the bits of the compiler's own `settotalmass`, which MuJoCo has deprecated.
@@ -112,29 +111,29 @@ impl HalfCheetah {
     }
 }
 
-impl Task for HalfCheetah {
-    fn observation_space(&self) -> Space {
-        let width = self.simulation.state_width() - usize::from(self.settings.exclude_current_positions);
-        Space::uniform_box(width, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
+impl Robot for HalfCheetah {
+    const MOTORS: usize = 6;
+    const VELOCITY_NOISE: VelocityNoise = VelocityNoise::Normal;
+
+    fn simulation(&self) -> &Simulation {
+        &self.simulation
     }
 
-    fn action_space(&self) -> Space {
-        Space::uniform_box(6, -1.0, 1.0, Dtype::Float32)
+    fn simulation_mut(&mut self) -> &mut Simulation {
+        &mut self.simulation
     }
 
-    fn max_episode_steps(&self) -> Option<usize> {
-        Some(1000)
+    fn observation_width(&self) -> usize {
+        self.simulation.state_width() - usize::from(self.settings.exclude_current_positions)
     }
 
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let noise = self.settings.reset_noise_scale;
-        self.simulation.start(|qpos, qvel| {
-            qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
-            qvel.iter_mut().for_each(|value| *value += noise * generator.normal());
-        })?;
+    fn reset_noise_scale(&self) -> f64 {
+        self.settings.reset_noise_scale
+    }
+
+    fn begin(&mut self, observation: &mut [f64]) {
         self.terms = None;
         self.observe(observation);
-        Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
@@ -158,26 +157,6 @@ impl Task for HalfCheetah {
             visit("reward_forward", terms.forward);
             visit("reward_ctrl", -terms.control);
         }
-    }
-
-    fn state_width(&self) -> Option<usize> {
-        Some(self.simulation.state_width())
-    }
-
-    fn qpos_width(&self) -> Option<usize> {
-        Some(self.simulation.qpos().len())
-    }
-
-    fn state(&self, state: &mut Vec<f64>) {
-        state.extend_from_slice(self.simulation.qpos());
-        state.extend_from_slice(self.simulation.qvel());
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        self.simulation.set_state(state)?;
-        self.terms = None;
-        self.observe(observation);
-        Ok(())
     }
 }
 

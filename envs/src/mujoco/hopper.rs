@@ -1,12 +1,11 @@
 //! `Hopper-v5`: one leg that hops forward.
 
-use super::{Model, Simulation, VARIANT, control_cost};
+use super::{Model, Robot, Simulation, VARIANT, VelocityNoise, control_cost};
 use crate::{
-    Dtype, EnvError, Space,
+    EnvError,
     env::Action,
     options::{OptionDefault, OptionInfo, Options},
-    rng::Generator,
-    task::{Outcome, Task},
+    task::Outcome,
 };
 
 pub(super) static MODEL: Model = Model::new("Hopper-v5", include_str!("hopper.xml"), "hopper.xml");
@@ -150,30 +149,29 @@ impl Hopper {
     }
 }
 
-impl Task for Hopper {
-    fn observation_space(&self) -> Space {
-        let width = self.simulation.state_width() - usize::from(self.settings.exclude_current_positions);
-        Space::uniform_box(width, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
+impl Robot for Hopper {
+    const MOTORS: usize = 3;
+    const VELOCITY_NOISE: VelocityNoise = VelocityNoise::Uniform;
+
+    fn simulation(&self) -> &Simulation {
+        &self.simulation
     }
 
-    fn action_space(&self) -> Space {
-        Space::uniform_box(3, -1.0, 1.0, Dtype::Float32)
+    fn simulation_mut(&mut self) -> &mut Simulation {
+        &mut self.simulation
     }
 
-    fn max_episode_steps(&self) -> Option<usize> {
-        Some(1000)
+    fn observation_width(&self) -> usize {
+        self.simulation.state_width() - usize::from(self.settings.exclude_current_positions)
     }
 
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let noise = self.settings.reset_noise_scale;
-        self.simulation.start(|qpos, qvel| {
-            for value in qpos.iter_mut().chain(qvel) {
-                *value += generator.uniform(-noise, noise);
-            }
-        })?;
+    fn reset_noise_scale(&self) -> f64 {
+        self.settings.reset_noise_scale
+    }
+
+    fn begin(&mut self, observation: &mut [f64]) {
         self.terms = None;
         self.observe(observation);
-        Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
@@ -205,26 +203,6 @@ impl Task for Hopper {
             visit("reward_ctrl", -terms.control);
             visit("reward_survive", terms.survive);
         }
-    }
-
-    fn state_width(&self) -> Option<usize> {
-        Some(self.simulation.state_width())
-    }
-
-    fn qpos_width(&self) -> Option<usize> {
-        Some(self.simulation.qpos().len())
-    }
-
-    fn state(&self, state: &mut Vec<f64>) {
-        state.extend_from_slice(self.simulation.qpos());
-        state.extend_from_slice(self.simulation.qvel());
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        self.simulation.set_state(state)?;
-        self.terms = None;
-        self.observe(observation);
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod hopper;
 pub(crate) mod maze2d;
 #[cfg(unix)]
 pub(crate) mod render;
+mod robot;
 pub(crate) mod walker2d;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::{
     error::EnvError,
     options::{OptionDefault, OptionInfo},
 };
+use robot::{Robot, VelocityNoise};
 
 /// Which rewards, observations and model: Gymnasium's v5, or those that D4RL's data were made with.
 const VARIANT: OptionInfo = OptionInfo {
