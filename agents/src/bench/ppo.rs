@@ -101,7 +101,10 @@ impl Observer for Clock {
 pub(super) fn run(args: &PpoArgs) -> Result<()> {
     let overrides = [&args.overrides[..], &["evaluation.episodes=1".into(), "evaluation.every=0".into()]].concat();
     let mut job = JobConfig::load(&args.config, &overrides)?;
-    let config = job.ppo.as_mut().context("ppo: the job does not learn online")?;
+    let config = job
+        .ppo
+        .as_mut()
+        .context("the job does not learn online: it has no key ppo; take one that has, such as configs/ppo/hopper.json")?;
     ensure!(config.network == Network::Mlp, "ppo.network: found \"recurrent\", but the peer has MLPs only");
     (config.actors, job.evaluation.final_episodes) = (args.threads, Some(1));
     let reference = envs::score::of_env(&job.env.id, &job.env.options);
