@@ -8,6 +8,7 @@ use crate::{
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{LinearGradients, LinearSaved, Rectifier},
+    recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients::{self, Upstream},
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
 };
@@ -116,5 +117,29 @@ where
         } else {
             dropout::reference::masked::<Self>(grad, dropout)
         }
+    }
+
+    fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::Recurrence, &inputs.inputs.device) {
+            let device = scan::cube::Device::of(&inputs.inputs);
+            if let Some(states) = recurrence::cube::gated_recurrence(inputs.clone(), device) {
+                return states;
+            }
+        }
+        recurrence::reference::gated_recurrence(inputs)
+    }
+
+    fn gated_recurrence_backward(
+        inputs: RecurrenceInputs<Self>,
+        states: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> RecurrenceGradients<Self> {
+        if trial::passed::<Self>(Op::Recurrence, &inputs.inputs.device) {
+            let device = scan::cube::Device::of(&inputs.inputs);
+            if let Some(gradients) = recurrence::cube::gated_recurrence_backward(inputs.clone(), states, grad.clone(), device) {
+                return gradients;
+            }
+        }
+        reference_gradients::recurrence(inputs, grad)
     }
 }

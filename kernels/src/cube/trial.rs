@@ -4,7 +4,7 @@
 //! on a few numbers, forward and backward, and compares them with the reference on the CPU. A device that fails runs the
 //! reference from then on, after one warning.
 
-use crate::{backend::KernelBackend, dropout, layer_norm, scan};
+use crate::{backend::KernelBackend, dropout, layer_norm, recurrence, scan};
 use burn::{
     backend::Flex,
     tensor::{Bool, DType, Device, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
@@ -23,6 +23,7 @@ pub(crate) enum Op {
     Scan,
     LayerNorm,
     Dropout,
+    Recurrence,
 }
 
 /// How far a kernel may be from the reference on the trial's numbers, which are of size 1: this is about wrong, not about rounding.
@@ -99,6 +100,24 @@ fn scan_numbers<B: Backend>(outputs: scan::ScanOutputs<B>, gradients: scan::Scan
     .concat()
 }
 
+fn recurrence_case<B: Backend>(device: &Device<B>) -> (recurrence::RecurrenceInputs<B>, FloatTensor<B>) {
+    let (batch, time, channels) = (2, 37, 12);
+    let shape = [batch, time, channels];
+    let reset: Vec<bool> = (0..batch * time).map(|i| i == 50).collect();
+    let tensor = |step: f64| put::<B, 3>(numbers(shape.iter().product(), step), shape, DType::F32, device);
+    let inputs = recurrence::RecurrenceInputs {
+        gates: tensor(0.7),
+        inputs: tensor(0.3),
+        reset: Tensor::<B, 2, Bool>::from_data(TensorData::new(reset, [batch, time]), device).into_primitive(),
+        carry: put::<B, 2>(numbers(batch * channels, 1.1), [batch, channels], DType::F32, device),
+    };
+    (inputs, tensor(0.9))
+}
+
+fn recurrence_numbers<B: Backend>(states: FloatTensor<B>, gradients: recurrence::RecurrenceGradients<B>) -> Vec<f64> {
+    [read::<B, 3>(states), read::<B, 3>(gradients.gates), read::<B, 3>(gradients.inputs), read::<B, 2>(gradients.carry)].concat()
+}
+
 fn layer_norm_case<B: Backend>(device: &Device<B>) -> [FloatTensor<B>; 4] {
     let (rows, width) = (3, 37);
     [
@@ -150,6 +169,17 @@ where
                 let found = read::<Self, 2>(dropout::cube::dropout_add(Some(x), grad, DROPOUT));
                 let [x, _, _, grad] = layer_norm_case::<Flex>(&cpu);
                 (found, read::<Flex, 2>(Flex::dropout_add(x, grad, DROPOUT)))
+            }
+            Op::Recurrence => {
+                let (inputs, grad) = recurrence_case::<Self>(device);
+                let limits = scan::cube::Device::of(&inputs.inputs);
+                let Some(states) = recurrence::cube::gated_recurrence(inputs.clone(), limits) else { return f64::INFINITY };
+                let gradients = recurrence::cube::gated_recurrence_backward(inputs, states.clone(), grad, limits);
+                let Some(gradients) = gradients else { return f64::INFINITY };
+                let found = recurrence_numbers::<Self>(states, gradients);
+                let (inputs, grad) = recurrence_case::<Flex>(&cpu);
+                let states = Flex::gated_recurrence(inputs.clone());
+                (found, recurrence_numbers::<Flex>(states.clone(), Flex::gated_recurrence_backward(inputs, states, grad)))
             }
         };
         if found.len() != expected.len() {
