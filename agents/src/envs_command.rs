@@ -39,7 +39,9 @@ fn list() -> Result<()> {
         };
         table.add_row([task.id.to_string(), what, options.join("\n")]);
     }
-    report::print(format!("{table}\nEvery environment also takes max_episode_steps (steps, null for no limit)."))
+    let of_all = "Every environment also takes max_episode_steps (steps, null for no limit) and reward_delay (rewards are kept back and \
+                  paid together: after every so many steps and at the end of the episode, or \"episode\": only then).";
+    report::print(format!("{table}\n{of_all}"))
 }
 
 fn replay(fixture: &std::path::Path) -> Result<()> {

@@ -35,7 +35,7 @@ use policy::{ActorCriticDescription, ActorCriticPolicy, Normalizer};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
-use rollout::{StoredGroup, make_unlimited, play_all};
+use rollout::{StoredGroup, play_all};
 use std::{fs, ops::ControlFlow, path::Path, time::Instant};
 
 /// Normalised observations are held within plus and minus this.
@@ -123,7 +123,7 @@ pub fn train(
     let parameters = learner.policy().network.num_params();
     let (rollout_len, time_limit, record) = (config.rollout_len, spec.max_episode_steps, observer.wants_episodes());
     let play = |iteration| Play { seed: job.seed, iteration, rollout_len, time_limit, record };
-    let make = || make_unlimited(&job.env.id, &job.env.options);
+    let make = || envs::make(&job.env.id, &job.env.options);
     let groups = (0..config.groups())
         .map(|group| Group::new(&make, &learner.policy(), group * config.envs_per_group, config.envs_per_group, &play(0)));
     let mut groups = groups.collect::<Result<Vec<_>>>().context("env")?;

@@ -20,6 +20,7 @@
 mod bare;
 mod cartpole;
 pub mod dataset;
+mod delayed_reward;
 mod env;
 mod error;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod pendulum;
 mod point_maze;
 mod registry;
 mod render;
+mod repeat_previous;
 mod replay;
 mod rng;
 pub mod score;

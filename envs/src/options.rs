@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive};
 
 use serde_json::{Map, Value};
 
-use crate::error::EnvError;
+use crate::{delayed_reward::RewardDelay, error::EnvError};
 
 /// One option of a task.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +51,15 @@ pub(crate) struct Options<'a> {
     values: &'a Map<String, Value>,
 }
 
-/// Accepted for every task, so no task lists it.
+/// Accepted for every task, so no task lists them.
 pub(crate) const MAX_EPISODE_STEPS: &str = "max_episode_steps";
+pub(crate) const REWARD_DELAY: &str = "reward_delay";
 
 impl<'a> Options<'a> {
-    /// Options of `env`, whose keys must be in `table` (or be the time limit's).
+    /// Options of `env`, whose keys must be in `table` (or be those of every task).
     pub(crate) fn new(env: &'static str, table: &'static [OptionInfo], values: &'a Map<String, Value>) -> Result<Self, EnvError> {
         let options = Self { env, table, values };
-        let known = || table.iter().map(|option| option.key).chain([MAX_EPISODE_STEPS]);
+        let known = || table.iter().map(|option| option.key).chain([MAX_EPISODE_STEPS, REWARD_DELAY]);
         match values.keys().find(|&key| known().all(|known| known != key)) {
             None => Ok(options),
             Some(key) => {
@@ -167,6 +168,17 @@ impl<'a> Options<'a> {
             Some(value) => self.integer(MAX_EPISODE_STEPS, value, 1..=u64::from(u32::MAX)).map(|steps| Some(steps as usize)),
         }
     }
+
+    /// How rewards are delayed, if they are: a number of steps, or `"episode"`.
+    pub(crate) fn reward_delay(&self) -> Result<Option<RewardDelay>, EnvError> {
+        let Some(value) = self.values.get(REWARD_DELAY) else { return Ok(None) };
+        let steps = value.as_u64().filter(|steps| (1..=u64::from(u32::MAX)).contains(steps));
+        match (steps, value.as_str()) {
+            (Some(steps), _) => Ok(Some(RewardDelay::Steps(steps))),
+            (_, Some("episode")) => Ok(Some(RewardDelay::Episode)),
+            _ => Err(self.wrong(REWARD_DELAY, value, format!("a number of steps from 1 to {}, or \"episode\"", u32::MAX))),
+        }
+    }
 }
 
 /// The candidate that `name` most likely meant: few edits away, case aside.
@@ -239,6 +251,23 @@ mod tests {
         let error = with(json!({"lenght": 3}), |o| o.count("length")).unwrap_err();
         assert!(error.starts_with("Test-v0: option \"lenght\": unknown; did you mean \"length\"?"), "{error}");
         let error = with(json!({"colour": 3}), |o| o.count("length")).unwrap_err();
-        assert!(error.contains("unknown (options: flag, length, weight, range, shape, max_episode_steps)"), "{error}");
+        assert!(
+            error.contains("unknown (options: flag, length, weight, range, shape, max_episode_steps, reward_delay)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_delay_of_rewards_is_steps_or_the_episode() {
+        assert_eq!(with(json!({}), |o| o.reward_delay()), Ok(None));
+        assert_eq!(with(json!({"reward_delay": 3}), |o| o.reward_delay()), Ok(Some(RewardDelay::Steps(3))));
+        assert_eq!(with(json!({"reward_delay": "episode"}), |o| o.reward_delay()), Ok(Some(RewardDelay::Episode)));
+        for wrong in [json!(0), json!(-1), json!(1.5), json!("end"), json!(null), json!(true)] {
+            let error = with(json!({ "reward_delay": wrong }), |o| o.reward_delay()).unwrap_err();
+            assert!(
+                error.ends_with(&format!("{wrong}, expected a number of steps from 1 to 4294967295, or \"episode\"")),
+                "{error}"
+            );
+        }
     }
 }

@@ -7,11 +7,13 @@ use crate::mujoco;
 use crate::{
     bare::BareSimulation,
     cartpole,
+    delayed_reward::DelayedReward,
     env::Env,
     error::EnvError,
     options::{OptionInfo, Options, nearest},
     pendulum, point_maze,
     render::Renderer,
+    repeat_previous,
     task::Task,
     time_limit::TimeLimit,
     tmaze,
@@ -26,7 +28,7 @@ pub struct TaskInfo {
     pub summary: &'static str,
     /// The cargo feature that it needs, if any.
     pub feature: Option<&'static str>,
-    /// Its options; every task also takes `max_episode_steps`. Empty where the task is not compiled in.
+    /// Its options; every task also takes `max_episode_steps` and `reward_delay`. Empty where the task is not compiled in.
     pub options: &'static [OptionInfo],
     /// Builds it; absent where its feature is not compiled in.
     build: Option<Build>,
@@ -59,6 +61,13 @@ const TASKS: &[TaskInfo] = &[
         feature: None,
         options: tmaze::OPTIONS,
         build: Some(|options| Ok(Box::new(tmaze::TMaze::from_options(options)?))),
+    },
+    TaskInfo {
+        id: repeat_previous::ID,
+        summary: "name the suit of the card that was shown k cards ago, at every card (POPGym)",
+        feature: None,
+        options: repeat_previous::OPTIONS,
+        build: Some(|options| Ok(Box::new(repeat_previous::RepeatPrevious::from_options(options)?))),
     },
     TaskInfo {
         id: point_maze::ID,
@@ -150,7 +159,9 @@ const TASKS: &[TaskInfo] = &[
 
 /// Makes a task by name, under its time limit.
 ///
-/// `options`: the keys that [`TaskInfo::options`] lists, and `max_episode_steps` (a positive integer, or null for no limit).
+/// `options`: the keys that [`TaskInfo::options`] lists, `max_episode_steps` (a positive integer, or null for no limit), and
+/// `reward_delay` (rewards are kept back and paid as one sum: after every so many steps, a positive integer, and at the end of the
+/// episode; or only then, `"episode"`).
 ///
 /// # Errors
 /// [`EnvError::Unknown`] for a name that is not registered (the message names the nearest) or not compiled in (the message
@@ -171,7 +182,10 @@ pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvE
     let options = Options::new(task.id, task.options, options)?;
     let built = build(&options)?;
     let limit = options.max_episode_steps(built.max_episode_steps())?;
-    Ok(Box::new(TimeLimit::new(task.id, built, limit)?))
+    match options.reward_delay()? {
+        None => Ok(Box::new(TimeLimit::new(task.id, built, limit)?)),
+        Some(delay) => Ok(Box::new(TimeLimit::new(task.id, DelayedReward::new(task.id, built, delay, limit), limit)?)),
+    }
 }
 
 /// The simulator under a registered robot, to measure what the task costs on top of it; `None` for a task that is no robot, and in

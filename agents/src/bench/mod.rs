@@ -4,6 +4,7 @@ mod act;
 mod env;
 mod env_peer;
 mod evaluate;
+mod memory;
 mod peer;
 mod ppo;
 mod train;
@@ -30,6 +31,8 @@ enum What {
     Env(env::EnvArgs),
     /// Episodes of Hopper-v5 with a policy in actor threads, and where the time goes
     Evaluate(evaluate::EvaluateArgs),
+    /// Tasks that need memory: every mixer trained with the same budget, and its score against the difficulty
+    Memory(memory::MemoryArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
@@ -45,6 +48,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         What::Act(args) => act::run(&args),
         What::Env(args) => env::run(&args),
         What::Evaluate(args) => evaluate::run(&args),
+        What::Memory(args) => memory::run(&args),
         What::Train(args) => train::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }

@@ -102,7 +102,8 @@ pub struct Play {
     pub iteration: u64,
     /// Timesteps.
     pub rollout_len: usize,
-    /// The task's time limit. Counted here, because a simulation's state does not hold the steps of its episode.
+    /// The task's time limit. Counted here, because a simulation's state does not hold the steps of its episode: the limit around the
+    /// task begins anew with every rollout, so it never comes earlier.
     pub time_limit: Option<usize>,
     /// Whether episodes are kept whole.
     pub record: bool,
@@ -334,16 +335,6 @@ impl Recorded {
             seed: Some(self.seed),
         }
     }
-}
-
-/// Makes a task without its time limit, which [`Play::time_limit`] counts instead.
-///
-/// # Errors
-/// Those of [`envs::make`].
-pub fn make_unlimited(id: &str, options: &serde_json::Map<String, serde_json::Value>) -> Result<Box<dyn Env>, EnvError> {
-    let mut options = options.clone();
-    options.insert("max_episode_steps".into(), serde_json::Value::Null);
-    envs::make(id, &options)
 }
 
 /// Plays all groups with as many threads.

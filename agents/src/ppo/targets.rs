@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{
         config::JobConfig,
-        ppo::{Learner, Play, describe, rollout::make_unlimited},
+        ppo::{Learner, Play, describe},
     };
 
     /// Values that are worked out one timestep at a time, the last observations of episodes included, are those of the one pass.
@@ -103,7 +103,7 @@ mod tests {
         for network in [r#"{"network": "mlp", "hidden": [5]}"#, r#"{"network": "recurrent"}"#] {
             let policy = if network.contains("mlp") { "{}" } else { r#"{"width": 6, "feed_forward": 6, "layers": 1}"# };
             let text = format!(
-                r#"{{"env": {{"id": "Pendulum-v1", "options": {{"max_episode_steps": 7}}}}, "policy": {policy},
+                r#"{{"env": {{"id": "Pendulum-v1", "options": {{"max_episode_steps": 7, "reward_delay": "episode"}}}}, "policy": {policy},
                    "ppo": {network}, "evaluation": {{}}}}"#
             );
             let job =
@@ -112,7 +112,7 @@ mod tests {
             let spec = envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
             let policy = Learner::new(describe(&job, &config, &spec).unwrap(), &config, 3).unwrap().policy();
             let play = |iteration| Play { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
-            let make = || make_unlimited(&job.env.id, &job.env.options);
+            let make = || envs::make(&job.env.id, &job.env.options);
             let mut group = Group::new(&make, &policy, 0, 3, &play(0)).unwrap();
             group.play(&policy, &play(0)).unwrap();
             group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode
@@ -144,6 +144,9 @@ mod tests {
                     assert!((values_after[t] - after).abs() < 1e-5, "{network}, after {t}: {} is not {after}", values_after[t]);
                 }
                 assert_eq!(rollout.ends.iter().filter(|end| end.truncated).count(), 3);
+                // Delayed rewards are paid where the time limit ends an episode, also one that the rollout did not begin.
+                let paid = rollout.rewards.iter().map(|&reward| reward != 0.0);
+                assert!(paid.eq(rollout.ends.iter().map(|end| end.truncated)), "{:?}", rollout.rewards);
                 assert!(last.next().is_none());
             }
         }

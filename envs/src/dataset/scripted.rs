@@ -3,6 +3,8 @@
 //! Every episode has its own seed, derived from the collection's seed and the episode's index, so the same configuration
 //! gives the same bits, and a longer collection begins with a shorter one.
 
+mod policy;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -10,14 +12,11 @@ use crate::{
     dataset::{Actions, Dataset, Trajectory},
     env::{Action, Env, StepEnd},
     error::EnvError,
-    options::Options,
-    point_maze::{self, layout::Layout, rules, waypoint::WaypointController},
     registry::make,
     rng::{Generator, derive_seed},
     score,
-    space::Space,
-    tmaze,
 };
+use policy::Policy;
 
 /// What to collect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +32,8 @@ pub struct ScriptedConfig {
     pub collector: Collector,
     /// How many episodes, at least 1.
     pub episodes: usize,
-    /// T-maze: the probability, 0 to 1, of taking the right arm; 1 if absent.
+    /// Scripts that decide: the probability, 0 to 1, of doing the right thing; 1 if absent. T-maze: takes the right arm. Repeat
+    /// previous: gives the right answer, else a wrong one. Cart-pole: pushes as the controller would, else the other way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<f64>,
     /// Continuous scripts: standard deviation of the Gaussian noise on each action component, before clipping; 0 if absent.
@@ -47,7 +47,7 @@ pub struct ScriptedConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Collector {
-    /// The script of the task (T-maze: walks and turns; point maze: follows waypoints).
+    /// The script of the task, which acts on the true state where the task hides it.
     #[default]
     Scripted,
     /// Uniform in the action space.
@@ -111,15 +111,20 @@ fn rollout(env: &mut dyn Env, policy: &mut Policy, seed: u64, generator: &mut Ge
         seed: Some(seed),
     };
     let mut continuous = vec![0.0_f32; env.spec().action_space.width()];
+    let mut state = Vec::new();
     while !trajectory.end.is_end() {
+        if policy.acts_on_the_state() {
+            state.clear();
+            env.state(&mut state)?;
+        }
         let action = match &mut trajectory.actions {
             Actions::Discrete(indices) => {
-                let index = policy.index(&observation, generator);
+                let index = policy.index(&observation, &state, generator);
                 indices.push(index);
                 Action::Discrete(index)
             }
             Actions::Continuous(values) => {
-                policy.vector(&observation, generator, &mut continuous);
+                policy.vector(&observation, &state, generator, &mut continuous);
                 values.extend_from_slice(&continuous);
                 Action::F32(&continuous)
             }
@@ -132,117 +137,10 @@ fn rollout(env: &mut dyn Env, policy: &mut Policy, seed: u64, generator: &mut Ge
     Ok(trajectory)
 }
 
-/// A policy with what it remembers of the episode.
-enum Policy {
-    Random(Space),
-    /// Walks to the junction; takes the arm that the cue named with probability `quality`, else the other.
-    TMaze {
-        quality: f64,
-        turn: i64,
-    },
-    /// Drives to the goal along waypoints, each action component with Gaussian noise.
-    PointMaze {
-        layout: Layout,
-        noise: f64,
-        controller: WaypointController,
-    },
-}
-
-impl Policy {
-    fn new(config: &ScriptedConfig, action_space: &Space) -> Result<Self, EnvError> {
-        let meaningless = |key: &str, given: Option<f64>| match given {
-            Some(value) => Err(wrong(config, key, format!("{value} has no meaning for this task and collector; leave it out"))),
-            None => Ok(()),
-        };
-        match (config.collector, config.env.as_str()) {
-            (Collector::Random, _) => {
-                meaningless("quality", config.quality)?;
-                meaningless("noise", config.noise)?;
-                Ok(Self::Random(action_space.clone()))
-            }
-            (Collector::Scripted, tmaze::ID) => {
-                meaningless("noise", config.noise)?;
-                let quality = config.quality.unwrap_or(1.0);
-                if !(0.0..=1.0).contains(&quality) {
-                    return Err(wrong(config, "quality", format!("{quality}, expected a probability from 0 to 1")));
-                }
-                Ok(Self::TMaze { quality, turn: tmaze::FORWARD })
-            }
-            (Collector::Scripted, point_maze::ID | "Maze2D-v1") => {
-                meaningless("quality", config.quality)?;
-                let noise = config.noise.unwrap_or(0.0);
-                if !(0.0..=100.0).contains(&noise) {
-                    return Err(wrong(config, "noise", format!("{noise}, expected a standard deviation from 0 to 100")));
-                }
-                let layout = rules::layout(&Options::new(point_maze::ID, rules::OPTIONS, &config.options)?)?;
-                Ok(Self::PointMaze { layout, noise, controller: WaypointController::new(layout) })
-            }
-            (Collector::Scripted, env) => {
-                Err(EnvError::Unsupported { env: env.into(), what: "a scripted collector; use \"collector\": \"random\"" })
-            }
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Random(_) => "uniform random actions",
-            Self::TMaze { .. } => "scripted walk that remembers the cue",
-            Self::PointMaze { .. } => "waypoint controller",
-        }
-    }
-
-    /// Sees an episode's first observation.
-    fn begin(&mut self, observation: &[f64], generator: &mut Generator) {
-        match self {
-            Self::Random(_) => {}
-            Self::PointMaze { layout, controller, .. } => *controller = WaypointController::new(*layout),
-            Self::TMaze { quality, turn } => {
-                let cue_is_right = observation[0] > 0.0;
-                let takes_cue = generator.double() < *quality;
-                *turn = if cue_is_right == takes_cue { tmaze::RIGHT } else { tmaze::LEFT };
-            }
-        }
-    }
-
-    /// Chooses a discrete action.
-    fn index(&mut self, observation: &[f64], generator: &mut Generator) -> i64 {
-        match self {
-            Self::Random(space) => space.sample_index(generator),
-            Self::PointMaze { .. } => unreachable!("the point maze has continuous actions"),
-            Self::TMaze { turn, .. } => {
-                if observation[2] == 1.0 {
-                    *turn
-                } else {
-                    tmaze::FORWARD
-                }
-            }
-        }
-    }
-
-    /// Chooses a continuous action.
-    fn vector(&mut self, observation: &[f64], generator: &mut Generator, action: &mut [f32]) {
-        match self {
-            Self::Random(space) => {
-                let mut sample = vec![0.0; action.len()];
-                space.sample(generator, &mut sample);
-                action.iter_mut().zip(sample).for_each(|(action, sample)| *action = sample as f32);
-            }
-            Self::PointMaze { layout, noise, controller } => {
-                let (position, velocity) = ([observation[0], observation[1]], [observation[2], observation[3]]);
-                let target = layout.goal().map(|coordinate| coordinate as f64);
-                let (wanted, _) = controller.act(position, velocity, target, generator);
-                for (action, wanted) in action.iter_mut().zip(wanted) {
-                    *action = (wanted + *noise * generator.normal()).clamp(-1.0, 1.0) as f32;
-                }
-            }
-            Self::TMaze { .. } => unreachable!("the T-maze has discrete actions"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::point_maze;
 
     fn config(json: Value) -> ScriptedConfig {
         serde_json::from_value(json).unwrap()
@@ -269,6 +167,9 @@ mod tests {
         for json in [
             serde_json::json!({"env": "TMaze-v0", "episodes": 9, "quality": 0.5, "seed": 3}),
             serde_json::json!({"env": "Pendulum-v1", "collector": "random", "episodes": 3, "seed": 3}),
+            serde_json::json!({"env": "Pendulum-v1", "options": {"noise": 0.2}, "episodes": 3, "noise": 0.5, "seed": 3}),
+            serde_json::json!({"env": "RepeatPrevious-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+            serde_json::json!({"env": "CartPole-v1", "episodes": 3, "quality": 0.8, "seed": 3}),
             serde_json::json!({"env": "PointMaze-v0", "episodes": 3, "noise": 0.5, "seed": 3}),
         ] {
             let mut config = config(json);
@@ -331,6 +232,10 @@ mod tests {
             (serde_json::json!({"env": "TMaze-v0", "collector": "random", "episodes": 2, "seed": 1, "quality": 0.1}), "quality"),
             (serde_json::json!({"env": "PointMaze-v0", "episodes": 2, "seed": 1, "noise": -0.1}), "noise"),
             (serde_json::json!({"env": "PointMaze-v0", "episodes": 2, "seed": 1, "quality": 0.5}), "quality"),
+            (serde_json::json!({"env": "Pendulum-v1", "episodes": 2, "seed": 1, "quality": 0.5}), "quality"),
+            (serde_json::json!({"env": "Pendulum-v1", "episodes": 2, "seed": 1, "noise": -0.5}), "noise"),
+            (serde_json::json!({"env": "RepeatPrevious-v0", "episodes": 2, "seed": 1, "quality": -0.5}), "quality"),
+            (serde_json::json!({"env": "CartPole-v1", "episodes": 2, "seed": 1, "noise": 0.5}), "noise"),
             (
                 serde_json::json!({"env": "Pendulum-v1", "options": {"max_episode_steps": null}, "episodes": 2, "seed": 1}),
                 "max_episode_steps",
@@ -339,7 +244,58 @@ mod tests {
             let error = collect(&config(json)).unwrap_err();
             assert!(matches!(&error, EnvError::Option { key: found, .. } if found == key), "{error}");
         }
-        let error = collect(&config(serde_json::json!({"env": "Pendulum-v1", "episodes": 2, "seed": 1}))).unwrap_err();
-        assert!(matches!(error, EnvError::Unsupported { .. }), "{error}");
+        if cfg!(feature = "mujoco") {
+            let error = collect(&config(serde_json::json!({"env": "Hopper-v5", "episodes": 2, "seed": 1}))).unwrap_err();
+            assert!(matches!(error, EnvError::Unsupported { .. }), "{error}");
+        }
+    }
+
+    fn mean_return(data: &Dataset) -> f64 {
+        data.trajectories.iter().map(Trajectory::episode_return).sum::<f64>() / data.trajectories.len() as f64
+    }
+
+    #[test]
+    fn right_answers_are_given_at_the_rate_of_the_quality() {
+        for (quality, k, decks) in [(0.0, 4, 1), (0.6, 4, 1), (1.0, 4, 1), (1.0, 64, 3), (0.8, 32, 2)] {
+            let config = config(serde_json::json!({
+                "env": "RepeatPrevious-v0", "options": {"k": k, "decks": decks}, "episodes": 40, "quality": quality, "seed": 5
+            }));
+            let mean = mean_return(&collect(&config).unwrap());
+            let (expected, answers) = (2.0 * quality - 1.0, 40.0 * (52.0 * f64::from(decks) - f64::from(k)));
+            // Four standard errors; exact where nothing is random.
+            let tolerance = 4.0 * 2.0 * (quality * (1.0 - quality) / answers).sqrt() + 1e-9;
+            assert!((mean - expected).abs() <= tolerance, "quality {quality}, k {k}: {mean}");
+        }
+    }
+
+    #[test]
+    fn the_controllers_swing_up_and_balance_whatever_is_shown() {
+        for (env, options, setting, least) in [
+            ("Pendulum-v1", serde_json::json!({}), serde_json::json!({}), -250.0),
+            ("Pendulum-v1", serde_json::json!({"noise": 0.3, "hide_velocity": true}), serde_json::json!({"noise": 0.5}), -300.0),
+            ("Pendulum-v1", serde_json::json!({"g": 7.0, "reward_delay": "episode"}), serde_json::json!({}), -250.0),
+            ("CartPole-v1", serde_json::json!({"hide_velocity": true}), serde_json::json!({}), 495.0),
+            ("CartPole-v1", serde_json::json!({}), serde_json::json!({"quality": 0.9}), 300.0),
+        ] {
+            let mut json = serde_json::json!({"env": env, "options": options, "episodes": 20, "seed": 4});
+            json.as_object_mut().unwrap().extend(setting.as_object().unwrap().clone());
+            let mean = mean_return(&collect(&config(json)).unwrap());
+            println!("{env} {options} {setting}: mean return {mean}");
+            assert!(mean > least, "{env} {options} {setting}: mean return {mean}");
+        }
+    }
+
+    #[test]
+    fn delayed_rewards_are_the_same_data_paid_later() {
+        let with = |options: Value| {
+            let json = serde_json::json!({"env": "Pendulum-v1", "options": options, "episodes": 2, "noise": 0.3, "seed": 4});
+            collect(&config(json)).unwrap().trajectories
+        };
+        let (plain, delayed) = (with(serde_json::json!({})), with(serde_json::json!({"reward_delay": 50})));
+        for (plain, delayed) in plain.iter().zip(&delayed) {
+            assert_eq!((&plain.observations, &plain.actions, plain.end), (&delayed.observations, &delayed.actions, delayed.end));
+            assert!((plain.episode_return() - delayed.episode_return()).abs() < 1e-9);
+            assert_eq!(delayed.rewards.iter().filter(|&&reward| reward != 0.0).count(), 4);
+        }
     }
 }

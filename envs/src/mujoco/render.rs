@@ -67,9 +67,10 @@ impl Renderer for RobotRenderer {
         let shape = |what, found, expected| EnvError::Shape { env: self.env.into(), what, found, expected };
         let row = 3 * self.viewport.width as usize;
         let size = row * self.viewport.height as usize;
-        if state.len() != self.simulation.state_width() {
+        // What a wrapper has put behind the simulator's state does not show.
+        let Some(state) = state.get(..self.simulation.state_width()) else {
             return Err(shape("state", state.len(), self.simulation.state_width()));
-        }
+        };
         if pixels.len() != size {
             return Err(shape("image", pixels.len(), size));
         }

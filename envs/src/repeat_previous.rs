@@ -1,0 +1,262 @@
+//! `RepeatPrevious-v0`: POPGym's test of a memory that has to let go of the old as the new comes in.
+
+use crate::{
+    Dtype, EnvError, Space,
+    env::Action,
+    options::{OptionDefault, OptionInfo, Options},
+    rng::Generator,
+    task::{Outcome, Task},
+};
+
+/// Registered name.
+pub(crate) const ID: &str = "RepeatPrevious-v0";
+
+/// Options of the task.
+pub(crate) const OPTIONS: &[OptionInfo] = &[
+    OptionInfo {
+        key: "k",
+        default: OptionDefault::Count(4, 1, 5199),
+        help: "which card is asked for, counted back from the present one, which is 1; less than there are cards",
+    },
+    OptionInfo {
+        key: "decks",
+        default: OptionDefault::Count(1, 1, 100),
+        help: "decks of 52 cards that are dealt (POPGym easy: k 4 and 1 deck, medium: 32 and 2, hard: 64 and 3)",
+    },
+];
+
+/// Suits, and so observations and answers.
+pub(crate) const SUITS: usize = 4;
+/// Cards of a suit in a deck.
+const RANKS: u64 = 13;
+
+/// `RepeatPrevious` of POPGym (Morad et al. 2023, arXiv:2303.01859): cards are dealt, and at every card the suit of an earlier one is
+/// asked for.
+///
+/// # Task
+/// A shuffled pile of `decks` decks is dealt card by card. From the k-th card on, answer with the suit of the card that was shown
+/// `k - 1` steps before the present one: `k = 1` asks for the present card, `k = 4` for the third before it. A policy without memory
+/// answers right once in four.
+/// # Actions
+/// `Discrete(4)`: a suit.
+/// # Observation
+/// | number | meaning | range |
+/// |---|---|---|
+/// | 0 to 3 | 1 for the suit of the present card, 0 for the others | 0 or 1 |
+///
+/// # Rewards
+/// With n cards, `1 / (n - k)` for a right answer and `-1 / (n - k)` for a wrong one; 0 for the answers to the first `k - 1` cards. An
+/// episode of right answers sums to 1, one of guesses to -0.5 on average.
+/// # First state
+/// The pile in random order, its first card dealt.
+/// # Episode end
+/// Never terminates; truncated when all cards are dealt, after `n - 1` steps. Under a longer limit the same pile is dealt again.
+/// # State
+/// The suits of the pile from the first card to the last, then the number of cards dealt.
+/// # Version history
+/// v0: first. The rules are POPGym's; its shuffle is Python's, so its episodes have other seeds.
+#[derive(Clone, Debug)]
+pub(crate) struct RepeatPrevious {
+    k: usize,
+    /// Suits in the order of dealing.
+    pile: Vec<u8>,
+    /// Cards dealt, at least 1 once an episode has begun.
+    dealt: u64,
+}
+
+impl RepeatPrevious {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
+        let (k, decks) = (options.count("k")?, options.count("decks")?);
+        let cards = decks * RANKS * SUITS as u64;
+        if k >= cards {
+            return Err(options.error("k", format!("{k}, expected less than the {cards} cards of {decks} decks")));
+        }
+        let pile = (0..cards).map(|card| (card % SUITS as u64) as u8).collect();
+        Ok(Self { k: k as usize, pile, dealt: 0 })
+    }
+
+    fn suit(&self, card: u64) -> u8 {
+        self.pile[(card % self.pile.len() as u64) as usize]
+    }
+
+    /// What is asked for, once there are enough cards.
+    fn wanted(&self) -> Option<i64> {
+        self.dealt.checked_sub(self.k as u64).map(|card| i64::from(self.suit(card)))
+    }
+
+    fn observe(&self, observation: &mut [f64]) {
+        let present = usize::from(self.suit(self.dealt - 1));
+        observation.iter_mut().enumerate().for_each(|(suit, shown)| *shown = if suit == present { 1.0 } else { 0.0 });
+    }
+
+    fn error(problem: String) -> EnvError {
+        EnvError::State { env: ID.into(), problem }
+    }
+}
+
+impl Task for RepeatPrevious {
+    fn observation_space(&self) -> Space {
+        Space::uniform_box(SUITS, 0.0, 1.0, Dtype::Float32)
+    }
+
+    fn action_space(&self) -> Space {
+        Space::Discrete { n: SUITS, start: 0 }
+    }
+
+    fn max_episode_steps(&self) -> Option<usize> {
+        Some(self.pile.len() - 1)
+    }
+
+    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+        // From the sorted pile, so that an episode does not depend on the ones before.
+        self.pile.iter_mut().enumerate().for_each(|(card, suit)| *suit = (card % SUITS) as u8);
+        for card in (1..self.pile.len()).rev() {
+            self.pile.swap(card, generator.below(card as u32 + 1) as usize);
+        }
+        self.dealt = 1;
+        self.observe(observation);
+        Ok(())
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
+        let Action::Discrete(answer) = action else { unreachable!("actions are checked before the task sees them") };
+        let scale = 1.0 / (self.pile.len() - self.k) as f64;
+        let reward = self.wanted().map_or(0.0, |wanted| if answer == wanted { scale } else { -scale });
+        self.dealt += 1;
+        self.observe(observation);
+        Ok(Outcome { reward, terminated: false })
+    }
+
+    fn state_width(&self) -> Option<usize> {
+        Some(self.pile.len() + 1)
+    }
+
+    fn state(&self, state: &mut Vec<f64>) {
+        state.extend(self.pile.iter().map(|&suit| f64::from(suit)));
+        state.push(self.dealt as f64);
+    }
+
+    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+        let (pile, dealt) = (&state[..self.pile.len()], state[self.pile.len()]);
+        if let Some(card) = pile.iter().position(|suit| ![0.0, 1.0, 2.0, 3.0].contains(suit)) {
+            return Err(Self::error(format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
+        }
+        if dealt.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&dealt) {
+            return Err(Self::error(format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
+        }
+        self.pile.iter_mut().zip(pile).for_each(|(suit, &given)| *suit = given as u8);
+        self.dealt = dealt as u64;
+        self.observe(observation);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Env, make};
+    use serde_json::{Value, json};
+
+    fn game(options: Value) -> Box<dyn Env> {
+        let Value::Object(options) = options else { unreachable!() };
+        make(ID, &options).unwrap()
+    }
+
+    fn suit(observation: &[f64]) -> i64 {
+        assert_eq!(observation.iter().sum::<f64>(), 1.0);
+        observation.iter().position(|&shown| shown == 1.0).unwrap() as i64
+    }
+
+    #[test]
+    fn the_right_answer_is_what_was_shown_k_cards_ago_and_a_game_of_them_pays_1() {
+        for (k, decks) in [(1, 1), (4, 1), (32, 2), (51, 1), (64, 3)] {
+            let mut env = game(json!({"k": k, "decks": decks}));
+            let cards = 52 * decks;
+            for (is_right, expected) in [(true, 1.0), (false, -1.0)] {
+                let mut observation = [0.0; 4];
+                env.reset(Some(7), &mut observation).unwrap();
+                let mut seen = vec![suit(&observation)];
+                let mut rewards = vec![];
+                loop {
+                    let wanted = if seen.len() >= k { seen[seen.len() - k] } else { 0 };
+                    let answer = if is_right { wanted } else { (wanted + 1) % 4 };
+                    let step = env.step(Action::Discrete(answer), &mut observation).unwrap();
+                    rewards.push(step.reward);
+                    assert!(!step.end.terminated);
+                    seen.push(suit(&observation));
+                    if step.end.truncated {
+                        break;
+                    }
+                }
+                assert_eq!((rewards.len(), rewards.iter().filter(|&&reward| reward != 0.0).count()), (cards - 1, cards - k));
+                assert!(rewards[..k - 1].iter().all(|&reward| reward == 0.0));
+                assert!((rewards.iter().sum::<f64>() - expected).abs() < 1e-9, "k {k}: {rewards:?}");
+                assert!((0..4).all(|suit| seen.iter().filter(|&&card| card == suit).count() == 13 * decks), "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn piles_are_shuffled_well() {
+        // Where the card that was dealt first comes from says nothing: each suit a quarter of the time, at either end.
+        let mut env = game(json!({}));
+        let (mut observation, mut state) = ([0.0; 4], vec![]);
+        let mut counts = [[0; 4]; 2];
+        for seed in 0..2000 {
+            env.reset(Some(seed), &mut observation).unwrap();
+            state.clear();
+            env.state(&mut state).unwrap();
+            counts[0][state[0] as usize] += 1;
+            counts[1][state[51] as usize] += 1;
+        }
+        // Four standard deviations of a binomial with 2000 draws of 1/4: 77.
+        assert!(counts.iter().flatten().all(|count| (423..577).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_longer_limit_deals_the_same_pile_again() {
+        let mut env = game(json!({"max_episode_steps": 120}));
+        let mut observation = [0.0; 4];
+        env.reset(Some(1), &mut observation).unwrap();
+        let mut seen = vec![suit(&observation)];
+        for step in 1..=120 {
+            let end = env.step(Action::Discrete(0), &mut observation).unwrap().end;
+            assert_eq!((end.terminated, end.truncated), (false, step == 120));
+            seen.push(suit(&observation));
+        }
+        assert_eq!(seen[..52], seen[52..104]);
+        assert_eq!(seen[..17], seen[104..]);
+    }
+
+    #[test]
+    fn states_go_round_and_impossible_ones_are_refused() {
+        let (mut env, mut copy) = (game(json!({})), game(json!({})));
+        let (mut observation, mut seen) = ([0.0; 4], [0.0; 4]);
+        env.reset(Some(5), &mut observation).unwrap();
+        for answer in 0..11 {
+            env.step(Action::Discrete(answer % 4), &mut observation).unwrap();
+        }
+        let mut state = vec![];
+        env.state(&mut state).unwrap();
+        copy.set_state(&state, &mut seen).unwrap();
+        for answer in 0..30 {
+            assert_eq!(seen, observation);
+            let left = env.step(Action::Discrete(answer % 4), &mut observation).unwrap();
+            assert_eq!(left, copy.step(Action::Discrete(answer % 4), &mut seen).unwrap());
+        }
+        for (index, wrong) in [(3, 4.0), (3, -1.0), (3, 0.5), (52, 0.0), (52, 1.5)] {
+            let mut wrong_state = state.clone();
+            wrong_state[index] = wrong;
+            assert!(matches!(copy.set_state(&wrong_state, &mut seen), Err(EnvError::State { .. })), "{index}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn there_are_more_cards_than_k() {
+        for (k, decks) in [(52, 1), (104, 2)] {
+            let Value::Object(options) = json!({"k": k, "decks": decks}) else { unreachable!() };
+            let error = make(ID, &options).err().unwrap().to_string();
+            assert!(error.contains(&format!("{k}, expected less than the {k} cards of {decks} decks")), "{error}");
+        }
+    }
+}
