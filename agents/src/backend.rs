@@ -27,4 +27,6 @@ pub mod seeds {
     pub const TRAINING_EPISODES: u64 = 6;
     /// Order of minibatches, by iteration.
     pub const MINIBATCHES: u64 = 7;
+    /// Examples of a supervised sequence task, by split and example.
+    pub const EXAMPLES: u64 = 8;
 }

@@ -22,7 +22,7 @@ use std::{fs, path::Path};
 type Network = DecisionNetwork<Graph>;
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
-const ADAM_EPSILON: f32 = 1e-8;
+pub(crate) const ADAM_EPSILON: f32 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "progress.json";

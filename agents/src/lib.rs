@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod learner;
 pub mod log;
+pub mod mqar;
 pub mod ppo;
 pub mod report;
 pub mod run;

@@ -163,6 +163,28 @@ fn cases() -> Vec<Case> {
             evaluated(to, "b", &[]);
             file(to, "b/evaluation.json", b"{\"format\": ");
         }),
+        // Benchmarks.
+        case("more pairs than fit", "bench mqar --sizes 32:4,32:9", &["--sizes", "32:9", "at least 36 tokens"], nothing),
+        case("no size", "bench mqar --sizes 0:0", &["--sizes", "0:0", "no pairs"], nothing),
+        case("a small vocabulary", "bench mqar --vocabulary 32", &["--sizes", "vocabulary of 32", "32 tokens"], nothing),
+        case(
+            "unknown mixer in a stack",
+            "bench mqar --mixers aaren,short-conv+aren",
+            &["--mixers", "\"aren\"", "mamba"],
+            nothing,
+        ),
+        case("a stack without an end", "bench mqar --mixers short-conv+", &["--mixers", "\"\"", "mamba"], nothing),
+        case("a stack that is too high", "bench mqar --mixers gru+lstm+mamba", &["--mixers", "3 mixers", "layers"], nothing),
+        case("unknown option of a mixer", "bench mqar --mixers mamba:stats=8", &["--mixers", "stats", "states"], nothing),
+        case("option out of range", "bench mqar --mixers mamba:states=0", &["--mixers", "mamba.states", "0, expected"], nothing),
+        case("options of a mixer that has none", "bench mqar --mixers lstm:states=8", &["--mixers", "lstm"], nothing),
+        case("an option without value", "bench mqar --mixers mamba:states", &["--mixers", "states", "KEY=VALUE"], nothing),
+        case("heads that do not divide a width", "bench mqar --width 64,65", &["heads", "65"], nothing),
+        case("no width", "bench mqar --width 0", &["heads", "width of 0"], nothing),
+        case("a warm-up without end", "bench mqar --steps 50", &["--warmup-steps", "50"], nothing),
+        case("a batch of nothing", "bench mqar --batch 0", &["--batch", "found 0"], nothing),
+        case("no learning rate", "bench mqar --learning-rate nan", &["--learning-rate", "NaN"], nothing),
+        case("no seed", "bench mqar --seeds 0", &["--seeds", "found 0"], nothing),
         // The rest.
         case("replaying nothing", "envs replay no.json", &["no.json"], nothing),
         case("replaying something else", "envs replay x.json", &["x.json"], |to| file(to, "x.json", b"{}")),

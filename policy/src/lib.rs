@@ -13,7 +13,8 @@
 //!
 //! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalisation, bounds): together all
 //! that is needed to act, and what a [`checkpoint`] holds. So is an [`ActorCriticPolicy`], which policy gradients train: the same
-//! backbone over observations alone, or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either.
+//! backbone over observations alone, or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either. A [`TokenModel`]
+//! is the backbone over tokens of a vocabulary, for tasks that compare mixers.
 //! This crate never sees an environment, only sizes and tensors.
 
 mod actor_critic;
@@ -37,6 +38,7 @@ mod reset;
 mod saved;
 mod state;
 mod timesteps;
+mod token_model;
 mod tokens;
 
 pub use actor_critic::{ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy};
@@ -56,6 +58,7 @@ pub use reset::Reset;
 pub use saved::{AnyDescription, AnyPolicy};
 pub use state::{PolicyState, StateRecord};
 pub use timesteps::{TimestepTensors, Timesteps};
+pub use token_model::TokenModel;
 pub use tokens::TokenEmbedding;
 
 pub use kernels::KernelBackend;

@@ -271,7 +271,7 @@ fn together(lanes: &mut [Lane], play: fn(&mut Lane) -> Result<()>) -> Result<Sli
 }
 
 /// Processor time of this thread so far, where the system tells.
-fn processor_seconds() -> Option<f64> {
+pub(super) fn processor_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(text.split_whitespace().next()?.parse::<u64>().ok()? as f64 * 1e-9)
 }

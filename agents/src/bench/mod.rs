@@ -5,6 +5,7 @@ mod env;
 mod env_peer;
 mod evaluate;
 mod memory;
+mod mqar;
 mod peer;
 mod ppo;
 mod train;
@@ -35,6 +36,8 @@ enum What {
     Memory(memory::MemoryArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
+    /// Multi-query associative recall: the accuracy of every mixer trained alike, and what it costs
+    Mqar(mqar::MqarArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
     Ppo(ppo::PpoArgs),
 }
@@ -50,6 +53,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         What::Evaluate(args) => evaluate::run(&args),
         What::Memory(args) => memory::run(&args),
         What::Train(args) => train::run(&args),
+        What::Mqar(args) => mqar::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }
 }
