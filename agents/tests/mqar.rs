@@ -68,11 +68,12 @@ fn stacks_have_about_as_many_parameters() {
     let (task, sizes) = (Mqar { vocabulary: 128, length: 32, pairs: 4, noise: false }, Sizes { layers: 2, width: 64, heads: 2 });
     let usual = Stack::usual_parameters(&task, sizes).unwrap();
     for name in Stack::all_names() {
-        let stack = Stack::new(&name, &task, sizes);
-        // Stacks of three mixers do not go into two blocks by themselves, but in turn.
-        let stack = stack.unwrap().with_parameters(usual, &task).unwrap();
+        let stack = Stack::new(&name, &task, sizes).unwrap().with_parameters(usual, &task).unwrap();
         let found = stack.parameters(&task).unwrap();
-        assert!(found.abs_diff(usual) < usual / 100, "{name}: {found}, expected {usual}");
+        // Where the mixers alone have more, as two Perceivers do, there is not much of an MLP.
+        let fits = found.abs_diff(usual) < usual / 100 || (found > usual && stack.config.feed_forward == 1);
+        assert!(fits, "{name}: {found}, expected {usual}");
+        assert!(stack.config.feed_forward > 1 || name == "perceiver", "{name} has no MLP");
     }
     // Twice the width where the number is the usual one.
     let stack = Stack::new("short-conv+attention", &task, sizes).unwrap().with_parameters(usual, &task).unwrap();

@@ -18,8 +18,9 @@ use std::{io::Write, path::PathBuf, time::Instant};
 ///
 /// Keys and values are shown in pairs, then every key comes back and its value is due. All mixers learn from as many fresh examples in as
 /// many optimizer steps. They have the same width, and about the same number of parameters: the width of their MLPs is chosen so
-/// that the number comes nearest to that of short-conv+attention with MLPs of twice the width. Positions are learned where there is
-/// softmax attention (attention, window), and nowhere else. Ctrl-C keeps the rows that are finished.
+/// that the number comes nearest to that of short-conv+attention with MLPs of twice the width (it is 1 where the mixers alone have
+/// more). Positions are learned where there is softmax attention (transformer, also called attention, and window), and nowhere else.
+/// Ctrl-C keeps the rows that are finished.
 #[derive(Debug, Args)]
 pub struct MqarArgs {
     /// Mixers, with a comma between; one for all blocks, or as many in turn as are joined by +, with options behind colons: for
