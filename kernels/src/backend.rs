@@ -10,8 +10,9 @@ use crate::{
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
+    log_sum_exp::{self, LogSumGradients, LogSumInputs},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
-    reference_gradients::{self, Upstream},
+    reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
     selective_scan::{self, SelectiveGradients, SelectiveInputs},
 };
@@ -36,18 +37,22 @@ pub trait KernelBackend: Backend {
         grad: FloatTensor<Self>,
     ) -> ScanGradients<Self> {
         let _ = outputs;
-        reference_gradients::scan(inputs, Upstream::Outputs(grad))
+        reference_gradients::scan(inputs, grad)
     }
 
-    /// Gradients of the scan's log-sums, for the scores and for the carry's log-sum.
-    fn log_sums_backward(
-        inputs: ScanInputs<Self>,
+    /// [`crate::running_log_sum_exp`].
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        log_sum_exp::reference::running_log_sum_exp(inputs)
+    }
+
+    /// Gradients of a running log-sum-exp, the scan's own among them.
+    fn running_log_sum_exp_backward(
+        inputs: LogSumInputs<Self>,
         log_sums: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> LogSumGradients<Self> {
         let _ = log_sums;
-        let gradients = reference_gradients::scan(inputs, Upstream::LogSums(grad));
-        (gradients.scores, gradients.carry_log_sum)
+        reference_gradients::log_sum_exp(inputs, grad)
     }
 
     /// [`crate::causal_attention`].
@@ -159,22 +164,27 @@ impl KernelBackend for Flex {
         match inputs.values.dtype() {
             DType::F32 => scan::cpu::attention_scan_backward::<f32>(inputs, outputs, grad),
             DType::F64 => scan::cpu::attention_scan_backward::<f64>(inputs, outputs, grad),
-            _ => reference_gradients::scan(inputs, Upstream::Outputs(grad)),
+            _ => reference_gradients::scan(inputs, grad),
         }
     }
 
-    fn log_sums_backward(
-        inputs: ScanInputs<Self>,
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        match inputs.scores.dtype() {
+            DType::F32 => log_sum_exp::cpu::running_log_sum_exp::<f32>(inputs),
+            DType::F64 => log_sum_exp::cpu::running_log_sum_exp::<f64>(inputs),
+            _ => log_sum_exp::reference::running_log_sum_exp(inputs),
+        }
+    }
+
+    fn running_log_sum_exp_backward(
+        inputs: LogSumInputs<Self>,
         log_sums: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        match inputs.values.dtype() {
-            DType::F32 => scan::cpu::log_sums_backward::<f32>(inputs, log_sums, grad),
-            DType::F64 => scan::cpu::log_sums_backward::<f64>(inputs, log_sums, grad),
-            _ => {
-                let gradients = reference_gradients::scan(inputs, Upstream::LogSums(grad));
-                (gradients.scores, gradients.carry_log_sum)
-            }
+    ) -> LogSumGradients<Self> {
+        match grad.dtype() {
+            DType::F32 => log_sum_exp::cpu::running_log_sum_exp_backward::<f32>(inputs, log_sums, grad),
+            DType::F64 => log_sum_exp::cpu::running_log_sum_exp_backward::<f64>(inputs, log_sums, grad),
+            _ => reference_gradients::log_sum_exp(inputs, grad),
         }
     }
 
@@ -317,6 +327,10 @@ impl KernelBackend for Flex {
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
         scan::autodiff::attention_scan(inputs)
+    }
+
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        log_sum_exp::autodiff::running_log_sum_exp::<B, C>(inputs)
     }
 
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {

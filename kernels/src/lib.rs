@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
-//! | `scan/`, `recurrence/`, `selective_scan/`, `convolution/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
+//! | `scan/`, `recurrence/`, `log_sum_exp/`, `selective_scan/`, `convolution/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
 //! | `scan/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
 //! | `device.rs` | finding Vulkan devices |
@@ -33,6 +33,7 @@ mod dropout;
 mod layer_norm;
 mod linear;
 mod linear_attention;
+mod log_sum_exp;
 mod monarch;
 mod recurrence;
 mod reference_gradients;
@@ -49,6 +50,7 @@ pub use dropout::{Dropout, dropout_add};
 pub use layer_norm::{LayerNormGradients, layer_norm};
 pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};
 pub use linear_attention::{FeatureMap, linear_attention};
+pub use log_sum_exp::{LogSumGradients, LogSumInputs, running_log_sum_exp};
 pub use monarch::{MonarchTransform, monarch_product};
 pub use recurrence::{RecurrenceGradients, RecurrenceInputs, gated_recurrence};
 pub use scan::forms::{attention_fold, attention_in_blocks, join_spans};

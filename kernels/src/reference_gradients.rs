@@ -6,6 +6,7 @@ use crate::{
     convolution::{self, ConvolutionGradients, ConvolutionInputs},
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
+    log_sum_exp::{self, LogSumGradients, LogSumInputs},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     scan::{self, ScanGradients, ScanInputs},
     selective_scan::{self, SelectiveGradients, SelectiveInputs},
@@ -46,8 +47,8 @@ fn arrived<B: Backend, const D: usize>(leaf: &Tensor<Autodiff<B>, D>, gradients:
     gradient.into_primitive().tensor()
 }
 
-/// Gradients of the scan for an upstream gradient of its outputs, or else of its log-sums.
-pub(crate) fn scan<B: Backend>(inputs: ScanInputs<B>, upstream: Upstream<B>) -> ScanGradients<B> {
+/// Gradients of the scan's outputs.
+pub(crate) fn scan<B: Backend>(inputs: ScanInputs<B>, upstream: FloatTensor<B>) -> ScanGradients<B> {
     let (scores, values) = (leaf::<B, 3>(inputs.scores), leaf::<B, 4>(inputs.values));
     let (carry_log_sum, carry_output) = (leaf::<B, 2>(inputs.carry_log_sum), leaf::<B, 3>(inputs.carry_output));
     let forward = scan::reference::attention_scan::<Autodiff<B>>(ScanInputs {
@@ -57,10 +58,7 @@ pub(crate) fn scan<B: Backend>(inputs: ScanInputs<B>, upstream: Upstream<B>) -> 
         carry_log_sum: tracked(&carry_log_sum),
         carry_output: tracked(&carry_output),
     });
-    let gradients = match upstream {
-        Upstream::Outputs(upstream) => backward::<B, 4>(output(forward.outputs), upstream),
-        Upstream::LogSums(upstream) => backward::<B, 3>(output(forward.log_sums), upstream),
-    };
+    let gradients = backward::<B, 4>(output(forward.outputs), upstream);
     ScanGradients {
         scores: arrived(&scores, &gradients),
         values: arrived(&values, &gradients),
@@ -69,12 +67,18 @@ pub(crate) fn scan<B: Backend>(inputs: ScanInputs<B>, upstream: Upstream<B>) -> 
     }
 }
 
-/// Which output of the scan a gradient arrives at.
-pub(crate) enum Upstream<B: Backend> {
-    /// `[batch, heads, time, head_dim]`
-    Outputs(FloatTensor<B>),
-    /// `[batch, heads, time]`
-    LogSums(FloatTensor<B>),
+pub(crate) fn log_sum_exp<B: Backend>(inputs: LogSumInputs<B>, upstream: FloatTensor<B>) -> LogSumGradients<B> {
+    let (scores, carry) = (leaf::<B, 3>(inputs.scores), leaf::<B, 2>(inputs.carry));
+    let log_sums = log_sum_exp::reference::running_log_sum_exp::<Autodiff<B>>(LogSumInputs {
+        scores: tracked(&scores),
+        reset: inputs.reset,
+        carry: tracked(&carry),
+    });
+    // A log-sum of -inf is a constant, and its product with the upstream gradient would be no number.
+    let log_sums = output::<B, 3>(log_sums);
+    let is_empty = log_sums.clone().lower_elem(f32::MIN);
+    let gradients = backward::<B, 3>(log_sums.mask_fill(is_empty, 0.0), upstream);
+    LogSumGradients { scores: arrived(&scores, &gradients), carry: arrived(&carry, &gradients) }
 }
 
 pub(crate) fn attention<B: Backend>(inputs: AttentionInputs<B>, upstream: FloatTensor<B>) -> AttentionGradients<B> {

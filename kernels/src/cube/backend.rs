@@ -8,8 +8,9 @@ use crate::{
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{LinearGradients, LinearSaved, Rectifier},
+    log_sum_exp::{self, LogSumGradients, LogSumInputs},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
-    reference_gradients::{self, Upstream},
+    reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
 };
 use burn::tensor::{Tensor, TensorPrimitive, ops::FloatTensor};
@@ -43,32 +44,32 @@ where
                 return gradients;
             }
         }
-        reference_gradients::scan(inputs, Upstream::Outputs(grad))
+        reference_gradients::scan(inputs, grad)
     }
 
-    /// A log-sum's gradient obeys the recurrence of an output's whose values are all 1 and whose outputs count for nothing.
-    fn log_sums_backward(
-        inputs: ScanInputs<Self>,
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::LogSumExp, &inputs.scores.device) {
+            let device = scan::cube::Device::of(&inputs.scores);
+            if let Some(log_sums) = log_sum_exp::cube::running_log_sum_exp(inputs.clone(), device) {
+                return log_sums;
+            }
+        }
+        log_sum_exp::reference::running_log_sum_exp(inputs)
+    }
+
+    fn running_log_sum_exp_backward(
+        inputs: LogSumInputs<Self>,
         log_sums: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let log_sums = Tensor::<Self, 3>::from_primitive(TensorPrimitive::Float(log_sums));
-        let grad = Tensor::<Self, 3>::from_primitive(TensorPrimitive::Float(grad));
-        // A log-sum of -inf is a constant: no gradient passes through it.
-        let grad = grad.mask_fill(log_sums.clone().lower_elem(f32::MIN), 0.0);
-        let [batch, heads, time] = log_sums.dims();
-        let options = (&log_sums.device(), log_sums.dtype());
-        let ones = Tensor::<Self, 4>::ones([1, 1, 1, 1], options).expand([batch, heads, time, 1]);
-        let zeros = Tensor::<Self, 4>::zeros([1, 1, 1, 1], options).expand([batch, heads, time, 1]);
-        let inputs = ScanInputs {
-            values: ones.into_primitive().tensor(),
-            carry_output: Tensor::<Self, 3>::ones([batch, heads, 1], options).into_primitive().tensor(),
-            ..inputs
-        };
-        let outputs = ScanOutputs { outputs: zeros.into_primitive().tensor(), log_sums: log_sums.into_primitive().tensor() };
-        let grad = grad.unsqueeze_dim::<4>(3).into_primitive().tensor();
-        let gradients = Self::attention_scan_backward(inputs, outputs, grad);
-        (gradients.scores, gradients.carry_log_sum)
+    ) -> LogSumGradients<Self> {
+        if trial::passed::<Self>(Op::LogSumExp, &inputs.scores.device) {
+            let device = scan::cube::Device::of(&inputs.scores);
+            let gradients = log_sum_exp::cube::running_log_sum_exp_backward(inputs.clone(), log_sums, grad.clone(), device);
+            if let Some(gradients) = gradients {
+                return gradients;
+            }
+        }
+        reference_gradients::log_sum_exp(inputs, grad)
     }
 
     /// Three launches: a matrix product each for input and weight, a sum for the bias.

@@ -4,7 +4,7 @@
 //! on a few numbers, forward and backward, and compares them with the reference on the CPU. A device that fails runs the
 //! reference from then on, after one warning.
 
-use crate::{backend::KernelBackend, dropout, layer_norm, recurrence, scan};
+use crate::{backend::KernelBackend, dropout, layer_norm, log_sum_exp, recurrence, scan};
 use burn::{
     backend::Flex,
     tensor::{Bool, DType, Device, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
@@ -24,6 +24,7 @@ pub(crate) enum Op {
     LayerNorm,
     Dropout,
     Recurrence,
+    LogSumExp,
 }
 
 /// How far a kernel may be from the reference on the trial's numbers, which are of size 1: this is about wrong, not about rounding.
@@ -118,6 +119,17 @@ fn recurrence_numbers<B: Backend>(states: FloatTensor<B>, gradients: recurrence:
     [read::<B, 3>(states), read::<B, 3>(gradients.gates), read::<B, 3>(gradients.inputs), read::<B, 2>(gradients.carry)].concat()
 }
 
+fn log_sum_case<B: Backend>(device: &Device<B>) -> (log_sum_exp::LogSumInputs<B>, FloatTensor<B>) {
+    let (scan, _) = scan_case::<B>(device);
+    let scores = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(scan.scores.clone()));
+    let grad = put::<B, 3>(numbers(scores.shape().num_elements(), 0.9), scores.dims(), DType::F32, device);
+    (log_sum_exp::LogSumInputs { scores: scan.scores, reset: scan.reset, carry: scan.carry_log_sum }, grad)
+}
+
+fn log_sum_numbers<B: Backend>(log_sums: FloatTensor<B>, gradients: log_sum_exp::LogSumGradients<B>) -> Vec<f64> {
+    [read::<B, 3>(log_sums), read::<B, 3>(gradients.scores), read::<B, 2>(gradients.carry)].concat()
+}
+
 fn layer_norm_case<B: Backend>(device: &Device<B>) -> [FloatTensor<B>; 4] {
     let (rows, width) = (3, 37);
     [
@@ -169,6 +181,19 @@ where
                 let found = read::<Self, 2>(dropout::cube::dropout_add(Some(x), grad, DROPOUT));
                 let [x, _, _, grad] = layer_norm_case::<Flex>(&cpu);
                 (found, read::<Flex, 2>(Flex::dropout_add(x, grad, DROPOUT)))
+            }
+            Op::LogSumExp => {
+                let (inputs, grad) = log_sum_case::<Self>(device);
+                let limits = scan::cube::Device::of(&inputs.scores);
+                let Some(log_sums) = log_sum_exp::cube::running_log_sum_exp(inputs.clone(), limits) else {
+                    return f64::INFINITY;
+                };
+                let gradients = log_sum_exp::cube::running_log_sum_exp_backward(inputs, log_sums.clone(), grad, limits);
+                let Some(gradients) = gradients else { return f64::INFINITY };
+                let found = log_sum_numbers::<Self>(log_sums, gradients);
+                let (inputs, grad) = log_sum_case::<Flex>(&cpu);
+                let log_sums = Flex::running_log_sum_exp(inputs.clone());
+                (found, log_sum_numbers::<Flex>(log_sums.clone(), Flex::running_log_sum_exp_backward(inputs, log_sums, grad)))
             }
             Op::Recurrence => {
                 let (inputs, grad) = recurrence_case::<Self>(device);

@@ -4,20 +4,19 @@
 //! carry that is differentiated through uses, has its own.
 
 use super::{ScanGradients, ScanInputs, ScanOutputs};
-use crate::backend::KernelBackend;
+use crate::{
+    backend::KernelBackend,
+    log_sum_exp::{LogSumInputs, autodiff::RunningLogSumExp},
+};
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::tensor::ops::FloatTensor;
 
 #[derive(Debug)]
 struct AttentionScan;
-
-#[derive(Debug)]
-struct LogSums;
 
 impl<B: KernelBackend> Backward<B, 4> for AttentionScan {
     type State = (ScanInputs<B>, ScanOutputs<B>);
@@ -27,21 +26,6 @@ impl<B: KernelBackend> Backward<B, 4> for AttentionScan {
         let grad = grads.consume::<B>(&ops.node);
         let ScanGradients { scores, values, carry_log_sum, carry_output } = B::attention_scan_backward(inputs, outputs, grad);
         for (parent, grad) in ops.parents.into_iter().zip([scores, values, carry_log_sum, carry_output]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
-impl<B: KernelBackend> Backward<B, 2> for LogSums {
-    type State = (ScanInputs<B>, FloatTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (inputs, log_sums) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let (scores, carry) = B::log_sums_backward(inputs, log_sums, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([scores, carry]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, grad);
             }
@@ -68,8 +52,11 @@ pub(crate) fn attention_scan<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::UnTracked(prepared) => prepared.finish(forward.outputs),
     };
     let nodes = [scores.node.clone(), carry_log_sum.node.clone()];
-    let log_sums = match LogSums.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish((inner, forward.log_sums.clone()), forward.log_sums),
+    let log_sums = match RunningLogSumExp.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let inputs = LogSumInputs::<B> { scores: inner.scores, reset: inner.reset, carry: inner.carry_log_sum };
+            prepared.finish((inputs, forward.log_sums.clone()), forward.log_sums)
+        }
         OpsKind::UnTracked(prepared) => prepared.finish(forward.log_sums),
     };
     ScanOutputs { outputs, log_sums }

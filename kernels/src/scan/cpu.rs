@@ -18,15 +18,15 @@ use rayon::slice::ParallelSliceMut;
 
 /// One token's share: `keep + take = 1`, unless the token starts an episode (`keep = 0`) or nothing has been seen at all.
 #[derive(Clone, Copy)]
-struct Gate<R> {
-    keep: R,
-    take: R,
-    log_sum: R,
+pub(crate) struct Gate<R> {
+    pub keep: R,
+    pub take: R,
+    pub log_sum: R,
 }
 
 /// Joins a token of score `score` to a past of log-sum `past`. One exponential, and no `exp` of a positive number.
 #[inline(always)]
-fn gate<R: Real>(score: R, past: R, reset: bool) -> Gate<R> {
+pub(crate) fn gate<R: Real>(score: R, past: R, reset: bool) -> Gate<R> {
     let empty = R::neg_infinity();
     let past = if reset { empty } else { past };
     if score == empty {
@@ -210,36 +210,4 @@ pub(crate) fn attention_scan_backward<R: Real>(
         carry_log_sum: tensor(carry_log_sum, [batch, heads]),
         carry_output: tensor(carry_output, [batch, heads, head_dim]),
     }
-}
-
-/// Gradients of the log-sums alone, for scores and carry: `H_t = gL_t + keep_{t+1} H_{t+1}`, `ds_t = take_t H_t`.
-pub(crate) fn log_sums_backward<R: Real>(
-    inputs: ScanInputs<Flex>,
-    log_sums: FloatTensor<Flex>,
-    grad_log_sums: FloatTensor<Flex>,
-) -> (FloatTensor<Flex>, FloatTensor<Flex>) {
-    let inputs = prepare(inputs);
-    let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
-    let (log_sums, grad_log_sums) = (viewable(log_sums), viewable(grad_log_sums));
-    let (log_sums, grad_log_sums) = (view::<R, 3>(&log_sums), view::<R, 3>(&grad_log_sums));
-    let [batch, heads, time, _] = inputs.values.shape;
-    let mut scores = vec![R::zero(); batch * heads * time];
-    let mut carry = vec![R::zero(); batch * heads];
-    for row in 0..batch * heads {
-        let (b, h) = (row / heads, row % heads);
-        let mut downstream = R::zero();
-        for t in (0..time).rev() {
-            let past = if t == 0 { inputs.carry_log_sum.at([b, h]) } else { log_sums.at([b, h, t - 1]) };
-            let gate = gate(inputs.scores.at([b, h, t]), past, inputs.is_reset(b, t));
-            // A log-sum of -inf is a constant: no gradient passes through it.
-            let grad = if gate.log_sum == R::neg_infinity() { R::zero() } else { grad_log_sums.at([b, h, t]) };
-            downstream += grad;
-            scores[row * time + t] = gate.take * downstream;
-            downstream *= gate.keep;
-        }
-        let is_empty = inputs.carry_log_sum.at([b, h]) == R::neg_infinity();
-        carry[row] = if is_empty { R::zero() } else { downstream };
-    }
-    (tensor(scores, [batch, heads, time]), tensor(carry, [batch, heads]))
 }

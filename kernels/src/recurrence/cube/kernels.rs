@@ -208,13 +208,14 @@ pub(crate) fn gated_recurrence<E: Float, Flag: Numeric, N: Size>(
         past_states[0] = Vector::new(0.0f32);
     }
     sync_cube();
-    if is_standing && part == 0 {
-        let mut first = Vector::<f32, N>::new(0.0f32);
-        if comptime!(geometry.has_start) {
-            if is_active {
-                first = starts[slot];
-            }
+    let mut first = Vector::<f32, N>::new(0.0f32);
+    if comptime!(geometry.has_start) {
+        let is_reading = is_active && part == 0;
+        if is_reading {
+            first = starts[slot];
         }
+    }
+    if is_standing && part == 0 {
         past_states[lane] = first;
     }
 
@@ -307,8 +308,9 @@ pub(crate) fn gated_recurrence<E: Float, Flag: Numeric, N: Size>(
             let state = joined::<N>(past, own_gates[i], own_states[i], own_resets[i]);
             own_states[i] = state;
             if comptime!(!geometry.is_summary) {
-                if first + i < place.end {
-                    let t = token(first + i, layout.time, geometry.is_backward);
+                let position = first + i;
+                if position < place.end {
+                    let t = token(position, layout.time, geometry.is_backward);
                     outputs[output_base + t * layout.width] = Vector::cast_from(state);
                     if comptime!(geometry.is_backward) {
                         let mut gate_grad = Vector::<f32, N>::new(0.0f32);

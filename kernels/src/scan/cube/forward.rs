@@ -98,7 +98,7 @@ pub(crate) fn log_add_exp(a: f32, b: f32) -> f32 {
 
 /// The log-sum of a span followed by another, which forgets the first if it holds a reset.
 #[cube]
-fn join_log_sums(before: f32, after: f32, after_has_reset: u32) -> f32 {
+pub(crate) fn join_log_sums(before: f32, after: f32, after_has_reset: u32) -> f32 {
     let joined = log_add_exp(before, after);
     select(after_has_reset == 1u32, after, joined)
 }

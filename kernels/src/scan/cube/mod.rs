@@ -4,7 +4,7 @@
 //! them ([`join`]); no cube ever waits for another.
 
 mod backward;
-mod forward;
+pub(crate) mod forward;
 mod join;
 #[cfg(all(test, feature = "vulkan"))]
 mod tests;
