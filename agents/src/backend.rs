@@ -1,6 +1,12 @@
 //! Which backends the jobs run on.
 
-use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use crate::copy;
+use burn::{
+    backend::{Autodiff, Flex, flex::FlexDevice},
+    module::AutodiffModule,
+    tensor::backend::AutodiffBackend,
+};
+use policy::{DecisionNetwork, Description, KernelBackend};
 
 /// Where policies act: the CPU.
 pub type Cpu = Flex;
@@ -10,6 +16,45 @@ pub type Graph = Autodiff<Flex>;
 
 /// The CPU.
 pub const CPU: FlexDevice = FlexDevice;
+
+/// A backend that policies can be trained on.
+pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend {
+    /// Whether the loss is looked at after every step. On a graphics card that would make it wait for the host.
+    const READS_EVERY_STEP: bool;
+
+    /// The device that is trained on, which [`crate::devices`] has found to be usable.
+    fn place() -> Self::Device {
+        Self::Device::default()
+    }
+
+    /// The network's weights where policies act.
+    fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu>;
+}
+
+impl TrainBackend for Graph {
+    const READS_EVERY_STEP: bool = true;
+
+    fn to_cpu(network: &DecisionNetwork<Self>, _description: &Description) -> DecisionNetwork<Cpu> {
+        network.valid()
+    }
+}
+
+/// Vulkan and CUDA devices, found by [`crate::devices::require`] before anything is put on them.
+macro_rules! train_on_card {
+    ($feature:literal, $backend:ty) => {
+        #[cfg(feature = $feature)]
+        impl TrainBackend for Autodiff<$backend> {
+            const READS_EVERY_STEP: bool = false;
+
+            fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu> {
+                copy::to_cpu(&network.valid(), description)
+            }
+        }
+    };
+}
+
+train_on_card!("vulkan", kernels::device::Vulkan);
+train_on_card!("cuda", kernels::device::Cuda);
 
 /// Places in the tree of seeds, each the root of a stream of its own. Data collection has its place in `data.rs`.
 pub mod seeds {

@@ -12,7 +12,7 @@ use crate::{
     bench, collect,
     compare::{self, CompareOptions},
     config::{Device, Execution, JobConfig},
-    data, dataset_command, envs_command,
+    data, dataset_command, devices, envs_command,
     evaluate::{self, Evaluation},
     inspect, interrupt, ppo, report,
     run::{RunDir, write_json_atomically},
@@ -56,6 +56,8 @@ enum Command {
     },
     /// List the mixers
     Mixers,
+    /// List the devices that policies can be trained on, and why the rest cannot be used
+    Devices,
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +220,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Envs { command } => envs_command::run(command),
             Command::Mixers => mixers(),
+            Command::Devices => devices::list(),
         }
     }
 }
@@ -233,12 +236,14 @@ fn train(args: &TrainArgs) -> Result<()> {
             Some(_) => args.job.load(more)?,
             None => run.config(&[args.job.overrides.clone(), more].concat())?,
         };
+        devices::require(job.device)?;
         run.update_config(&job)?;
         let dataset = data(&job)?;
         (job, dataset, run)
     } else {
         let job = args.job.load(more)?;
         let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(args.job.config.as_deref()));
+        devices::require(job.device)?;
         // The folder is made last, so that a job that cannot start leaves none behind.
         RunDir::check_free(&path)?;
         let dataset = data(&job)?;

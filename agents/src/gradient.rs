@@ -52,6 +52,35 @@ pub fn clip_norm<B: AutodiffBackend, M: Module<B>>(module: &M, gradients: &mut G
     norm
 }
 
+struct ScaleOnDevice<'a, B: AutodiffBackend> {
+    gradients: &'a mut GradientsParams,
+    factor: Tensor<B::InnerBackend, 1>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for ScaleOnDevice<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
+            let factor = self.factor.clone().reshape([1; D]);
+            self.gradients.register(param.id, gradient * factor);
+        }
+    }
+}
+
+/// [`clip_norm`] without reading anything back: the norm stays on the device, `[1]`.
+pub fn clip_norm_on_device<B: AutodiffBackend, M: Module<B>>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    largest: f64,
+) -> Tensor<B::InnerBackend, 1> {
+    let mut squares = Squares::<B> { gradients, sums: Vec::new() };
+    module.visit(&mut squares);
+    let norm = Tensor::cat(squares.sums, 0).sum().sqrt();
+    // A norm of 0 gives an infinity, which is clamped like any factor above 1.
+    let factor = (norm.clone().recip() * largest).clamp_max(1.0);
+    module.visit(&mut ScaleOnDevice::<B> { gradients, factor });
+    norm
+}
+
 /// Whether every parameter is finite.
 pub fn is_finite<B: Backend, M: Module<B>>(module: &M) -> bool {
     struct Finite(bool);
@@ -88,6 +117,13 @@ mod tests {
         assert!((clip_norm(&layer, &mut clipped, 2.0) - 120f64.sqrt()).abs() < 1e-6);
         let factor = (2.0 / 120f64.sqrt()) as f32;
         assert_eq!(read(&clipped), [2.0 * factor, 0.0, 5.0 * factor]);
+        let mut on_device = gradients();
+        let norm = clip_norm_on_device(&layer, &mut on_device, 2.0).into_scalar();
+        assert!((norm - 120f32.sqrt()).abs() < 1e-5);
+        assert!(read(&on_device).iter().zip(read(&clipped)).all(|(a, b)| (a - b).abs() < 1e-6));
+        let mut left = gradients();
+        clip_norm_on_device(&layer, &mut left, 11.0);
+        assert_eq!(read(&left), [2.0, 0.0, 5.0]);
         let mut left = gradients();
         clip_norm(&layer, &mut left, 11.0);
         assert_eq!(read(&left), [2.0, 0.0, 5.0]);

@@ -1,25 +1,22 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
 use crate::{
-    backend::{CPU, Cpu, Graph, seeds},
+    backend::{Cpu, Graph, TrainBackend, seeds},
     config::TrainConfig,
-    gradient::{clip_norm, is_finite},
+    gradient::{clip_norm, clip_norm_on_device, is_finite},
     segment::{Batch, Segment},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::{
-    module::AutodiffModule,
     optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
-    tensor::{Tensor, TensorData},
+    tensor::{ElementConversion, Tensor, TensorData},
 };
 use envs::derive_seed;
 use kernels::Dropout;
-use policy::{DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
+use policy::{DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, TimestepTensors, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
-
-type Network = DecisionNetwork<Graph>;
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
 pub(crate) const ADAM_EPSILON: f32 = 1e-8;
@@ -52,8 +49,16 @@ impl Progress {
         self.interval.steps += 1;
         self.interval.timesteps += update.timesteps;
         self.interval.seconds += seconds;
-        self.interval.loss += update.loss;
-        self.interval.gradient_norm += update.gradient_norm;
+        if let Some(measured) = update.measured {
+            self.interval.loss += measured.loss;
+            self.interval.gradient_norm += measured.gradient_norm;
+        }
+    }
+
+    /// Counts seconds that the steps since the last line took after they had been asked for.
+    pub fn wait(&mut self, seconds: f64) {
+        self.seconds += seconds;
+        self.interval.seconds += seconds;
     }
 }
 
@@ -77,36 +82,79 @@ pub struct Interval {
 pub struct Update {
     /// Timesteps that went through the loss.
     pub timesteps: u64,
+    /// What the optimizer was given.
+    pub learning_rate: f64,
+    /// Absent where the numbers stay on the device until [`Learner::settle`].
+    pub measured: Option<Measured>,
+}
+
+/// What came out of one optimizer step.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
     /// Mean over the batch's timesteps.
     pub loss: f64,
     /// Norm over all parameters, before clipping.
     pub gradient_norm: f64,
-    /// What the optimizer was given.
-    pub learning_rate: f64,
+}
+
+/// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
+pub struct Prepared<B: TrainBackend> {
+    inputs: TimestepTensors<B>,
+    /// `[timesteps, action width]`
+    actions: Tensor<B, 2>,
+    timesteps: usize,
+    rows: usize,
+    cut: Vec<Option<Segment>>,
+}
+
+impl<B: TrainBackend> Prepared<B> {
+    /// Copies a batch to the device.
+    pub fn new(batch: Batch, description: &Description) -> Self {
+        let device = B::place();
+        let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
+        Self {
+            inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
+            actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
+            timesteps,
+            rows,
+            cut: batch.cut,
+        }
+    }
+}
+
+/// Sums over steps whose numbers have not been read back.
+struct Unread<B: TrainBackend> {
+    loss: Tensor<B::InnerBackend, 1>,
+    gradient_norm: Tensor<B::InnerBackend, 1>,
+    first_step: u64,
+    rows: usize,
+    timesteps: usize,
 }
 
 /// Weights, optimizer, and where the run is.
-pub struct Learner {
-    network: Network,
-    optimizer: OptimizerAdaptor<AdamW, Network, Graph>,
+pub struct Learner<B: TrainBackend = Graph> {
+    network: DecisionNetwork<B>,
+    optimizer: OptimizerAdaptor<AdamW, DecisionNetwork<B>, B>,
     description: Description,
     config: TrainConfig,
     seed: u64,
     /// The state after the last batch, where rows go on with segments that were cut.
-    state: Option<PolicyState<Graph>>,
+    state: Option<PolicyState<B>>,
+    unread: Option<Unread<B>>,
     /// How far the run has come.
     pub progress: Progress,
 }
 
-impl Learner {
+impl<B: TrainBackend> Learner<B> {
     /// Draws initial weights.
     ///
     /// # Errors
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
-        let network = Network::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &CPU)?;
+        let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
         let optimizer = AdamWConfig::new().with_epsilon(ADAM_EPSILON).with_weight_decay(config.weight_decay as f32).init();
-        Ok(Self { network, optimizer, description, config: config.clone(), seed, state: None, progress: Progress::default() })
+        let config = config.clone();
+        Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
     }
 
     /// The learning rate of the next step: linear from 0, then constant.
@@ -115,46 +163,97 @@ impl Learner {
         self.config.learning_rate * warm.min(1.0)
     }
 
+    /// One optimizer step on a batch of the host.
+    ///
+    /// # Errors
+    /// As [`Learner::update_prepared`].
+    pub fn update(&mut self, batch: Batch) -> Result<Update> {
+        self.update_prepared(Prepared::new(batch, &self.description))
+    }
+
     /// One optimizer step.
     ///
     /// # Errors
-    /// If the loss or the gradient is not finite; weights, optimizer and progress are as before then.
-    pub fn update(&mut self, batch: Batch) -> Result<Update> {
-        let rows = batch.cut.len();
-        let inputs = batch.timesteps.to_tensors::<Graph>(rows, self.description.config.tokens, &CPU);
-        let timesteps = batch.timesteps.len();
-        let width = self.description.action.width();
-        let actions = Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &CPU);
-        let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &CPU));
-        let dropout = Dropout {
-            probability: self.description.config.dropout,
-            seed: derive_seed(self.seed, &[seeds::DROPOUT, self.progress.step]),
-        };
+    /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
+    /// nothing is read back, and [`Learner::settle`] finds out.
+    pub fn update_prepared(&mut self, batch: Prepared<B>) -> Result<Update> {
+        let Prepared { inputs, actions, timesteps, rows, cut } = batch;
+        let device = B::place();
+        let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &device));
+        let step = self.progress.step;
+        let dropout =
+            Dropout { probability: self.description.config.dropout, seed: derive_seed(self.seed, &[seeds::DROPOUT, step]) };
 
         let (loss, state) = self.network.loss(&inputs, actions, state, dropout);
-        let loss_value = f64::from(loss.clone().into_scalar());
-        let step = self.progress.step;
-        ensure!(loss_value.is_finite(), "the loss is {loss_value} at step {step}; lower train.learning_rate or look at the data");
+        let measured_loss = B::READS_EVERY_STEP.then(|| loss.clone().into_scalar().elem::<f64>());
+        if let Some(loss) = measured_loss {
+            ensure!(loss.is_finite(), "the loss is {loss} at step {step}; lower train.learning_rate or look at the data");
+        }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        let gradient_norm = clip_norm(&self.network, &mut gradients, self.config.gradient_clip);
-        ensure!(
-            gradient_norm.is_finite(),
-            "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
-        );
+        let measured = if let Some(loss) = measured_loss {
+            let gradient_norm = clip_norm(&self.network, &mut gradients, self.config.gradient_clip);
+            ensure!(
+                gradient_norm.is_finite(),
+                "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
+            );
+            Some(Measured { loss, gradient_norm })
+        } else {
+            let norm = clip_norm_on_device(&self.network, &mut gradients, self.config.gradient_clip);
+            self.keep(loss.inner(), norm, rows, timesteps);
+            None
+        };
         let learning_rate = self.learning_rate();
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
-        self.state = batch.cut.iter().any(Option::is_some).then(|| state.detach());
+        self.state = cut.iter().any(Option::is_some).then(|| state.detach());
         self.progress.step += 1;
         self.progress.timesteps += timesteps as u64;
-        self.progress.cut = batch.cut;
-        Ok(Update { timesteps: timesteps as u64, loss: loss_value, gradient_norm, learning_rate })
+        self.progress.cut = cut;
+        Ok(Update { timesteps: timesteps as u64, learning_rate, measured })
+    }
+
+    /// Adds a step's numbers to those that have not been read.
+    fn keep(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, rows: usize, timesteps: usize) {
+        self.unread = Some(match self.unread.take() {
+            None => Unread { loss, gradient_norm: norm, first_step: self.progress.step, rows, timesteps },
+            Some(sum) => Unread { loss: sum.loss + loss, gradient_norm: sum.gradient_norm + norm, ..sum },
+        });
+    }
+
+    /// Reads what the steps since the last call left on the device, into [`Progress::interval`]. Before anything is logged or saved.
+    ///
+    /// # Errors
+    /// If a loss or a gradient was not finite, or the device failed; names the steps.
+    pub fn settle(&mut self) -> Result<()> {
+        let Some(unread) = self.unread.take() else { return Ok(()) };
+        let (first, last) = (unread.first_step, self.progress.step.saturating_sub(1));
+        let steps = if first == last { format!("at step {first}") } else { format!("in steps {first} to {last}") };
+        let numbers = Tensor::cat(vec![unread.loss, unread.gradient_norm], 0).try_into_data().map_err(|error| {
+            let per_timestep = self.description.normalizer.width() + 2 * self.description.action.width() + 4;
+            let bytes = 4 * per_timestep * unread.timesteps;
+            anyhow!(
+                "the device failed {steps}, with batches of {} rows, {} timesteps and {bytes} bytes of inputs: {error:?}; \
+                 lower train.batch_size or train.context_length if it ran out of memory",
+                unread.rows,
+                unread.timesteps
+            )
+        })?;
+        let numbers = numbers.convert::<f64>().to_vec::<f64>().expect("two sums");
+        let [loss, gradient_norm] = numbers[..] else { unreachable!("a loss and a norm") };
+        ensure!(loss.is_finite(), "the loss is {loss} {steps}; lower train.learning_rate or look at the data");
+        ensure!(
+            gradient_norm.is_finite(),
+            "the gradient's norm is {gradient_norm} {steps}; lower train.learning_rate or look at the data"
+        );
+        self.progress.interval.loss += loss;
+        self.progress.interval.gradient_norm += gradient_norm;
+        Ok(())
     }
 
     /// The policy as it is now, to act with.
     pub fn policy(&self) -> DecisionPolicy<Cpu> {
-        DecisionPolicy { network: self.network.valid(), description: self.description.clone() }
+        DecisionPolicy { network: B::to_cpu(&self.network, &self.description), description: self.description.clone() }
     }
 
     /// Writes all that [`Learner::load`] needs into a folder that exists.
@@ -163,8 +262,9 @@ impl Learner {
     /// Names the file that could not be written; or a weight is not finite, then nothing is written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let step = self.progress.step;
-        ensure!(is_finite(&self.network.valid()), "a weight is not finite after step {step}; lower train.learning_rate");
-        checkpoint::save(&self.policy(), folder)?;
+        let policy = self.policy();
+        ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
+        checkpoint::save(&policy, folder)?;
         let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
         let path = folder.join(OPTIMIZER);
         recorder
@@ -197,7 +297,7 @@ impl Learner {
         self.network = checkpoint::load_weights(self.network, folder)?;
         let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
         let path = folder.join(OPTIMIZER);
-        let record = recorder.load(path.clone(), &CPU).with_context(|| format!("cannot read {}.mpk", path.display()))?;
+        let record = recorder.load(path.clone(), &B::place()).with_context(|| format!("cannot read {}.mpk", path.display()))?;
         self.optimizer = self.optimizer.load_record(record);
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -207,7 +307,8 @@ impl Learner {
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let records: Vec<StateRecord> =
                 rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not a policy's state", path.display()))?;
-            let state = self.network.backbone().restore_state(records, &CPU).with_context(|| path.display().to_string())?;
+            let state =
+                self.network.backbone().restore_state(records, &B::place()).with_context(|| path.display().to_string())?;
             self.state = Some(state);
         }
         Ok(self)
@@ -232,6 +333,10 @@ mod tests {
 
     /// A learner of a small job, and where its batches come from.
     fn learner(overrides: &[&str]) -> (Learner, SegmentSampler) {
+        learner_on::<Graph>(overrides)
+    }
+
+    fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSampler) {
         let small = [
             "env.options.corridor=3",
             "data.scripted.episodes=5",
@@ -278,7 +383,7 @@ mod tests {
         assert_ne!(weights(&learner), before);
         assert_eq!((learner.progress.step, learner.progress.timesteps, first.timesteps), (1, 2 * 4, 2 * 4));
         let again = learner.update(sampler.batch(0, &[])).unwrap();
-        assert!(again.loss < first.loss, "{first:?}, then {again:?}");
+        assert!(again.measured.unwrap().loss < first.measured.unwrap().loss, "{first:?}, then {again:?}");
     }
 
     #[test]
@@ -298,7 +403,7 @@ mod tests {
         let losses = || -> Vec<f64> {
             let (mut learner, sampler) = learner(&["policy.dropout=0.5"]);
             learner.config.learning_rate = 0.0; // only the dropout changes
-            (0..3).map(|_| learner.update(sampler.batch(0, &[])).unwrap().loss).collect()
+            (0..3).map(|_| learner.update(sampler.batch(0, &[])).unwrap().measured.unwrap().loss).collect()
         };
         let first = losses();
         assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
@@ -318,12 +423,91 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             learner.save(folder.path()).unwrap();
-            let fresh = || Learner::new(learner.description.clone(), &learner.config, learner.seed).unwrap();
+            let fresh = || Learner::<Graph>::new(learner.description.clone(), &learner.config, learner.seed).unwrap();
             assert_eq!(fresh().load(folder.path()).unwrap().progress, learner.progress);
             let path = folder.path().join(name);
             content.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
             let message = format!("{:#}", fresh().load(folder.path()).err().expect("a damaged checkpoint"));
             assert!(message.contains(name), "{name}: {message}");
+        }
+    }
+
+    #[cfg(feature = "vulkan")]
+    mod vulkan {
+        use super::*;
+        use burn::backend::Autodiff;
+
+        type Device = Autodiff<kernels::device::Vulkan>;
+
+        fn is_there() -> bool {
+            kernels::device::vulkan().map_err(|reason| println!("skipped: {reason}")).is_ok()
+        }
+
+        /// Losses of 200 steps, one at a time.
+        #[test]
+        fn training_gives_the_losses_of_the_cpu() {
+            if !is_there() {
+                return;
+            }
+            for mixer in ["aaren", "transformer"] {
+                let mixer = format!("policy.mixer={mixer}");
+                let settings = [&mixer[..], "policy.layers=1", "policy.dropout=0.1", "train.learning_rate=0.003"];
+                let (mut on_cpu, sampler) = learner(&settings);
+                let (mut on_device, _) = learner_on::<Device>(&settings);
+                for step in 0..200 {
+                    let expected = on_cpu.update(sampler.batch(step, &[])).unwrap().measured.unwrap();
+                    let update = on_device.update(sampler.batch(step, &[])).unwrap();
+                    assert!(update.measured.is_none(), "nothing is read back inside a step");
+                    let before = on_device.progress.interval.clone();
+                    on_device.settle().unwrap();
+                    let loss = on_device.progress.interval.loss - before.loss;
+                    assert!((loss - expected.loss).abs() <= 1e-3, "{mixer}, step {step}: {loss} is not {}", expected.loss);
+                    let norm = on_device.progress.interval.gradient_norm - before.gradient_norm;
+                    assert!((norm - expected.gradient_norm).abs() <= 1e-2 * expected.gradient_norm.max(1.0));
+                }
+            }
+        }
+
+        #[test]
+        fn a_checkpoint_goes_on_on_either_device() {
+            if !is_there() {
+                return;
+            }
+            let settings = ["train.row_length=2", "train.cut_segments=continue"];
+            let (mut on_device, sampler) = learner_on::<Device>(&settings);
+            on_device.update(sampler.batch(0, &[])).unwrap();
+            on_device.settle().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            on_device.save(folder.path()).unwrap();
+            let mut on_cpu = learner(&settings).0.load(folder.path()).unwrap();
+            let mut resumed = learner_on::<Device>(&settings).0.load(folder.path()).unwrap();
+            assert_eq!(on_cpu.progress, on_device.progress);
+            let batch = || sampler.batch(1, &on_device.progress.cut.clone());
+            let expected = on_cpu.update(batch()).unwrap().measured.unwrap().loss;
+            let before = resumed.progress.interval.loss;
+            resumed.update(batch()).unwrap();
+            resumed.settle().unwrap();
+            let found = resumed.progress.interval.loss - before;
+            assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
+        }
+
+        #[test]
+        fn a_loss_that_is_not_finite_is_found_before_anything_is_saved() {
+            if !is_there() {
+                return;
+            }
+            let (mut learner, sampler) = learner_on::<Device>(&[]);
+            learner.update(sampler.batch(0, &[])).unwrap();
+            learner.settle().unwrap();
+            let mut broken = sampler.batch(1, &[]);
+            broken.actions[3] = f32::NAN;
+            learner.update(broken).unwrap();
+            learner.update(sampler.batch(2, &[])).unwrap();
+            let message = learner.settle().unwrap_err().to_string();
+            assert!(message.contains("in steps 1 to 2"), "{message}");
+            let folder = tempfile::tempdir().unwrap();
+            assert!(learner.save(folder.path()).is_err());
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
     }
 }

@@ -5,11 +5,11 @@ use crate::{
     config::{ContextLength, JobConfig},
     evaluate::{self, Evaluation},
     interrupt::{self, Interrupted},
-    learner::Learner,
+    learner::{Learner, Prepared},
     log::{Log, Progress},
     report::{EvaluationReport, FORMAT, TrainSummary, number},
     run::RunDir,
-    segment::{Batch, SegmentSampler, SegmentSource},
+    segment::{SegmentSampler, SegmentSource},
 };
 use anyhow::{Context, Result};
 use burn::module::Module;
@@ -36,10 +36,28 @@ const BATCHES_AHEAD: usize = 2;
 /// A loss that is not finite, a file that cannot be written, an environment that fails, or [`Interrupted`] after Ctrl-C, when the
 /// run has been saved.
 pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> Result<(TrainSummary, EvaluationReport)> {
+    match job.device {
+        Device::Cpu => train_on::<Graph>(job, dataset, run, resume),
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => train_on::<burn::backend::Autodiff<kernels::device::Vulkan>>(job, dataset, run, resume),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => train_on::<burn::backend::Autodiff<kernels::device::Cuda>>(job, dataset, run, resume),
+        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
+        missing => anyhow::bail!("device: this build has no {missing} backend"),
+    }
+}
+
+/// The loop, on one backend. Policies act on the CPU, whatever they are trained on.
+fn train_on<B: TrainBackend>(
+    job: &JobConfig,
+    dataset: Dataset,
+    run: &RunDir,
+    resume: bool,
+) -> Result<(TrainSummary, EvaluationReport)> {
     // Data and policy.
     let description = describe(job, &dataset)?;
     let source = Arc::new(SegmentSource::new(dataset)?);
-    let mut learner = Learner::new(description, &job.train, job.seed)?;
+    let mut learner = Learner::<B>::new(description, &job.train, job.seed)?;
     let checkpoint = if resume { run.latest_checkpoint()? } else { None };
     if let Some((_, folder)) = &checkpoint {
         learner = learner.load(folder).context("cannot resume")?;
@@ -60,14 +78,14 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
 
     let first_cut = learner.progress.cut.clone();
     std::thread::scope(|scope| -> Result<()> {
-        let (sender, batches) = crossbeam::channel::bounded::<Batch>(BATCHES_AHEAD);
-        let (sampler, steps) = (&sampler, job.train.steps);
+        let (sender, batches) = crossbeam::channel::bounded::<Prepared<B>>(BATCHES_AHEAD);
+        let (sampler, steps, description) = (&sampler, job.train.steps, learner.description().clone());
         scope.spawn(move || {
             let mut cut = first_cut;
             for step in first_step..steps {
                 let batch = sampler.batch(step, &cut);
                 cut.clone_from(&batch.cut);
-                if sender.send(batch).is_err() {
+                if sender.send(Prepared::new(batch, &description)).is_err() {
                     return; // the loop below has ended early
                 }
             }
@@ -76,13 +94,23 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
         while learner.progress.step < job.train.steps {
             let started = Instant::now();
             let batch = batches.recv().context("the thread that prepares batches has ended")?;
-            let update = learner.update(batch).with_context(|| newest_checkpoint(run))?;
+            let update = learner.update_prepared(batch).with_context(|| newest_checkpoint(run))?;
             let step = learner.progress.step;
             let is_last = step == job.train.steps;
             learner.progress.add(&update, started.elapsed().as_secs_f64());
             progress.set(step);
 
-            if is_last || step.is_multiple_of(job.train.log_every) {
+            let logs = is_last || step.is_multiple_of(job.train.log_every);
+            let is_stopped = !is_last && interrupt::requested();
+            let evaluates = evaluation_is_due(job, step);
+            let saves = is_last || is_stopped || evaluates || step.is_multiple_of(job.train.checkpoint_every);
+            if logs || saves {
+                // The one place where a graphics card is waited for; its steps are counted with the time that it took.
+                let waited = Instant::now();
+                learner.settle().with_context(|| newest_checkpoint(run))?;
+                learner.progress.wait(waited.elapsed().as_secs_f64());
+            }
+            if logs {
                 let interval = std::mem::take(&mut learner.progress.interval);
                 let mean = |sum: f64| sum / interval.steps as f64;
                 let loss = mean(interval.loss);
@@ -100,9 +128,7 @@ pub fn train(job: &JobConfig, dataset: Dataset, run: &RunDir, resume: bool) -> R
                 progress.message(format!("loss {}", number(loss)));
             }
 
-            let is_stopped = !is_last && interrupt::requested();
-            let evaluates = evaluation_is_due(job, step);
-            if is_last || is_stopped || evaluates || step.is_multiple_of(job.train.checkpoint_every) {
+            if saves {
                 run.checkpoint(step, |folder| learner.save(folder)).with_context(|| newest_checkpoint(run))?;
                 log.sync()?;
             }
@@ -186,7 +212,7 @@ fn evaluation_is_due(job: &JobConfig, step: u64) -> bool {
 }
 
 /// Evaluates a step whose checkpoint is there already.
-fn evaluate_between(job: &JobConfig, run: &RunDir, learner: &Learner, log: &mut Log) -> Result<()> {
+fn evaluate_between<B: TrainBackend>(job: &JobConfig, run: &RunDir, learner: &Learner<B>, log: &mut Log) -> Result<()> {
     let step = learner.progress.step;
     let report = evaluate(job, run, &learner.policy(), step, job.evaluation.episodes, None)?;
     run.mark_best(step, report.targets[0].return_mean)?;

@@ -1,4 +1,4 @@
-//! Finding devices.
+//! Finding devices: nothing here panics where a driver or a library is missing.
 
 use thiserror::Error;
 
@@ -9,7 +9,7 @@ pub enum DeviceError {
     /// There is no driver, or it finds no device.
     #[error("no {api} device: {reason}")]
     Absent {
-        /// "Vulkan"
+        /// "Vulkan" or "CUDA"
         api: &'static str,
         /// What was looked for in vain.
         reason: String,
@@ -30,6 +30,10 @@ pub struct Found<D> {
 /// The backend of Vulkan devices: kernels compiled to SPIR-V, no fusion, no autotuning.
 #[cfg(feature = "vulkan")]
 pub type Vulkan = burn_wgpu::Vulkan<f32, i32, u8>;
+
+/// The backend of NVIDIA cards: kernels compiled by NVRTC when they are first launched.
+#[cfg(feature = "cuda")]
+pub type Cuda = burn_cuda::Cuda<f32, i32>;
 
 /// The default Vulkan device, a graphics card rather than software.
 ///
@@ -61,6 +65,35 @@ pub fn vulkan() -> Result<Found<burn_wgpu::WgpuDevice>, DeviceError> {
         Ok((name, is_software)) => Ok(Found { device: WgpuDevice::DefaultDevice, name: name.clone(), is_software: *is_software }),
         Err(reason) => Err(DeviceError::Absent { api: "Vulkan", reason: reason.clone() }),
     }
+}
+
+/// The first CUDA device.
+///
+/// # Errors
+/// [`DeviceError::Absent`] if the driver or NVRTC, which compiles the kernels, cannot be loaded, or there is no device.
+#[cfg(feature = "cuda")]
+pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
+    use cudarc::driver::result;
+
+    let absent = |reason: String| DeviceError::Absent { api: "CUDA", reason };
+    // Anything else of these libraries panics where they are missing.
+    let (driver, compiler) = unsafe { (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present()) };
+    if !driver {
+        return Err(absent("the driver's library libcuda.so cannot be loaded; install the NVIDIA driver".to_owned()));
+    }
+    if !compiler {
+        return Err(absent(
+            "libnvrtc.so cannot be loaded; install NVRTC (part of the CUDA toolkit, or the nvidia-cuda-nvrtc wheel)".to_owned(),
+        ));
+    }
+    let failed = |error: cudarc::driver::DriverError| absent(format!("the driver reports {error}"));
+    result::init().map_err(failed)?;
+    if result::device::get_count().map_err(failed)? == 0 {
+        return Err(absent("the driver finds no card".to_owned()));
+    }
+    let card = result::device::get(0).map_err(failed)?;
+    let name = result::device::get_name(card).map_err(failed)?;
+    Ok(Found { device: burn_cuda::CudaDevice::new(0), name, is_software: false })
 }
 
 /// Runs a future that never waits for anything but this thread's own work, as the loader's do.

@@ -9,13 +9,13 @@
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
 //! | `scan/`, `recurrence/`, `log_sum_exp/`, `selective_scan/`, `convolution/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
-//! | `scan/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards |
+//! | `scan/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards, one source for Vulkan and CUDA |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
-//! | `device.rs` | finding Vulkan devices |
+//! | `device.rs` | finding Vulkan and CUDA devices |
 //! | `cache.rs` | [`write_tokens`]: appending to a KV cache in place |
 //! | `reference_gradients.rs` | gradients of the references, derived by Burn |
 //!
-//! Feature `vulkan` adds the backend of graphics cards (`device.rs`); without it nothing of CubeCL is built.
+//! Features `vulkan` and `cuda` add the backends of graphics cards (`device.rs`); without them nothing of CubeCL is built.
 //!
 //! Layouts are batch-major: `[batch, heads, time, head_dim]`. The CPU implementations compute in `f32` or `f64`, whichever the
 //! tensor holds; sums never depend on the number of threads.

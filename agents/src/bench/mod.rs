@@ -59,7 +59,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
 }
 
 /// A policy of the Decision Transformer's size for a task with 11 observations and 3 actions (the Hopper's).
-fn description(mixer: &str) -> Description {
+pub(crate) fn description(mixer: &str) -> Description {
     Description {
         format: Description::FORMAT,
         config: PolicyConfig { mixer: mixer.into(), ..PolicyConfig::default() },

@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::ppo::{Network, PpoConfig};
+use crate::{
+    devices,
+    ppo::{Network, PpoConfig},
+};
 
 use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig, Sources};
 
@@ -24,8 +27,11 @@ impl JobConfig {
     /// # Errors
     /// The first value out of its range, with its key, what was found and what is allowed.
     pub fn check(&self, mixers: &[&str]) -> Result<()> {
-        if self.device != Device::Cpu {
-            bail!("device: this build has no {} backend; it has only \"cpu\"", self.device);
+        if !devices::is_built_in(self.device) {
+            bail!("device: this build has no {0} backend; build with `--features {0}`, or use \"cpu\"", self.device);
+        }
+        if self.ppo.is_some() && self.device != Device::Cpu {
+            bail!("device: online jobs learn on the \"cpu\" only, found \"{}\"", self.device);
         }
         self.check_env()?;
         self.check_policy(mixers)?;

@@ -4,6 +4,7 @@
 
 use super::trial::{self, Op};
 use crate::{
+    attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
     backend::KernelBackend,
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
@@ -70,6 +71,28 @@ where
             }
         }
         reference_gradients::log_sum_exp(inputs, grad)
+    }
+
+    fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        if trial::passed::<Self>(Op::Attention, &inputs.queries.device) {
+            if let Some(outputs) = attention::cube::causal_attention(inputs.clone()) {
+                return outputs;
+            }
+        }
+        attention::reference::causal_attention(inputs)
+    }
+
+    fn causal_attention_backward(
+        inputs: AttentionInputs<Self>,
+        outputs: AttentionOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        if trial::passed::<Self>(Op::Attention, &inputs.queries.device) {
+            if let Some(gradients) = attention::cube::causal_attention_backward(inputs.clone(), outputs, grad.clone()) {
+                return gradients;
+            }
+        }
+        reference_gradients::attention(inputs, grad)
     }
 
     /// Three launches: a matrix product each for input and weight, a sum for the bias.

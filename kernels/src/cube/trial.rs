@@ -4,10 +4,10 @@
 //! on a few numbers, forward and backward, and compares them with the reference on the CPU. A device that fails runs the
 //! reference from then on, after one warning.
 
-use crate::{backend::KernelBackend, dropout, layer_norm, log_sum_exp, recurrence, scan};
+use crate::{attention, backend::KernelBackend, dropout, layer_norm, log_sum_exp, recurrence, scan};
 use burn::{
     backend::Flex,
-    tensor::{Bool, DType, Device, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
+    tensor::{Bool, DType, Device, Int, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
 };
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use std::{
@@ -21,6 +21,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     Scan,
+    Attention,
     LayerNorm,
     Dropout,
     Recurrence,
@@ -130,6 +131,28 @@ fn log_sum_numbers<B: Backend>(log_sums: FloatTensor<B>, gradients: log_sum_exp:
     [read::<B, 3>(log_sums), read::<B, 3>(gradients.scores), read::<B, 2>(gradients.carry)].concat()
 }
 
+fn attention_case<B: Backend>(device: &Device<B>) -> (attention::AttentionInputs<B>, FloatTensor<B>) {
+    let (queries, keys, head_dim) = (21, 37, 12);
+    let float = |time: usize, step: f64| put::<B, 4>(numbers(time * head_dim, step), [1, 1, time, head_dim], DType::F32, device);
+    let first_key: Vec<i32> = (0..queries as i32).map(|i| if i < 9 { 0 } else { 25 }).collect();
+    let first_key = Tensor::<B, 2, Int>::from_data(TensorData::new(first_key, [1, queries]), device).into_primitive();
+    let inputs = attention::AttentionInputs {
+        queries: float(queries, 0.7),
+        keys: float(keys, 0.3),
+        values: float(keys, 1.1),
+        first_key,
+        dropout: DROPOUT,
+    };
+    (inputs, float(queries, 0.9))
+}
+
+fn attention_numbers<B: Backend>(
+    outputs: attention::AttentionOutputs<B>,
+    gradients: attention::AttentionGradients<B>,
+) -> Vec<f64> {
+    [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(read::<B, 4>).concat()
+}
+
 fn layer_norm_case<B: Backend>(device: &Device<B>) -> [FloatTensor<B>; 4] {
     let (rows, width) = (3, 37);
     [
@@ -167,6 +190,17 @@ where
                 let (inputs, grad) = scan_case::<Flex>(&cpu);
                 let outputs = Flex::attention_scan(inputs.clone());
                 (found, scan_numbers(outputs.clone(), Flex::attention_scan_backward(inputs, outputs, grad)))
+            }
+            Op::Attention => {
+                let (inputs, grad) = attention_case::<Self>(device);
+                let Some(outputs) = attention::cube::causal_attention(inputs.clone()) else { return f64::INFINITY };
+                let Some(gradients) = attention::cube::causal_attention_backward(inputs, outputs.clone(), grad) else {
+                    return f64::INFINITY;
+                };
+                let found = attention_numbers(outputs, gradients);
+                let (inputs, grad) = attention_case::<Flex>(&cpu);
+                let outputs = Flex::causal_attention(inputs.clone());
+                (found, attention_numbers(outputs.clone(), Flex::causal_attention_backward(inputs, outputs, grad)))
             }
             Op::LayerNorm => {
                 let [x, gain, bias, grad] = layer_norm_case::<Self>(device);

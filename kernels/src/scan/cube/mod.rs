@@ -16,6 +16,7 @@ use crate::cube::{
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
+pub(crate) use forward::EMPTY;
 use forward::{Geometry, LayoutLaunch};
 
 /// Units of a cube where there are rows enough; twice as many where not.

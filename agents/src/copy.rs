@@ -1,0 +1,58 @@
+//! Copying a network's weights from one backend to another.
+
+use crate::backend::{CPU, Cpu};
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Tensor, TensorData, backend::Backend},
+};
+use policy::{DecisionNetwork, Description, KernelBackend};
+use std::collections::VecDeque;
+
+/// Parameters in the order of a visit.
+struct Read(VecDeque<TensorData>);
+
+impl<B: Backend> ModuleVisitor<B> for Read {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0.push_back(param.val().into_data());
+    }
+}
+
+/// The same order, the other way.
+struct Write(VecDeque<TensorData>);
+
+impl ModuleMapper<Cpu> for Write {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<Cpu, D>>) -> Param<Tensor<Cpu, D>> {
+        let data = self.0.pop_front().expect("both networks are of one description");
+        param.map(|_| Tensor::from_data(data, &CPU))
+    }
+}
+
+/// A network like this one on the CPU.
+///
+/// # Panics
+/// If the network is not of the description.
+pub fn to_cpu<B: KernelBackend>(network: &DecisionNetwork<B>, description: &Description) -> DecisionNetwork<Cpu> {
+    let mut read = Read(VecDeque::new());
+    network.visit(&mut read);
+    let fresh = DecisionNetwork::new(description, 0, &CPU).expect("the description has been checked");
+    fresh.map(&mut Write(read.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::description;
+
+    #[test]
+    fn every_weight_is_copied() {
+        let description = description("aaren");
+        let network = DecisionNetwork::<Cpu>::new(&description, 3, &CPU).unwrap();
+        let weights = |network: &DecisionNetwork<Cpu>| {
+            let mut read = Read(VecDeque::new());
+            network.visit(&mut read);
+            read.0
+        };
+        assert_ne!(weights(&network), weights(&DecisionNetwork::new(&description, 0, &CPU).unwrap()));
+        assert_eq!(weights(&to_cpu(&network, &description)), weights(&network));
+    }
+}

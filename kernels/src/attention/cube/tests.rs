@@ -1,0 +1,103 @@
+//! Causal attention's kernels against double precision on the CPU, on whatever Vulkan device there is.
+
+use super::*;
+use crate::{
+    Dropout, KernelBackend,
+    attention::reference,
+    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
+    reference_gradients,
+    testing::random,
+};
+use burn::tensor::{Int, TensorData, backend::Backend};
+use burn_flex::Flex;
+
+/// `[batch, heads, queries, keys, head_dim]`
+type Shape = [usize; 5];
+
+/// Row 0 is one episode, row 1 begins an episode at a third and two thirds of the keys.
+fn inputs<B: Backend>(
+    [batch, heads, query_time, key_time, head_dim]: Shape,
+    dropout: Dropout,
+    dtype: DType,
+) -> AttentionInputs<B> {
+    let starts = [0, key_time / 3, 2 * key_time / 3];
+    let first = (0..batch * query_time).map(|i| {
+        let own = key_time - query_time + i % query_time;
+        if i < query_time { 0 } else { *starts.iter().rfind(|&&start| start <= own).unwrap() as i32 }
+    });
+    let numbers = |time: usize, seed: u64| random(batch * heads * time * head_dim, seed);
+    let loud = |time: usize, seed: u64| numbers(time, seed).iter().map(|x| 2.0 * x).collect::<Vec<_>>();
+    AttentionInputs {
+        queries: tensor_on::<B, 4>(&loud(query_time, 1), [batch, heads, query_time, head_dim], dtype),
+        keys: tensor_on::<B, 4>(&loud(key_time, 2), [batch, heads, key_time, head_dim], dtype),
+        values: tensor_on::<B, 4>(&numbers(key_time, 3), [batch, heads, key_time, head_dim], dtype),
+        first_key: Tensor::<B, 2, Int>::from_data(
+            TensorData::new(first.collect::<Vec<i32>>(), [batch, query_time]),
+            &Default::default(),
+        )
+        .into_primitive(),
+        dropout,
+    }
+}
+
+fn grad<B: Backend>([batch, heads, query_time, _, head_dim]: Shape, dtype: DType) -> FloatTensor<B> {
+    tensor_on::<B, 4>(&random(batch * heads * query_time * head_dim, 4), [batch, heads, query_time, head_dim], dtype)
+}
+
+fn read<B: Backend>(outputs: AttentionOutputs<B>, gradients: AttentionGradients<B>) -> [Vec<f64>; 4] {
+    [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(|primitive| {
+        let tensor = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(primitive));
+        tensor.into_data().convert::<f64>().to_vec().unwrap()
+    })
+}
+
+#[test]
+fn agrees_with_double_precision() {
+    let Some(_device) = vulkan() else { return };
+    for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 0xfedc_ba98_7654_3210 }] {
+        for shape in
+            [[2, 3, 1, 1, 5], [2, 1, 1, 40, 7], [2, 2, 3, 70, 33], [2, 1, 61, 61, 19], [2, 2, 37, 100, 16], [2, 1, 40, 40, 128]]
+        {
+            let found = inputs::<Vulkan>(shape, dropout, DType::F32);
+            let outputs = causal_attention(found.clone()).expect("the shape fits");
+            let gradients = causal_attention_backward(found, outputs.clone(), grad::<Vulkan>(shape, DType::F32)).unwrap();
+            let found = read(outputs, gradients);
+
+            let double = || inputs::<Flex>(shape, dropout, DType::F64);
+            let outputs = Flex::causal_attention(double());
+            let expected =
+                read(outputs.clone(), Flex::causal_attention_backward(double(), outputs, grad::<Flex>(shape, DType::F64)));
+            let single = || inputs::<Flex>(shape, dropout, DType::F32);
+            let plain = read(
+                reference::causal_attention(single()),
+                reference_gradients::attention(single(), grad::<Flex>(shape, DType::F32)),
+            );
+            for (index, what) in ["outputs", "query gradients", "key gradients", "value gradients"].into_iter().enumerate() {
+                let truth = Truth(&expected[index]);
+                truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("{what} of {shape:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn heads_cut_from_a_row_are_read_in_place() {
+    let Some(_device) = vulkan() else { return };
+    let shape = [2, 3, 21, 34, 12];
+    let expected = inputs::<Vulkan>(shape, Dropout::OFF, DType::F32);
+    let mut strided = expected.clone();
+    let move_heads = |primitive: FloatTensor<Vulkan>| {
+        let tensor = Tensor::<Vulkan, 4>::from_primitive(TensorPrimitive::Float(primitive));
+        let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(1, 2).into_data(), &Default::default());
+        moved.swap_dims(1, 2).into_primitive().tensor()
+    };
+    strided.queries = move_heads(strided.queries);
+    strided.keys = move_heads(strided.keys);
+    strided.values = move_heads(strided.values);
+    let run = |inputs: AttentionInputs<Vulkan>, grad| {
+        let outputs = causal_attention(inputs.clone()).unwrap();
+        read(outputs.clone(), causal_attention_backward(inputs, outputs, grad).unwrap())
+    };
+    let upstream = grad::<Vulkan>(shape, DType::F32);
+    assert_eq!(run(strided, move_heads(upstream.clone())), run(expected, upstream));
+}
