@@ -8,6 +8,7 @@ mod memory;
 mod mqar;
 mod peer;
 mod ppo;
+mod scan;
 mod train;
 
 use crate::report;
@@ -38,6 +39,8 @@ enum What {
     Train(train::TrainArgs),
     /// Multi-query associative recall: the accuracy of every mixer trained alike, and what it costs
     Mqar(mqar::MqarArgs),
+    /// The scan's bandwidth, beside a copy, tensor operations, attention, and PyTorch where it is installed
+    Scan(scan::ScanArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
     Ppo(ppo::PpoArgs),
 }
@@ -54,6 +57,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         What::Memory(args) => memory::run(&args),
         What::Train(args) => train::run(&args),
         What::Mqar(args) => mqar::run(&args),
+        What::Scan(args) => scan::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }
 }

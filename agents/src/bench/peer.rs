@@ -1,7 +1,11 @@
 //! The peers: scripts of ours that do the same with PyTorch or stable-baselines3, run by the Python that is there.
 
-use super::{ppo::Trained, train::Spread};
-use crate::config::JobConfig;
+use super::{
+    ppo::Trained,
+    scan::{Shape, Torch},
+    train::Spread,
+};
+use crate::config::{Device, JobConfig};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::{
@@ -10,6 +14,7 @@ use std::{
 };
 
 const SB3_SCRIPT: &str = include_str!("sb3_peer.py");
+const SCAN_SCRIPT: &str = include_str!("scan_peer.py");
 const SCRIPT: &str = include_str!("torch_peer.py");
 
 /// The peer knows these mixers.
@@ -68,17 +73,33 @@ struct Line {
     max_ms: f64,
 }
 
+/// How PyTorch runs the peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub device: Device,
+    pub compile: bool,
+    pub bf16: bool,
+}
+
 /// Times the peer's optimizer step; `None` for a mixer that it does not have.
 ///
 /// # Errors
 /// If Python fails or prints something else than a line of figures.
-pub(super) fn train(mixer: &str, batch: usize, context: usize, threads: usize, repeats: usize) -> Result<Option<Spread>> {
+pub(super) fn train(
+    mixer: &str,
+    batch: usize,
+    context: usize,
+    threads: usize,
+    repeats: usize,
+    options: Options,
+) -> Result<Option<Spread>> {
     if !MIXERS.contains(&mixer) {
         return Ok(None);
     }
     let numbers = [("--batch", batch), ("--context", context), ("--threads", threads), ("--repeats", repeats)];
     let mut command = python();
-    command.args(["-", "train", "--mixer", mixer]);
+    command.args(["-", "train", "--mixer", mixer, "--device", &options.device.to_string()]);
+    command.args(options.compile.then_some("--compile")).args(options.bf16.then_some("--bf16"));
     numbers.iter().for_each(|(key, number)| {
         command.args([*key, &number.to_string()]);
     });
@@ -94,4 +115,17 @@ pub(super) fn train(mixer: &str, batch: usize, context: usize, threads: usize, r
     anyhow::ensure!(output.status.success(), "the PyTorch peer failed: {}", output.status);
     let line: Line = serde_json::from_slice(&output.stdout).context("the PyTorch peer printed no figures")?;
     Ok(Some(Spread { median: line.median_ms, min: line.min_ms, max: line.max_ms }))
+}
+
+/// Times PyTorch's causal attention, unless it is left out, and its associative scan.
+///
+/// # Errors
+/// If Python fails or prints something else than the figures.
+pub(super) fn scan(shape: Shape, device: Device, repeats: usize, with_attention: bool) -> Result<Torch> {
+    let sizes = [shape.batch, shape.heads, shape.time, shape.head_dim].map(|size| size.to_string());
+    let mut command = python();
+    command.args(["-c", SCAN_SCRIPT]).args(sizes).args([device.to_string(), repeats.to_string(), with_attention.to_string()]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run python3")?;
+    anyhow::ensure!(output.status.success(), "the scan's PyTorch peer failed: {}", output.status);
+    serde_json::from_slice(&output.stdout).context("the scan's PyTorch peer printed no figures")
 }

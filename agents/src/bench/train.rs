@@ -2,16 +2,18 @@
 
 use super::{Machine, description, peer, publish, with_threads};
 use crate::{
-    config::TrainConfig,
+    backend::{Graph, TrainBackend},
+    config::{Device, TrainConfig},
+    devices,
     evaluate::median,
     interrupt,
-    learner::Learner,
+    learner::{Learner, Prepared},
     report::{self, align_right, number},
     segment::Batch,
 };
 use anyhow::Result;
 use clap::Args;
-use policy::{ActionValue, Timesteps};
+use policy::{ActionValue, Description, Timesteps};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
@@ -32,9 +34,18 @@ pub struct TrainArgs {
     /// Batch and context in timesteps; may be repeated
     #[arg(long = "size", value_name = "BATCHxCONTEXT", value_parser = parse_size, default_values_t = [Size { batch: 64, context: 20 }, Size { batch: 4, context: 1000 }])]
     sizes: Vec<Size>,
+    /// Where tensors live; `cpu` and `cuda` have a peer
+    #[arg(long, default_value_t = Device::Cpu)]
+    device: Device,
     /// Leave PyTorch out
     #[arg(long)]
     no_peer: bool,
+    /// Have PyTorch compile its model
+    #[arg(long)]
+    peer_compile: bool,
+    /// Have PyTorch compute in bfloat16 where it deems that safe
+    #[arg(long)]
+    peer_bf16: bool,
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,6 +81,7 @@ pub(super) struct Spread {
 struct Row {
     size: Size,
     mixer: String,
+    device: Device,
     threads: usize,
     aaren_milliseconds: Spread,
     timesteps_per_second: f64,
@@ -85,9 +97,13 @@ struct Figures {
     rows: Vec<Row>,
 }
 
+/// Optimizer steps between two looks at the clock on a card, where a look waits for the card.
+const STEPS_A_LOOK: usize = 5;
+
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    let torch = if args.no_peer { None } else { peer::version() };
-    if !args.no_peer && torch.is_none() {
+    devices::require(args.device)?;
+    let torch = if args.no_peer || args.device == Device::Vulkan { None } else { peer::version() };
+    if !args.no_peer && args.device != Device::Vulkan && torch.is_none() {
         tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
     }
     let mut rows = Vec::new();
@@ -97,14 +113,18 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         for mixer in &args.mixers {
             for &threads in &args.threads {
                 interrupt::check()?;
-                let ours = with_threads(threads, || time_steps(mixer, size, repeats))??;
+                let ours = with_threads(threads, || time(args.device, mixer, size, repeats))??;
                 let theirs = match &torch {
-                    Some(_) => peer::train(mixer, size.batch, size.context, threads, repeats)?,
+                    Some(_) => {
+                        let options = peer::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
+                        peer::train(mixer, size.batch, size.context, threads, repeats, options)?
+                    }
                     None => None,
                 };
                 rows.push(Row {
                     size,
                     mixer: mixer.clone(),
+                    device: args.device,
                     threads,
                     aaren_milliseconds: ours,
                     timesteps_per_second: (size.batch * size.context) as f64 / (ours.median / 1e3),
@@ -118,17 +138,34 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     publish(figures.render(), args.json.as_ref(), &figures)
 }
 
-fn time_steps(mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
+fn time(device: Device, mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
+    match device {
+        Device::Cpu => time_steps::<Graph>(mixer, size, repeats),
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => time_steps::<burn::backend::Autodiff<kernels::device::Vulkan>>(mixer, size, repeats),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => time_steps::<burn::backend::Autodiff<kernels::device::Cuda>>(mixer, size, repeats),
+        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
+        missing => anyhow::bail!("this build has no {missing} backend"),
+    }
+}
+
+fn time_steps<B: TrainBackend>(mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
-    let mut learner = Learner::new(description(mixer), &config, 1)?;
+    let mut learner = Learner::<B>::new(description(mixer), &config, 1)?;
     let mut milliseconds = Vec::with_capacity(repeats);
+    let steps = if B::READS_EVERY_STEP { 1 } else { STEPS_A_LOOK };
     let warm_up = 3;
-    for step in 0..warm_up + repeats {
-        let batch = random_batch(&learner, size, step as u64);
+    for repeat in 0..warm_up + repeats {
+        let batches = (0..steps).map(|step| random_batch(learner.description(), size, (repeat * steps + step) as u64));
+        let batches: Vec<_> = batches.map(|batch| Prepared::<B>::new(batch, learner.description())).collect();
         let started = Instant::now();
-        learner.update(batch)?;
-        if step >= warm_up {
-            milliseconds.push(started.elapsed().as_secs_f64() * 1e3);
+        for batch in batches {
+            learner.update_prepared(batch)?;
+        }
+        learner.settle()?;
+        if repeat >= warm_up {
+            milliseconds.push(started.elapsed().as_secs_f64() * 1e3 / steps as f64);
         }
         interrupt::check()?;
     }
@@ -139,10 +176,9 @@ fn time_steps(mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
     })
 }
 
-fn random_batch(learner: &Learner, size: Size, seed: u64) -> Batch {
+fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
     let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; size.batch] };
-    let description = learner.description();
     for _ in 0..size.batch {
         for t in 0..size.context {
             let observation: Vec<f64> = (0..11).map(|_| generator.random_range(-1.0..1.0)).collect();
@@ -167,6 +203,7 @@ impl Figures {
         let mut table = report::table(&[
             "batch x context",
             "mixer",
+            "device",
             "threads",
             "aaren ms (min, max)",
             "timesteps a second",
@@ -178,6 +215,7 @@ impl Figures {
             table.add_row([
                 row.size.to_string(),
                 row.mixer.clone(),
+                row.device.to_string(),
                 row.threads.to_string(),
                 spread(&row.aaren_milliseconds),
                 number(row.timesteps_per_second),
@@ -185,7 +223,7 @@ impl Figures {
                 row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
             ]);
         }
-        align_right(&mut table, 2);
+        align_right(&mut table, 3);
         let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
         format!("{}, {torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}", self.machine.render())
     }
