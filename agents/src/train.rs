@@ -1,8 +1,8 @@
 //! Training: the loop, flat, from top to bottom.
 
 use crate::{
-    backend::{CPU, Cpu, seeds},
-    config::{ContextLength, JobConfig},
+    backend::{CPU, Cpu, Graph, TrainBackend, seeds},
+    config::{ContextLength, Device, JobConfig},
     evaluate::{self, Evaluation},
     interrupt::{self, Interrupted},
     learner::{Learner, Prepared},

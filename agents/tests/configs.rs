@@ -43,11 +43,11 @@ fn every_job_makes_a_step() {
             Err(error) => panic!("{name}: {error:#}"),
         };
         let description = train::describe(&job, &dataset).unwrap();
-        let mut learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
+        let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
         let source = Arc::new(SegmentSource::new(dataset).unwrap());
         let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
         let update = learner.update(sampler.batch(0, &[])).unwrap();
-        assert!(update.gradient_norm > 0.0, "{name}: {update:?}");
+        assert!(update.measured.unwrap().gradient_norm > 0.0, "{name}: {update:?}");
         println!("{name}: {update:?}");
         made += 1;
     }

@@ -143,11 +143,11 @@ fn every_preset_makes_a_step() {
                     action: ActionSpec::Continuous { low: vec![-1.0; action_width], high: vec![1.0; action_width] },
                     environment: serde_json::Value::Null,
                 };
-                let mut learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
+                let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
                 let source = Arc::new(SegmentSource::new(dataset).unwrap());
                 let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
                 let update = learner.update(sampler.batch(0, &[])).unwrap();
-                assert!(update.gradient_norm > 0.0, "{name}: {update:?}");
+                assert!(update.measured.unwrap().gradient_norm > 0.0, "{name}: {update:?}");
                 made += 1;
             }
         }
