@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::{
+    module::Module,
     optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
     tensor::{ElementConversion, Tensor, TensorData},
@@ -16,7 +17,11 @@ use envs::derive_seed;
 use kernels::Dropout;
 use policy::{DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, TimestepTensors, checkpoint};
 use serde::{Deserialize, Serialize};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
 pub(crate) const ADAM_EPSILON: f32 = 1e-8;
@@ -102,24 +107,73 @@ pub struct Prepared<B: TrainBackend> {
     inputs: TimestepTensors<B>,
     /// `[timesteps, action width]`
     actions: Tensor<B, 2>,
-    timesteps: usize,
-    rows: usize,
+    size: BatchSize,
     cut: Vec<Option<Segment>>,
 }
 
 impl<B: TrainBackend> Prepared<B> {
     /// Copies a batch to the device.
-    pub fn new(batch: Batch, description: &Description) -> Self {
-        let device = B::place();
+    ///
+    /// # Errors
+    /// If the device has no memory for it.
+    pub fn new(batch: Batch, description: &Description) -> Result<Self> {
         let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
-        Self {
-            inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
-            actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
-            timesteps,
-            rows,
-            cut: batch.cut,
-        }
+        let size = BatchSize::new(rows, timesteps, description);
+        on_device::<B, _>(|| {
+            let device = B::place();
+            Self {
+                inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
+                actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
+                size,
+                cut: batch.cut,
+            }
+        })
+        .with_context(|| format!("with {size}"))
     }
+
+    fn size(&self) -> BatchSize {
+        self.size
+    }
+}
+
+/// What a device was asked to hold, for errors.
+#[derive(Clone, Copy, Debug)]
+struct BatchSize {
+    rows: usize,
+    timesteps: usize,
+    bytes: usize,
+}
+
+impl BatchSize {
+    fn new(rows: usize, timesteps: usize, description: &Description) -> Self {
+        // Observation, two actions, return, time and reset.
+        let per_timestep = description.normalizer.width() + 2 * description.action.width() + 3;
+        Self { rows, timesteps, bytes: 4 * per_timestep * timesteps }
+    }
+}
+
+impl std::fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rows, timesteps, bytes } = self;
+        write!(f, "a batch of {rows} rows, {timesteps} timesteps and {bytes} bytes of inputs")
+    }
+}
+
+/// Work on a device. Graphics cards report what they cannot do, such as an allocation, by a panic of CubeCL.
+///
+/// # Errors
+/// The panic, with what to do.
+fn on_device<B: TrainBackend, T>(work: impl FnOnce() -> T) -> Result<T> {
+    if B::READS_EVERY_STEP {
+        return Ok(work());
+    }
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        anyhow!(
+            "the device failed: {}; lower train.batch_size or train.context_length if it ran out of memory",
+            text.unwrap_or("it gave no reason")
+        )
+    })
 }
 
 /// Sums over steps whose numbers have not been read back.
@@ -127,8 +181,7 @@ struct Unread<B: TrainBackend> {
     loss: Tensor<B::InnerBackend, 1>,
     gradient_norm: Tensor<B::InnerBackend, 1>,
     first_step: u64,
-    rows: usize,
-    timesteps: usize,
+    size: BatchSize,
 }
 
 /// Weights, optimizer, and where the run is.
@@ -166,18 +219,24 @@ impl<B: TrainBackend> Learner<B> {
     /// One optimizer step on a batch of the host.
     ///
     /// # Errors
-    /// As [`Learner::update_prepared`].
+    /// As [`Prepared::new`] and [`Learner::update_prepared`].
     pub fn update(&mut self, batch: Batch) -> Result<Update> {
-        self.update_prepared(Prepared::new(batch, &self.description))
+        self.update_prepared(Prepared::new(batch, &self.description)?)
     }
 
     /// One optimizer step.
     ///
     /// # Errors
     /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
-    /// nothing is read back, and [`Learner::settle`] finds out.
+    /// nothing is read back, and [`Learner::settle`] finds out; there, if memory runs out.
     pub fn update_prepared(&mut self, batch: Prepared<B>) -> Result<Update> {
-        let Prepared { inputs, actions, timesteps, rows, cut } = batch;
+        let (step, size) = (self.progress.step, batch.size());
+        on_device::<B, _>(|| self.step(batch)).with_context(|| format!("at step {step}, with {size}"))?
+    }
+
+    fn step(&mut self, batch: Prepared<B>) -> Result<Update> {
+        let Prepared { inputs, actions, size, cut } = batch;
+        let BatchSize { rows, timesteps, .. } = size;
         let device = B::place();
         let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &device));
         let step = self.progress.step;
@@ -199,7 +258,7 @@ impl<B: TrainBackend> Learner<B> {
             Some(Measured { loss, gradient_norm })
         } else {
             let norm = clip_norm_on_device(&self.network, &mut gradients, self.config.gradient_clip);
-            self.keep(loss.inner(), norm, rows, timesteps);
+            self.keep(loss.inner(), norm, size);
             None
         };
         let learning_rate = self.learning_rate();
@@ -214,9 +273,9 @@ impl<B: TrainBackend> Learner<B> {
     }
 
     /// Adds a step's numbers to those that have not been read.
-    fn keep(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, rows: usize, timesteps: usize) {
+    fn keep(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, size: BatchSize) {
         self.unread = Some(match self.unread.take() {
-            None => Unread { loss, gradient_norm: norm, first_step: self.progress.step, rows, timesteps },
+            None => Unread { loss, gradient_norm: norm, first_step: self.progress.step, size },
             Some(sum) => Unread { loss: sum.loss + loss, gradient_norm: sum.gradient_norm + norm, ..sum },
         });
     }
@@ -229,16 +288,10 @@ impl<B: TrainBackend> Learner<B> {
         let Some(unread) = self.unread.take() else { return Ok(()) };
         let (first, last) = (unread.first_step, self.progress.step.saturating_sub(1));
         let steps = if first == last { format!("at step {first}") } else { format!("in steps {first} to {last}") };
-        let numbers = Tensor::cat(vec![unread.loss, unread.gradient_norm], 0).try_into_data().map_err(|error| {
-            let per_timestep = self.description.normalizer.width() + 2 * self.description.action.width() + 4;
-            let bytes = 4 * per_timestep * unread.timesteps;
-            anyhow!(
-                "the device failed {steps}, with batches of {} rows, {} timesteps and {bytes} bytes of inputs: {error:?}; \
-                 lower train.batch_size or train.context_length if it ran out of memory",
-                unread.rows,
-                unread.timesteps
-            )
-        })?;
+        let Unread { loss, gradient_norm, size, .. } = unread;
+        let numbers = on_device::<B, _>(|| Tensor::cat(vec![loss, gradient_norm], 0).try_into_data())
+            .and_then(|read| read.map_err(|error| anyhow!("the device failed: {error:?}")))
+            .with_context(|| format!("{steps}, with {size}"))?;
         let numbers = numbers.convert::<f64>().to_vec::<f64>().expect("two sums");
         let [loss, gradient_norm] = numbers[..] else { unreachable!("a loss and a norm") };
         ensure!(loss.is_finite(), "the loss is {loss} {steps}; lower train.learning_rate or look at the data");
@@ -312,6 +365,11 @@ impl<B: TrainBackend> Learner<B> {
             self.state = Some(state);
         }
         Ok(self)
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        self.network.num_params()
     }
 
     /// What the weights mean.

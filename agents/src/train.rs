@@ -78,15 +78,17 @@ fn train_on<B: TrainBackend>(
 
     let first_cut = learner.progress.cut.clone();
     std::thread::scope(|scope| -> Result<()> {
-        let (sender, batches) = crossbeam::channel::bounded::<Prepared<B>>(BATCHES_AHEAD);
+        let (sender, batches) = crossbeam::channel::bounded::<Result<Prepared<B>>>(BATCHES_AHEAD);
         let (sampler, steps, description) = (&sampler, job.train.steps, learner.description().clone());
         scope.spawn(move || {
             let mut cut = first_cut;
             for step in first_step..steps {
                 let batch = sampler.batch(step, &cut);
                 cut.clone_from(&batch.cut);
-                if sender.send(Prepared::new(batch, &description)).is_err() {
-                    return; // the loop below has ended early
+                let prepared = Prepared::new(batch, &description);
+                let is_last = prepared.is_err();
+                if sender.send(prepared).is_err() || is_last {
+                    return; // the loop below has ended early, or will
                 }
             }
         });
@@ -94,6 +96,7 @@ fn train_on<B: TrainBackend>(
         while learner.progress.step < job.train.steps {
             let started = Instant::now();
             let batch = batches.recv().context("the thread that prepares batches has ended")?;
+            let batch = batch.with_context(|| newest_checkpoint(run))?;
             let update = learner.update_prepared(batch).with_context(|| newest_checkpoint(run))?;
             let step = learner.progress.step;
             let is_last = step == job.train.steps;

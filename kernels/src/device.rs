@@ -1,5 +1,8 @@
 //! Finding devices: nothing here panics where a driver or a library is missing.
 
+use burn::tensor::backend::Backend;
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Why a device cannot be used.
@@ -14,6 +17,9 @@ pub enum DeviceError {
         /// What was looked for in vain.
         reason: String,
     },
+    /// A device does not do what it is asked.
+    #[error("the device failed: {0}")]
+    Failed(String),
 }
 
 /// A device that can be used.
@@ -25,6 +31,56 @@ pub struct Found<D> {
     pub name: String,
     /// Whether a processor plays the graphics card: right answers, slowly.
     pub is_software: bool,
+}
+
+pub use crate::cube::LaunchLog;
+
+/// Bytes of a device's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// In tensors.
+    pub in_use: u64,
+    /// Taken from the driver, and kept for tensors to come.
+    pub reserved: u64,
+}
+
+/// A backend of graphics cards, with what can be asked of its device.
+pub trait Card: Backend {
+    /// The memory that this thread's tensors take.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`]
+    fn memory(device: &Self::Device) -> Result<Memory, DeviceError>;
+
+    /// Gives back to the driver what is not in use.
+    fn release_memory(device: &Self::Device);
+
+    /// What `work` launches: how often each kernel, by name.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`] if the log cannot be read.
+    fn launches(log: &mut LaunchLog, device: &Self::Device, work: impl FnOnce()) -> Result<BTreeMap<String, usize>, DeviceError>;
+}
+
+impl<R, F, I, BT> Card for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
+    fn memory(device: &Self::Device) -> Result<Memory, DeviceError> {
+        let usage = R::client(device).memory_usage().map_err(|error| DeviceError::Failed(format!("{error:?}")))?;
+        Ok(Memory { in_use: usage.bytes_in_use, reserved: usage.bytes_reserved })
+    }
+
+    fn release_memory(device: &Self::Device) {
+        R::client(device).memory_cleanup();
+    }
+
+    fn launches(log: &mut LaunchLog, device: &Self::Device, work: impl FnOnce()) -> Result<BTreeMap<String, usize>, DeviceError> {
+        log.of(&R::client(device), work)
+    }
 }
 
 /// The backend of Vulkan devices: kernels compiled to SPIR-V, no fusion, no autotuning.

@@ -4,6 +4,8 @@ mod act;
 mod env;
 mod env_peer;
 mod evaluate;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod launches;
 mod memory;
 mod mqar;
 mod peer;
@@ -39,6 +41,9 @@ enum What {
     Train(train::TrainArgs),
     /// Multi-query associative recall: the accuracy of every mixer trained alike, and what it costs
     Mqar(mqar::MqarArgs),
+    /// The kernels that an optimizer step launches on a graphics card, and its memory
+    #[cfg(any(feature = "vulkan", feature = "cuda"))]
+    Launches(launches::LaunchesArgs),
     /// The scan's bandwidth, beside a copy, tensor operations, attention, and PyTorch where it is installed
     Scan(scan::ScanArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
@@ -57,6 +62,8 @@ pub fn run(args: BenchArgs) -> Result<()> {
         What::Memory(args) => memory::run(&args),
         What::Train(args) => train::run(&args),
         What::Mqar(args) => mqar::run(&args),
+        #[cfg(any(feature = "vulkan", feature = "cuda"))]
+        What::Launches(args) => launches::run(&args),
         What::Scan(args) => scan::run(&args),
         What::Ppo(args) => ppo::run(&args),
     }

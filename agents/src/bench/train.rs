@@ -52,9 +52,9 @@ pub struct TrainArgs {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Size {
-    batch: usize,
-    context: usize,
+pub(super) struct Size {
+    pub batch: usize,
+    pub context: usize,
 }
 
 impl std::fmt::Display for Size {
@@ -63,7 +63,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-fn parse_size(text: &str) -> Result<Size, String> {
+pub(super) fn parse_size(text: &str) -> Result<Size, String> {
     let parts = text.split_once('x').and_then(|(batch, context)| Some((batch.parse().ok()?, context.parse().ok()?)));
     let size = parts.map(|(batch, context)| Size { batch, context }).filter(|size| size.batch > 0 && size.context > 0);
     size.ok_or_else(|| "expected a batch and a context, for example 64x20".into())
@@ -158,7 +158,7 @@ fn time_steps<B: TrainBackend>(mixer: &str, size: Size, repeats: usize) -> Resul
     let warm_up = 3;
     for repeat in 0..warm_up + repeats {
         let batches = (0..steps).map(|step| random_batch(learner.description(), size, (repeat * steps + step) as u64));
-        let batches: Vec<_> = batches.map(|batch| Prepared::<B>::new(batch, learner.description())).collect();
+        let batches = batches.map(|batch| Prepared::<B>::new(batch, learner.description())).collect::<Result<Vec<_>>>()?;
         let started = Instant::now();
         for batch in batches {
             learner.update_prepared(batch)?;
@@ -176,7 +176,7 @@ fn time_steps<B: TrainBackend>(mixer: &str, size: Size, repeats: usize) -> Resul
     })
 }
 
-fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
+pub(super) fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
     let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; size.batch] };
     for _ in 0..size.batch {

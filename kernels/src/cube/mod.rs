@@ -2,11 +2,14 @@
 
 mod backend;
 mod launch;
+mod launches;
 #[cfg(all(test, feature = "vulkan"))]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "vulkan"))]
 mod tests;
 pub(crate) mod trial;
+
+pub use launches::LaunchLog;
 
 pub(crate) use launch::{
     Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, multiprocessors, plane, vector_size,

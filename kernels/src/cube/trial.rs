@@ -249,3 +249,34 @@ where
         differences.fold(0.0, |most, next| if next <= most { most } else { next })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static TRIALS: AtomicUsize = AtomicUsize::new(0);
+
+    /// A device whose driver compiles nothing, then one that computes wrongly, then one that gives no numbers.
+    impl Tried for Flex {
+        fn difference(op: Op, _device: &Device<Self>) -> f64 {
+            TRIALS.fetch_add(1, Ordering::Relaxed);
+            match op {
+                Op::Scan => panic!("the driver does not compile this"),
+                Op::Attention => 0.1,
+                Op::LayerNorm => f64::NAN,
+                Op::Dropout | Op::Recurrence => TOLERANCE,
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_fails_is_not_used_and_not_tried_again() {
+        let device = Default::default();
+        for _ in 0..3 {
+            let results = [Op::Scan, Op::Attention, Op::LayerNorm, Op::Dropout].map(|op| passed::<Flex>(op, &device));
+            assert_eq!(results, [false, false, false, true]);
+        }
+        assert_eq!(TRIALS.load(Ordering::Relaxed), 4);
+    }
+}

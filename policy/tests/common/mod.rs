@@ -1,6 +1,8 @@
 //! What the tests of policies share.
 #![allow(dead_code)]
 
+pub mod laws;
+
 use burn::{
     backend::Flex,
     module::{Module, ModuleMapper, Param},
