@@ -265,7 +265,7 @@ mod tests {
                 Op::Scan => panic!("the driver does not compile this"),
                 Op::Attention => 0.1,
                 Op::LayerNorm => f64::NAN,
-                Op::Dropout | Op::Recurrence => TOLERANCE,
+                Op::Dropout | Op::Recurrence | Op::LogSumExp => TOLERANCE,
             }
         }
     }

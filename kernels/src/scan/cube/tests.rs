@@ -8,7 +8,11 @@ use crate::{
     scan::{cpu, reference},
     testing::random,
 };
-use burn::tensor::{Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn::tensor::{
+    Tensor, TensorData, TensorPrimitive,
+    backend::{Backend, DTypeUsage},
+    ops::FloatTensor,
+};
 use burn_flex::Flex;
 
 /// A scan's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
@@ -218,5 +222,41 @@ fn strided_inputs_give_what_contiguous_ones_do() {
         let grad = strided(case.grad::<Vulkan>(DType::F32), a, b);
         let gradients = Vulkan::attention_scan_backward(inputs, outputs.clone(), grad);
         assert_eq!(read(outputs, gradients), expected, "axes {a} and {b}");
+    }
+}
+
+/// Half-precision values are summed in single precision: an output is off by the rounding of one number, however many it is the sum of.
+#[test]
+fn half_precision_values_are_summed_in_single_precision() {
+    let Some(device) = vulkan() else { return };
+    for (dtype, rounding) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-9))] {
+        if !Vulkan::dtype_usage(&device, dtype).contains(DTypeUsage::Storage) {
+            println!("skipped: the device cannot store {dtype:?}");
+            continue;
+        }
+        let mut case = Case::new([2, 3, 701, 16], false, 130);
+        // What the device is given, so that rounding it is no error of the kernel's.
+        let rounded = |numbers: &[f32]| -> Vec<f32> {
+            let data = TensorData::new(numbers.to_vec(), [numbers.len()]).convert_dtype(dtype);
+            data.convert::<f32>().to_vec().unwrap()
+        };
+        (case.values, case.grad) = (rounded(&case.values), rounded(&case.grad));
+        let inputs = ScanInputs {
+            values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype),
+            ..case.inputs::<Vulkan>(DType::F32)
+        };
+        let limits = Device::of(&inputs.values);
+        let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
+        assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
+        let gradients = attention_scan_backward(inputs, outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();
+        assert_eq!((gradients.values.dtype, gradients.scores.dtype), (dtype, DType::F32));
+        for ((what, found), (_, expected)) in read(outputs, gradients).into_iter().zip(truth(&case)) {
+            let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
+            // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions.
+            let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };
+            let error = Truth(&expected).largest_error(&found);
+            println!("{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
+            assert!(error <= 1.001 * roundings * rounding * largest, "{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
+        }
     }
 }
