@@ -1,6 +1,5 @@
 //! Which backends the jobs run on.
 
-use crate::copy;
 use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
     module::AutodiffModule,
@@ -47,7 +46,7 @@ macro_rules! train_on_card {
             const READS_EVERY_STEP: bool = false;
 
             fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu> {
-                copy::to_cpu(&network.valid(), description)
+                crate::copy::to_cpu(&network.valid(), description)
             }
         }
     };

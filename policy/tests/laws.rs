@@ -21,6 +21,7 @@ const LAWS: Laws = Laws {
     rounding: 1e-5,
     sequences: &[(1, 0, true), (31, 0, false), (31, 7, true), (257, 40, true), (3000, 700, false), (1100, 0, true)],
     pieces: &[&[1], &[3], &[10], &[64], &[611], &[1, 2, 30, 5, 1, 100, 7]],
+    passes: &[44, 1, 30],
     growing: (3_000, 3),
     constant: (99_999, 369),
 };

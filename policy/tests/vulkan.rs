@@ -15,18 +15,22 @@ type Graph = Autodiff<Vulkan>;
 const LAWS: Laws = Laws {
     batch: 3,
     rounding: 2e-5,
-    sequences: &[(1, 0, true), (31, 7, true), (131, 40, false)],
-    pieces: &[&[10], &[1, 2, 30, 5, 64]],
+    sequences: &[(1, 0, true), (37, 9, true)],
+    pieces: &[&[10], &[1, 2, 30]],
+    passes: &[16, 1, 20],
     growing: (99, 33),
     constant: (201, 67),
 };
 /// Law 6, relative to the largest of the results: both devices are off by their own roundings.
 const SAME: f64 = 5e-5;
 
+/// Run with shorter filters, as "hyena/small" and "monarch/small".
+const LONG: [&str; 2] = ["hyena", "monarch"];
+
 /// Runs a law over every mixer, if there is a device; a printed reason if not.
 fn over_all(law: impl Fn(&str)) {
     match kernels::device::vulkan() {
-        Ok(_) => variants().into_iter().for_each(|name| {
+        Ok(_) => variants().into_iter().filter(|name| !LONG.contains(name)).for_each(|name| {
             let started = std::time::Instant::now();
             law(name);
             println!("{name}: {:.2} s", started.elapsed().as_secs_f64());
@@ -47,12 +51,12 @@ fn law_1_any_split_gives_the_gradients_of_one_pass() {
 
 #[test]
 fn law_2_a_token_changes_no_output_before_it() {
-    over_all(|name| LAWS.a_token_changes_no_output_before_it::<Vulkan>(name, &[(97, 50)]));
+    over_all(|name| LAWS.a_token_changes_no_output_before_it::<Vulkan>(name, &[(37, 20)]));
 }
 
 #[test]
 fn law_3_a_reset_gives_what_a_fresh_sequence_gives() {
-    over_all(|name| LAWS.a_reset_gives_what_a_fresh_sequence_gives::<Vulkan>(name, &[(13, 0), (13, 12), (67, 41)]));
+    over_all(|name| LAWS.a_reset_gives_what_a_fresh_sequence_gives::<Vulkan>(name, &[(13, 0), (13, 12), (37, 21)]));
 }
 
 #[test]
@@ -64,9 +68,8 @@ fn law_5_the_state_is_as_large_as_documented() {
 fn law_6_the_answers_are_those_of_the_cpu() {
     over_all(|name| {
         for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {
-            let pieces = [44, 1, 30];
-            let found = Pass::new::<Graph>(name, [3, 75], pieces, dropout);
-            found.assert_close(&Pass::new::<Autodiff<Flex>>(name, [3, 75], pieces, dropout), SAME, name);
+            let found = Pass::new::<Graph>(name, LAWS.batch, LAWS.passes, dropout);
+            found.assert_close(&Pass::new::<Autodiff<Flex>>(name, LAWS.batch, LAWS.passes, dropout), SAME, name);
         }
     });
 }

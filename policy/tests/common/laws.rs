@@ -17,6 +17,8 @@ pub struct Laws {
     pub sequences: &'static [(usize, usize, bool)],
     /// Law 1: lengths of pieces, of which the first are left out where there are 1,000 tokens or more.
     pub pieces: &'static [&'static [usize]],
+    /// Law 1 for gradients, and law 6: lengths of pieces, all of which are one sequence.
+    pub passes: &'static [usize],
     /// Law 5: tokens in all and at a time, for mixers whose state grows and for the others.
     pub growing: (usize, usize),
     pub constant: (usize, usize),
@@ -79,24 +81,17 @@ pub struct Pass {
 }
 
 impl Pass {
-    pub fn new<B: AutodiffBackend + KernelBackend>(
-        name: &str,
-        [batch, time]: [usize; 2],
-        lengths: impl IntoIterator<Item = usize>,
-        dropout: Dropout,
-    ) -> Self {
+    pub fn new<B: AutodiffBackend + KernelBackend>(name: &str, batch: usize, lengths: &[usize], dropout: Dropout) -> Self {
+        let time = lengths.iter().sum();
         let mixer = mixer::<B>(name, 1);
         let x = random_tensor::<B, 3>([batch, time, WIDTH], 2).require_grad();
-        let reset = random_reset(batch, time, 25, 3);
+        let reset = random_reset(batch, time, time / 3, 3);
         let (mut state, mut start, mut pieces) = (mixer.initial_state(batch, &x.device()), 0, Vec::new());
         for length in lengths {
-            let tokens = start..(start + length).min(time);
+            let tokens = start..start + length;
             let (y, next) = mixer.forward(part(&x, tokens.clone()), &reset_part(&reset, tokens.clone()), state, dropout);
             (state, start) = (next, tokens.end);
             pieces.push(y);
-            if start == time {
-                break;
-            }
         }
         let y = Tensor::cat(pieces, 1);
         let gradients = (y.clone() * random_tensor::<B, 3>([batch, time, WIDTH], 4)).sum().backward();
@@ -160,9 +155,8 @@ impl Laws {
 
     /// Law 1 for gradients: those of one pass are those of pieces.
     pub fn any_split_gives_the_gradients_of_one_pass<B: AutodiffBackend + KernelBackend>(&self, name: &str) {
-        let shape = [self.batch, 75];
-        let whole = Pass::new::<B>(name, shape, [75], Dropout::OFF);
-        let pieces = Pass::new::<B>(name, shape, [44, 1, 30], Dropout::OFF);
+        let whole = Pass::new::<B>(name, self.batch, &[self.passes.iter().sum()], Dropout::OFF);
+        let pieces = Pass::new::<B>(name, self.batch, self.passes, Dropout::OFF);
         // Gradients are sums of more terms than outputs.
         pieces.assert_close(&whole, 3.0 * self.rounding, &format!("{name}, in pieces"));
     }
