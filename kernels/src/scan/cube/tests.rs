@@ -241,10 +241,8 @@ fn half_precision_values_are_summed_in_single_precision() {
             data.convert::<f32>().to_vec().unwrap()
         };
         (case.values, case.grad) = (rounded(&case.values), rounded(&case.grad));
-        let inputs = ScanInputs {
-            values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype),
-            ..case.inputs::<Vulkan>(DType::F32)
-        };
+        let inputs =
+            ScanInputs { values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype), ..case.inputs::<Vulkan>(DType::F32) };
         let limits = Device::of(&inputs.values);
         let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
         assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
@@ -256,7 +254,10 @@ fn half_precision_values_are_summed_in_single_precision() {
             let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };
             let error = Truth(&expected).largest_error(&found);
             println!("{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
-            assert!(error <= 1.001 * roundings * rounding * largest, "{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
+            assert!(
+                error <= 1.001 * roundings * rounding * largest,
+                "{dtype:?}: {what} off by {error:e} at a scale of {largest:e}"
+            );
         }
     }
 }
