@@ -2,7 +2,12 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use common::*;
 use serde_json::Value;
@@ -82,6 +87,29 @@ fn what_is_finished_is_not_done_again_and_what_is_not_goes_on() {
         assert_eq!(outcome(&second, 1, key), outcome(&first, 1, key));
     }
     assert!(gru_run.join("evaluation.json").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_rows_that_are_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second row would take a minute.
+    let more = ["--tasks", "tmaze:3:3000", "--mixers", "lstm", "--steps", "60", "--width", "8", "--runs", "runs"];
+    let mut command = aaren(folder.path(), &[&["bench", "memory", "--json", "figures.json"], &more[..]].concat(), &[]);
+    let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = folder.path().join("runs/tmaze-3000-lstm-1/metrics.jsonl");
+    let is_there = (0..1200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        begun.exists()
+    });
+    Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    let output = process.wait_with_output().unwrap();
+    let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(is_there, "{said}");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("finished runs are in runs"), "{said}");
+    assert!(table.contains("corridor 3 ") && !table.contains("corridor 3000"), "{table}");
+    assert_eq!(json(&folder.path().join("figures.json"))["rows"].as_array().unwrap().len(), 1);
 }
 
 #[test]

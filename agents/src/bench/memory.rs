@@ -166,9 +166,8 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
                 if !figures.rows.is_empty() {
                     publish(figures.render(), args.json.as_ref(), &figures)?;
                 }
-                return Err(
-                    error.context(format!("finished runs are in {}, the same command goes on from there", args.runs.display()))
-                );
+                let kept = format!("finished runs are in {}, the same command goes on from there", args.runs.display());
+                return Err(if error.is::<Interrupted>() { error.context(kept) } else { error });
             }
         }
         if let Some(path) = &args.json {
