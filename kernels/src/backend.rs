@@ -18,13 +18,40 @@ use crate::{
 };
 use burn::{
     backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy},
-    tensor::{DType, backend::Backend, ops::FloatTensor},
+    tensor::{DType, TensorMetadata, backend::Backend, ops::FloatTensor},
 };
+
+/// Ops whose backward pass a backend may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived {
+    /// [`crate::attention_scan`]
+    Scan,
+    /// [`crate::running_log_sum_exp`]
+    LogSumExp,
+    /// [`crate::causal_attention`]
+    Attention,
+    /// [`crate::layer_norm`]
+    LayerNorm,
+    /// [`crate::gated_recurrence`]
+    Recurrence,
+    /// [`crate::causal_convolution`]
+    Convolution,
+    /// [`crate::selective_scan`]
+    SelectiveScan,
+}
 
 /// A Burn backend with the ops that the policies are built from.
 ///
 /// The methods work on primitives and trust their callers about shapes; use the checked functions of the crate root.
 pub trait KernelBackend: Backend {
+    /// Whether the backend has a backward pass of its own for an op on numbers of this width (`head_dim`, or channels). Where it has
+    /// none, `Autodiff` records the reference's operations: deriving them when the gradient is asked for would wait for itself, as
+    /// Burn's autodiff locks every graph at the end of a backward pass.
+    fn has_backward(op: Derived, device: &Self::Device, width: usize) -> bool {
+        let _ = (op, device, width);
+        true
+    }
+
     /// [`crate::attention_scan`].
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
         scan::reference::attention_scan(inputs)
@@ -322,18 +349,33 @@ impl KernelBackend for Flex {
     }
 }
 
+/// Whether the op is one node of the graph, by the width of the tensor's last axis.
+fn derives<B: KernelBackend, C: CheckpointStrategy>(op: Derived, tensor: &FloatTensor<Autodiff<B, C>>) -> bool {
+    let width = tensor.primitive.shape().iter().last().copied().unwrap_or(1);
+    B::has_backward(op, &B::float_device(&tensor.primitive), width)
+}
+
 /// Each op is one node (the scan: two). Second derivatives are not supported: the backward methods are called on the inner backend
 /// only, and on this one would derive the reference's.
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        if !derives::<B, C>(Derived::Scan, &inputs.values) {
+            return scan::reference::attention_scan(inputs);
+        }
         scan::autodiff::attention_scan(inputs)
     }
 
     fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        if !derives::<B, C>(Derived::LogSumExp, &inputs.scores) {
+            return log_sum_exp::reference::running_log_sum_exp(inputs);
+        }
         log_sum_exp::autodiff::running_log_sum_exp::<B, C>(inputs)
     }
 
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        if !derives::<B, C>(Derived::Attention, &inputs.queries) {
+            return attention::reference::causal_attention(inputs);
+        }
         attention::autodiff::causal_attention(inputs)
     }
 
@@ -347,6 +389,9 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !derives::<B, C>(Derived::LayerNorm, &x) {
+            return layer_norm::reference::layer_norm::<Self>(x, gain, bias);
+        }
         layer_norm::autodiff::layer_norm::<B, C>(x, gain, bias)
     }
 
@@ -355,14 +400,23 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        if !derives::<B, C>(Derived::Recurrence, &inputs.inputs) {
+            return recurrence::reference::gated_recurrence(inputs);
+        }
         recurrence::autodiff::gated_recurrence::<B, C>(inputs)
     }
 
     fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        if !derives::<B, C>(Derived::Convolution, &inputs.inputs) {
+            return convolution::reference::causal_convolution(inputs);
+        }
         convolution::autodiff::causal_convolution::<B, C>(inputs)
     }
 
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        if !derives::<B, C>(Derived::SelectiveScan, &inputs.inputs) {
+            return selective_scan::reference::selective_scan(inputs);
+        }
         selective_scan::autodiff::selective_scan::<B, C>(inputs)
     }
 }

@@ -43,7 +43,7 @@ mod selective_scan;
 mod testing;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOutputs, causal_attention};
-pub use backend::KernelBackend;
+pub use backend::{Derived, KernelBackend};
 pub use cache::write_tokens;
 pub use convolution::{ConvolutionGradients, ConvolutionInputs, causal_convolution};
 pub use dropout::{Dropout, dropout_add};

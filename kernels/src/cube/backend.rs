@@ -5,7 +5,7 @@
 use super::trial::{self, Op};
 use crate::{
     attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
-    backend::KernelBackend,
+    backend::{Derived, KernelBackend},
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     linear::{LinearGradients, LinearSaved, Rectifier},
@@ -24,6 +24,17 @@ where
     I: IntElement,
     BT: BoolElement,
 {
+    fn has_backward(op: Derived, device: &Self::Device, width: usize) -> bool {
+        match op {
+            Derived::Scan => trial::passed::<Self>(Op::Scan, device) && scan::cube::fits(width),
+            Derived::LogSumExp => trial::passed::<Self>(Op::LogSumExp, device),
+            Derived::Attention => trial::passed::<Self>(Op::Attention, device) && attention::cube::fits::<R>(device, width),
+            Derived::LayerNorm => trial::passed::<Self>(Op::LayerNorm, device),
+            Derived::Recurrence => trial::passed::<Self>(Op::Recurrence, device),
+            Derived::Convolution | Derived::SelectiveScan => false,
+        }
+    }
+
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
         if trial::passed::<Self>(Op::Scan, &inputs.values.device) {
             let device = scan::cube::Device::of(&inputs.values);

@@ -8,7 +8,7 @@ use super::{AttentionGradients, AttentionInputs, AttentionOutputs};
 use crate::cube::{Grid, array, contiguous, empty, empty_like, innermost};
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
-use cubecl::prelude::*;
+use cubecl::{client::ComputeClient, prelude::*};
 use kernels::{SIDE, SizesLaunch, Tiling};
 
 /// The widest head that a unit's registers hold.
@@ -16,21 +16,39 @@ const WIDEST_HEAD: usize = 128;
 /// Shared memory that a cube takes at most: more would leave a multiprocessor too few cubes.
 const SHARED_BYTES: usize = 64 << 10;
 
-/// The largest tile of which `tiles` of tokens and `squares` of weights fit in shared memory; nothing if none does.
-fn tiling<R: CubeRuntime>(like: &CubeTensor<R>, tiles: usize, squares: usize, has_dropout: bool) -> Option<Tiling> {
-    let head_dim = like.shape().dims::<4>()[3];
-    let hardware = &like.client.properties().hardware;
+/// Tiles of tokens and squares of weights that the kernels hold: forward, gradients of queries, gradients of keys.
+const FORWARD: [usize; 2] = [2, 1];
+const OF_QUERIES: [usize; 2] = [3, 1];
+const OF_KEYS: [usize; 2] = [3, 2];
+
+/// Whether the kernels run heads of this width on the device.
+pub(crate) fn fits<R: CubeRuntime>(device: &R::CubeDevice, head_dim: usize) -> bool {
+    largest_tile(&R::client(device), head_dim, OF_KEYS, false).is_some()
+}
+
+/// The largest tile that fits in shared memory; nothing if none does.
+fn largest_tile<R: CubeRuntime>(
+    client: &ComputeClient<R>,
+    head_dim: usize,
+    [tiles, squares]: [usize; 2],
+    has_dropout: bool,
+) -> Option<Tiling> {
+    let hardware = &client.properties().hardware;
     let memory = hardware.max_shared_memory_size.min(SHARED_BYTES);
     let fits = |rows: &u32| {
         let tiling = Tiling { rows: *rows, head_dim: head_dim as u32, has_dropout };
         let floats = tiles * tiling.tile() * tiling.pitch() + squares * tiling.tile() * (tiling.tile() + 1) + 3 * tiling.tile();
         4 * floats <= memory
     };
-    let is_wide = head_dim > WIDEST_HEAD || like.dtype != DType::F32 || hardware.max_units_per_cube < SIDE * SIDE;
-    if is_wide {
+    if head_dim > WIDEST_HEAD || hardware.max_units_per_cube < SIDE * SIDE {
         return None;
     }
     [2, 1].into_iter().find(fits).map(|rows| Tiling { rows, head_dim: head_dim as u32, has_dropout })
+}
+
+fn tiling<R: CubeRuntime>(like: &CubeTensor<R>, held: [usize; 2], has_dropout: bool) -> Option<Tiling> {
+    let head_dim = like.shape().dims::<4>()[3];
+    if like.dtype == DType::F32 { largest_tile(&like.client, head_dim, held, has_dropout) } else { None }
 }
 
 fn sizes<R: CubeRuntime>(
@@ -86,7 +104,7 @@ where
     I: IntElement,
     BT: BoolElement,
 {
-    let tiling = tiling(&inputs.queries, 2, 1, inputs.dropout.is_on())?;
+    let tiling = tiling(&inputs.queries, FORWARD, inputs.dropout.is_on())?;
     let [queries, keys, values] = [inputs.queries, inputs.keys, inputs.values].map(innermost);
     let first_key = contiguous(inputs.first_key);
     let [batch, heads, query_time, _] = queries.shape().dims();
@@ -124,8 +142,8 @@ where
     I: IntElement,
     BT: BoolElement,
 {
-    let of_queries = tiling(&inputs.queries, 3, 1, inputs.dropout.is_on())?;
-    let of_keys = tiling(&inputs.queries, 3, 2, inputs.dropout.is_on())?;
+    let of_queries = tiling(&inputs.queries, OF_QUERIES, inputs.dropout.is_on())?;
+    let of_keys = tiling(&inputs.queries, OF_KEYS, inputs.dropout.is_on())?;
     let [queries, keys, values, grad] = [inputs.queries, inputs.keys, inputs.values, grad].map(innermost);
     let first_key = contiguous(inputs.first_key);
     let log_sums = contiguous(outputs.log_sums);

@@ -27,6 +27,12 @@ const TOKENS_BACKWARD: usize = 4;
 /// Tiles below which a segment is not worth a launch.
 const TILES_PER_SEGMENT: usize = 4;
 
+/// Whether a head of this width fits a cube on any device.
+pub(crate) fn fits(head_dim: usize) -> bool {
+    let vector = [4, 2, 1].into_iter().find(|vector| head_dim.is_multiple_of(*vector)).unwrap_or(1);
+    head_dim / vector <= UNITS
+}
+
 /// How one call is launched.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
