@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `backend.rs` | [`KernelBackend`]: the one extension trait over Burn's backends, and its dispatch |
 //! | `scan/`, `recurrence/`, `log_sum_exp/`, `selective_scan/`, `convolution/`, `attention/`, `linear/`, `layer_norm/`, `dropout/` | an op each: `mod` (the checked public function), `reference` (plain tensor ops), `cpu` (forward and backward), `autodiff` (the graph node) |
-//! | `scan/cube/`, `attention/cube/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards, one source for Vulkan and CUDA |
+//! | `cube/` of `scan/`, `attention/`, `recurrence/`, `log_sum_exp/` and `selective_scan/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards, one source for Vulkan and CUDA |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
 //! | `device.rs` | finding Vulkan and CUDA devices |
 //! | `cache.rs` | [`write_tokens`]: appending to a KV cache in place |

@@ -13,6 +13,7 @@ use crate::{
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
+    selective_scan::{self, SelectiveGradients, SelectiveInputs},
 };
 use burn::tensor::{Tensor, TensorPrimitive, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
@@ -176,5 +177,23 @@ where
             }
         }
         reference_gradients::recurrence(inputs, grad)
+    }
+
+    fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        if trial::passed::<Self>(Op::SelectiveScan, &inputs.inputs.device)
+            && let Some(packed) = selective_scan::cube::selective_scan(inputs.clone())
+        {
+            return packed;
+        }
+        selective_scan::reference::selective_scan(inputs)
+    }
+
+    fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
+        if trial::passed::<Self>(Op::SelectiveScan, &inputs.inputs.device)
+            && let Some(gradients) = selective_scan::cube::selective_scan_backward(inputs.clone(), grad.clone())
+        {
+            return gradients;
+        }
+        reference_gradients::selective_scan(inputs, grad)
     }
 }

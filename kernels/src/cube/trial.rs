@@ -4,7 +4,7 @@
 //! on a few numbers, forward and backward, and compares them with the reference on the CPU. A device that fails runs the
 //! reference from then on, after one warning.
 
-use crate::{attention, backend::KernelBackend, dropout, layer_norm, log_sum_exp, recurrence, scan};
+use crate::{attention, backend::KernelBackend, dropout, layer_norm, log_sum_exp, recurrence, scan, selective_scan};
 use burn::{
     backend::Flex,
     tensor::{Bool, DType, Device, Int, Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor},
@@ -26,6 +26,7 @@ pub(crate) enum Op {
     Dropout,
     Recurrence,
     LogSumExp,
+    SelectiveScan,
 }
 
 /// How far a kernel may be from the reference on the trial's numbers, which are of size 1: this is about wrong, not about rounding.
@@ -153,6 +154,30 @@ fn attention_numbers<B: Backend>(
     [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(read::<B, 4>).concat()
 }
 
+fn selective_case<B: Backend>(device: &Device<B>) -> (selective_scan::SelectiveInputs<B>, FloatTensor<B>) {
+    let (batch, time, channels, states) = (2, 21, 70, 3);
+    let float = DType::F32;
+    let reset: Vec<bool> = (0..batch * time).map(|i| i == 30).collect();
+    let positive = |count: usize, step: f64| numbers(count, step).into_iter().map(|x| 0.2 + x.abs()).collect::<Vec<_>>();
+    let inputs = selective_scan::SelectiveInputs {
+        inputs: put::<B, 3>(numbers(batch * time * channels, 0.7), [batch, time, channels], float, device),
+        steps: put::<B, 3>(positive(batch * time * channels, 0.3), [batch, time, channels], float, device),
+        decays: put::<B, 2>(positive(states * channels, 1.1).iter().map(|x| -x).collect(), [states, channels], float, device),
+        writes: put::<B, 3>(numbers(batch * time * states, 0.9), [batch, time, states], float, device),
+        reads: put::<B, 3>(numbers(batch * time * states, 1.3), [batch, time, states], float, device),
+        carry: put::<B, 3>(numbers(batch * states * channels, 0.4), [batch, states, channels], float, device),
+        reset: Tensor::<B, 2, Bool>::from_data(TensorData::new(reset, [batch, time]), device).into_primitive(),
+    };
+    let width = (time + states) * channels;
+    (inputs, put::<B, 2>(numbers(batch * width, 0.6), [batch, width], float, device))
+}
+
+fn selective_numbers<B: Backend>(packed: FloatTensor<B>, gradients: selective_scan::SelectiveGradients<B>) -> Vec<f64> {
+    let [inputs, steps, decays, writes, reads, carry] = gradients.0;
+    let others = [inputs, steps, writes, reads, carry].map(read::<B, 3>).concat();
+    [read::<B, 2>(packed), read::<B, 2>(decays), others].concat()
+}
+
 fn layer_norm_case<B: Backend>(device: &Device<B>) -> [FloatTensor<B>; 4] {
     let (rows, width) = (3, 37);
     [
@@ -216,6 +241,15 @@ where
                 let [x, _, _, grad] = layer_norm_case::<Flex>(&cpu);
                 (found, read::<Flex, 2>(Flex::dropout_add(x, grad, DROPOUT)))
             }
+            Op::SelectiveScan => {
+                let (inputs, grad) = selective_case::<Self>(device);
+                let Some(packed) = selective_scan::cube::selective_scan(inputs.clone()) else { return f64::INFINITY };
+                let Some(gradients) = selective_scan::cube::selective_scan_backward(inputs, grad) else { return f64::INFINITY };
+                let found = selective_numbers::<Self>(packed, gradients);
+                let (inputs, grad) = selective_case::<Flex>(&cpu);
+                let packed = Flex::selective_scan(inputs.clone());
+                (found, selective_numbers::<Flex>(packed, Flex::selective_scan_backward(inputs, grad)))
+            }
             Op::LogSumExp => {
                 let (inputs, grad) = log_sum_case::<Self>(device);
                 let limits = scan::cube::Device::of(&inputs.scores);
@@ -265,7 +299,7 @@ mod tests {
                 Op::Scan => panic!("the driver does not compile this"),
                 Op::Attention => 0.1,
                 Op::LayerNorm => f64::NAN,
-                Op::Dropout | Op::Recurrence | Op::LogSumExp => TOLERANCE,
+                Op::Dropout | Op::Recurrence | Op::LogSumExp | Op::SelectiveScan => TOLERANCE,
             }
         }
     }

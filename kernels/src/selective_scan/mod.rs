@@ -12,6 +12,8 @@
 
 pub(crate) mod autodiff;
 pub(crate) mod cpu;
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
