@@ -44,9 +44,9 @@ pub enum Derived {
 ///
 /// The methods work on primitives and trust their callers about shapes; use the checked functions of the crate root.
 pub trait KernelBackend: Backend {
-    /// Whether the backend has a backward pass of its own for an op on numbers of this width (`head_dim`, or channels). Where it has
-    /// none, `Autodiff` records the reference's operations: deriving them when the gradient is asked for would wait for itself, as
-    /// Burn's autodiff locks every graph at the end of a backward pass.
+    /// Whether the backend has a backward pass of its own for an op on numbers of this width: `head_dim`, channels, or the states of a
+    /// selective scan. Where it has none, `Autodiff` records the reference's operations: deriving them when the gradient is asked for
+    /// would wait for itself, as Burn's autodiff locks every graph at the end of a backward pass.
     fn has_backward(op: Derived, device: &Self::Device, width: usize) -> bool {
         let _ = (op, device, width);
         true
@@ -414,7 +414,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
-        if !derives::<B, C>(Derived::SelectiveScan, &inputs.inputs) {
+        if !derives::<B, C>(Derived::SelectiveScan, &inputs.writes) {
             return selective_scan::reference::selective_scan(inputs);
         }
         selective_scan::autodiff::selective_scan::<B, C>(inputs)

@@ -32,7 +32,10 @@ where
             Derived::Attention => trial::passed::<Self>(Op::Attention, device) && attention::cube::fits::<R>(device, width),
             Derived::LayerNorm => trial::passed::<Self>(Op::LayerNorm, device),
             Derived::Recurrence => trial::passed::<Self>(Op::Recurrence, device),
-            Derived::Convolution | Derived::SelectiveScan => false,
+            Derived::SelectiveScan => {
+                trial::passed::<Self>(Op::SelectiveScan, device) && selective_scan::cube::fits::<R>(device, width)
+            }
+            Derived::Convolution => false,
         }
     }
 

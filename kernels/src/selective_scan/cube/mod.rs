@@ -11,6 +11,14 @@ use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElemen
 use cubecl::prelude::*;
 use kernels::{Geometry, LayoutLaunch, SPAN, UNITS};
 
+/// Whether a cube's shared memory holds as many states on the device.
+pub(crate) fn fits<R: CubeRuntime>(device: &R::CubeDevice, states: usize) -> bool {
+    let client = R::client(device);
+    let hardware = &client.properties().hardware;
+    let shared = (2 * states * (UNITS + SPAN) + 2 * SPAN * (UNITS + 1) + SPAN) * size_of::<f32>();
+    shared <= hardware.max_shared_memory_size && UNITS <= hardware.max_units_per_cube as usize
+}
+
 /// The inputs as the kernels read them.
 struct Inputs<R: CubeRuntime> {
     inputs: CubeTensor<R>,
@@ -30,11 +38,8 @@ impl<R: CubeRuntime> Inputs<R> {
     /// Nothing if the kernels do not know the float type, the cube's memory does not hold the states, or there is nothing to do.
     fn new<F: FloatElement, I: IntElement, BT: BoolElement>(inputs: SelectiveInputs<CubeBackend<R, F, I, BT>>) -> Option<Self> {
         let ([batch, time, channels], [states, _]) = (inputs.inputs.shape().dims(), inputs.decays.shape().dims());
-        let hardware = &inputs.inputs.client.properties().hardware;
-        let shared = (2 * states * (UNITS + SPAN) + 2 * SPAN * (UNITS + 1) + SPAN) * size_of::<f32>();
         let is_known = matches!(inputs.inputs.dtype, DType::F32 | DType::F16 | DType::BF16);
-        let fits = shared <= hardware.max_shared_memory_size && UNITS <= hardware.max_units_per_cube as usize;
-        if !is_known || !fits || batch * time * channels * states == 0 {
+        if !is_known || !fits::<R>(&inputs.inputs.device, states) || batch * time * channels * states == 0 {
             return None;
         }
         let [u, steps, writes, reads] =

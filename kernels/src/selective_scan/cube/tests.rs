@@ -187,3 +187,20 @@ fn strided_inputs_give_what_contiguous_ones_do() {
         assert_eq!(read(packed, gradients), expected, "axes {a} and {b}");
     }
 }
+
+#[test]
+fn the_graph_has_its_gradients() {
+    use burn::backend::Autodiff;
+    let Some(device) = vulkan() else { return };
+    let case = Case::new([2, 37, 11, 3], 150);
+    let inputs = case.inputs::<Autodiff<Vulkan>>(DType::F32);
+    let u = Tensor::<Autodiff<Vulkan>, 3>::from_primitive(TensorPrimitive::Float(inputs.inputs)).require_grad();
+    assert!(<Vulkan as KernelBackend>::has_backward(crate::Derived::SelectiveScan, &device, 3));
+    let inputs = SelectiveInputs { inputs: u.clone().into_primitive().tensor(), ..inputs };
+    let packed = <Autodiff<Vulkan> as KernelBackend>::selective_scan(inputs);
+    let packed = Tensor::<Autodiff<Vulkan>, 2>::from_primitive(TensorPrimitive::Float(packed));
+    let upstream = Tensor::from_primitive(TensorPrimitive::Float(case.grad::<Autodiff<Vulkan>>(DType::F32)));
+    let gradients = (packed * upstream).sum().backward();
+    let found: Vec<f64> = u.grad(&gradients).unwrap().into_data().convert::<f64>().to_vec().unwrap();
+    assert_eq!(found, on_device(&case)[1]);
+}
