@@ -4,12 +4,13 @@ use crate::{
     backend::{Cpu, Graph, TrainBackend, seeds},
     config::TrainConfig,
     gradient::{clip_norm, clip_norm_on_device, is_finite},
+    optimizer::AdamW,
     segment::{Batch, Segment},
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::{
     module::Module,
-    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    optim::{AdamWConfig, GradientsParams},
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
     tensor::{ElementConversion, Tensor, TensorData},
 };
@@ -187,7 +188,7 @@ struct Unread<B: TrainBackend> {
 /// Weights, optimizer, and where the run is.
 pub struct Learner<B: TrainBackend = Graph> {
     network: DecisionNetwork<B>,
-    optimizer: OptimizerAdaptor<AdamW, DecisionNetwork<B>, B>,
+    optimizer: AdamW<B, DecisionNetwork<B>>,
     description: Description,
     config: TrainConfig,
     seed: u64,
@@ -205,7 +206,8 @@ impl<B: TrainBackend> Learner<B> {
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
-        let optimizer = AdamWConfig::new().with_epsilon(ADAM_EPSILON).with_weight_decay(config.weight_decay as f32).init();
+        let adam = AdamWConfig::new().with_epsilon(ADAM_EPSILON).with_weight_decay(config.weight_decay as f32);
+        let optimizer = AdamW::new(&adam, network.backbone().undecayed());
         let config = config.clone();
         Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
     }
@@ -387,7 +389,8 @@ mod tests {
         segment::{SegmentSampler, SegmentSource},
         train::describe,
     };
-    use std::sync::Arc;
+    use burn_store::ModuleSnapshot;
+    use std::{collections::BTreeMap, sync::Arc};
 
     /// A learner of a small job, and where its batches come from.
     fn learner(overrides: &[&str]) -> (Learner, SegmentSampler) {
@@ -567,5 +570,46 @@ mod tests {
             assert!(learner.save(folder.path()).is_err());
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
+    }
+
+    /// Every parameter by name.
+    fn parameters(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
+        let snapshots = learner.policy().network.collect(None, None, false);
+        snapshots.iter().map(|one| (one.full_path(), one.to_data().unwrap().to_vec().unwrap())).collect()
+    }
+
+    #[test]
+    fn weight_decay_leaves_mambas_decay_and_skip_alone() {
+        let after_a_step = |decay: &str| {
+            let (mut learner, sampler) =
+                learner(&["policy.mixer=mamba", "train.learning_rate=0.1", "train.warmup_steps=0", decay]);
+            learner.update(sampler.batch(0, &[])).unwrap();
+            parameters(&learner)
+        };
+        let (with, without) = (after_a_step("train.weight_decay=0.5"), after_a_step("train.weight_decay=0"));
+        let before = parameters(&learner(&["policy.mixer=mamba"]).0);
+        // What begins at 0 has nothing to decay.
+        let could_decay = before.iter().filter(|(_, values)| values.iter().any(|&value| value != 0.0)).map(|(name, _)| name);
+        let (left_alone, decayed): (Vec<&String>, Vec<&String>) = could_decay.partition(|&name| with[name] == without[name]);
+        assert!(
+            left_alone.iter().all(|name| ["decay_log", "skip"].contains(&name.rsplit('.').next().unwrap())),
+            "{left_alone:?}"
+        );
+        assert!(left_alone.len() == 2 * 2 && decayed.len() > 20, "{left_alone:?}, {decayed:?}");
+        assert!(left_alone.iter().all(|&name| with[name] != before[name]), "they learn");
+    }
+
+    #[test]
+    fn a_stored_optimizer_finds_the_moments_of_undecayed_parameters_again() {
+        let settings = ["policy.mixer=mamba", "train.weight_decay=0.5", "train.learning_rate=0.1"];
+        let (mut unbroken, sampler) = learner(&settings);
+        unbroken.update(sampler.batch(0, &[])).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        unbroken.save(folder.path()).unwrap();
+        let mut resumed = learner(&settings).0.load(folder.path()).unwrap();
+        for learner in [&mut unbroken, &mut resumed] {
+            learner.update(sampler.batch(1, &[])).unwrap();
+        }
+        assert_eq!(weights(&resumed), weights(&unbroken));
     }
 }

@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod learner;
 pub mod log;
 pub mod mqar;
+pub mod optimizer;
 pub mod ppo;
 pub mod report;
 pub mod run;

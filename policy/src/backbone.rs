@@ -11,7 +11,7 @@ use crate::{
     state::{PolicyState, StateRecord},
 };
 use burn::{
-    module::Module,
+    module::{Module, ParamId},
     tensor::{Tensor, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend};
@@ -89,6 +89,11 @@ impl<B: KernelBackend> Backbone<B> {
         let init = &mut Init::new(seed);
         self.blocks = self.blocks.into_iter().map(|block| block.redrawn(init)).collect();
         self
+    }
+
+    /// Parameters that weight decay leaves alone.
+    pub fn undecayed(&self) -> Vec<ParamId> {
+        self.blocks.iter().flat_map(|block| block.mixer().undecayed()).collect()
     }
 
     /// The state of sequences that have not begun.

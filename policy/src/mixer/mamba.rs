@@ -11,8 +11,8 @@
 //! sees: `4 expansion width (states + taps - 1)` bytes a sequence and layer.
 //!
 //! At a reset the decay counts as 0 and no tap of the convolution reaches across. The blocks here have a layer norm in front and a
-//! feed-forward half behind, as for every mixer; published models have a root-mean-square norm and nothing behind, and keep
-//! `A_log` and `D` out of weight decay.
+//! feed-forward half behind, as for every mixer; published models have a root-mean-square norm and nothing behind. As
+//! there, weight decay leaves `A_log` and `D` alone.
 //!
 //! Source: Gu and Dao 2023, arXiv:2312.00752; initialisation as in its code.
 
@@ -22,7 +22,7 @@ use crate::{
     state::tensor_state,
 };
 use burn::{
-    module::{Module, Param},
+    module::{Module, Param, ParamId},
     tensor::{Tensor, activation, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
@@ -153,6 +153,10 @@ impl<B: KernelBackend> Mixer<B> for Mamba<B> {
         let y = scanned.reshape([rows, inner]) + signal * self.skip.val().unsqueeze::<2>();
         let y = self.output.forward(y * activation::silu(gate));
         (y.reshape([batch, time, width]), MambaState { hidden, history })
+    }
+
+    fn undecayed(&self) -> Vec<ParamId> {
+        vec![self.decay_log.id, self.skip.id]
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     state::{MixerState, StateRecord},
 };
 use burn::{
-    module::Module,
+    module::{Module, ParamId},
     tensor::{Tensor, activation, backend::Backend},
 };
 use kernels::{Dropout, KernelBackend};
@@ -46,6 +46,11 @@ pub trait Mixer<B: KernelBackend>: Sized {
     /// - `reset`: `[batch, time]`
     /// - returns: `[batch, time, width]`, and the state after the last token
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State);
+
+    /// Parameters that weight decay leaves alone.
+    fn undecayed(&self) -> Vec<ParamId> {
+        Vec::new()
+    }
 }
 
 /// Options that one mixer has and others do not.
@@ -182,6 +187,13 @@ macro_rules! mixers {
                     })*
                     #[allow(unreachable_patterns)]
                     (_, _) => panic!("a mixer was given another mixer's state"),
+                }
+            }
+
+            /// [`Mixer::undecayed`].
+            pub(crate) fn undecayed(&self) -> Vec<ParamId> {
+                match self {
+                    $(Self::$variant(mixer) => mixer.undecayed(),)*
                 }
             }
 
