@@ -54,19 +54,19 @@ const MOST_CACHED_TIMESTEPS: usize = 16_000;
 const CHUNK: usize = 500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Execution {
+pub(super) enum Execution {
     Streaming,
     Window(usize),
 }
 
 #[derive(Debug, Serialize)]
-struct Point {
+pub(super) struct Point {
     policy: String,
     envs: usize,
-    step: usize,
-    microseconds_per_step: f64,
+    pub step: usize,
+    pub microseconds_per_step: f64,
     microseconds_per_env_step: f64,
-    state_bytes_per_env: usize,
+    pub state_bytes_per_env: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,7 +94,14 @@ pub(super) fn run(args: &ActArgs) -> Result<()> {
     publish(figures.render(), args.json.as_ref(), &figures)
 }
 
-fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
+/// Times a policy at the points of an episode that are no later than `steps`.
+pub(super) fn measure(
+    policy: &DecisionPolicy<Cpu>,
+    name: &str,
+    execution: Execution,
+    envs: usize,
+    steps: usize,
+) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     // The first steps of a process touch memory for the first time; they are nobody's first steps of an episode.
     let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());

@@ -7,6 +7,7 @@ mod evaluate;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod launches;
 mod memory;
+mod mixers;
 mod mqar;
 mod peer;
 mod ppo;
@@ -37,6 +38,8 @@ enum What {
     Evaluate(evaluate::EvaluateArgs),
     /// Tasks that need memory: every mixer trained with the same budget, and its score against the difficulty
     Memory(memory::MemoryArgs),
+    /// Every mixer beside the others: parameters, time of an optimizer step, time of an environment step, bytes of state
+    Mixers(mixers::MixersArgs),
     /// The time of an optimizer step, beside PyTorch where it is installed
     Train(train::TrainArgs),
     /// Multi-query associative recall: the accuracy of every mixer trained alike, and what it costs
@@ -60,6 +63,7 @@ pub fn run(args: BenchArgs) -> Result<()> {
         What::Env(args) => env::run(&args),
         What::Evaluate(args) => evaluate::run(&args),
         What::Memory(args) => memory::run(&args),
+        What::Mixers(args) => mixers::run(&args),
         What::Train(args) => train::run(&args),
         What::Mqar(args) => mqar::run(&args),
         #[cfg(any(feature = "vulkan", feature = "cuda"))]

@@ -140,19 +140,20 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
 
 fn time(device: Device, mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
     match device {
-        Device::Cpu => time_steps::<Graph>(mixer, size, repeats),
+        Device::Cpu => time_steps::<Graph>(description(mixer), size, repeats),
         #[cfg(feature = "vulkan")]
-        Device::Vulkan => time_steps::<burn::backend::Autodiff<kernels::device::Vulkan>>(mixer, size, repeats),
+        Device::Vulkan => time_steps::<burn::backend::Autodiff<kernels::device::Vulkan>>(description(mixer), size, repeats),
         #[cfg(feature = "cuda")]
-        Device::Cuda => time_steps::<burn::backend::Autodiff<kernels::device::Cuda>>(mixer, size, repeats),
+        Device::Cuda => time_steps::<burn::backend::Autodiff<kernels::device::Cuda>>(description(mixer), size, repeats),
         #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
         missing => anyhow::bail!("this build has no {missing} backend"),
     }
 }
 
-fn time_steps<B: TrainBackend>(mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
+/// Optimizer steps of a policy on random batches, after a warm-up.
+pub(super) fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats: usize) -> Result<Spread> {
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
-    let mut learner = Learner::<B>::new(description(mixer), &config, 1)?;
+    let mut learner = Learner::<B>::new(description, &config, 1)?;
     let mut milliseconds = Vec::with_capacity(repeats);
     let steps = if B::READS_EVERY_STEP { 1 } else { STEPS_A_LOOK };
     let warm_up = 3;
@@ -198,6 +199,12 @@ pub(super) fn random_batch(description: &Description, size: Size, seed: u64) -> 
     batch
 }
 
+impl Spread {
+    pub(super) fn render(&self) -> String {
+        format!("{} ({}, {})", number(self.median), number(self.min), number(self.max))
+    }
+}
+
 impl Figures {
     fn render(&self) -> String {
         let mut table = report::table(&[
@@ -210,16 +217,15 @@ impl Figures {
             "PyTorch ms (min, max)",
             "ratio",
         ]);
-        let spread = |spread: &Spread| format!("{} ({}, {})", number(spread.median), number(spread.min), number(spread.max));
         for row in &self.rows {
             table.add_row([
                 row.size.to_string(),
                 row.mixer.clone(),
                 row.device.to_string(),
                 row.threads.to_string(),
-                spread(&row.aaren_milliseconds),
+                row.aaren_milliseconds.render(),
                 number(row.timesteps_per_second),
-                row.torch_milliseconds.as_ref().map_or("-".into(), spread),
+                row.torch_milliseconds.as_ref().map_or("-".into(), Spread::render),
                 row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
             ]);
         }
