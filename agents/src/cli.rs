@@ -9,10 +9,10 @@ use policy::{AnyPolicy, mixer::CachePolicy};
 
 use crate::{
     backend::{self, CPU, Cpu},
-    bench, collect,
+    bench, caches, collect,
     compare::{self, CompareOptions},
     config::{Device, Execution, JobConfig},
-    data, dataset_command, devices, envs_command,
+    convert, data, dataset_command, devices, envs_command,
     evaluate::{self, Evaluation},
     inspect, interrupt, ppo, report,
     run::{RunDir, write_json_atomically},
@@ -38,6 +38,8 @@ enum Command {
     Compare(CompareArgs),
     /// Collect a dataset: scripted episodes, or those of behaviour policies as D4RL's are
     Collect(CollectArgs),
+    /// Carry a run's trained weights over to another mixer with the same parameters, in a run of its own
+    Convert(ConvertArgs),
     /// Copy a policy out of a run, with where it comes from
     Export(ExportArgs),
     /// Describe, check or convert a dataset
@@ -120,13 +122,17 @@ struct EvaluateArgs {
     /// attended to most [default: full]
     #[arg(long, value_name = "full|window:N|sink:I+N|h2o:N|tova:N")]
     cache: Option<CachePolicy>,
+    /// Play the same episodes with every kind of bounded cache of each of these sizes, in entries, and with the full one; `aaren
+    /// compare` then shows them
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', conflicts_with_all = ["cache", "video"])]
+    cache_sizes: Vec<usize>,
     /// Draw actions from the policy's distribution, where it has one [default: its mean, or the likeliest]
     #[arg(long)]
     stochastic: bool,
     /// Root of the episodes' seeds [default: as in the run's config]
     #[arg(long)]
     seed: Option<u64>,
-    /// Where to write the report [default: evaluation.json in the run folder]
+    /// Where to write the report [default: evaluation.json in the run folder, with --cache-sizes evaluation-caches.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Also write the first episode as a GIF; for the robots on MuJoCo
@@ -145,6 +151,23 @@ pub enum Checkpoint {
     Step(u64),
 }
 
+impl Checkpoint {
+    /// Step and folder.
+    fn of(self, run: &RunDir) -> Result<(u64, PathBuf)> {
+        let path = run.path().display();
+        match self {
+            Checkpoint::Step(step) => Ok((step, run.checkpoint_at(step)?)),
+            Checkpoint::Best => {
+                let (step, _) = run.best().with_context(|| format!("the run {path} has no evaluation yet"))?;
+                Ok((step, run.checkpoint_at(step)?))
+            }
+            Checkpoint::Latest => run
+                .latest_checkpoint()?
+                .with_context(|| format!("the run {path} has no checkpoint yet; train it with --resume first")),
+        }
+    }
+}
+
 fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
     match text {
         "latest" => Ok(Checkpoint::Latest),
@@ -155,8 +178,8 @@ fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
 
 #[derive(Debug, Args)]
 struct CompareArgs {
-    /// Run folders, at least two
-    #[arg(required = true, num_args = 2..)]
+    /// Run folders: at least two, or one that was evaluated with --cache-sizes
+    #[arg(required = true)]
     runs: Vec<PathBuf>,
     /// Folder for compare.md, compare.json and compare.html [default: `compare` beside the runs]
     #[arg(long, value_name = "DIR")]
@@ -179,6 +202,24 @@ struct CollectArgs {
     /// How to store it [default: as in the config; minari where the data are scripted]
     #[arg(long, value_enum)]
     format: Option<collect::Formats>,
+}
+
+#[derive(Debug, Args)]
+struct ConvertArgs {
+    /// Run folder
+    run: PathBuf,
+    /// The new mixer, for example performer
+    #[arg(long)]
+    mixer: String,
+    /// New run folder [default: the old one's name with the mixer's]
+    #[arg(long = "run", value_name = "DIR")]
+    new_run: Option<PathBuf>,
+    /// Checkpoint to take, by its step
+    #[arg(long, value_name = "STEP|latest|best", default_value = "latest", value_parser = parse_checkpoint)]
+    checkpoint: Checkpoint,
+    /// Set one key of the new run's job, for example --set policy.options.performer.rows=256
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +255,7 @@ impl Cli {
                 report::print(comparison.render())
             }
             Command::Collect(args) => collect(&args),
+            Command::Convert(args) => convert(&args),
             Command::Export(args) => export(&args),
             Command::Dataset { command } => command.run(),
             Command::Inspect(args) => inspect(&args),
@@ -280,16 +322,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
         set("evaluation.target_returns", Some(format!("{:?}", args.target_returns)));
     }
     let job = run.config(&overrides)?;
-    let (step, checkpoint) = match args.checkpoint {
-        Checkpoint::Step(step) => (step, run.checkpoint_at(step)?),
-        Checkpoint::Best => {
-            let (step, _) = run.best().with_context(|| format!("the run {} has no evaluation yet", args.run.display()))?;
-            (step, run.checkpoint_at(step)?)
-        }
-        Checkpoint::Latest => run
-            .latest_checkpoint()?
-            .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", args.run.display()))?,
-    };
+    let (step, checkpoint) = args.checkpoint.of(&run)?;
     let mut policy =
         load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
     if let Some(cache) = args.cache {
@@ -301,6 +334,14 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
         latency_steps: Some(evaluate::LATENCY_STEPS),
         stochastic: args.stochastic,
     };
+    if !args.cache_sizes.is_empty() {
+        let report = caches::evaluate_caches(&job, &policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
+        match &args.json {
+            Some(path) => write_json_atomically(path, &report)?,
+            None => run.write_json(caches::FILE, &report)?,
+        }
+        return report::print(report.render());
+    }
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env.id)).transpose()?;
     let mut report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
@@ -371,6 +412,15 @@ fn collect_scripted(args: &CollectArgs) -> Result<()> {
         report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))?;
     }
     Ok(())
+}
+
+fn convert(args: &ConvertArgs) -> Result<()> {
+    let run = RunDir::open(&args.run)?;
+    let (step, checkpoint) = args.checkpoint.of(&run)?;
+    let beside = || args.run.with_file_name(format!("{}-{}", run.name(), args.mixer));
+    let to = args.new_run.clone().unwrap_or_else(beside);
+    let conversion = convert::convert(&run, (step, &checkpoint), &args.mixer, &args.overrides, &to)?;
+    report::print(conversion.render(&to))
 }
 
 fn export(args: &ExportArgs) -> Result<()> {

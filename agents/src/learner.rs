@@ -374,6 +374,18 @@ impl<B: TrainBackend> Learner<B> {
         self.network.num_params()
     }
 
+    /// With other weights in the same places.
+    ///
+    /// # Errors
+    /// What `map` returned.
+    pub fn map_network<T, E>(
+        self,
+        map: impl FnOnce(DecisionNetwork<B>) -> Result<(DecisionNetwork<B>, T), E>,
+    ) -> Result<(Self, T), E> {
+        let (network, result) = map(self.network)?;
+        Ok((Self { network, ..self }, result))
+    }
+
     /// What the weights mean.
     pub fn description(&self) -> &Description {
         &self.description

@@ -3,10 +3,12 @@
 pub mod actor;
 pub mod backend;
 pub mod bench;
+pub mod caches;
 pub mod cli;
 pub mod collect;
 pub mod compare;
 pub mod config;
+pub mod convert;
 pub mod copy;
 pub mod data;
 pub mod dataset_command;

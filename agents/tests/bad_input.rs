@@ -185,6 +185,45 @@ fn cases() -> Vec<Case> {
         case("a batch of nothing", "bench mqar --batch 0", &["--batch", "found 0"], nothing),
         case("no learning rate", "bench mqar --learning-rate nan", &["--learning-rate", "NaN"], nothing),
         case("no seed", "bench mqar --seeds 0", &["--seeds", "found 0"], nothing),
+        case("comparing one run", "compare a", &["at least two runs", "--cache-sizes"], |to| evaluated(to, "a", &[])),
+        // Mixers that do not fit, before anything is made.
+        case(
+            "a matrix that is no square",
+            "train --set policy.mixer=monarch --set policy.options.monarch.length=1000",
+            MONARCH,
+            nothing,
+        ),
+        case("blocks that do not divide", MONARCH_BLOCKS, &["policy.feed_forward_kind", "4 blocks", "130"], nothing),
+        case(
+            "unknown mixer in a list",
+            r#"train --set policy.mixers=["gru","lstn"]"#,
+            &["policy.mixers", "\"lstn\"", "lstm"],
+            nothing,
+        ),
+        case("options of no mixer", "train --set policy.options.performer.rows=9", &["options.performer", "aaren"], nothing),
+        case("measuring what does not fit", "bench mixers --heads 3", &["policy.heads", "3 heads", "128"], nothing),
+        case("measuring an unknown mixer", "bench mixers --mixers lstn", &["\"lstn\"", "lstm"], nothing),
+        // Caches.
+        case("a cache for no Transformer", "evaluate run --cache tova:8", &["--cache", "tova:8", "transformer"], |to| {
+            trained(to, "run")
+        }),
+        case("caches for no Transformer", "evaluate run --cache-sizes 8", &["--cache-sizes", "transformer"], |to| {
+            trained(to, "run")
+        }),
+        case("a cache smaller than its sinks", "evaluate run --cache-sizes 4", &["--cache-sizes", "found 4", "sinks"], |to| {
+            trained(to, "run")
+        }),
+        // Conversions.
+        case("converting to other parameters", "convert run --mixer lstm", &["step-00000001", "mixer.query", "lstm"], |to| {
+            trained(to, "run");
+        }),
+        case("converting to an unknown mixer", "convert run --mixer performr", &["did you mean \"performer\""], |to| {
+            trained(to, "run")
+        }),
+        case("converting over a folder", "convert run --mixer aaren --run taken", &["taken", "not empty"], |to| {
+            trained(to, "run");
+            file(to, "taken/x", b"x");
+        }),
         // The rest.
         case("replaying nothing", "envs replay no.json", &["no.json"], nothing),
         case("replaying something else", "envs replay x.json", &["x.json"], |to| file(to, "x.json", b"{}")),
@@ -200,6 +239,9 @@ fn cases() -> Vec<Case> {
 /// Trains on `data.h5`, recorded in the Pendulum where it is good.
 const DATA: &str =
     r#"train --set env={"id":"Pendulum-v1"} --set data={"source":"data.h5"} --set evaluation.target_returns=[-200]"#;
+const MONARCH: &[&str] = &["policy.options.monarch.length", "1000", "1024"];
+const MONARCH_BLOCKS: &str =
+    "train --set policy.feed_forward_kind=monarch --set policy.width=130 --set policy.feed_forward=8 --set policy.heads=1";
 const OTHER_DATA: &str = r#"train --set env={"id":"CartPole-v1"} --set data={"source":"data.h5"}"#;
 
 #[test]
@@ -237,12 +279,26 @@ fn bad_input_gives_one_line_and_leaves_files_as_they_were() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    for command in
-        ["", "trian", "train --sett x", "compare a", "dataset convert a b", "train --resume", "evaluate x --episodes y"]
+    for command in ["", "trian", "train --sett x", "compare", "dataset convert a b", "train --resume", "evaluate x --episodes y"]
     {
         let command_line = command.split(' ').filter(|word| !word.is_empty());
         let output = Command::new(env!("CARGO_BIN_EXE_aaren")).args(command_line).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_is_wrong_usage_that_says_so() {
+    for (cache, words) in [
+        ("sink:4+0", "room for its sinks alone"),
+        ("sink:4", "sink:I+N"),
+        ("window:0", "at least 1"),
+        ("h2o:1", "at least 2"),
+        ("lru:8", "expected full, window:N"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_aaren")).args(["evaluate", "run", "--cache", cache]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(words) && said.contains(cache), "{cache}: {said}");
     }
 }
 

@@ -72,6 +72,9 @@ pub enum PolicyError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Weights of one policy that are not all of another's.
+    #[error("parameters do not match: {0}")]
+    Convert(String),
     /// A stored state that does not fit the policy.
     #[error("state: {0}")]
     State(String),

@@ -22,6 +22,7 @@ mod backbone;
 mod block;
 pub mod checkpoint;
 mod config;
+pub mod convert;
 mod convolution;
 mod decision;
 mod distribution;

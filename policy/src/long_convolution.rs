@@ -233,8 +233,8 @@ impl<B: KernelBackend> LongConvolution<B> {
                 let transform = MonarchTransform::at_least(length + in_sight - 1, &device, dtype);
                 transform.convolve(inputs, taps).slice([0..batch, length - time..length])
             }
-            // A few tokens do not pay for a transform: that is acting.
-            Way::Square(_) if time < 4 => causal_convolution(inputs, taps, firsts),
+            // Few tokens do not pay for a transform of all points: acting, and training on short segments.
+            Way::Square(side) if 8 * time < side * side => causal_convolution(inputs, taps, firsts),
             Way::Square(side) => {
                 let transform = MonarchTransform::new(side, side, &device, dtype);
                 let mut pieces = Vec::new();

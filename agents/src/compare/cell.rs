@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    BestCheckpoint, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
+    BestCheckpoint, ComparedCache, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
     statistics::{self, Estimate, deviation, mean},
 };
 use crate::{
@@ -222,6 +222,7 @@ fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> Co
         train_seconds: run.train.as_ref().map(|train| train.wall_seconds),
         train_timesteps_per_second: run.train.as_ref().map(|train| train.timesteps_per_second),
         latency: evaluation.latency.clone(),
+        caches: run.caches.iter().flat_map(|report| &report.evaluations).map(ComparedCache::new).collect(),
     }
 }
 

@@ -21,6 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    caches::{self, CacheEvaluation, CacheReport, kind},
     config::{DataConfig, JobConfig},
     report::{EvaluationReport, LatencyReport, TargetReport, TrainSummary},
     run::{RunDir, differing_keys, write_atomically, write_json_atomically},
@@ -100,6 +101,32 @@ pub struct ComparedRun {
     pub train_timesteps_per_second: Option<f64>,
     /// Cost of a single step, where it was measured.
     pub latency: Option<LatencyReport>,
+    /// What its weights reached with KV caches of several kinds and sizes; empty without `evaluation-caches.json`.
+    pub caches: Vec<ComparedCache>,
+}
+
+/// What a run reached with one KV cache.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComparedCache {
+    /// What it keeps, whatever its size.
+    pub kind: &'static str,
+    /// Entries that it keeps in each layer; None without a bound.
+    pub entries: Option<usize>,
+    /// One for each target return.
+    pub targets: Vec<ComparedTarget>,
+    /// Bytes of one environment's state at the last step.
+    pub state_bytes: usize,
+}
+
+impl ComparedCache {
+    fn new(evaluation: &CacheEvaluation) -> Self {
+        Self {
+            kind: kind(evaluation.cache),
+            entries: evaluation.entries,
+            targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+            state_bytes: evaluation.state_bytes,
+        }
+    }
 }
 
 /// Another checkpoint's results.
@@ -157,8 +184,12 @@ pub struct CompareOptions {
 /// # Errors
 /// Names the run and the file that is missing or broken, and the command that makes it; says in what runs are incompatible.
 pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison> {
-    ensure!(runs.len() >= 2, "a comparison takes at least two runs, found {}", runs.len());
     let results = runs.iter().map(|path| Results::read(path)).collect::<Result<Vec<_>>>()?;
+    ensure!(
+        results.len() >= 2 || results.iter().any(|run| run.caches.is_some()),
+        "a comparison takes at least two runs, or one that was evaluated with `aaren evaluate --cache-sizes`; found {} without",
+        runs.len()
+    );
 
     let incompatible = if options.table { Vec::new() } else { incompatibilities(&results)? };
     if !(incompatible.is_empty() || options.force) {
@@ -189,6 +220,7 @@ struct Results {
     evaluation: EvaluationReport,
     best: Option<EvaluationReport>,
     train: Option<TrainSummary>,
+    caches: Option<CacheReport>,
     /// `metrics.jsonl`; empty without.
     metrics: Vec<Value>,
 }
@@ -208,6 +240,7 @@ impl Results {
             evaluation,
             best: read_json(&path.join("evaluation-best.json"))?,
             train: read_json(&path.join("train.json"))?,
+            caches: read_json(&path.join(caches::FILE))?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
         })
     }

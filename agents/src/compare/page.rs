@@ -5,10 +5,13 @@ use std::fmt::Write;
 use comfy_table::Table;
 
 use super::{
-    Cell, Comparison,
+    Cell, ComparedCache, ComparedRun, Comparison,
     plot::{COLOURS, Line, Plot, Scale, escape},
 };
 use crate::report;
+
+/// Kinds of KV caches in the order of their colours.
+const CACHES: [&str; 5] = ["window", "sink", "h2o", "tova", "full"];
 
 const STYLE: &str = include_str!("page.css");
 
@@ -27,13 +30,7 @@ impl Comparison {
         );
         page += "<ul class=\"legend\">\n";
         for (agent, name) in self.agents.iter().enumerate() {
-            let dashed = if agent >= COLOURS { " dashed" } else { "" };
-            let _ = writeln!(
-                page,
-                "<li class=\"c{}{dashed}\"><svg viewBox=\"0 0 24 8\"><line class=\"line\" x1=\"1\" x2=\"23\" y1=\"4\" y2=\"4\"/></svg>{}</li>",
-                agent % COLOURS,
-                escape(name)
-            );
+            page += &legend(agent, name);
         }
         page += "</ul>\n</header>\n";
         for reason in &self.incompatible {
@@ -71,6 +68,19 @@ impl Comparison {
                 }
                 page += "</div>\n</section>\n";
             }
+        }
+        let caches = self.caches();
+        if !caches.is_empty() {
+            page += "<section>\n<h2>Score against the size of the KV cache</h2>\n<p>A trained Transformer with caches that keep so many \
+                     entries in each layer, in the same episodes. Across: the full cache.</p>\n<ul class=\"legend\">\n";
+            for (colour, kind) in CACHES.iter().enumerate() {
+                page += &legend(colour, kind);
+            }
+            page += "</ul>\n<div class=\"plots\">\n";
+            for (name, svg) in caches {
+                let _ = writeln!(page, "<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>", escape(&name));
+            }
+            page += "</div>\n</section>\n";
         }
         let _ = writeln!(page, "<section>\n<h2>Runs</h2>\n{}</section>", html_table(&self.runs_table()));
         page += "<section>\n<h2>Notes</h2>\n<ul>\n";
@@ -144,6 +154,38 @@ impl Comparison {
         })
     }
 
+    /// A plot a run that was evaluated with caches of several sizes.
+    fn caches(&self) -> Vec<(String, String)> {
+        let drawn = |run: &ComparedRun| {
+            let is_normalised = self.tasks[run.task].is_normalised;
+            let score = |cache: &ComparedCache| {
+                let target = cache.targets.first()?;
+                Some(target.normalised_score.filter(|_| is_normalised).unwrap_or(target.return_mean))
+            };
+            let sizes = || run.caches.iter().filter_map(|cache| cache.entries);
+            let line = |(colour, kind): (usize, &&str)| {
+                let of_kind = run.caches.iter().filter(|cache| cache.kind == *kind);
+                let points = of_kind.flat_map(|cache| {
+                    let across = [sizes().min(), sizes().max()];
+                    let at = cache.entries.map_or(across.to_vec(), |entries| vec![Some(entries)]);
+                    at.into_iter().filter_map(move |x| Some((x? as f64, score(cache)?, 0.0)))
+                });
+                let mut points: Vec<(f64, f64, f64)> = points.collect();
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                Line { colour, name: (*kind).into(), points }
+            };
+            let plot = Plot {
+                x: "entries in each layer".into(),
+                y: self.unit_of(run.task),
+                scale: Scale::Linear,
+                format: report::number,
+                lines: CACHES.iter().enumerate().map(line).collect(),
+            };
+            Some((run.run.clone(), plot.svg()?))
+        };
+        self.runs.iter().filter(|run| !run.caches.is_empty()).filter_map(drawn).collect()
+    }
+
     fn latency(&self, y: &str, format: fn(f64) -> String, value: impl Fn(&report::LatencyPoint) -> f64) -> Vec<(String, String)> {
         self.plots(|task| Plot {
             x: "step of the episode".into(),
@@ -153,6 +195,16 @@ impl Comparison {
             lines: self.lines(task, |cell| cell.latency.iter().map(|point| (point.step as f64, value(point), 0.0)).collect()),
         })
     }
+}
+
+/// A colour and what it stands for.
+fn legend(colour: usize, name: &str) -> String {
+    format!(
+        "<li class=\"c{}{}\"><svg viewBox=\"0 0 24 8\"><line class=\"line\" x1=\"1\" x2=\"23\" y1=\"4\" y2=\"4\"/></svg>{}</li>\n",
+        colour % COLOURS,
+        if colour >= COLOURS { " dashed" } else { "" },
+        escape(name)
+    )
 }
 
 fn count(number: usize, what: &str) -> String {

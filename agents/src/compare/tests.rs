@@ -1,5 +1,9 @@
 use super::*;
-use crate::report::{FORMAT, LatencyPoint, TargetReport};
+use crate::{
+    caches::{FILE, of_size},
+    report::{FORMAT, LatencyPoint, TargetReport},
+};
+use policy::mixer::CachePolicy;
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
@@ -200,4 +204,45 @@ fn several_tasks_make_rows_and_cells_that_are_missing_say_so() {
     }
     let both = compare(&runs[..5], &options).unwrap();
     assert_eq!((both.aggregates[0].mean, both.aggregates[1].mean), (30.0, 25.0));
+}
+
+#[test]
+fn one_run_with_several_caches_is_a_table_and_a_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = run(folder.path(), "long memory", &["policy.mixer=transformer"]);
+    let evaluation = |cache: CachePolicy, reached: f64, state_bytes: usize| CacheEvaluation {
+        cache,
+        entries: cache.capacity(),
+        targets: vec![TargetReport::new(Some(1.0), vec![reached], vec![41], 1, |mean| Some(mean * 100.0))],
+        state_bytes,
+        microseconds: 1.0,
+    };
+    let mut evaluations = vec![evaluation(CachePolicy::Full, 0.9, 9_000)];
+    for (size, reached) in [(32, [0.61, 0.62, 0.63, 0.64]), (16, [0.41, 0.42, 0.43, 0.44])] {
+        let caches = of_size(size).unwrap().into_iter().zip(reached);
+        evaluations.extend(caches.map(|(cache, reached)| evaluation(cache, reached, 100 * size)));
+    }
+    let report = CacheReport { format: FORMAT, run: "long memory".into(), checkpoint_step: 500, seed: 1, evaluations };
+    write_json_atomically(&path.join(FILE), &report).unwrap();
+
+    let comparison = compare(&[path], &CompareOptions::default()).unwrap();
+    let page = comparison.markdown();
+    let lines: Vec<String> = page.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "## Size of the KV cache, long memory",
+        "| entries in each layer | 16 | 32 | full |",
+        "| window | 0.41 ± 0 (41.0) | 0.61 ± 0 (61.0) | 0.9 ± 0 (90.0) |",
+        "| tova | 0.44 ± 0 (44.0) | 0.64 ± 0 (64.0) | 0.9 ± 0 (90.0) |",
+        "| state, last step | 1600 B | 3200 B | 9000 B |",
+        "## Runs",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{page}\nlacks {line}");
+    }
+    assert!(comparison.render().contains("0.64 ± 0 (64.0)"));
+    let json: Value = read_json(&folder.path().join("compare/compare.json")).unwrap().unwrap();
+    assert_eq!(json["runs"][0]["caches"][8]["kind"], "tova");
+    let page = fs::read_to_string(folder.path().join("compare/compare.html")).unwrap();
+    let plots = page.split("Score against the size of the KV cache").nth(1).unwrap();
+    assert_eq!(plots.split("</svg>\n</figure>").next().unwrap().matches("<polyline").count(), 5, "four kinds and the full cache");
+    assert!(plots.contains("tova: 64 at 32") && plots.contains("full: 90 at 16"), "{plots}");
 }

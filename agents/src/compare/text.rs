@@ -27,7 +27,7 @@ impl Comparison {
         for (title, table) in self.tables() {
             text += &format!("## {title}\n\n{}\n\n", markdown(table));
         }
-        if self.has_cells() {
+        if !self.tables().is_empty() {
             text += "## Runs\n\n";
         }
         text + &format!("{}\n\n{}", markdown(self.runs_table()), self.notes("- "))
@@ -38,11 +38,15 @@ impl Comparison {
         self.cells.len() < self.runs.len() || self.tasks.len() > 1
     }
 
-    /// Tables over cells, with their titles; none where every run stands for itself.
+    /// Tables over cells, with their titles, where runs belong together; and those of caches.
     pub(super) fn tables(&self) -> Vec<(String, Table)> {
-        if !self.has_cells() {
-            return Vec::new();
-        }
+        let mut tables = if self.has_cells() { self.cell_tables() } else { Vec::new() };
+        let of_run = |run: &ComparedRun| (format!("Size of the KV cache, {}", escaped(&run.run)), cache_table(run));
+        tables.extend(self.runs.iter().filter(|run| !run.caches.is_empty()).map(of_run));
+        tables
+    }
+
+    fn cell_tables(&self) -> Vec<(String, Table)> {
         let mut tables = vec![(format!("{}, last checkpoint", self.unit()), self.score_table(|target| Some(&target.last)))];
         if self.cells.iter().any(|cell| cell.targets[0].best.is_some()) {
             tables.push((format!("{}, best checkpoint", self.unit()), self.score_table(|target| target.best.as_ref())));
@@ -289,6 +293,38 @@ impl ComparedTarget {
             None => reached,
         }
     }
+}
+
+/// A row a kind of cache, a column a size: headline results.
+fn cache_table(run: &ComparedRun) -> Table {
+    let (mut kinds, mut sizes): (Vec<&str>, Vec<Option<usize>>) = (Vec::new(), Vec::new());
+    for cache in &run.caches {
+        if cache.entries.is_some() && !kinds.contains(&cache.kind) {
+            kinds.push(cache.kind);
+        }
+        if !sizes.contains(&cache.entries) {
+            sizes.push(cache.entries);
+        }
+    }
+    sizes.sort_by_key(|entries| entries.unwrap_or(usize::MAX));
+    let size = |entries: &Option<usize>| entries.map_or("full".into(), |entries| entries.to_string());
+    let header: Vec<String> = std::iter::once("entries in each layer".into()).chain(sizes.iter().map(size)).collect();
+    let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for kind in kinds {
+        let reached = |entries: &Option<usize>| {
+            // There is one full cache, whatever kind it would be cut down to.
+            let found = run.caches.iter().find(|cache| cache.entries == *entries && (entries.is_none() || cache.kind == kind));
+            found.and_then(|cache| cache.targets.first()).map_or("-".into(), ComparedTarget::cell)
+        };
+        table.add_row(std::iter::once(kind.to_string()).chain(sizes.iter().map(reached)));
+    }
+    let state = |entries: &Option<usize>| {
+        let largest = run.caches.iter().filter(|cache| cache.entries == *entries).map(|cache| cache.state_bytes).max();
+        largest.map_or("-".into(), report::bytes)
+    };
+    table.add_row(std::iter::once("state, last step".into()).chain(sizes.iter().map(state)));
+    report::align_right(&mut table, 1);
+    table
 }
 
 fn styled(mut table: Table, style: TableStyle, arrangement: Option<ContentArrangement>) -> Table {
