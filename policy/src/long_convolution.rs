@@ -51,6 +51,9 @@ pub(crate) enum Way {
     Square(usize),
 }
 
+/// The share of the taps after which the window has fallen to 1%: in the first channel, and in the last.
+const RATES: [f64; 2] = [1.5, 0.3];
+
 /// From this many tokens on a transform is quicker.
 const MANY_TOKENS: usize = 512;
 
@@ -147,8 +150,7 @@ impl<B: KernelBackend> LongConvolution<B> {
         let x = sine(self.first.forward(position));
         let x = sine(self.second.forward(x));
         let x = sine(self.third.forward(x));
-        // A window that has fallen to 1% after between 0.3 and 1.5 of the taps, by channel.
-        let (slow, quick) = (100f64.ln() / 1.5, 100f64.ln() / 0.3);
+        let [slow, quick] = RATES.map(|share| 100f64.ln() / share);
         let rate = |channel: usize| slow + (quick - slow) * channel as f64 / (channels.max(2) - 1) as f64;
         let window = (0..taps).flat_map(|tap| (0..channels).map(move |channel| (-rate(channel) * tap as f64 / span).exp()));
         let window = TensorData::new(window.collect::<Vec<f64>>(), [taps, channels]);
@@ -290,5 +292,78 @@ impl<B: KernelBackend> MixerState<B> for LongConvolutionState<B> {
     fn to_device(self, device: &B::Device) -> Self {
         let long = self.long.map(|long| long.into_iter().map(|inputs| inputs.to_device(device)).collect());
         Self { short: self.short.to_device(device), long, first: self.first, filters: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    const SIZES: Sizes = Sizes { width: 3, order: 2, taps: 1200, embedding: 9, frequency: 14.0 };
+
+    fn operator(way: Way) -> LongConvolution<Flex> {
+        LongConvolution::new(&SIZES, way, &mut Init::new(1), &Default::default())
+    }
+
+    fn signal(time: usize) -> Tensor<Flex, 3> {
+        let count = (2 * time * 3) as i64;
+        Tensor::<Flex, 1, Int>::arange(0..count, &Default::default()).float().sin().reshape([2, time, 3])
+    }
+
+    #[test]
+    fn windows_fall_at_the_published_rates() {
+        let operator = operator(Way::Shortest);
+        let filters = operator.filters();
+        let rates = RATES.map(|rate| 100f64.ln() / rate);
+        assert!((rates[0] - 3.0701134573).abs() < 1e-9 && (rates[1] - 15.3505672866).abs() < 1e-9, "{rates:?}");
+        // The last tap has the window e^(-rate), and what the network says of a position is no larger than its weights.
+        let last = filters.slice([SIZES.taps - 1..SIZES.taps, 0..3]).into_data().to_vec::<f32>().unwrap();
+        let bounds = [rates[0], (rates[0] + rates[1]) / 2.0, rates[1]].map(|rate| (FILTER_WIDTH as f64).sqrt() * (-rate).exp());
+        assert!(last.iter().zip(bounds).all(|(last, bound)| *last != 0.0 && f64::from(last.abs()) < bound), "{last:?}");
+    }
+
+    #[test]
+    fn a_filter_that_is_an_impulse_passes_its_input_on() {
+        let device = Default::default();
+        for (way, time) in [(Way::Shortest, 9), (Way::Shortest, 600), (Way::Square(64), 600)] {
+            let mut operator = operator(way);
+            operator.skip = operator.skip.map(|skip| skip.zeros_like());
+            let x = signal(time);
+            let impulse = Tensor::cat(vec![Tensor::ones([1, 3], &device), Tensor::zeros([SIZES.taps - 1, 3], &device)], 0);
+            let state = LongConvolutionState { filters: Some(impulse), ..operator.initial_state(2, &device) };
+            let found = operator.forward(x.clone(), &Reset::none(2, time, &device), state).0;
+            // y = (x_0 . x_1 . v) W_o + b_o
+            let projected = operator.input.forward(x.reshape([2 * time, 3])).reshape([2, time, 9]);
+            let history = operator.short.initial_history(2, &device);
+            let projected = operator.short.forward(projected, &Reset::none(2, time, &device), history).0;
+            let part = |index: usize| projected.clone().slice([0..2, 0..time, 3 * index..3 * index + 3]);
+            let expected = operator.output.forward((part(0) * part(1) * part(2)).reshape([2 * time, 3])).reshape([2, time, 3]);
+            let scale = expected.clone().abs().max().into_scalar();
+            let error = (found - expected).abs().max().into_scalar();
+            assert!(scale > 0.0 && error < 1e-5 * scale, "{time} tokens: {error} at a scale of {scale}");
+        }
+    }
+
+    #[test]
+    fn a_token_reaches_no_output_before_it_by_way_of_the_transform() {
+        let device = Default::default();
+        for way in [Way::Shortest, Way::Square(64)] {
+            let (operator, time, changed) = (operator(way), 700, 350);
+            assert!(time >= MANY_TOKENS);
+            let run =
+                |x: Tensor<Flex, 3>| operator.forward(x, &Reset::none(2, time, &device), operator.initial_state(2, &device)).0;
+            let x = signal(time);
+            let other = x.clone().slice_assign([0..2, changed..changed + 1, 0..3], Tensor::full([2, 1, 3], 5.0, &device));
+            let (before, after) = (run(x), run(other));
+            let scale = before.clone().abs().max().into_scalar();
+            let distance = |tokens: std::ops::Range<usize>| {
+                let part = |y: &Tensor<Flex, 3>| y.clone().slice([0..2, tokens.clone(), 0..3]);
+                (part(&before) - part(&after)).abs().max().into_scalar() / scale
+            };
+            // Rounding of the transform, as the documentation says.
+            assert!(distance(0..changed) < 1e-5, "{}", distance(0..changed));
+            assert!(distance(changed..changed + 1) > 1e-3 && distance(changed + 1..time) > 1e-4);
+        }
     }
 }

@@ -352,6 +352,9 @@ fn parameters_are_as_many_as_published() {
     };
     let config = PolicyConfig::default(); // a width of 128, 3 layers
     assert_eq!(count("mamba", &config), 116_480);
+    // The published model of 24 layers: a norm of gains before each and after the last, tied embeddings of 50,280 words.
+    let wide = count("mamba", &PolicyConfig { width: 768, ..config.clone() });
+    assert_eq!(24 * (wide + 768) + 768 + 50_280 * 768, 129_135_360);
     assert_eq!(count("lstm", &config), 4 * (2 * 128 * 128 + 2 * 128) + 2 * 128);
     assert_eq!(count("gru", &config), 3 * (2 * 128 * 128 + 2 * 128) + 128);
     assert_eq!(count("aaren", &config), count("transformer", &config) + 128);

@@ -74,3 +74,53 @@ impl<B: KernelBackend> Mixer<B> for Gru<B> {
         (y, GruState { hidden })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
+    fn unit(biases: [f32; 3]) -> Gru<Flex> {
+        let config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
+        let mut gru = Gru::<Flex>::new(&config, &mut Init::new(1), &Default::default());
+        for layer in [&mut gru.input, &mut gru.recurrent] {
+            layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
+            layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());
+        }
+        gru.input.bias = gru.input.bias.map(|bias| Tensor::from_data(biases, &bias.device()));
+        gru
+    }
+
+    fn outputs(gru: &Gru<Flex>, start: f32, inputs: &[f32]) -> Vec<f32> {
+        let device = Default::default();
+        let state = GruState { hidden: Tensor::full([1, 1], start, &device) };
+        let time = inputs.len();
+        let x = Tensor::<Flex, 1>::from_data(inputs, &device).reshape([1, time, 1]);
+        gru.forward(x, &Reset::none(1, time, &device), state, Dropout::OFF).0.into_data().to_vec().unwrap()
+    }
+
+    fn near(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
+    }
+
+    #[test]
+    fn closed_form_of_two_tokens() {
+        near(&outputs(&unit([0.0; 3]), 0.0, &[1.0, 1.0]), &[0.204_824_21, 0.346_753_08]);
+    }
+
+    #[test]
+    fn an_open_update_gate_keeps_the_state() {
+        assert_eq!(outputs(&unit([0.0, 200.0, 0.0]), 0.625, &[1.0, -3.0, 2.0]), [0.625; 3]);
+    }
+
+    #[test]
+    fn the_reset_gate_comes_after_the_recurrent_product() {
+        // r = 1/2 and z = 0 whatever comes, h = 2, U_n = 1, b'_n = 1: n = tanh((2 + 1) / 2), and not tanh(2 / 2 + 1).
+        let mut gru = unit([0.0, -200.0, 0.0]);
+        gru.recurrent.weight = gru.recurrent.weight.map(|weight| Tensor::from_data([[0.0, 0.0, 1.0]], &weight.device()));
+        gru.recurrent.bias = gru.recurrent.bias.map(|bias| Tensor::from_data([0.0, 0.0, 1.0], &bias.device()));
+        near(&outputs(&gru, 2.0, &[0.0]), &[0.905_148_25]);
+    }
+}

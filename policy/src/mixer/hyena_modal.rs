@@ -236,3 +236,57 @@ impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
         (y.reshape([batch, time, width]), HyenaModalState { modes, history })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    #[test]
+    fn the_worked_example_of_one_pole() {
+        let device = Default::default();
+        let mut config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
+        config.options.hyena_modal.poles = 1;
+        let mut mixer = HyenaModal::<Flex>::new(&config, &mut Init::new(1), &device);
+        // A pole of i/2 and a residue of 2.
+        mixer.decay_log = mixer.decay_log.map(|_| Tensor::from_data([[2f32.ln().ln()]], &Default::default()));
+        mixer.angle = mixer.angle.map(|_| Tensor::from_data([[std::f32::consts::FRAC_PI_2]], &Default::default()));
+        mixer.residues = mixer.residues.map(|_| Tensor::from_data([[2.0, 0.0]], &Default::default()));
+        let run = |inputs: &[f32]| {
+            // At once, and one token at a time: filter and recurrence.
+            let time = inputs.len();
+            let signal = Tensor::<Flex, 1>::from_data(inputs, &device).reshape([1, time, 1]);
+            let start = Tensor::zeros([1, 1, 2], &device);
+            let (whole, prefilled) = mixer.convolve(signal.clone(), &Reset::none(1, time, &device), start.clone());
+            let (mut state, mut stepped) = (start, Vec::new());
+            for token in 0..time {
+                let (y, next) = mixer.convolve(signal.clone().slice([0..1, token..token + 1]), &Reset::none(1, 1, &device), state);
+                state = next;
+                stepped.push(y.into_scalar());
+            }
+            [whole.into_data().to_vec::<f32>().unwrap(), stepped, [prefilled, state].map(|x| x.into_data().to_vec::<f32>().unwrap()).concat()]
+        };
+        let near = |found: &[f32], expected: &[f32]| {
+            assert_eq!(found.len(), expected.len());
+            found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
+        };
+        for (inputs, expected) in [([1.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.0, -0.5, 0.0, 0.125]), ([1.0, 0.0, 0.0, 0.0, 1.0], [2.0, 0.0, -0.5, 0.0, 2.125])] {
+            let [whole, stepped, states] = run(&inputs);
+            near(&whole, &expected);
+            near(&stepped, &expected);
+            near(&states[..2], &states[2..]);
+        }
+    }
+
+    #[test]
+    fn small_products_are_those_of_the_matrix_kernel() {
+        let tensor = |shape: [usize; 3], start: i64| {
+            let count = shape.iter().product::<usize>() as i64;
+            Tensor::<Flex, 1, burn::tensor::Int>::arange(start..start + count, &Default::default()).float().sin().reshape(shape)
+        };
+        let (x, y) = (tensor([5, 2, 3], 1), tensor([5, 3, 4], 50));
+        assert!(2 * 3 * 4 <= MANY_PRODUCTS);
+        let difference = (products(x.clone(), y.clone()) - x.matmul(y)).abs().max().into_scalar();
+        assert!(difference < 1e-6, "{difference}");
+    }
+}

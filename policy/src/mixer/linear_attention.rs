@@ -164,3 +164,61 @@ impl<B: KernelBackend> Mixer<B> for LinearAttention<B> {
         (y.reshape([batch, time, width]), LinearAttentionState { sums: carry })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::{backend::Flex, tensor::DType};
+
+    fn tensor<const D: usize>(numbers: &[f64], shape: [usize; D]) -> Tensor<Flex, D> {
+        Tensor::from_data(TensorData::new(numbers.to_vec(), shape), (&Default::default(), DType::F64))
+    }
+
+    fn near<const D: usize>(found: Tensor<Flex, D>, expected: &[f64]) {
+        let found = found.into_data().to_vec::<f64>().unwrap();
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-9, "{found:?} is not {expected:?}"));
+    }
+
+    const MAP: TaylorMap = TaylorMap { width: 2 };
+
+    fn attend(queries: &[f64], keys: &[f64], values: &[f64]) -> Tensor<Flex, 4> {
+        let time = values.len();
+        let [queries, keys] = [queries, keys].map(|numbers| tensor(numbers, [1, 1, time, 2]));
+        let values = tensor(values, [1, 1, time, 1]);
+        let carry = Tensor::zeros([1, 1, MAP.features(), 2], (&Default::default(), DType::F64));
+        normalised(linear_attention(&MAP, queries, keys, values, &vec![false; time], carry).0, Kernel::Softmax)
+    }
+
+    #[test]
+    fn features_of_the_worked_example() {
+        let (query, key) = (tensor(&[1.0, 2.0], [1, 1, 1, 2]), tensor(&[0.5, -1.0], [1, 1, 1, 2]));
+        let root = 2f64.sqrt();
+        // The full map's [1, .84, 1.68, .5, 1, 1, 2], its two equal products as one that is longer by the root of 2.
+        near(MAP.map(query.clone()), &[1.0, 0.8408964153, 1.6817928305, 0.5, root, 2.0]);
+        near(MAP.map(query.clone()).matmul(MAP.map(key.clone()).swap_dims(2, 3)), &[0.5018398282]);
+        near(MAP.scores(query, key), &[0.5018398282]);
+    }
+
+    #[test]
+    fn attention_of_the_worked_example() {
+        let (queries, keys) = ([1.0, 0.0, 0.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 2.0, -1.0, 1.0]);
+        near(attend(&queries, &keys, &[1.0, 2.0, 4.0]), &[1.0, 1.7734590803, 2.0067322339]);
+        let [queries, keys] = [queries, keys].map(|numbers| tensor(&numbers, [1, 1, 3, 2]));
+        let scores = MAP.scores(queries, keys).into_data().to_vec::<f64>().unwrap();
+        for (place, expected) in [(0, 1.9571067812), (3, 1.0), (4, 3.4142135624), (6, 1.9571067812), (7, 3.4142135624), (8, 1.0)] {
+            assert!((scores[place] - expected).abs() < 1e-9, "{scores:?}");
+        }
+    }
+
+    #[test]
+    fn no_weight_is_below_a_half_and_a_query_of_0_takes_the_mean() {
+        // s = q . k / sqrt(f) goes from -3 to 1 in steps of 1/100.
+        let ones = tensor(&[1.0, 0.0], [1, 1, 1, 2]);
+        let keys: Vec<f64> = (0..=400).flat_map(|i| [2f64.sqrt() * (f64::from(i) / 100.0 - 3.0), 0.0]).collect();
+        let weights = MAP.scores(ones, tensor(&keys, [1, 1, 401, 2])).into_data().to_vec::<f64>().unwrap();
+        let least = (0..401).min_by(|&i, &j| weights[i].total_cmp(&weights[j])).unwrap();
+        assert!(least == 200 && (weights[least] - 0.5).abs() < 1e-12, "{least}: {}", weights[least]);
+        near(attend(&[0.0; 8], &[1.0, 2.0, -3.0, 0.5, 4.0, 4.0, 0.0, -1.0], &[1.0, 3.0, 8.0, 0.0]), &[1.0, 2.0, 4.0, 3.0]);
+    }
+}

@@ -85,3 +85,49 @@ impl<B: KernelBackend> Mixer<B> for Lstm<B> {
         (y, LstmState { hidden, cell })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
+    fn unit(biases: [f32; 4]) -> Lstm<Flex> {
+        let config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
+        let mut lstm = Lstm::<Flex>::new(&config, &mut Init::new(1), &Default::default());
+        for layer in [&mut lstm.input, &mut lstm.recurrent] {
+            layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
+            layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());
+        }
+        lstm.input.bias = lstm.input.bias.map(|bias| Tensor::from_data(biases, &bias.device()));
+        lstm
+    }
+
+    fn states(lstm: &Lstm<Flex>, start: LstmState<Flex>, tokens: usize) -> Vec<[f32; 2]> {
+        let device = Default::default();
+        let mut state = start;
+        (0..tokens)
+            .map(|_| {
+                let next = lstm.forward(Tensor::ones([1, 1, 1], &device), &Reset::none(1, 1, &device), state.clone(), Dropout::OFF).1;
+                state = next.clone();
+                [next.cell.into_scalar(), next.hidden.into_scalar()]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn closed_form_of_two_tokens() {
+        let lstm = unit([0.0; 4]);
+        let found = states(&lstm, lstm.initial_state(1, &Default::default()), 2).concat();
+        for (found, expected) in found.into_iter().zip([0.556_769_94, 0.369_606_35, 1.144_446_2, 0.650_535_23]) {
+            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn saturated_gates_keep_the_cell() {
+        let lstm = unit([-200.0, 200.0, 0.0, 0.0]); // nothing is written, nothing forgotten
+        let start = LstmState { hidden: Tensor::ones([1, 1], &Default::default()), cell: Tensor::full([1, 1], 0.75, &Default::default()) };
+        assert!(states(&lstm, start, 5).iter().all(|[cell, _]| *cell == 0.75));
+    }
+}
