@@ -131,7 +131,7 @@ impl CacheReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data, learner::Learner, train::describe};
+    use crate::{backend::Graph, data, learner::Learner, train::describe};
     use burn::{
         module::{Module, ModuleMapper, Param},
         tensor::Tensor,
@@ -160,7 +160,7 @@ mod tests {
         ];
         let job = JobConfig::quickstart(&settings.map(String::from)).unwrap();
         let description = describe(&job, &data::trajectories(&job).unwrap()).unwrap();
-        let mut policy = Learner::new(description, &job.train, 1).unwrap().policy();
+        let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
         policy.network = policy.network.map(&mut Times(5.0));
         let policy = policy.into();
         let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), stochastic: false };

@@ -48,7 +48,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let stored = checkpoint::load_description(folder)?;
     let old = checkpoint::load_weights(DecisionNetwork::<Graph>::new(&stored, 0, &CPU)?, folder)?;
     let description = Description { config: job.policy.clone(), ..stored };
-    let learner = Learner::new(description, &job.train, job.seed)?;
+    let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
     let (learner, carried) = learner
         .map_network(|network| carry_over(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
@@ -109,7 +109,7 @@ mod tests {
         let job = JobConfig::quickstart(&SMALL.map(String::from)).unwrap();
         let run = RunDir::create(&folder.join("old"), &job).unwrap();
         let description = train::describe(&job, &data::trajectories(&job).unwrap()).unwrap();
-        let learner = Learner::new(description, &job.train, 5).unwrap();
+        let learner = Learner::<Graph>::new(description, &job.train, 5).unwrap();
         let checkpoint = run.checkpoint(7, |folder| learner.save(folder)).unwrap();
         (run, checkpoint)
     }
