@@ -74,7 +74,6 @@ pub(super) fn run(args: &LaunchesArgs) -> Result<()> {
 fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog) -> Result<()>
 where
     Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
-    B: burn::tensor::backend::Backend,
 {
     devices::require(args.device)?;
     let mut rows = Vec::new();

@@ -89,10 +89,10 @@ where
     }
 
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
-        if trial::passed::<Self>(Op::Attention, &inputs.queries.device) {
-            if let Some(outputs) = attention::cube::causal_attention(inputs.clone()) {
-                return outputs;
-            }
+        if trial::passed::<Self>(Op::Attention, &inputs.queries.device)
+            && let Some(outputs) = attention::cube::causal_attention(inputs.clone())
+        {
+            return outputs;
         }
         attention::reference::causal_attention(inputs)
     }
@@ -102,10 +102,10 @@ where
         outputs: AttentionOutputs<Self>,
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
-        if trial::passed::<Self>(Op::Attention, &inputs.queries.device) {
-            if let Some(gradients) = attention::cube::causal_attention_backward(inputs.clone(), outputs, grad.clone()) {
-                return gradients;
-            }
+        if trial::passed::<Self>(Op::Attention, &inputs.queries.device)
+            && let Some(gradients) = attention::cube::causal_attention_backward(inputs.clone(), outputs, grad.clone())
+        {
+            return gradients;
         }
         reference_gradients::attention(inputs, grad)
     }

@@ -87,7 +87,7 @@ pub(crate) fn flag_type<R: CubeRuntime>(flags: &CubeTensor<R>) -> StorageType {
 
 /// The most elements that may be read at a time from all of the tensors, along their last axis.
 pub(crate) fn vector_size<R: CubeRuntime>(tensors: &[&CubeTensor<R>]) -> usize {
-    let most = tensors.first().map_or(1, |tensor| tensor.client.properties().hardware.max_vector_size as usize);
+    let most = tensors.first().map_or(1, |tensor| tensor.client.properties().hardware.max_vector_size);
     let fits = |size: usize| {
         size <= most
             && tensors.iter().all(|tensor| {
