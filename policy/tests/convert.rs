@@ -84,7 +84,7 @@ fn a_performer_with_many_features_approaches_the_transformer_that_it_was() {
     // Slowly, where scores are as large as here.
     assert!(distances[2] < 0.06, "{distances:?}");
     let drawn = error(&outputs(&network(&with_rows(1024), 0)), &expected);
-    assert!(drawn > 0.5, "other weights are as near: {drawn}");
+    assert!(drawn > 5.0 * distances[2], "other weights are as near: {drawn}");
 }
 
 #[test]
