@@ -155,7 +155,7 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
                 critic: Mlp::new([inputs, 1], hidden, *activation, 1.0, init, device),
             }),
             ActorCriticConfig::Recurrent(config) => ActorCriticBody::Recurrent(RecurrentPair {
-                embedding: Dense::at_border(inputs, config.width, init, device),
+                embedding: Dense::uniform(inputs, config.width, init, device),
                 backbone: Backbone::new(config, init, device)?,
                 actor: Dense::orthogonal(config.width, outputs, ACTOR_GAIN, init, device),
                 critic: Dense::orthogonal(config.width, 1, 1.0, init, device),

@@ -17,7 +17,7 @@ pub struct Head<B: Backend> {
 impl<B: KernelBackend> Head<B> {
     /// Makes a head for an action space.
     pub fn new(width: usize, action: &ActionSpec, init: &mut Init, device: &B::Device) -> Self {
-        Self { output: Dense::at_border(width, action.width(), init, device), is_discrete: action.is_discrete() }
+        Self { output: Dense::uniform(width, action.width(), init, device), is_discrete: action.is_discrete() }
     }
 
     /// `[rows, width]` to `[rows, action width]`: continuous actions in `[-1, 1]`, or logits.

@@ -23,8 +23,9 @@ impl<B: Backend> Dense<B> {
     }
 
     /// PyTorch's default initialisation, uniform within `1 / sqrt(inputs)`. For embeddings and heads, as in the Decision
-    /// Transformer.
-    pub fn at_border(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+    /// Transformer; and where gates multiply what layers give: products of numbers of size 0.02 would leave a narrow block silent
+    /// (at the published widths of about 1024 the two initialisations are of one size).
+    pub fn uniform(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         Self { weight: init.uniform([inputs, outputs], bound, device), bias: init.uniform([outputs], bound, device) }
     }

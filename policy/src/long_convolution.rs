@@ -96,11 +96,11 @@ pub struct LongConvolutionState<B: Backend> {
 impl<B: Backend> LongConvolution<B> {
     pub(crate) fn new(sizes: &Sizes, way: Way, init: &mut Init, device: &B::Device) -> Self {
         let &Sizes { width, order, taps, embedding, frequency } = sizes;
-        let mut dense = |inputs, outputs| Dense::at_border(inputs, outputs, init, device);
+        let mut dense = |inputs, outputs| Dense::uniform(inputs, outputs, init, device);
         let (first, second, third) =
             (dense(embedding, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH));
         Self {
-            input: Dense::in_block(width, (order + 1) * width, init, device),
+            input: Dense::uniform(width, (order + 1) * width, init, device),
             short: ShortConvolution::new(SHORT_TAPS, (order + 1) * width, init, device),
             first,
             second,
@@ -108,7 +108,7 @@ impl<B: Backend> LongConvolution<B> {
             last: Projection::uniform(FILTER_WIDTH, (order - 1) * width, 1.0, init, device),
             frequency: init.constant([FILTER_WIDTH], frequency as f32, device),
             skip: init.normal([order - 1, width], 1.0, device),
-            output: Dense::in_block(width, width, init, device),
+            output: Dense::uniform(width, width, init, device),
             order,
             taps,
             embedding,

@@ -43,9 +43,9 @@ impl<B: KernelBackend> TokenEmbedding<B> {
         let width = config.width;
         let is_whole = config.tokens != Tokens::Observation;
         Self {
-            action: is_whole.then(|| Dense::at_border(action_width, width, init, device)),
-            return_to_go: is_whole.then(|| Dense::at_border(1, width, init, device)),
-            observation: Dense::at_border(observation_width, width, init, device),
+            action: is_whole.then(|| Dense::uniform(action_width, width, init, device)),
+            return_to_go: is_whole.then(|| Dense::uniform(1, width, init, device)),
+            observation: Dense::uniform(observation_width, width, init, device),
             start: is_whole.then(|| init.normal([width], 0.02, device)),
             timestep: (is_whole && config.max_timesteps > 0).then(|| init.normal([config.max_timesteps, width], 0.02, device)),
             norm: Norm::new(width, init, device),

@@ -41,7 +41,7 @@ impl<B: KernelBackend> Mixer<B> for Gru<B> {
 
     fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
         let width = config.width;
-        let mut dense = || Dense::at_border(width, 3 * width, init, device);
+        let mut dense = || Dense::uniform(width, 3 * width, init, device);
         let (input, recurrent) = (dense(), dense());
         Self { input, recurrent, initial_hidden: init.constant([width], 0.0, device) }
     }

@@ -194,13 +194,13 @@ impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
         let decays = of_poles(&|pole| 1e-2f32.ln() * (1.0 - spread(pole)));
         let angles = of_poles(&|pole| std::f32::consts::PI * spread(pole));
         Self {
-            input: Dense::in_block(width, 3 * width, init, device),
+            input: Dense::uniform(width, 3 * width, init, device),
             short: ShortConvolution::new(3, 3 * width, init, device),
             decay_log: init.given(decays, [width, poles], device),
             angle: init.given(angles, [width, poles], device),
             residues: init.normal([width, 2 * poles], 1.0 / (poles as f32).sqrt(), device),
             skip: init.normal([width], 1.0, device),
-            output: Dense::in_block(width, width, init, device),
+            output: Dense::uniform(width, width, init, device),
         }
     }
 

@@ -47,7 +47,7 @@ impl<B: KernelBackend> Mixer<B> for Lstm<B> {
 
     fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
         let width = config.width;
-        let mut dense = || Dense::at_border(width, 4 * width, init, device);
+        let mut dense = || Dense::uniform(width, 4 * width, init, device);
         let (mut input, recurrent) = (dense(), dense());
         // Remember by default: a forget gate that starts open keeps gradients alive over the first tokens.
         input.bias = input.bias.map(|bias| {

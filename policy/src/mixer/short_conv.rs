@@ -69,9 +69,9 @@ impl<B: KernelBackend> Mixer<B> for ShortConv<B> {
     fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
         let (width, inner) = (config.width, 2 * config.width);
         Self {
-            input: Dense::in_block(width, 2 * inner, init, device),
+            input: Dense::uniform(width, 2 * inner, init, device),
             convolution: ShortConvolution::new(config.options.short_conv.taps, inner, init, device),
-            output: Dense::in_block(inner, width, init, device),
+            output: Dense::uniform(inner, width, init, device),
         }
     }
 
