@@ -27,9 +27,10 @@ const SAME: f64 = 5e-5;
 /// Run with shorter filters, as "hyena/small" and "monarch/small".
 const LONG: [&str; 2] = ["hyena", "monarch"];
 
-/// The mixers whose gradients are compared. Those of "hyena-modal" are off by a thousandth of their scale on software Vulkan when a
-/// sequence comes in pieces, for a reason that has not been found; the ones after it in the list have not been run.
-const DERIVED: [&str; 4] = ["aaren", "mlp", "transformer", "gru"];
+/// The mixer whose gradients are not compared: on software Vulkan those of its filter are off by a thousandth of their scale where a
+/// sequence comes in pieces. Its outputs are right, and on the CPU its gradients are. Burn multiplies wrongly there what has been
+/// permuted, has an axis of one, and is expanded (seen; `x.permute(..).unsqueeze_dim(3).expand(..)`), which may be the reason.
+const NOT_DERIVED: &str = "hyena-modal";
 
 /// Runs a law over every mixer, if there is a device; a printed reason if not.
 fn over_all(law: impl Fn(&str)) {
@@ -51,7 +52,7 @@ fn law_1_any_split_gives_the_outputs_of_one_pass() {
 #[test]
 fn law_1_any_split_gives_the_gradients_of_one_pass() {
     over_all(|name| {
-        if DERIVED.contains(&name) {
+        if name != NOT_DERIVED {
             LAWS.any_split_gives_the_gradients_of_one_pass::<Graph>(name);
         }
     });
@@ -75,7 +76,7 @@ fn law_5_the_state_is_as_large_as_documented() {
 #[test]
 fn law_6_the_answers_are_those_of_the_cpu() {
     over_all(|name| {
-        if !DERIVED.contains(&name) {
+        if name == NOT_DERIVED {
             return;
         }
         for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {

@@ -35,9 +35,6 @@ use serde::{Deserialize, Serialize};
 /// Tokens that are convolved at once.
 const CHUNK: usize = 64;
 
-/// Products of one channel from which on a matrix product is one.
-const MANY_PRODUCTS: usize = 1024;
-
 /// `policy.options.hyena-modal`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -96,18 +93,6 @@ fn product<B: Backend, const D: usize>([a, b]: Complex<B, D>, [c, d]: Complex<B,
     [a.clone() * c.clone() - b.clone() * d.clone(), a * d + b * c]
 }
 
-/// A matrix product for every channel, `[width, rows, inner]` by `[width, inner, columns]`. Small ones, as acting makes them, are summed
-/// element by element: a call of the matrix kernel a channel takes much longer.
-fn products<B: Backend>(x: Tensor<B, 3>, y: Tensor<B, 3>) -> Tensor<B, 3> {
-    let ([width, rows, inner], [_, _, columns]) = (x.dims(), y.dims());
-    if rows * inner * columns > MANY_PRODUCTS {
-        return x.matmul(y);
-    }
-    let shape = [width, rows, inner, columns];
-    let terms = x.unsqueeze_dim::<4>(3).expand(shape) * y.unsqueeze_dim::<4>(1).expand(shape);
-    terms.sum_dim(2).reshape([width, rows, columns])
-}
-
 impl<B: KernelBackend> HyenaModal<B> {
     /// `p^0 .. p^count`, each `[width, count + 1, poles]`. By products, not by multiples of the angle: those would round differently
     /// from one token at a time.
@@ -150,7 +135,7 @@ impl<B: KernelBackend> HyenaModal<B> {
         let device = signal.device();
         if !(0..batch).all(|row| reset.at(row, 0)) {
             let read = Tensor::cat(vec![read_real, read_imaginary.neg()], 2).slice([0..width, 1..time + 1]);
-            let past = products(modes.clone(), read.swap_dims(1, 2)).permute([1, 2, 0]); // [batch, time, width]
+            let past = modes.clone().matmul(read.swap_dims(1, 2)).permute([1, 2, 0]); // [batch, time, width]
             let cut: Vec<bool> = (0..batch * time).map(|i| begun(i / time, i % time)).collect();
             let past = if cut.contains(&true) {
                 let cut = Tensor::<B, 3, Bool>::from_data(TensorData::new(cut, [batch, time, 1]), &device);
@@ -170,7 +155,7 @@ impl<B: KernelBackend> HyenaModal<B> {
             left = left.mask_fill(ended.expand([batch, time, width]), 0.0);
         }
         let write = Tensor::cat(vec![real.clone(), imaginary.clone()], 2).slice([0..width, 0..time]).flip([1]);
-        let written = products(left.permute([2, 0, 1]), write); // [width, batch, 2 poles]
+        let written = left.permute([2, 0, 1]).matmul(write); // [width, batch, 2 poles]
         let part = |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
         let last = [real, imaginary].map(|part| part.slice([0..width, time..time + 1]).expand([width, batch, poles]));
         let [real, imaginary] = product(last, [part(&modes, 0), part(&modes, 1)]);
@@ -276,17 +261,5 @@ mod tests {
             near(&stepped, &expected);
             near(&states[..2], &states[2..]);
         }
-    }
-
-    #[test]
-    fn small_products_are_those_of_the_matrix_kernel() {
-        let tensor = |shape: [usize; 3], start: i64| {
-            let count = shape.iter().product::<usize>() as i64;
-            Tensor::<Flex, 1, burn::tensor::Int>::arange(start..start + count, &Default::default()).float().sin().reshape(shape)
-        };
-        let (x, y) = (tensor([5, 2, 3], 1), tensor([5, 3, 4], 50));
-        assert!(2 * 3 * 4 <= MANY_PRODUCTS);
-        let difference = (products(x.clone(), y.clone()) - x.matmul(y)).abs().max().into_scalar();
-        assert!(difference < 1e-6, "{difference}");
     }
 }
