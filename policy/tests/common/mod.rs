@@ -132,7 +132,7 @@ pub fn in_double<B: Backend, M: Module<B>>(module: M) -> M {
 fn scale(name: &str) -> f64 {
     match name.split('/').next().unwrap() {
         "gru" | "lstm" | "hyena" | "hyena-modal" | "monarch" => 1.0,
-        "mamba" => 2.0,
+        "mamba" | "linear-attention" | "short-conv" => 2.0,
         "perceiver" => 5.0,
         _ => 15.0,
     }
