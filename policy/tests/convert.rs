@@ -109,7 +109,7 @@ fn a_window_that_holds_the_episode_is_the_transformer_that_it_was_and_so_is_the_
 #[test]
 fn parameters_that_do_not_match_are_named() {
     let refused = |description: Description| {
-        let error = carry_over(&transformer(), network(&description, 1)).err().expect("parameters that do not match");
+        let error = carry_over(&transformer(), network(&description, 1)).map(drop).expect_err("parameters that do not match");
         assert!(matches!(error, PolicyError::Convert(_)));
         error.to_string()
     };
