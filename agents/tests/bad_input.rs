@@ -303,6 +303,23 @@ fn a_cache_that_cannot_be_is_wrong_usage_that_says_so() {
 }
 
 #[test]
+fn a_measurement_of_nothing_or_beyond_counting_is_wrong_usage_that_says_so() {
+    for (command, words) in [
+        ("scan --repeats 0", "zero"),
+        ("scan --shape 99999999x9999999x9999x9999", "no machine has memory"),
+        ("scan --shape 4x0x4x4", "expected four sizes"),
+        ("train --repeats 0", "zero"),
+        ("train --size 9999999999x9999999999", "no machine has memory"),
+        ("memory --layers 0", "zero"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_aaren")).arg("bench").args(command.split(' ')).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let option = command.split(' ').nth(1).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(words) && said.contains(option), "{command}: {said}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let mut child =
         Command::new(env!("CARGO_BIN_EXE_aaren")).arg("envs").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -19,7 +19,7 @@ use clap::Args;
 use policy::{DecisionNetwork, Description, Normalizer, PolicyConfig};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, io::Write, path::PathBuf};
+use std::{collections::BTreeSet, io::Write, num::NonZeroUsize, path::PathBuf};
 use task::MemoryTask;
 
 /// Options of `aaren bench memory`.
@@ -54,8 +54,8 @@ pub struct MemoryArgs {
     #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
     /// Blocks; a stack of more mixers has as many as it needs
-    #[arg(long, default_value_t = 2)]
-    layers: usize,
+    #[arg(long, default_value = "2")]
+    layers: NonZeroUsize,
     /// Width of the residual stream
     #[arg(long, default_value_t = 64)]
     width: usize,
@@ -252,7 +252,7 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
         json!({
             "seed": 1,
             "policy": {
-                "layers": if mixers.len() > 1 { args.layers.next_multiple_of(mixers.len()) } else { args.layers.max(distinct) },
+                "layers": if mixers.len() > 1 { args.layers.get().next_multiple_of(mixers.len()) } else { args.layers.get().max(distinct) },
                 "width": args.width,
                 "heads": args.heads,
                 "feed_forward": args.width,

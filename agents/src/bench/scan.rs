@@ -16,7 +16,7 @@ use kernels::{KernelBackend, ScanCarry, ScanInputs, ScanOutputs, attention_scan}
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 /// From the Decision Transformer's sizes (64 or 1,024 segments of 20 timesteps) over whole episodes to very long ones.
 const GRID: [Shape; 8] = [
@@ -49,8 +49,8 @@ pub struct ScanArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 28)]
     most_quadratic_bytes: usize,
     /// Timed repetitions
-    #[arg(long, default_value_t = 10)]
-    repeats: usize,
+    #[arg(long, default_value = "10")]
+    repeats: NonZeroUsize,
     /// Leave PyTorch out
     #[arg(long)]
     no_peer: bool,
@@ -100,9 +100,14 @@ impl std::fmt::Display for Shape {
 
 fn parse_shape(text: &str) -> Result<Shape, String> {
     let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok().filter(|&size| size > 0)).collect();
-    match sizes.as_deref() {
-        Some(&[batch, heads, time, head_dim]) => Ok(Shape { batch, heads, time, head_dim }),
-        _ => Err("expected four sizes, for example 64x4x1024x32".into()),
+    let Some(&[batch, heads, time, head_dim]) = sizes.as_deref() else {
+        return Err("expected four sizes, for example 64x4x1024x32".into());
+    };
+    // Bytes are counted in `usize`, of weights (quadratic in time) and of several tensors of values.
+    let most = [batch, heads, time, time.max(head_dim)].iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    match most.and_then(|elements| elements.checked_mul(64)) {
+        Some(_) => Ok(Shape { batch, heads, time, head_dim }),
+        None => Err("no machine has memory for so many numbers".into()),
     }
 }
 
@@ -157,7 +162,7 @@ pub(super) fn run(args: &ScanArgs) -> Result<()> {
 
 fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
     let torch = if args.no_peer || args.device == Device::Vulkan { None } else { peer::version() };
-    let copy_bytes_per_second = copy_bandwidth::<B::InnerBackend>(args.most_bytes.min(1 << 30), args.repeats)?;
+    let copy_bytes_per_second = copy_bandwidth::<B::InnerBackend>(args.most_bytes.min(1 << 30), args.repeats.get())?;
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     let shapes = if args.shapes.is_empty() { &GRID[..] } else { &args.shapes };
     for &shape in shapes {
@@ -168,7 +173,7 @@ fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
         }
         let torch = if torch.is_some() {
             let is_small = shape.weights_bytes() <= args.most_quadratic_bytes;
-            peer::scan(shape, args.device, args.repeats, is_small)?
+            peer::scan(shape, args.device, args.repeats.get(), is_small)?
         } else {
             Torch::default()
         };
@@ -257,20 +262,20 @@ fn measure<B: KernelBackend>(shape: Shape, args: &ScanArgs, copy: f64, torch: To
     let largest_error = f64::from((found - expected).abs().max().into_scalar());
     ensure!(largest_error <= TOLERANCE, "{shape}: the scan is wrong by {largest_error} on {}", args.device);
 
-    let forward_ms = milliseconds::<B>(args.repeats, || drop(B::attention_scan(problem.inputs())))?;
+    let forward_ms = milliseconds::<B>(args.repeats.get(), || drop(B::attention_scan(problem.inputs())))?;
     let ScanOutputs { outputs, log_sums } = B::attention_scan(problem.inputs());
     let grad = problem.values.clone().into_primitive().tensor();
-    let backward_ms = milliseconds::<B>(args.repeats, || {
+    let backward_ms = milliseconds::<B>(args.repeats.get(), || {
         let outputs = ScanOutputs { outputs: outputs.clone(), log_sums: log_sums.clone() };
         drop(B::attention_scan_backward(problem.inputs(), outputs, grad.clone()));
     })?;
 
     let is_small = shape.weights_bytes() <= args.most_quadratic_bytes;
-    let tensor_ops_ms = if is_small { Some(milliseconds::<B>(args.repeats, || drop(tensor_ops(&problem)))?) } else { None };
+    let tensor_ops_ms = if is_small { Some(milliseconds::<B>(args.repeats.get(), || drop(tensor_ops(&problem)))?) } else { None };
     let attention_ms = if is_small {
         let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
         let tensor = || Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(problem.values.clone().into_primitive().tensor()));
-        Some(milliseconds::<B>(args.repeats, || drop(attention(tensor(), tensor(), tensor(), None, None, options)))?)
+        Some(milliseconds::<B>(args.repeats.get(), || drop(attention(tensor(), tensor(), tensor(), None, None, options)))?)
     } else {
         None
     };

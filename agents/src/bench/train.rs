@@ -17,14 +17,14 @@ use policy::{ActionValue, Description, Timesteps};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
-use std::{path::PathBuf, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 /// Options of `aaren bench train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// Timed optimizer steps at each size
-    #[arg(long, default_value_t = 20)]
-    repeats: usize,
+    #[arg(long, default_value = "20")]
+    repeats: NonZeroUsize,
     /// Mixers to time; may be repeated
     #[arg(long = "mixer", default_values_t = ["aaren".to_owned(), "transformer".to_owned()])]
     mixers: Vec<String>,
@@ -66,7 +66,12 @@ impl std::fmt::Display for Size {
 pub(super) fn parse_size(text: &str) -> Result<Size, String> {
     let parts = text.split_once('x').and_then(|(batch, context)| Some((batch.parse().ok()?, context.parse().ok()?)));
     let size = parts.map(|(batch, context)| Size { batch, context }).filter(|size| size.batch > 0 && size.context > 0);
-    size.ok_or_else(|| "expected a batch and a context, for example 64x20".into())
+    let size = size.ok_or("expected a batch and a context, for example 64x20")?;
+    // As many timesteps as a job may ask for.
+    match size.batch.checked_mul(size.context) {
+        Some(timesteps) if timesteps <= 1 << 40 => Ok(size),
+        _ => Err("no machine has memory for so many timesteps".into()),
+    }
 }
 
 /// Milliseconds of an optimizer step.
@@ -109,7 +114,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let mut rows = Vec::new();
     for &size in &args.sizes {
         // A step on whole episodes takes seconds with PyTorch's Transformer.
-        let repeats = if size.batch * size.context > 2000 { args.repeats.div_ceil(4) } else { args.repeats };
+        let repeats = args.repeats.get();
+        let repeats = if size.batch * size.context > 2000 { repeats.div_ceil(4) } else { repeats };
         for mixer in &args.mixers {
             for &threads in &args.threads {
                 interrupt::check()?;
