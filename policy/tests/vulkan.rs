@@ -5,7 +5,10 @@
 
 mod common;
 
-use burn::backend::{Autodiff, Flex};
+use burn::{
+    backend::{Autodiff, Flex},
+    tensor::{Tensor, backend::Backend},
+};
 use common::{laws::*, *};
 use kernels::{Dropout, device::Vulkan};
 
@@ -27,11 +30,6 @@ const SAME: f64 = 5e-5;
 /// Run with shorter filters, as "hyena/small" and "monarch/small".
 const LONG: [&str; 2] = ["hyena", "monarch"];
 
-/// The mixer whose gradients are not compared: on software Vulkan those of its filter are off by a thousandth of their scale where a
-/// sequence comes in pieces. Its outputs are right, and on the CPU its gradients are. Burn multiplies wrongly there what has been
-/// permuted, has an axis of one, and is expanded (seen; `x.permute(..).unsqueeze_dim(3).expand(..)`), which may be the reason.
-const NOT_DERIVED: &str = "hyena-modal";
-
 /// Runs a law over every mixer, if there is a device; a printed reason if not.
 fn over_all(law: impl Fn(&str)) {
     match kernels::device::vulkan() {
@@ -51,11 +49,7 @@ fn law_1_any_split_gives_the_outputs_of_one_pass() {
 
 #[test]
 fn law_1_any_split_gives_the_gradients_of_one_pass() {
-    over_all(|name| {
-        if name != NOT_DERIVED {
-            LAWS.any_split_gives_the_gradients_of_one_pass::<Graph>(name);
-        }
-    });
+    over_all(|name| LAWS.any_split_gives_the_gradients_of_one_pass::<Graph>(name));
 }
 
 #[test]
@@ -76,9 +70,6 @@ fn law_5_the_state_is_as_large_as_documented() {
 #[test]
 fn law_6_the_answers_are_those_of_the_cpu() {
     over_all(|name| {
-        if name == NOT_DERIVED {
-            return;
-        }
         for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {
             let found = Pass::new::<Graph>(name, LAWS.batch, LAWS.passes, dropout);
             found.assert_close(&Pass::new::<Autodiff<Flex>>(name, LAWS.batch, LAWS.passes, dropout), SAME, name);
@@ -94,4 +85,20 @@ fn law_of_states_a_stored_one_goes_on_as_itself() {
 #[test]
 fn law_of_rows_they_do_not_see_each_other() {
     over_all(|name| LAWS.rows_of_a_batch_do_not_see_each_other::<Vulkan>(name));
+}
+
+/// Burn 0.21 loses strides where a view whose last axis is of length one gains another axis: it takes them from the axis of one.
+/// `HyenaModal::convolve` goes around it. When this fails, Burn has mended it (tracel-ai/burn, pull request 5071): drop the test, and
+/// the remark there.
+#[test]
+fn burn_still_loses_strides_before_a_last_axis_of_one() {
+    if let Err(reason) = kernels::device::vulkan() {
+        return println!("skipped: {reason}");
+    }
+    fn gained<B: Backend>() -> Vec<f64> {
+        let x = Tensor::<B, 2>::from_data([[1.0], [2.0], [3.0]], &Default::default());
+        numbers(x.expand([3, 4]).slice([0..3, 0..1]).unsqueeze_dim::<3>(2))
+    }
+    assert_eq!(gained::<Flex>(), [1.0, 2.0, 3.0]);
+    assert_eq!(gained::<Vulkan>(), [1.0, 1.0, 1.0]);
 }

@@ -127,7 +127,9 @@ impl<B: KernelBackend> HyenaModal<B> {
         };
         // r p^n: its real part summed over poles is the filter, and one power on it is what the state is read with.
         let [read_real, read_imaginary] = product([residues(0, time + 1), residues(1, time + 1)], powers);
-        let taps = read_real.clone().slice([0..width, 0..time]).sum_dim(2).reshape([width, time]).swap_dims(0, 1);
+        // Permuted while it has three axes: of `[width, 1]` with its axes swapped, which is the gradient of a single tap, Burn 0.21
+        // makes `[width, 1, 1]` with wrong strides on graphics cards. A leading axis of one is safe.
+        let taps = read_real.clone().slice([0..width, 0..time]).sum_dim(2).permute([2, 1, 0]).reshape([time, width]);
         let firsts = first_inputs(reset, 0, &signal.device());
         let mut y = causal_convolution(signal.clone(), taps, firsts);
 
