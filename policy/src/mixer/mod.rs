@@ -1,8 +1,9 @@
 //! Sequence mixers: the part of a block that looks back in time, behind one contract.
 //!
 //! To add a mixer: one file in this folder with a module that implements [`Mixer`] and a state that implements
-//! `MixerState` (a state of plain tensors takes one line, `tensor_state!`), and one line in the list at the end of this file. The
-//! laws in `tests/laws.rs` then run over it. A mixer with options of its own names their struct, which implements
+//! `MixerState` (a state of plain tensors takes one line, `tensor_state!`), and one line in the list at the end of this file, with a
+//! sentence that ends in `no state` or the state's size, `: ... bytes a layer`, in numbers, `width`, `heads`, `head_dim`, the tokens
+//! `t` and the mixer's own options. The laws in `tests/laws.rs` then run over it, and hold its state to that size. A mixer with options of its own names their struct, which implements
 //! [`MixerOptions`], in its line; `policy.options` in a config then has them.
 //!
 //! A stack is a name for several mixers, one a block, in turn.
@@ -292,7 +293,7 @@ pub(crate) fn resolve(name: &str) -> Result<Vec<&'static str>, PolicyError> {
 }
 
 mixers! {
-    /// Attention of a learned query, a recurrence with constant state: 4 (width + heads) bytes a layer
+    /// Attention of a learned query, a recurrence with constant state: 4 queries (width + heads) bytes a layer
     "aaren" => Aaren: aaren::{Aaren, AarenState, AarenOptions},
     /// No mixing, a block is its feed-forward half: with "tokens": "observation" behaviour cloning; no state
     "mlp" => Mlp: mlp::{Mlp, MlpState},
@@ -300,24 +301,24 @@ mixers! {
     "transformer" => Transformer: transformer::{Transformer, KeyValueCache},
     /// Gated recurrent unit with a learned initial state: 4 width bytes a layer
     "gru" => Gru: gru::{Gru, GruState},
-    /// Gated long convolution with implicit filters: 4 width min(t, taps - 1) + 24 width + 8 bytes a layer
+    /// Gated long convolution with implicit filters: 4 width (order - 1) min(t, taps - 1) + 8 width (order + 1) + 8 bytes a layer
     "hyena" => Hyena: hyena::{Hyena, HyenaState, HyenaOptions},
     /// Gated long convolution with filters of complex exponentials, an exact recurrence: 8 width (poles + 3) bytes a layer
     "hyena-modal" => HyenaModal: hyena_modal::{HyenaModal, HyenaModalState, HyenaModalOptions},
     /// Long short-term memory with a learned initial state: 8 width bytes a layer
     "lstm" => Lstm: lstm::{Lstm, LstmState},
-    /// Linear attention with the Taylor map of the exponential: 4 heads F (head_dim + 1) bytes a layer, F = 153
+    /// Linear attention with the Taylor map of the exponential, 153 features: 4 heads 153 (head_dim + 1) bytes a layer
     "linear-attention" => LinearAttention: linear_attention::{LinearAttention, LinearAttentionState, LinearAttentionOptions},
-    /// Selective state space with short convolution and gate: 8 width (16 + 3) bytes a layer
+    /// Selective state space with short convolution and gate: 4 expansion width (states + taps - 1) bytes a layer
     "mamba" => Mamba: mamba::{Mamba, MambaState, MambaOptions},
-    /// Gated long convolution by Monarch matrices: 4 width min(t, taps - 1) + 24 width + 8 bytes a layer
+    /// Gated long convolution by Monarch matrices: 4 width min(t, length / 2 - 1) + 24 width + 8 bytes a layer
     "monarch" => Monarch: monarch::{Monarch, MonarchState, MonarchOptions},
     /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer
     "perceiver" => Perceiver: perceiver::{Perceiver, PerceiverState, PerceiverOptions},
     /// Softmax attention by random features: 4 heads features (head_dim + 1) bytes a layer
     "performer" => Performer: performer::{Performer, PerformerState, PerformerOptions},
-    /// Short convolution with a gate: 16 width bytes a layer
+    /// Short convolution with a gate: 8 width (taps - 1) bytes a layer
     "short-conv" => ShortConv: short_conv::{ShortConv, ShortConvState, ShortConvOptions},
-    /// Causal softmax attention over the last tokens: 8 width (window - 1) + 8 bytes a layer
+    /// Causal softmax attention over the last tokens: 8 width (tokens - 1) + 8 bytes a layer
     "window" => Window: window::{Window, WindowState, WindowOptions},
 }

@@ -1,6 +1,6 @@
 //! The laws of mixers over any backend, so that the CPU and graphics cards are held to the same ones.
 
-use super::*;
+use super::{state_size::documented_bytes, *};
 use burn::{module::ModuleVisitor, tensor::backend::AutodiffBackend};
 use kernels::Dropout;
 use policy::{KernelBackend, mixer::AnyState};
@@ -252,35 +252,5 @@ impl Laws {
             let (alone, _) = mixer.forward(own(&x), &Reset::new(flags, 1, &device), state, Dropout::OFF);
             assert_close(own(&all), alone, 0.1 * self.rounding, &format!("{name}, row {row}"));
         }
-    }
-}
-
-/// What the documentation of each mixer says its state holds after `tokens` tokens, in one batch row; a growing state is fed three at a time.
-fn documented_bytes(name: &str, tokens: usize) -> usize {
-    let (width, heads) = (WIDTH, 3);
-    match name {
-        "aaren" => 4 * (width + heads),
-        "mlp" => 0,
-        "transformer" if tokens <= 3 => 8 * width * tokens + 8,
-        "transformer" => 8 * width * tokens.next_multiple_of(64) + 8,
-        "gru" => 4 * width,
-        "lstm" => 8 * width,
-        "hyena" => 4 * width * tokens.min(1023) + 8 * 3 * width + 8,
-        "hyena-modal" => 8 * width * (8 + 3),
-        "monarch" => 4 * width * tokens.min(511) + 8 * 3 * width + 8,
-        "linear-attention" => 4 * heads * (1 + 16 + 16 * 17 / 2) * (width / heads + 1),
-        "mamba" => 4 * 2 * width * (16 + 4 - 1),
-        "aaren/queries" => 2 * 4 * (width + heads),
-        "aaren/recency" => 4 * (width + heads),
-        "hyena/small" => 2 * 4 * width * tokens.min(49) + 8 * 4 * width + 8,
-        "monarch/small" => 4 * width * tokens.min(31) + 8 * 3 * width + 8,
-        "performer/hyperbolic" => 2 * 4 * heads * 13 * (width / heads + 1),
-        "performer/elu" | "performer/relu" => documented_bytes("performer", tokens),
-        "window/small" => 8 * width * (5 - 1) + 8,
-        "performer" => 4 * heads * 13 * (width / heads + 1), // 13 = 7 ln 7, rounded down
-        "perceiver" => 4 * 8 * (width + heads),
-        "short-conv" => 8 * width * (3 - 1),
-        "window" => 8 * width * (64 - 1) + 8,
-        other => panic!("say here how many bytes the state of \"{other}\" holds"),
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod laws;
+pub mod state_size;
 
 use burn::{
     backend::Flex,
