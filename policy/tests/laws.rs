@@ -37,6 +37,18 @@ fn law_1_any_split_gives_the_outputs_of_one_pass() {
 }
 
 #[test]
+fn law_1_single_steps_give_one_pass_to_double_precision() {
+    for name in variants() {
+        let mixer = in_double(mixer::<Cpu>(name, 1));
+        let (x, reset) = (random_tensor::<Cpu, 3>([BATCH, 71, WIDTH], 2).cast(DType::F64), random_reset(BATCH, 71, 20, 3));
+        let start = || mixer.initial_state(BATCH, &device());
+        let (whole, _) = mixer.forward(x.clone(), &reset, start(), Dropout::OFF);
+        let (steps, _) = in_pieces(&mixer, &x, &reset, start(), std::iter::repeat(1));
+        assert_close(steps, whole, 1e-12, name);
+    }
+}
+
+#[test]
 fn law_1_any_split_gives_the_gradients_of_one_pass() {
     variants().into_iter().for_each(|name| LAWS.any_split_gives_the_gradients_of_one_pass::<Graph>(name));
 }
@@ -51,6 +63,56 @@ fn law_2_a_token_changes_no_output_before_it() {
 fn law_3_a_reset_gives_what_a_fresh_sequence_gives() {
     let cases = [(1, 0), (13, 0), (13, 12), (131, 77)];
     variants().into_iter().for_each(|name| LAWS.a_reset_gives_what_a_fresh_sequence_gives::<Cpu>(name, &cases));
+}
+
+/// Gradients of the tokens from `from` on and of every parameter, where the loss is over the tokens from `from` on alone.
+fn gradients_from(name: &str, x: &Tensor<Cpu, 3>, from: usize, episodes: &[usize]) -> (Tensor<Cpu, 3>, Vec<f64>) {
+    let mixer = mixer::<Graph>(name, 1);
+    let [batch, time, _] = x.dims();
+    let weights = part(&random_tensor::<Graph, 3>([batch, 13, WIDTH], 8), 13 - time + from..13);
+    let x = Tensor::<Graph, 3>::from_inner(x.clone()).require_grad();
+    let flags = (0..batch * time).map(|i| episodes.contains(&(i % time))).collect();
+    let (y, _) =
+        mixer.forward(x.clone(), &Reset::new(flags, batch, &device()), mixer.initial_state(batch, &device()), Dropout::OFF);
+    let gradients = (part(&y, from..time) * weights).sum().backward();
+    let mut visitor = ParameterGradients::<Graph> { gradients: &gradients, found: Vec::new() };
+    mixer.visit(&mut visitor);
+    (x.grad(&gradients).unwrap(), visitor.found)
+}
+
+#[test]
+fn law_3_gradients_of_an_episode_are_those_it_has_alone_and_reach_no_other() {
+    let begins = 5;
+    for name in variants() {
+        let x = random_tensor::<Cpu, 3>([BATCH, 13, WIDTH], 2);
+        let (packed, of_parameters) = gradients_from(name, &x, begins, &[begins]);
+        let (alone, expected) = gradients_from(name, &part(&x, begins..13), 0, &[]);
+        // To the bit: what is before an episode is like padding.
+        assert!(
+            numbers(part(&packed, 0..begins)).iter().all(|&gradient| gradient == 0.0),
+            "{name}: the episode before gets a gradient"
+        );
+        assert_close(part(&packed, begins..13), alone, 1e-5, name);
+        let scale = expected.iter().fold(0.0f64, |scale, x| scale.max(x.abs()));
+        let error = of_parameters.iter().zip(&expected).fold(0.0f64, |error, (a, b)| error.max((a - b).abs()));
+        assert!(error <= 1e-5 * scale, "{name}: gradients of parameters off by {error:e} at a scale of {scale:e}");
+    }
+}
+
+#[test]
+fn large_inputs_and_many_of_them_give_finite_numbers() {
+    for name in variants() {
+        let mixer = mixer::<Cpu>(name, 1);
+        let grows = ["transformer", "hyena", "monarch"].contains(&name);
+        let (all, chunk) = if grows { (3_000, 750) } else { (100_000, 1_000) };
+        let mut state = mixer.initial_state(1, &device());
+        for start in (0..all).step_by(chunk) {
+            let x = random_tensor::<Cpu, 3>([1, chunk, WIDTH], start as u64) * 100.0;
+            let (y, next) = mixer.forward(x, &Reset::none(1, chunk, &device()), state, Dropout::OFF);
+            state = next;
+            assert!(numbers(y).iter().all(|y| y.is_finite()), "{name}, tokens from {start} on");
+        }
+    }
 }
 
 proptest! {

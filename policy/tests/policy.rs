@@ -116,6 +116,22 @@ fn a_block_has_as_many_parameters_as_published() {
     assert_eq!(block_parameters("aaren"), 3_152_896);
 }
 
+/// The Decision Transformer for Hopper: 11 numbers of an observation, 3 of an action, 1,000 timesteps, 3 layers of 128.
+#[test]
+fn the_decision_transformer_has_as_many_parameters_as_published() {
+    let config = PolicyConfig { mixer: "transformer".into(), heads: 1, max_timesteps: 1000, ..PolicyConfig::default() };
+    let action = ActionSpec::Continuous { low: vec![-1.0; 3], high: vec![1.0; 3] };
+    let hopper = Description { config, action, normalizer: Normalizer::identity(11), ..description("transformer") };
+    let network = DecisionNetwork::<Cpu>::new(&hopper, 1, &device()).unwrap();
+    assert_eq!((hopper.config.layers, hopper.config.width), (3, 128));
+    network.backbone().blocks().iter().for_each(|block| assert_eq!(block.num_params(), 198_272));
+    // The published model also predicts observations and returns, with two linear maps that its loss leaves out, and has no token that stands for
+    // the action before the first. All the rest is shared.
+    let (predicted, start) = (11 * 129 + 129, 128);
+    assert_eq!(network.num_params(), 726_147);
+    assert_eq!(network.num_params() - start + predicted, 727_567);
+}
+
 #[test]
 fn equal_seeds_give_equal_weights() {
     let outputs = |seed| {

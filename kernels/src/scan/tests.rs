@@ -10,12 +10,13 @@ use burn::{
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
 
-fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
+/// Scores and values of one row, head and component, and a carry of a log-sum and an output.
+fn inputs_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> ScanInputs<Cpu> {
     let time = scores.len();
     let device = Default::default();
     let tensor = |data: &[f64]| TensorData::new(data.to_vec(), [data.len()]);
     let options = (&device, burn::tensor::DType::F64);
-    let inputs = ScanInputs::<Cpu> {
+    ScanInputs {
         scores: Tensor::<Cpu, 1>::from_data(tensor(scores), options).reshape([1, 1, time]).into_primitive().tensor(),
         values: Tensor::<Cpu, 1>::from_data(tensor(values), options).reshape([1, 1, time, 1]).into_primitive().tensor(),
         reset: flags::<Cpu>(&[reset]).into_primitive(),
@@ -27,10 +28,16 @@ fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f
             .reshape([1, 1, 1])
             .into_primitive()
             .tensor(),
-    };
-    let ScanOutputs { outputs, log_sums } = cpu::attention_scan::<f64>(inputs);
-    let read = |tensor| Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(tensor)).into_data().to_vec::<f64>().unwrap();
-    (read(Cpu::float_flat(outputs)), read(Cpu::float_flat(log_sums)))
+    }
+}
+
+fn read(tensor: FloatTensor<Cpu>) -> Vec<f64> {
+    Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(Cpu::float_flat(tensor))).into_data().to_vec().unwrap()
+}
+
+fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
+    let ScanOutputs { outputs, log_sums } = cpu::attention_scan::<f64>(inputs_1d(scores, values, reset, carry));
+    (read(outputs), read(log_sums))
 }
 
 trait Flat: Backend {
@@ -54,6 +61,40 @@ fn worked_example_from_empty_start() {
     let (outputs, log_sums) = scan_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], None);
     near(&log_sums, &[0.0, 1.3132616875, 1.4076059644, 2.4401896986]);
     near(&outputs, &[1.0, 1.7310585786, 1.8453021021, 3.2327428043]);
+    // In the paper's terms: the largest score, and sums of weights and of weighted values relative to it.
+    let sum = (log_sums[3] - 2.0).exp();
+    near(&[sum, sum * outputs[3]], &[1.5530017928, 5.0204553707]);
+}
+
+/// Gradients of the sum of all outputs for scores, values, and the carry's log-sum and output.
+fn gradients_1d(carry: Option<(f64, f64)>) -> [Vec<f64>; 4] {
+    let inputs = || inputs_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], carry);
+    let ones = Tensor::<Cpu, 4>::ones([1, 1, 4, 1], (&Default::default(), burn::tensor::DType::F64));
+    let gradients =
+        cpu::attention_scan_backward::<f64>(inputs(), cpu::attention_scan::<f64>(inputs()), ones.into_primitive().tensor());
+    [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output].map(read)
+}
+
+#[test]
+fn gradients_of_the_worked_example() {
+    let [scores, values, ..] = gradients_1d(None);
+    near(&scores, &[-0.5980522749, 0.0075077212, 0.0964967044, 0.4940478493]);
+    near(&values, &[1.6008142112, 1.6331823525, 0.1220891765, 0.6439142599]);
+    near(&[scores.iter().sum()], &[0.0]);
+
+    let [scores, _, log_sum, output] = gradients_1d(Some((0.5, -1.0)));
+    near(&scores, &[0.3557422697, 0.8769902799, 0.1349251731, 0.7313668607]);
+    near(&[output[0], log_sum[0]], &[1.3427722152, -2.0990245834]);
+    near(&[scores.iter().sum::<f64>() + log_sum[0]], &[0.0]);
+}
+
+#[test]
+fn a_number_added_to_all_scores_changes_no_output_and_equal_scores_give_means() {
+    let (values, scores) = ([1.0, -2.0, 6.0, 3.0], [0.3, -1.7, 2.2, 0.9]);
+    let (expected, _) = scan_1d(&scores, &values, &[false; 4], None);
+    let (found, _) = scan_1d(&scores.map(|score| score + 40.0), &values, &[false; 4], None);
+    near(&found, &expected);
+    near(&scan_1d(&[0.0; 4], &values, &[false; 4], None).0, &[1.0, -0.5, 5.0 / 3.0, 2.0]);
 }
 
 #[test]
@@ -221,9 +262,6 @@ fn gradients_agree_with_finite_differences() {
             carry_log_sum: take(1).reshape([1, 1]).into_primitive().tensor(),
             carry_output: take(HEAD_DIM).reshape([1, 1, HEAD_DIM]).into_primitive().tensor(),
         }
-    };
-    let read = |tensor| {
-        Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(Cpu::float_flat(tensor))).into_data().to_vec::<f64>().unwrap()
     };
     let loss = |inputs: &[f64]| -> f64 {
         let outputs = read(cpu::attention_scan::<f64>(build(inputs)).outputs);
