@@ -177,3 +177,33 @@ pub fn assert_close<B: Backend, const D: usize>(found: Tensor<B, D>, expected: T
     let error = found.iter().zip(&expected).fold(0.0f64, |error, (a, b)| error.max((a - b).abs()));
     assert!(error <= tolerance * scale, "{what}: off by {error} at a scale of {scale}");
 }
+
+/// A tensor in double precision.
+pub fn double<const D: usize>(numbers: Vec<f64>, shape: [usize; D]) -> Tensor<Flex, D> {
+    Tensor::from_data(TensorData::new(numbers, shape), (&Default::default(), DType::F64))
+}
+
+/// Asserts that numbers differ from what they should be by less than `tolerance`.
+pub fn near(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < tolerance, "element {i}: {found} is not {expected}");
+    }
+}
+
+/// Softmax attention of every query over all keys, `[1, 1, time, head_dim]`.
+pub fn softmax_attention(queries: Tensor<Flex, 4>, keys: Tensor<Flex, 4>, values: Tensor<Flex, 4>) -> Tensor<Flex, 4> {
+    let scale = 1.0 / (queries.dims()[3] as f64).sqrt();
+    burn::tensor::activation::softmax(queries.matmul(keys.swap_dims(2, 3)) * scale, 3).matmul(values)
+}
+
+/// Softmax attention of every query over the keys up to its own, `[1, 1, time, head_dim]`.
+pub fn causal_softmax_attention(queries: Tensor<Flex, 4>, keys: Tensor<Flex, 4>, values: Tensor<Flex, 4>) -> Tensor<Flex, 4> {
+    let [batch, heads, time, head_dim] = values.dims();
+    let prefix = |tensor: &Tensor<Flex, 4>, tokens: std::ops::Range<usize>| {
+        tensor.clone().slice([0..batch, 0..heads, tokens, 0..head_dim])
+    };
+    let rows =
+        (0..time).map(|t| softmax_attention(prefix(&queries, t..t + 1), prefix(&keys, 0..t + 1), prefix(&values, 0..t + 1)));
+    Tensor::cat(rows.collect(), 2)
+}
