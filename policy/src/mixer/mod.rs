@@ -311,6 +311,8 @@ mixers! {
     "linear-attention" => LinearAttention: linear_attention::{LinearAttention, LinearAttentionState, LinearAttentionOptions},
     /// Selective state space with short convolution and gate: 4 expansion width (states + taps - 1) bytes a layer
     "mamba" => Mamba: mamba::{Mamba, MambaState, MambaOptions},
+    /// Gated recurrent unit whose gates do not see its state, trained by a parallel scan: 4 width bytes a layer
+    "min-gru" => MinGru: min_gru::{MinGru, MinGruState},
     /// Gated long convolution by Monarch matrices: 4 width min(t, length / 2 - 1) + 24 width + 8 bytes a layer
     "monarch" => Monarch: monarch::{Monarch, MonarchState, MonarchOptions},
     /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer

@@ -1,0 +1,71 @@
+//! The minimal gated recurrent unit: gates that see the token and not the state, which makes the unit one linear recurrence.
+//!
+//! ```text
+//! z = sigmoid(x W_z + b_z)        n = g(x W_n + b_n)        h_t = (1 - z) h_{t-1} + z n
+//! g(a) = a + 1/2 where a >= 0, sigmoid(a) elsewhere
+//! ```
+//!
+//! Training is a parallel scan, where the GRU's and the LSTM's takes as many sequential steps as there are tokens. The output is `h_t`, of
+//! the policy's width, always positive. The published code computes it from logarithms, which is what `g` is for; the scan here multiplies gates and
+//! never divides by them, so it needs none. Every episode begins from 0.
+//!
+//! State: `h`, `4 width` bytes a sequence and layer. Laws: all hold.
+//!
+//! Source: Feng et al. 2024, arXiv:2410.01201. Initialisation as in PyTorch, uniform within `1 / sqrt(width)`.
+
+use super::Mixer;
+use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation, backend::Backend},
+};
+use kernels::{Dropout, KernelBackend, gated_recurrence};
+
+/// The module.
+#[derive(Module, Debug)]
+pub struct MinGru<B: Backend> {
+    /// `[width, 2 width]`: the gate, then what is written
+    input: Dense<B>,
+}
+
+tensor_state! {
+    /// The output after the last token, `[batch, width]`.
+    MinGruState {
+        hidden: 2,
+    }
+}
+
+impl<B: KernelBackend> Mixer<B> for MinGru<B> {
+    type State = MinGruState<B>;
+
+    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
+        Self { input: Dense::uniform(config.width, 2 * config.width, init, device) }
+    }
+
+    fn initial_state(&self, batch: usize, device: &B::Device) -> MinGruState<B> {
+        let [outputs] = self.input.bias.dims();
+        MinGruState { hidden: Tensor::zeros([batch, outputs / 2], device) }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: MinGruState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, MinGruState<B>) {
+        let [batch, time, width] = x.dims();
+        let rows = batch * time;
+        let projected = self.input.forward(x.reshape([rows, width]));
+        let part = |index: usize| projected.clone().slice([0..rows, index * width..(index + 1) * width]);
+        let (gate, new) = (part(0), part(1));
+        // g: either term is what it should be where the other is 0, or one half.
+        let new = activation::relu(new.clone()) + activation::sigmoid(new.clamp_max(0.0));
+        let written = activation::sigmoid(gate.clone()) * new;
+        let kept = activation::sigmoid(gate.neg());
+        let of_tokens = |tensor: Tensor<B, 2>| tensor.reshape([batch, time, width]);
+        let y = gated_recurrence(of_tokens(kept), of_tokens(written), reset.tensor(), state.hidden);
+        let hidden = y.clone().slice([0..batch, time - 1..time, 0..width]).reshape([batch, width]);
+        (y, MinGruState { hidden })
+    }
+}
