@@ -140,6 +140,25 @@ fn aaren_with_a_query_of_0_takes_the_mean_and_the_bias_of_its_keys_does_nothing(
 }
 
 #[test]
+fn min_gru_writes_as_much_of_the_token_as_its_gate_says() {
+    let mut config = config("min-gru");
+    (config.width, config.heads) = (1, 1);
+    // What is written is `g` of the token, whatever the gate, which is the same for all.
+    let gated = |gate: f64| {
+        let drawn = AnyMixer::<Cpu>::new("min-gru", &config, &mut Init::new(1), &device()).unwrap();
+        with_weights(drawn, |path| Some(if path == "MinGru.input.weight" { vec![0.0, 1.0] } else { vec![gate, 0.0] }))
+    };
+    let x = Tensor::<Cpu, 1>::from_data([1.0, -1.0, 3.0], &device()).reshape([1, 3, 1]);
+    near(&numbers(outputs(&gated(200.0), x.clone())), &[1.5, 0.2689414214, 3.5], 1e-6);
+    near(&numbers(outputs(&gated(0.0), x.clone())), &[0.75, 0.5094707107, 2.0047353553], 1e-6);
+
+    let (half, reset) = (gated(0.0), Reset::none(1, 3, &device()));
+    let (y, state) = half.forward(x.clone(), &reset, half.initial_state(1, &device()), Dropout::OFF);
+    let kept = numbers(gated(-200.0).forward(x, &reset, state, Dropout::OFF).0);
+    assert_eq!(kept, vec![numbers(y)[2]; 3]);
+}
+
+#[test]
 fn perceiver_with_one_latent_reads_as_aaren_does() {
     let aaren = mixer::<Cpu>("aaren", 1);
     let of_aaren = weights(&aaren);
@@ -256,5 +275,6 @@ fn parameters_are_as_many_as_published() {
     assert_eq!(24 * (wide + 768) + 768 + 50_280 * 768, 129_135_360);
     assert_eq!(count("lstm", &config), 4 * (2 * 128 * 128 + 2 * 128) + 2 * 128);
     assert_eq!(count("gru", &config), 3 * (2 * 128 * 128 + 2 * 128) + 128);
+    assert_eq!(count("min-gru", &config), 2 * (128 * 128 + 128));
     assert_eq!(count("aaren", &config), count("transformer", &config) + 128);
 }
