@@ -44,12 +44,12 @@ pub enum Derived {
 ///
 /// The methods work on primitives and trust their callers about shapes; use the checked functions of the crate root.
 pub trait KernelBackend: Backend {
-    /// Whether the backend has a backward pass of its own for an op on numbers of this width: `head_dim`, channels, or the states of a
-    /// selective scan. Where it has none, `Autodiff` records the reference's operations: deriving them when the gradient is asked for
-    /// would wait for itself, as Burn's autodiff locks every graph at the end of a backward pass.
-    fn has_backward(op: Derived, device: &Self::Device, width: usize) -> bool {
-        let _ = (op, device, width);
-        true
+    /// Whether the backend has a backward pass of its own for an op on numbers of this type and this width: `head_dim`, channels, or
+    /// the states of a selective scan. Where it has none, `Autodiff` records the reference's operations: deriving them when the
+    /// gradient is asked for would wait for itself, as Burn's autodiff locks every graph at the end of a backward pass.
+    fn has_backward(op: Derived, device: &Self::Device, width: usize, dtype: DType) -> bool {
+        let _ = (op, device, width, dtype);
+        false
     }
 
     /// [`crate::attention_scan`].
@@ -109,8 +109,7 @@ pub trait KernelBackend: Backend {
 
     /// Gradients of a dense layer.
     fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
-        let _ = needs_x;
-        reference_gradients::linear(saved, grad)
+        linear::reference::linear_backward(saved, grad, needs_x)
     }
 
     /// [`crate::layer_norm`].
@@ -175,6 +174,10 @@ pub trait KernelBackend: Backend {
 }
 
 impl KernelBackend for Flex {
+    fn has_backward(_op: Derived, _device: &Self::Device, _width: usize, dtype: DType) -> bool {
+        matches!(dtype, DType::F32 | DType::F64)
+    }
+
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
         match inputs.values.dtype() {
             DType::F32 => scan::cpu::attention_scan::<f32>(inputs),
@@ -252,7 +255,7 @@ impl KernelBackend for Flex {
         match grad.dtype() {
             DType::F32 => linear::cpu::linear_backward::<f32>(saved, grad, needs_x),
             DType::F64 => linear::cpu::linear_backward::<f64>(saved, grad, needs_x),
-            _ => reference_gradients::linear(saved, grad),
+            _ => linear::reference::linear_backward(saved, grad, needs_x),
         }
     }
 
@@ -349,10 +352,10 @@ impl KernelBackend for Flex {
     }
 }
 
-/// Whether the op is one node of the graph, by the width of the tensor's last axis.
+/// Whether the op is one node of the graph, by the tensor's type and the width of its last axis.
 fn derives<B: KernelBackend, C: CheckpointStrategy>(op: Derived, tensor: &FloatTensor<Autodiff<B, C>>) -> bool {
     let width = tensor.primitive.shape().iter().last().copied().unwrap_or(1);
-    B::has_backward(op, &B::float_device(&tensor.primitive), width)
+    B::has_backward(op, &B::float_device(&tensor.primitive), width, tensor.primitive.dtype())
 }
 
 /// Each op is one node (the scan: two). Second derivatives are not supported: the backward methods are called on the inner backend

@@ -1,22 +1,35 @@
 //! [`KernelBackend`] for the backends of graphics cards.
 //!
-//! An op runs its kernel if the device passed the op's trial ([`super::trial`]) and the shape fits; else the reference.
+//! An op runs its kernel if the numbers are of a type that it serves, the device passed the op's trial ([`super::trial`]) and the shape
+//! fits; else the reference.
 
-use super::trial::{self, Op};
+use super::trial::{self, Op, Tried};
 use crate::{
     attention::{self, AttentionGradients, AttentionInputs, AttentionOutputs},
     backend::{Derived, KernelBackend},
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
-    linear::{LinearGradients, LinearSaved, Rectifier},
     log_sum_exp::{self, LogSumGradients, LogSumInputs},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
     selective_scan::{self, SelectiveGradients, SelectiveInputs},
 };
-use burn::tensor::{Tensor, TensorPrimitive, ops::FloatTensor};
+use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
+
+/// Whether an op's kernels take numbers of this type. They sum in single precision, which would be a loss to double precision.
+fn serves(op: Op, dtype: DType) -> bool {
+    match op {
+        Op::Attention => dtype == DType::F32,
+        _ => matches!(dtype, DType::F32 | DType::F16 | DType::BF16),
+    }
+}
+
+/// Whether an op's kernels run, if the shape fits.
+fn runs<B: Tried>(op: Op, device: &Device<B>, dtype: DType) -> bool {
+    serves(op, dtype) && trial::passed::<B>(op, device)
+}
 
 impl<R, F, I, BT> KernelBackend for CubeBackend<R, F, I, BT>
 where
@@ -25,22 +38,21 @@ where
     I: IntElement,
     BT: BoolElement,
 {
-    fn has_backward(op: Derived, device: &Self::Device, width: usize) -> bool {
+    fn has_backward(op: Derived, device: &Self::Device, width: usize, dtype: DType) -> bool {
+        let runs = |op| runs::<Self>(op, device, dtype);
         match op {
-            Derived::Scan => trial::passed::<Self>(Op::Scan, device) && scan::cube::fits(width),
-            Derived::LogSumExp => trial::passed::<Self>(Op::LogSumExp, device),
-            Derived::Attention => trial::passed::<Self>(Op::Attention, device) && attention::cube::fits::<R>(device, width),
-            Derived::LayerNorm => trial::passed::<Self>(Op::LayerNorm, device),
-            Derived::Recurrence => trial::passed::<Self>(Op::Recurrence, device),
-            Derived::SelectiveScan => {
-                trial::passed::<Self>(Op::SelectiveScan, device) && selective_scan::cube::fits::<R>(device, width)
-            }
+            Derived::Scan => runs(Op::Scan) && scan::cube::fits(width),
+            Derived::LogSumExp => runs(Op::LogSumExp),
+            Derived::Attention => runs(Op::Attention) && attention::cube::fits::<R>(device, width),
+            Derived::LayerNorm => runs(Op::LayerNorm),
+            Derived::Recurrence => runs(Op::Recurrence),
+            Derived::SelectiveScan => runs(Op::SelectiveScan) && selective_scan::cube::fits::<R>(device, width),
             Derived::Convolution => false,
         }
     }
 
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
-        if trial::passed::<Self>(Op::Scan, &inputs.values.device) {
+        if runs::<Self>(Op::Scan, &inputs.values.device, inputs.values.dtype) {
             let device = scan::cube::Device::of(&inputs.values);
             if let Some(outputs) = scan::cube::attention_scan(inputs.clone(), device) {
                 return outputs;
@@ -54,7 +66,7 @@ where
         outputs: ScanOutputs<Self>,
         grad: FloatTensor<Self>,
     ) -> ScanGradients<Self> {
-        if trial::passed::<Self>(Op::Scan, &inputs.values.device) {
+        if runs::<Self>(Op::Scan, &inputs.values.device, inputs.values.dtype) {
             let device = scan::cube::Device::of(&inputs.values);
             if let Some(gradients) = scan::cube::attention_scan_backward(inputs.clone(), outputs, grad.clone(), device) {
                 return gradients;
@@ -64,7 +76,7 @@ where
     }
 
     fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::LogSumExp, &inputs.scores.device) {
+        if runs::<Self>(Op::LogSumExp, &inputs.scores.device, inputs.scores.dtype) {
             let device = scan::cube::Device::of(&inputs.scores);
             if let Some(log_sums) = log_sum_exp::cube::running_log_sum_exp(inputs.clone(), device) {
                 return log_sums;
@@ -78,7 +90,7 @@ where
         log_sums: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> LogSumGradients<Self> {
-        if trial::passed::<Self>(Op::LogSumExp, &inputs.scores.device) {
+        if runs::<Self>(Op::LogSumExp, &inputs.scores.device, inputs.scores.dtype) {
             let device = scan::cube::Device::of(&inputs.scores);
             let gradients = log_sum_exp::cube::running_log_sum_exp_backward(inputs.clone(), log_sums, grad.clone(), device);
             if let Some(gradients) = gradients {
@@ -89,7 +101,7 @@ where
     }
 
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
-        if trial::passed::<Self>(Op::Attention, &inputs.queries.device)
+        if runs::<Self>(Op::Attention, &inputs.queries.device, inputs.queries.dtype)
             && let Some(outputs) = attention::cube::causal_attention(inputs.clone())
         {
             return outputs;
@@ -102,7 +114,7 @@ where
         outputs: AttentionOutputs<Self>,
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
-        if trial::passed::<Self>(Op::Attention, &inputs.queries.device)
+        if runs::<Self>(Op::Attention, &inputs.queries.device, inputs.queries.dtype)
             && let Some(gradients) = attention::cube::causal_attention_backward(inputs.clone(), outputs, grad.clone())
         {
             return gradients;
@@ -110,24 +122,8 @@ where
         reference_gradients::attention(inputs, grad)
     }
 
-    /// Three launches: a matrix product each for input and weight, a sum for the bias.
-    fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
-        let [x, weight, y, grad] = [saved.x, saved.weight, saved.y, grad]
-            .map(|primitive| Tensor::<Self, 2>::from_primitive(TensorPrimitive::Float(primitive)));
-        let grad = match saved.rectifier {
-            Rectifier::None => grad,
-            Rectifier::Relu => grad.mask_fill(y.lower_equal_elem(0.0), 0.0),
-            Rectifier::Tanh => grad.clone() - grad * y.clone() * y,
-        };
-        LinearGradients {
-            x: needs_x.then(|| grad.clone().matmul(weight.transpose()).into_primitive().tensor()),
-            weight: x.transpose().matmul(grad.clone()).into_primitive().tensor(),
-            bias: grad.sum_dim(0).squeeze_dim::<1>(0).into_primitive().tensor(),
-        }
-    }
-
     fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::LayerNorm, &x.device) {
+        if runs::<Self>(Op::LayerNorm, &x.device, x.dtype) {
             layer_norm::cube::layer_norm(x, gain, bias)
         } else {
             layer_norm::reference::layer_norm::<Self>(x, gain, bias)
@@ -135,7 +131,7 @@ where
     }
 
     fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
-        if trial::passed::<Self>(Op::LayerNorm, &x.device) {
+        if runs::<Self>(Op::LayerNorm, &x.device, x.dtype) {
             layer_norm::cube::layer_norm_backward(x, gain, grad)
         } else {
             reference_gradients::layer_norm(x, gain, grad)
@@ -143,7 +139,7 @@ where
     }
 
     fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::Dropout, &branch.device) {
+        if runs::<Self>(Op::Dropout, &branch.device, branch.dtype) {
             dropout::cube::dropout_add(Some(residual), branch, dropout)
         } else {
             dropout::reference::dropout_add::<Self>(residual, branch, dropout)
@@ -151,7 +147,7 @@ where
     }
 
     fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::Dropout, &grad.device) {
+        if runs::<Self>(Op::Dropout, &grad.device, grad.dtype) {
             dropout::cube::dropout_add(None, grad, dropout)
         } else {
             dropout::reference::masked::<Self>(grad, dropout)
@@ -159,7 +155,7 @@ where
     }
 
     fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::Recurrence, &inputs.inputs.device) {
+        if runs::<Self>(Op::Recurrence, &inputs.inputs.device, inputs.inputs.dtype) {
             let device = scan::cube::Device::of(&inputs.inputs);
             if let Some(states) = recurrence::cube::gated_recurrence(inputs.clone(), device) {
                 return states;
@@ -173,7 +169,7 @@ where
         states: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> RecurrenceGradients<Self> {
-        if trial::passed::<Self>(Op::Recurrence, &inputs.inputs.device) {
+        if runs::<Self>(Op::Recurrence, &inputs.inputs.device, inputs.inputs.dtype) {
             let device = scan::cube::Device::of(&inputs.inputs);
             if let Some(gradients) = recurrence::cube::gated_recurrence_backward(inputs.clone(), states, grad.clone(), device) {
                 return gradients;
@@ -183,7 +179,7 @@ where
     }
 
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
-        if trial::passed::<Self>(Op::SelectiveScan, &inputs.inputs.device)
+        if runs::<Self>(Op::SelectiveScan, &inputs.inputs.device, inputs.inputs.dtype)
             && let Some(packed) = selective_scan::cube::selective_scan(inputs.clone())
         {
             return packed;
@@ -192,7 +188,7 @@ where
     }
 
     fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
-        if trial::passed::<Self>(Op::SelectiveScan, &inputs.inputs.device)
+        if runs::<Self>(Op::SelectiveScan, &inputs.inputs.device, inputs.inputs.dtype)
             && let Some(gradients) = selective_scan::cube::selective_scan_backward(inputs.clone(), grad.clone())
         {
             return gradients;

@@ -2,11 +2,22 @@
 
 use super::testing::{Truth, Vulkan, tensor_on, vulkan};
 use crate::{
-    Dropout, KernelBackend, layer_norm,
-    testing::{random, random_f64},
+    AttentionInputs, Derived, Dropout, KernelBackend, ScanCarry,
+    device::Card,
+    layer_norm,
+    reference_gradients::tests::{assert_those_of_double_precision, of_every_op},
+    testing::{random, random_f64, random_tensor},
 };
-use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn::{
+    backend::Autodiff,
+    tensor::{
+        DType, Int, Tensor, TensorPrimitive,
+        backend::{Backend, DTypeUsage},
+        ops::FloatTensor,
+    },
+};
 use burn_flex::Flex;
+use burn_wgpu::WgpuDevice;
 
 fn read<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
     Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor)).into_data().convert::<f64>().to_vec().unwrap()
@@ -88,4 +99,95 @@ fn dense_layer_gradients_agree_with_double_precision() {
         let truth = Truth(&expected[index]);
         truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("gradient {index}"));
     }
+}
+
+/// Whatever type the numbers are of, a gradient arrives: of the kernels where they serve it, and else of the reference.
+#[test]
+fn other_types_of_the_device_have_gradients() {
+    let Some(device) = vulkan() else { return };
+    let ops = [Derived::Scan, Derived::LogSumExp, Derived::LayerNorm, Derived::Recurrence, Derived::SelectiveScan];
+    for op in ops {
+        assert!(Vulkan::has_backward(op, &device, 5, DType::F32), "{op:?}");
+        assert!(!Vulkan::has_backward(op, &device, 5, DType::F64), "{op:?} sums in single precision");
+    }
+    // Those of single precision have tests of their own.
+    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F16, 30.0 * 2f64.powi(-11)), (DType::BF16, 30.0 * 2f64.powi(-9))] {
+        let usage = Vulkan::dtype_usage(&device, dtype);
+        if usage.contains(DTypeUsage::Storage) && usage.contains(DTypeUsage::Arithmetic) {
+            let mut found = of_every_op::<Vulkan>(dtype);
+            if dtype == DType::F64 {
+                // SPIR-V's functions are of single precision: of what needs more than sums and products, that it arrives is all.
+                found.retain(|(op, _)| ["recurrence", "convolution"].contains(op));
+            }
+            assert_those_of_double_precision(found, tolerance, &format!("{dtype:?}"));
+        } else {
+            println!("skipped: the device does not compute in {dtype:?} ({usage:?})");
+        }
+    }
+}
+
+/// What a loss of an op and its gradients take, in bytes.
+#[derive(Debug)]
+struct Taken {
+    /// By inputs, output and what the graph keeps for the backward pass.
+    kept: u64,
+    /// From the driver, for all that there was at once; in pages of some megabytes.
+    reserved: u64,
+}
+
+fn memory_of(device: &WgpuDevice, loss: impl FnOnce() -> Tensor<Autodiff<Vulkan>, 1>) -> Taken {
+    let memory = || {
+        Vulkan::sync(device).unwrap();
+        Vulkan::memory(device).unwrap()
+    };
+    Vulkan::release_memory(device);
+    let before = memory().in_use;
+    let loss = loss();
+    let kept = memory().in_use - before;
+    let _gradients = loss.backward();
+    Taken { kept, reserved: memory().reserved }
+}
+
+/// Memory is linear in time: no buffer has a number for every query and key, forward or backward.
+#[test]
+fn attention_takes_memory_linear_in_time() {
+    type Graph = Autodiff<Vulkan>;
+    let Some(device) = vulkan() else { return };
+    let (heads, head_dim) = (3, 16);
+    let three = |time: usize| random_tensor::<Graph, 3>([1, heads, time], 1).require_grad();
+    let four = |time: usize, seed: u64| random_tensor::<Graph, 4>([1, heads, time, head_dim], seed).require_grad();
+    let none = |time: usize| Tensor::<Graph, 2, Int>::zeros([1, time], &device);
+    let scan = |time: usize| {
+        memory_of(&device, || {
+            let carry = ScanCarry::empty(1, heads, head_dim, &device);
+            crate::attention_scan(three(time), four(time, 2), none(time).bool(), carry).0.sum()
+        })
+    };
+    let attention = |time: usize| {
+        memory_of(&device, || {
+            crate::causal_attention(four(time, 1), four(time, 2), four(time, 3), none(time), Dropout::OFF).sum()
+        })
+    };
+    let by_reference = |time: usize| {
+        memory_of(&device, || {
+            let [queries, keys, values] = [1, 2, 3].map(|seed| four(time, seed).into_primitive().tensor());
+            let inputs = AttentionInputs { queries, keys, values, first_key: none(time).into_primitive(), dropout: Dropout::OFF };
+            let outputs = crate::attention::reference::causal_attention::<Graph>(inputs).outputs;
+            Tensor::<Graph, 4>::from_primitive(TensorPrimitive::Float(outputs)).sum()
+        })
+    };
+    let square = |time: usize| (4 * heads * time * time) as u64;
+    let longest = 2048;
+    for (name, op) in [("scan", &scan as &dyn Fn(usize) -> Taken), ("attention", &attention)] {
+        let taken = [256, 512, 1024, longest].map(op);
+        println!("{name}, from 256 tokens doubled to {longest}: {taken:?}");
+        for pair in taken.windows(2) {
+            // Less than twice: a carry and a loss do not grow.
+            assert!(pair[1].kept <= 2 * pair[0].kept, "{name}: {taken:?}");
+        }
+        assert!(taken[3].reserved < square(longest), "{name}: {taken:?}");
+    }
+    // That it would be seen.
+    let reference = by_reference(longest);
+    assert!(reference.kept > square(longest) && reference.reserved > square(longest), "the reference: {reference:?}");
 }

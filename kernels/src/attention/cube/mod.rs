@@ -48,7 +48,7 @@ fn largest_tile<R: CubeRuntime>(
 
 fn tiling<R: CubeRuntime>(like: &CubeTensor<R>, held: [usize; 2], has_dropout: bool) -> Option<Tiling> {
     let head_dim = like.shape().dims::<4>()[3];
-    if like.dtype == DType::F32 { largest_tile(&like.client, head_dim, held, has_dropout) } else { None }
+    largest_tile(&like.client, head_dim, held, has_dropout)
 }
 
 fn sizes<R: CubeRuntime>(

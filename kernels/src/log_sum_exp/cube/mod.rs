@@ -48,11 +48,11 @@ struct Plan {
 }
 
 impl Plan {
-    /// Nothing if the kernel does not know the float type or there is nothing to do.
+    /// Nothing if there is nothing to do.
     fn new<R: CubeRuntime>(scores: &CubeTensor<R>, device: Device) -> Option<Self> {
         let [batch, heads, time] = scores.shape().dims();
         let rows = batch * heads;
-        if rows * time == 0 || !matches!(scores.dtype, DType::F32 | DType::F16 | DType::BF16) {
+        if rows * time == 0 {
             return None;
         }
         let plane = device.widest_plane.max(1);
@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-/// Nothing if the float type is beyond the kernel.
+/// Nothing if there is nothing to do.
 pub(crate) fn running_log_sum_exp<R, F, I, BT>(
     inputs: LogSumInputs<CubeBackend<R, F, I, BT>>,
     device: Device,
@@ -154,7 +154,7 @@ where
     Some(cast_to(log_sums, dtype))
 }
 
-/// Nothing if the float type is beyond the kernel.
+/// Nothing if there is nothing to do.
 pub(crate) fn running_log_sum_exp_backward<R, F, I, BT>(
     inputs: LogSumInputs<CubeBackend<R, F, I, BT>>,
     log_sums: FloatTensor<CubeBackend<R, F, I, BT>>,

@@ -45,11 +45,11 @@ struct Plan {
 }
 
 impl Plan {
-    /// Nothing if the kernel does not know the float type or there is nothing to do.
+    /// Nothing if there is nothing to do.
     fn new<R: CubeRuntime>(strided: &[&CubeTensor<R>], device: Device, is_backward: bool) -> Option<Self> {
         let first = strided.first()?;
         let [batch, time, channels] = first.shape().dims();
-        if batch * time * channels == 0 || !matches!(first.dtype, DType::F32 | DType::F16 | DType::BF16) {
+        if batch * time * channels == 0 {
             return None;
         }
         let vector = vector_size(strided);
@@ -210,7 +210,7 @@ fn run<R: CubeRuntime>(plan: &Plan, read: &Read<R>, written: &Written<R>) {
     launch(plan, Geometry { has_start: true, ..plan.geometry }, segments, read, &starts, written, &summaries);
 }
 
-/// Nothing if the float type is beyond the kernel.
+/// Nothing if there is nothing to do.
 pub(crate) fn gated_recurrence<R, F, I, BT>(
     inputs: RecurrenceInputs<CubeBackend<R, F, I, BT>>,
     device: Device,
@@ -238,7 +238,7 @@ where
     Some(outputs)
 }
 
-/// Nothing if the float type is beyond the kernel.
+/// Nothing if there is nothing to do.
 pub(crate) fn gated_recurrence_backward<R, F, I, BT>(
     inputs: RecurrenceInputs<CubeBackend<R, F, I, BT>>,
     states: FloatTensor<CubeBackend<R, F, I, BT>>,

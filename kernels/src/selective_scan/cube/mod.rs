@@ -35,11 +35,10 @@ struct Inputs<R: CubeRuntime> {
 }
 
 impl<R: CubeRuntime> Inputs<R> {
-    /// Nothing if the kernels do not know the float type, the cube's memory does not hold the states, or there is nothing to do.
+    /// Nothing if the cube's memory does not hold the states, or there is nothing to do.
     fn new<F: FloatElement, I: IntElement, BT: BoolElement>(inputs: SelectiveInputs<CubeBackend<R, F, I, BT>>) -> Option<Self> {
         let ([batch, time, channels], [states, _]) = (inputs.inputs.shape().dims(), inputs.decays.shape().dims());
-        let is_known = matches!(inputs.inputs.dtype, DType::F32 | DType::F16 | DType::BF16);
-        if !is_known || !fits::<R>(&inputs.inputs.device, states) || batch * time * channels * states == 0 {
+        if !fits::<R>(&inputs.inputs.device, states) || batch * time * channels * states == 0 {
             return None;
         }
         let [u, steps, writes, reads] =
@@ -104,7 +103,7 @@ impl<R: CubeRuntime> Inputs<R> {
     }
 }
 
-/// Nothing if the shape or the float type is beyond the kernel.
+/// Nothing if the shape is beyond the kernel.
 pub(crate) fn selective_scan<R, F, I, BT>(
     inputs: SelectiveInputs<CubeBackend<R, F, I, BT>>,
 ) -> Option<FloatTensor<CubeBackend<R, F, I, BT>>>
@@ -121,7 +120,7 @@ where
     Some(cast_to(packed, dtype))
 }
 
-/// Nothing if the shape or the float type is beyond the kernel.
+/// Nothing if the shape is beyond the kernel.
 pub(crate) fn selective_scan_backward<R, F, I, BT>(
     inputs: SelectiveInputs<CubeBackend<R, F, I, BT>>,
     grad: FloatTensor<CubeBackend<R, F, I, BT>>,

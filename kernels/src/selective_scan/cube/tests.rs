@@ -195,7 +195,7 @@ fn the_graph_has_its_gradients() {
     let case = Case::new([2, 37, 11, 3], 150);
     let inputs = case.inputs::<Autodiff<Vulkan>>(DType::F32);
     let u = Tensor::<Autodiff<Vulkan>, 3>::from_primitive(TensorPrimitive::Float(inputs.inputs)).require_grad();
-    assert!(<Vulkan as KernelBackend>::has_backward(crate::Derived::SelectiveScan, &device, 3));
+    assert!(<Vulkan as KernelBackend>::has_backward(crate::Derived::SelectiveScan, &device, 3, DType::F32));
     let inputs = SelectiveInputs { inputs: u.clone().into_primitive().tensor(), ..inputs };
     let packed = <Autodiff<Vulkan> as KernelBackend>::selective_scan(inputs);
     let packed = Tensor::<Autodiff<Vulkan>, 2>::from_primitive(TensorPrimitive::Float(packed));
