@@ -243,21 +243,25 @@ fn half_precision_values_are_summed_in_single_precision() {
         (case.values, case.grad) = (rounded(&case.values), rounded(&case.grad));
         let inputs =
             ScanInputs { values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype), ..case.inputs::<Vulkan>(DType::F32) };
-        let limits = Device::of(&inputs.values);
-        let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
-        assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
-        let gradients = attention_scan_backward(inputs, outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();
-        assert_eq!((gradients.values.dtype, gradients.scores.dtype), (dtype, DType::F32));
-        for ((what, found), (_, expected)) in read(outputs, gradients).into_iter().zip(truth(&case)) {
-            let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
-            // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions.
-            let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };
-            let error = Truth(&expected).largest_error(&found);
-            println!("{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
-            assert!(
-                error <= 1.001 * roundings * rounding * largest,
-                "{dtype:?}: {what} off by {error:e} at a scale of {largest:e}"
-            );
+        let usual = Device::of(&inputs.values);
+        // In one piece, and in segments that a second level joins.
+        for (limits, is_cut) in [(Device { cubes: 1, ..usual }, false), (Device { cubes: 64, max_units: 64, ..usual }, true)] {
+            assert_eq!(Plan::new(&inputs.values, &[&inputs.values], limits, TOKENS).unwrap().segments > 1, is_cut);
+            let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
+            assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
+            let gradients = attention_scan_backward(inputs.clone(), outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();
+            assert_eq!((gradients.values.dtype, gradients.scores.dtype), (dtype, DType::F32));
+            for ((what, found), (_, expected)) in read(outputs, gradients).into_iter().zip(truth(&case)) {
+                let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
+                // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions.
+                let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };
+                let error = Truth(&expected).largest_error(&found);
+                println!("{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
+                assert!(
+                    error <= 1.001 * roundings * rounding * largest,
+                    "{dtype:?}: {what} off by {error:e} at a scale of {largest:e}"
+                );
+            }
         }
     }
 }
