@@ -14,7 +14,9 @@ fn trained(name: &str, sizes: Sizes, task: &Mqar, recipe: &Recipe) -> f64 {
         let loss = trainer.step();
         assert!(loss.is_finite(), "{name}: the loss is {loss} at step {step}");
     }
-    accuracy(&trainer.model(), task, 1, 1000, 200)
+    let found = accuracy(&trainer.model(), task, 1, 1000, 200);
+    println!("{name}, {} tokens, {} pairs: {found}", task.length, task.pairs);
+    found
 }
 
 #[test]
@@ -31,10 +33,26 @@ fn one_pair_is_learnt_and_of_three_aaren_learns_the_values_alone() {
 }
 
 #[test]
+fn attention_over_a_short_convolution_recalls_and_a_state_of_three_features_does_not() {
+    // Four pairs that every place of the tail asks for.
+    let task = Mqar { vocabulary: 32, length: 16, pairs: 4, noise: false };
+    let sizes = Sizes { layers: 2, width: 64, heads: 1 };
+    let recipe = Recipe { steps: 200, batch: 32, learning_rate: 1e-3, warmup_steps: 50, weight_decay: 0.1 };
+    // Linear attention with 45 features, and with 3: no room for four keys.
+    let found = trained("short-conv+linear-attention:feature_width=8", sizes, &task, &recipe);
+    assert!(found > 0.99, "linear attention: {found}");
+    let found = trained("short-conv+linear-attention:feature_width=1", sizes, &task, &recipe);
+    assert!((0.2..0.5).contains(&found), "three features: {found}");
+    // Softmax attention takes longer to begin.
+    let found = trained("short-conv+attention", sizes, &task, &Recipe { steps: 800, ..recipe });
+    assert!(found > 0.99, "attention: {found}");
+}
+
+#[test]
 #[ignore = "most of a minute: cargo test -p aaren-envs -p aaren-agents --test mqar -- --ignored"]
-fn attention_over_a_short_convolution_recalls() {
+fn attention_recalls_from_longer_examples_of_a_larger_vocabulary() {
     let task = Mqar { vocabulary: 128, length: 32, pairs: 4, noise: false };
-    let recipe = Recipe { steps: 600, batch: 128, learning_rate: 3e-3, warmup_steps: 100, weight_decay: 0.1 };
+    let recipe = Recipe { steps: 1200, batch: 64, learning_rate: 1.5e-3, warmup_steps: 50, weight_decay: 0.1 };
     let found = trained("short-conv+attention", Sizes { layers: 2, width: 64, heads: 1 }, &task, &recipe);
     assert!(found > 0.99, "{found}");
 }
