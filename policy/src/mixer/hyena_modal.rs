@@ -8,7 +8,8 @@
 //! `poles` complex `p` and `r` a channel, `|p| = exp(-exp(a))` below 1. A chunk is convolved with the taps of `h`; what came before
 //! it is read from the state, and the state is moved on by the powers of the poles: the same filter either way.
 //!
-//! State: `X`, and the inputs that the short convolution still sees, `8 width poles + 24 width` bytes a sequence and layer. Laws: all
+//! State: `X`, and the inputs that the short convolution still sees, `8 width poles + 24 width` bytes a sequence and layer; besides, the filter
+//! for chunks of the last one's length, which the weights alone decide and acting would make anew at every step. Laws: all
 //! hold; rounding of a pole counts once for every token that it remembers, so law 1's 1e-5 holds for memories of some hundred
 //! tokens in single precision, and less for longer ones.
 //!
@@ -23,7 +24,7 @@ use crate::{
     init::Init,
     layers::Dense,
     reset::Reset,
-    state::tensor_state,
+    state::{MixerState, StateRecord},
 };
 use burn::{
     module::{Module, Param},
@@ -76,13 +77,34 @@ pub struct HyenaModal<B: Backend> {
     output: Dense<B>,
 }
 
-tensor_state! {
-    /// The modes, and the inputs that the short convolution still sees.
-    HyenaModalState {
-        /// Real and imaginary parts: `[width, batch, 2 poles]`
-        modes: 3,
-        /// `[batch, 2, 3 width]`
-        history: 3,
+/// The modes, the inputs that the short convolution still sees, and the filter.
+#[derive(Clone, Debug)]
+pub struct HyenaModalState<B: Backend> {
+    /// Real and imaginary parts: `[width, batch, 2 poles]`
+    modes: Tensor<B, 3>,
+    /// `[batch, 2, 3 width]`
+    history: Tensor<B, 3>,
+    /// For chunks as long as the last was, made once: it depends on the weights alone.
+    filter: Option<Filter<B>>,
+}
+
+/// What a chunk of some length is convolved with, reads the modes with and leaves in them.
+#[derive(Clone, Debug)]
+struct Filter<B: Backend> {
+    /// `h`: `[time, width]`
+    taps: Tensor<B, 2>,
+    /// `r p^n` of `n` from 1 on, and minus its imaginary part: `[width, 2 poles, time]`
+    read: Tensor<B, 3>,
+    /// `p^n`, with `n` counted from the last token: `[width, time, 2 poles]`
+    write: Tensor<B, 3>,
+    /// `p^time`: both `[width, 1, poles]`
+    last: Complex<B, 3>,
+}
+
+impl<B: Backend> Filter<B> {
+    /// Tokens of a chunk.
+    fn length(&self) -> usize {
+        self.taps.dims()[0]
     }
 }
 
@@ -115,29 +137,43 @@ impl<B: KernelBackend> HyenaModal<B> {
         powers.map(|part| part.slice([0..width, 0..count + 1, 0..poles]))
     }
 
-    /// The long convolution of one chunk, `[batch, time, width]`.
-    fn convolve(&self, signal: Tensor<B, 3>, reset: &Reset<B>, modes: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
-        let [batch, time, width] = signal.dims();
-        let [_, poles] = self.angle.dims();
+    /// The filter for chunks of `time` tokens.
+    fn filter(&self, time: usize) -> Filter<B> {
+        let [width, poles] = self.angle.dims();
         let powers = self.powers(time);
         let [real, imaginary] = powers.clone();
-        let residues = |part: usize, length: usize| {
+        let residues = |part: usize| {
             let residues = self.residues.val().slice([0..width, part * poles..(part + 1) * poles]);
-            residues.unsqueeze_dim::<3>(1).expand([width, length, poles])
+            residues.unsqueeze_dim::<3>(1).expand([width, time + 1, poles])
         };
         // r p^n: its real part summed over poles is the filter, and one power on it is what the state is read with.
-        let [read_real, read_imaginary] = product([residues(0, time + 1), residues(1, time + 1)], powers);
+        let [read_real, read_imaginary] = product([residues(0), residues(1)], powers);
         // Permuted while it has three axes: of `[width, 1]` with its axes swapped, which is the gradient of a single tap, Burn 0.21
         // makes `[width, 1, 1]` with wrong strides on graphics cards. A leading axis of one is safe.
         let taps = read_real.clone().slice([0..width, 0..time]).sum_dim(2).permute([2, 1, 0]).reshape([time, width]);
+        let read = Tensor::cat(vec![read_real, read_imaginary.neg()], 2).slice([0..width, 1..time + 1]).swap_dims(1, 2);
+        let write = Tensor::cat(vec![real.clone(), imaginary.clone()], 2).slice([0..width, 0..time]).flip([1]);
+        let last = [real, imaginary].map(|part| part.slice([0..width, time..time + 1]));
+        Filter { taps, read, write, last }
+    }
+
+    /// The long convolution of one chunk, `[batch, time, width]`, and the modes after it.
+    fn convolve(
+        &self,
+        signal: Tensor<B, 3>,
+        reset: &Reset<B>,
+        modes: Tensor<B, 3>,
+        filter: &Filter<B>,
+    ) -> (Tensor<B, 3>, Tensor<B, 3>) {
+        let [batch, time, width] = signal.dims();
+        let [_, poles] = self.angle.dims();
         let firsts = first_inputs(reset, 0, &signal.device());
-        let mut y = causal_convolution(signal.clone(), taps, firsts);
+        let mut y = causal_convolution(signal.clone(), filter.taps.clone(), firsts);
 
         let begun = |row: usize, token: usize| (0..=token).any(|token| reset.at(row, token));
         let device = signal.device();
         if !(0..batch).all(|row| reset.at(row, 0)) {
-            let read = Tensor::cat(vec![read_real, read_imaginary.neg()], 2).slice([0..width, 1..time + 1]);
-            let past = modes.clone().matmul(read.swap_dims(1, 2)).permute([1, 2, 0]); // [batch, time, width]
+            let past = modes.clone().matmul(filter.read.clone()).permute([1, 2, 0]); // [batch, time, width]
             let cut: Vec<bool> = (0..batch * time).map(|i| begun(i / time, i % time)).collect();
             let past = if cut.contains(&true) {
                 let cut = Tensor::<B, 3, Bool>::from_data(TensorData::new(cut, [batch, time, 1]), &device);
@@ -156,10 +192,9 @@ impl<B: KernelBackend> HyenaModal<B> {
             let ended = Tensor::<B, 3, Bool>::from_data(TensorData::new(ended, [batch, time, 1]), &device);
             left = left.mask_fill(ended.expand([batch, time, width]), 0.0);
         }
-        let write = Tensor::cat(vec![real.clone(), imaginary.clone()], 2).slice([0..width, 0..time]).flip([1]);
-        let written = left.permute([2, 0, 1]).matmul(write); // [width, batch, 2 poles]
+        let written = left.permute([2, 0, 1]).matmul(filter.write.clone()); // [width, batch, 2 poles]
         let part = |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
-        let last = [real, imaginary].map(|part| part.slice([0..width, time..time + 1]).expand([width, batch, poles]));
+        let last = filter.last.clone().map(|part| part.expand([width, batch, poles]));
         let [real, imaginary] = product(last, [part(&modes, 0), part(&modes, 1)]);
         let mut kept = Tensor::cat(vec![real, imaginary], 2);
         let gone: Vec<bool> = (0..batch).map(|row| reset.last(row).is_some()).collect();
@@ -193,7 +228,11 @@ impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> HyenaModalState<B> {
         let [width, poles] = self.angle.dims();
-        HyenaModalState { modes: Tensor::zeros([width, batch, 2 * poles], device), history: self.short.initial_history(batch, device) }
+        HyenaModalState {
+            modes: Tensor::zeros([width, batch, 2 * poles], device),
+            history: self.short.initial_history(batch, device),
+            filter: None,
+        }
     }
 
     fn forward(
@@ -208,19 +247,44 @@ impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
         let (projected, history) = self.short.forward(projected, reset, state.history);
         let part = |index: usize| projected.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
         let signal = part(1) * part(2);
-        let mut modes = like(state.modes, &signal);
+        let (mut modes, mut filter) = (like(state.modes, &signal), state.filter);
         let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
         for start in (0..time).step_by(CHUNK) {
             let tokens = start..(start + CHUNK).min(time);
             let reset = if tokens.len() == time { reset.clone() } else { reset.part(tokens.clone()) };
-            let (y, next) = self.convolve(signal.clone().slice([0..batch, tokens, 0..width]), &reset, modes);
-            modes = next;
+            let of_length = filter.take().filter(|filter| filter.length() == tokens.len());
+            let of_length = of_length.unwrap_or_else(|| self.filter(tokens.len()));
+            let (y, next) = self.convolve(signal.clone().slice([0..batch, tokens, 0..width]), &reset, modes, &of_length);
+            (modes, filter) = (next, Some(of_length));
             pieces.push(y);
         }
         let convolved = if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 1) };
         let y = part(0) * (convolved + signal * self.skip.val().reshape([1, 1, width]));
         let y = self.output.forward(y.reshape([batch * time, width]));
-        (y.reshape([batch, time, width]), HyenaModalState { modes, history })
+        (y.reshape([batch, time, width]), HyenaModalState { modes, history, filter })
+    }
+}
+
+impl<B: KernelBackend> MixerState<B> for HyenaModalState<B> {
+    fn bytes(&self) -> usize {
+        [&self.modes, &self.history].map(|tensor| 4 * tensor.dims().iter().product::<usize>()).into_iter().sum()
+    }
+
+    fn to_record(&self) -> StateRecord {
+        StateRecord::new([("modes", self.modes.to_data()), ("history", self.history.to_data())])
+    }
+
+    fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
+        Ok(Self { modes: record.take("modes", device)?, history: record.take("history", device)?, filter: None })
+    }
+
+    fn detach(self) -> Self {
+        // The filter goes: the weights may change before the next call.
+        Self { modes: self.modes.detach(), history: self.history.detach(), filter: None }
+    }
+
+    fn to_device(self, device: &B::Device) -> Self {
+        Self { modes: self.modes.to_device(device), history: self.history.to_device(device), filter: None }
     }
 }
 
@@ -244,10 +308,12 @@ mod tests {
             let time = inputs.len();
             let signal = Tensor::<Flex, 1>::from_data(inputs, &device).reshape([1, time, 1]);
             let start = Tensor::zeros([1, 1, 2], &device);
-            let (whole, prefilled) = mixer.convolve(signal.clone(), &Reset::none(1, time, &device), start.clone());
+            let (whole, prefilled) =
+                mixer.convolve(signal.clone(), &Reset::none(1, time, &device), start.clone(), &mixer.filter(time));
             let (mut state, mut stepped) = (start, Vec::new());
             for token in 0..time {
-                let (y, next) = mixer.convolve(signal.clone().slice([0..1, token..token + 1]), &Reset::none(1, 1, &device), state);
+                let token = signal.clone().slice([0..1, token..token + 1]);
+                let (y, next) = mixer.convolve(token, &Reset::none(1, 1, &device), state, &mixer.filter(1));
                 state = next;
                 stepped.push(y.into_scalar());
             }
