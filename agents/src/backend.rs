@@ -1,5 +1,6 @@
 //! Which backends the jobs run on.
 
+use anyhow::Result;
 use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
     module::AutodiffModule,
@@ -26,12 +27,22 @@ pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBac
         Self::Device::default()
     }
 
+    /// What went wrong on the device since the last call: it is not where the work was asked for that this shows.
+    ///
+    /// # Errors
+    /// What did.
+    fn check() -> Result<()>;
+
     /// The network's weights where policies act.
     fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu>;
 }
 
 impl TrainBackend for Graph {
     const READS_EVERY_STEP: bool = true;
+
+    fn check() -> Result<()> {
+        Ok(())
+    }
 
     fn to_cpu(network: &DecisionNetwork<Self>, _description: &Description) -> DecisionNetwork<Cpu> {
         network.valid()
@@ -44,6 +55,10 @@ macro_rules! train_on_card {
         #[cfg(feature = $feature)]
         impl TrainBackend for Autodiff<$backend> {
             const READS_EVERY_STEP: bool = false;
+
+            fn check() -> Result<()> {
+                kernels::device::take_failure().map_or(Ok(()), |failure| Err(failure.into()))
+            }
 
             fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu> {
                 crate::copy::to_cpu(&network.valid(), description)

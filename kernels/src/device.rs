@@ -1,5 +1,6 @@
 //! Finding devices: nothing here panics where a driver or a library is missing.
 
+use crate::cube::failure;
 use burn::tensor::backend::Backend;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use std::collections::BTreeMap;
@@ -17,9 +18,20 @@ pub enum DeviceError {
         /// What was looked for in vain.
         reason: String,
     },
+    /// A tensor does not fit, be it that memory is full or that the driver has no buffers of that size.
+    #[error("no memory for a buffer of {bytes} bytes")]
+    OutOfMemory {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// A device does not do what it is asked.
     #[error("the device failed: {0}")]
     Failed(String),
+}
+
+/// What went wrong on the devices' own threads since the last call. Where something did, results read since then are garbage.
+pub fn take_failure() -> Option<DeviceError> {
+    failure::take()
 }
 
 /// A device that can be used.
@@ -117,6 +129,7 @@ pub fn vulkan() -> Result<Found<burn_wgpu::WgpuDevice>, DeviceError> {
         let info = setup.adapter.get_info();
         Ok((info.name, info.device_type == wgpu::DeviceType::Cpu))
     });
+    failure::watch();
     match found {
         Ok((name, is_software)) => Ok(Found { device: WgpuDevice::DefaultDevice, name: name.clone(), is_software: *is_software }),
         Err(reason) => Err(DeviceError::Absent { api: "Vulkan", reason: reason.clone() }),
@@ -149,6 +162,7 @@ pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
     }
     let card = result::device::get(0).map_err(failed)?;
     let name = result::device::get_name(card).map_err(failed)?;
+    failure::watch();
     Ok(Found { device: burn_cuda::CudaDevice::new(0), name, is_software: false })
 }
 

@@ -21,7 +21,7 @@ use envs::{
 use serde_json::{Map, Value};
 
 use super::behaviour::{Behaviour, Choices, Chooser};
-use crate::interrupt;
+use crate::{actor::panic_message, interrupt};
 
 /// What actors are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -92,11 +92,6 @@ pub fn record(
         Some(failure) => Err(failure),
         None => Ok(interrupt::check()?),
     }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a message".into())
 }
 
 /// The seed of an episode's environment, which the dataset stores.

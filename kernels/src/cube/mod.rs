@@ -1,6 +1,7 @@
 //! What the kernels for graphics cards share: arrays and grids to launch them with, and which of them a device can be trusted with.
 
 mod backend;
+pub(crate) mod failure;
 mod launch;
 mod launches;
 #[cfg(all(test, feature = "vulkan"))]

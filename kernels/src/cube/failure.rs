@@ -1,0 +1,62 @@
+//! What goes wrong on a device's own thread.
+//!
+//! CubeCL does a device's work on a thread of its own. There a failed allocation panics; the panic is printed and forgotten, and what is
+//! read back later is garbage. A hook keeps the first such panic for whoever asks, and prints none of them.
+
+use crate::device::DeviceError;
+use std::{
+    panic::{self, PanicHookInfo},
+    sync::{Mutex, Once, PoisonError},
+};
+
+/// The first panic since the last that was taken; those after it are its consequences.
+static FIRST: Mutex<Option<String>> = Mutex::new(None);
+
+/// Sets up the hook, once.
+pub(crate) fn watch() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if is_device() { keep(info) } else { previous(info) }));
+    });
+}
+
+/// Whether this is a thread of CubeCL's, named "DSU-" or "DSD-" and a device's numbers.
+fn is_device() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("DSD-") || name.starts_with("DSU-"))
+}
+
+fn keep(info: &PanicHookInfo) {
+    let text = info.payload_as_str().unwrap_or("it gave no reason");
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| text.to_owned());
+}
+
+/// What went wrong since the last call, if anything did.
+pub(crate) fn take() -> Option<DeviceError> {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).take().map(|text| named(&text))
+}
+
+/// CubeCL gives sizes in the text alone.
+fn named(text: &str) -> DeviceError {
+    let after = text.split_once("can't allocate buffer of size: ").map(|(_, after)| after);
+    let digits = after.map(|after| after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(after));
+    match digits.and_then(|digits| digits.parse().ok()) {
+        Some(bytes) => DeviceError::OutOfMemory { bytes },
+        None => DeviceError::Failed(text.lines().next().unwrap_or(text).to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_read_from_the_text() {
+        let text =
+            "called `Result::unwrap()` on an `Err` value: can't allocate buffer of size: 314880000\nNo backtrace available";
+        assert_eq!(named(text).to_string(), "no memory for a buffer of 314880000 bytes");
+        assert_eq!(named("it was lost\nat a line").to_string(), "the device failed: it was lost");
+        let no_size = "can't allocate buffer of size: ?";
+        assert_eq!(named(no_size).to_string(), format!("the device failed: {no_size}"));
+    }
+}
