@@ -10,75 +10,51 @@ use burn::{
         backend::{AutodiffBackend, Backend},
     },
 };
-use std::marker::PhantomData;
+use kernels::{KernelBackend, sum_of_squares};
 
-/// Sums of squares, one a parameter, still on the device.
-struct Squares<'a, B: AutodiffBackend> {
-    gradients: &'a GradientsParams,
-    sums: Vec<Tensor<B::InnerBackend, 1>>,
+/// A gradient's norm and what it is clipped by, both `[1]` and still on the device.
+#[derive(Clone, Debug)]
+pub struct Clipping<B: Backend> {
+    /// Over all parameters, before clipping.
+    pub norm: Tensor<B, 1>,
+    /// What the gradient is to be multiplied by: at most 1.
+    pub factor: Tensor<B, 1>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
+/// Every parameter's gradient, on one axis.
+struct Collect<'a, B: AutodiffBackend> {
+    gradients: &'a GradientsParams,
+    flat: Vec<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            self.sums.push((gradient.clone() * gradient).sum());
+            let count = gradient.shape().num_elements();
+            self.flat.push(gradient.reshape([count]));
         }
     }
 }
 
-struct Scale<'a, B: Backend> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-    backend: PhantomData<B>,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
-            self.gradients.register(param.id, gradient * self.factor);
-        }
+impl<B: KernelBackend> Clipping<B> {
+    /// Clips the gradient of a module to a norm of `largest` over all parameters. Reads nothing back.
+    pub fn new<A, M>(module: &M, gradients: &GradientsParams, largest: f64) -> Self
+    where
+        A: AutodiffBackend<InnerBackend = B>,
+        M: Module<A>,
+    {
+        let mut collected = Collect::<A> { gradients, flat: Vec::new() };
+        module.visit(&mut collected);
+        let norm = sum_of_squares(collected.flat).sqrt();
+        // A norm of 0 gives an infinity, which is clamped like any factor above 1.
+        let factor = (norm.clone().recip() * largest).clamp_max(1.0);
+        Self { norm, factor }
     }
-}
 
-/// Scales gradients down to a norm of `largest` over all parameters, if theirs is larger. Returns the norm they had.
-pub fn clip_norm<B: AutodiffBackend, M: Module<B>>(module: &M, gradients: &mut GradientsParams, largest: f64) -> f64 {
-    let mut squares = Squares::<B> { gradients, sums: Vec::new() };
-    module.visit(&mut squares);
-    let sums = Tensor::cat(squares.sums, 0).into_data().convert::<f64>().to_vec::<f64>().expect("sums of squares");
-    let norm = sums.iter().sum::<f64>().sqrt();
-    if norm > largest {
-        module.visit(&mut Scale::<B> { gradients, factor: largest / norm, backend: PhantomData });
+    /// The norm, read back.
+    pub fn norm(&self) -> f64 {
+        self.norm.clone().into_scalar().elem()
     }
-    norm
-}
-
-struct ScaleOnDevice<'a, B: AutodiffBackend> {
-    gradients: &'a mut GradientsParams,
-    factor: Tensor<B::InnerBackend, 1>,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for ScaleOnDevice<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
-            let factor = self.factor.clone().reshape([1; D]);
-            self.gradients.register(param.id, gradient * factor);
-        }
-    }
-}
-
-/// [`clip_norm`] without reading anything back: the norm stays on the device, `[1]`.
-pub fn clip_norm_on_device<B: AutodiffBackend, M: Module<B>>(
-    module: &M,
-    gradients: &mut GradientsParams,
-    largest: f64,
-) -> Tensor<B::InnerBackend, 1> {
-    let mut squares = Squares::<B> { gradients, sums: Vec::new() };
-    module.visit(&mut squares);
-    let norm = Tensor::cat(squares.sums, 0).sum().sqrt();
-    // A norm of 0 gives an infinity, which is clamped like any factor above 1.
-    let factor = (norm.clone().recip() * largest).clamp_max(1.0);
-    module.visit(&mut ScaleOnDevice::<B> { gradients, factor });
-    norm
 }
 
 /// Whether every parameter is finite.
@@ -110,23 +86,16 @@ mod tests {
             let loss = (layer.weight.val() * weight.clone()).sum() + (layer.bias.val() * bias.clone()).sum();
             GradientsParams::from_grads(loss.backward(), &layer)
         };
-        let read = |gradients: &GradientsParams| -> Vec<f32> {
-            gradients.get::<Cpu, 1>(layer.bias.id).unwrap().into_data().to_vec().unwrap()
+        let clipped = |largest| {
+            let clipping = Clipping::<Cpu>::new(&layer, &gradients(), largest);
+            (clipping.norm(), clipping.factor.into_scalar())
         };
-        let mut clipped = gradients();
-        assert!((clip_norm(&layer, &mut clipped, 2.0) - 120f64.sqrt()).abs() < 1e-6);
-        let factor = (2.0 / 120f64.sqrt()) as f32;
-        assert_eq!(read(&clipped), [2.0 * factor, 0.0, 5.0 * factor]);
-        let mut on_device = gradients();
-        let norm = clip_norm_on_device(&layer, &mut on_device, 2.0).into_scalar();
-        assert!((norm - 120f32.sqrt()).abs() < 1e-5);
-        assert!(read(&on_device).iter().zip(read(&clipped)).all(|(a, b)| (a - b).abs() < 1e-6));
-        let mut left = gradients();
-        clip_norm_on_device(&layer, &mut left, 11.0);
-        assert_eq!(read(&left), [2.0, 0.0, 5.0]);
-        let mut left = gradients();
-        clip_norm(&layer, &mut left, 11.0);
-        assert_eq!(read(&left), [2.0, 0.0, 5.0]);
+        let norm = 120f64.sqrt();
+        for (largest, expected) in [(2.0, 2.0 / norm), (11.0, 1.0), (f64::INFINITY, 1.0)] {
+            let (found, factor) = clipped(largest);
+            assert!((found - norm).abs() < 1e-5, "{found}");
+            assert!((f64::from(factor) - expected).abs() < 1e-6, "{factor}");
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use crate::{
     actor::panic_message,
     backend::{Cpu, Graph, TrainBackend, seeds},
     config::TrainConfig,
-    gradient::{clip_norm, clip_norm_on_device, is_finite},
+    gradient::{Clipping, is_finite},
     optimizer::AdamW,
     segment::{Batch, Segment},
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::{
     module::Module,
-    optim::{AdamWConfig, GradientsParams},
+    optim::GradientsParams,
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
     tensor::{ElementConversion, Tensor, TensorData},
 };
@@ -26,7 +26,7 @@ use std::{
 };
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
-pub(crate) const ADAM_EPSILON: f32 = 1e-8;
+pub(crate) const ADAM_EPSILON: f64 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "progress.json";
@@ -204,8 +204,7 @@ impl<B: TrainBackend> Learner<B> {
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
-        let adam = AdamWConfig::new().with_epsilon(ADAM_EPSILON).with_weight_decay(config.weight_decay as f32);
-        let optimizer = AdamW::new(&adam, network.backbone().undecayed());
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().undecayed());
         let config = config.clone();
         Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
     }
@@ -248,21 +247,21 @@ impl<B: TrainBackend> Learner<B> {
         if let Some(loss) = measured_loss {
             ensure!(loss.is_finite(), "the loss is {loss} at step {step}; lower train.learning_rate or look at the data");
         }
-        let mut gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let clipping = Clipping::new(&self.network, &gradients, self.config.gradient_clip);
         let measured = if let Some(loss) = measured_loss {
-            let gradient_norm = clip_norm(&self.network, &mut gradients, self.config.gradient_clip);
+            let gradient_norm = clipping.norm();
             ensure!(
                 gradient_norm.is_finite(),
                 "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
             );
             Some(Measured { loss, gradient_norm })
         } else {
-            let norm = clip_norm_on_device(&self.network, &mut gradients, self.config.gradient_clip);
-            self.keep(loss.inner(), norm, size);
+            self.keep(loss.inner(), clipping.norm.clone(), size);
             None
         };
         let learning_rate = self.learning_rate();
-        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
         self.state = cut.iter().any(Option::is_some).then(|| state.detach());

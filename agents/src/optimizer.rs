@@ -1,70 +1,93 @@
-//! AdamW whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::undecayed`.
+//! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::undecayed`.
 
+use crate::gradient::Clipping;
 use burn::{
-    module::{AutodiffModule, ModuleVisitor, Param, ParamId},
-    optim::{AdamW as BurnAdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    module::{AutodiffModule, ModuleMapper, Param, ParamId},
+    optim::{
+        AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
+        record::AdaptorRecord,
+    },
     tensor::{Tensor, backend::AutodiffBackend},
 };
-use std::marker::PhantomData;
+use kernels::{AdamWStep, KernelBackend, adamw};
 
-/// Moments by parameter: what an optimizer has to find again.
+/// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
 pub type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
 
-/// Two of Burn's, the second without decay. Stored they are one.
+/// Decays of the moments: Adam's own.
+const BETAS: [f64; 2] = [0.9, 0.999];
+
+/// What to do, and the moments.
 pub struct AdamW<B: AutodiffBackend, M: AutodiffModule<B>> {
-    decayed: OptimizerAdaptor<BurnAdamW, M, B>,
-    undecayed: OptimizerAdaptor<BurnAdamW, M, B>,
-    left_alone: Vec<ParamId>,
+    epsilon: f64,
+    weight_decay: f64,
+    undecayed: Vec<ParamId>,
+    moments: Moments<B, M>,
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B>> AdamW<B, M> {
-    /// As configured, but without weight decay for the parameters `left_alone`.
-    pub fn new(config: &AdamWConfig, left_alone: Vec<ParamId>) -> Self {
-        Self { decayed: config.init(), undecayed: config.clone().with_weight_decay(0.0).init(), left_alone }
+impl<B, M> AdamW<B, M>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend>,
+    M: AutodiffModule<B>,
+{
+    /// Without moments. Parameters that are `undecayed` are left alone by weight decay.
+    pub fn new(epsilon: f64, weight_decay: f64, undecayed: Vec<ParamId>) -> Self {
+        Self { epsilon, weight_decay, undecayed, moments: Moments::<B, M>::default() }
     }
 
-    /// One step.
-    pub fn step(&mut self, learning_rate: f64, module: M, mut gradients: GradientsParams) -> M {
-        let mut taken =
-            Take::<B> { ids: &self.left_alone, from: &mut gradients, to: GradientsParams::new(), backend: PhantomData };
-        if !taken.ids.is_empty() {
-            module.visit(&mut taken);
-        }
-        let undecayed = taken.to;
-        // Parameters without a gradient stay as they are.
-        let module = self.decayed.step(learning_rate, module, gradients);
-        if undecayed.is_empty() { module } else { self.undecayed.step(learning_rate, module, undecayed) }
+    /// One step on the gradient that is clipped. Parameters without a gradient stay as they are.
+    pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams, clipping: &Clipping<B::InnerBackend>) -> M {
+        module.map(&mut Step { optimizer: self, learning_rate, gradients, factor: clipping.factor.clone() })
     }
 
     /// The moments of all parameters.
     pub fn to_record(&self) -> Moments<B, M> {
-        let mut record = self.decayed.to_record();
-        record.extend(self.undecayed.to_record());
-        record
+        self.moments.clone()
     }
 
     /// With the moments that [`AdamW::to_record`] gave.
-    pub fn load_record(self, mut record: Moments<B, M>) -> Self {
-        let Self { decayed, undecayed, left_alone } = self;
-        let of_the_undecayed = left_alone.iter().filter_map(|id| record.remove_entry(id)).collect();
-        Self { decayed: decayed.load_record(record), undecayed: undecayed.load_record(of_the_undecayed), left_alone }
+    pub fn load_record(self, moments: Moments<B, M>) -> Self {
+        Self { moments, ..self }
     }
 }
 
-/// Moves the gradients of some parameters elsewhere.
-struct Take<'a, B: AutodiffBackend> {
-    ids: &'a [ParamId],
-    from: &'a mut GradientsParams,
-    to: GradientsParams,
-    backend: PhantomData<B>,
+/// A step over the parameters of a module.
+struct Step<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
+    optimizer: &'a mut AdamW<B, M>,
+    learning_rate: f64,
+    gradients: GradientsParams,
+    factor: Tensor<B::InnerBackend, 1>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.ids.contains(&param.id)
-            && let Some(gradient) = self.from.remove::<B::InnerBackend, D>(param.id)
-        {
-            self.to.register(param.id, gradient);
-        }
+impl<B, M> ModuleMapper<B> for Step<'_, B, M>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend>,
+    M: AutodiffModule<B>,
+{
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, parameter, mapper) = param.consume();
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(id) else {
+            return Param::from_mapped_value(id, parameter, mapper);
+        };
+        let AdamW { epsilon, weight_decay, undecayed, moments } = &mut *self.optimizer;
+        let is_trained = parameter.is_require_grad();
+        let parameter = parameter.inner();
+        let state = moments.remove(&id).map(|record| record.into_state::<D>().momentum);
+        let (time, first, second) = match state {
+            Some(state) => (state.time + 1, state.moment_1, state.moment_2),
+            None => (1, parameter.zeros_like(), parameter.zeros_like()),
+        };
+        let step = AdamWStep {
+            learning_rate: self.learning_rate,
+            betas: BETAS,
+            epsilon: *epsilon,
+            weight_decay: if undecayed.contains(&id) { 0.0 } else { *weight_decay },
+            time,
+        };
+        let (parameter, [first, second]) = adamw(parameter, gradient, [first, second], self.factor.clone(), step);
+        let state = AdamWState::new(AdaptiveMomentumState::new(time, first, second));
+        moments.insert(id, AdaptorRecord::from_state(state));
+        let parameter = Tensor::from_inner(parameter);
+        Param::from_mapped_value(id, if is_trained { parameter.require_grad() } else { parameter }, mapper)
     }
 }

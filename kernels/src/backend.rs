@@ -11,6 +11,7 @@ use crate::{
     layer_norm::{self, LayerNormGradients},
     linear::{self, LinearGradients, LinearSaved, Rectifier},
     log_sum_exp::{self, LogSumGradients, LogSumInputs},
+    optimizer::{self, AdamWInputs, AdamWStep},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
@@ -165,6 +166,16 @@ pub trait KernelBackend: Backend {
     /// Gradients of a selective scan.
     fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
         reference_gradients::selective_scan(inputs, grad)
+    }
+
+    /// [`crate::adamw`], on one axis.
+    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        optimizer::reference::adamw(inputs, step)
+    }
+
+    /// [`crate::sum_of_squares`].
+    fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        optimizer::reference::sum_of_squares::<Self>(tensors)
     }
 
     /// [`crate::write_tokens`].
@@ -340,6 +351,22 @@ impl KernelBackend for Flex {
             DType::F32 => selective_scan::cpu::selective_scan_backward::<f32>(inputs, grad),
             DType::F64 => selective_scan::cpu::selective_scan_backward::<f64>(inputs, grad),
             _ => reference_gradients::selective_scan(inputs, grad),
+        }
+    }
+
+    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        match inputs.parameter.dtype() {
+            DType::F32 => optimizer::cpu::adamw::<f32>(inputs, step),
+            DType::F64 => optimizer::cpu::adamw::<f64>(inputs, step),
+            _ => optimizer::reference::adamw(inputs, step),
+        }
+    }
+
+    fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        match tensors[0].dtype() {
+            DType::F32 => optimizer::cpu::sum_of_squares::<f32>(tensors),
+            DType::F64 => optimizer::cpu::sum_of_squares::<f64>(tensors),
+            _ => optimizer::reference::sum_of_squares::<Self>(tensors),
         }
     }
 

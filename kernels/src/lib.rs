@@ -12,6 +12,7 @@
 //! | `cube/` of `scan/`, `attention/`, `recurrence/`, `log_sum_exp/` and `selective_scan/`, `layer_norm/cube.rs`, `dropout/cube.rs` | the kernels for graphics cards, one source for Vulkan and CUDA |
 //! | `cube/` | [`KernelBackend`] for graphics cards: launching kernels, trying them before they are trusted |
 //! | `device.rs` | finding Vulkan and CUDA devices |
+//! | `optimizer/` | [`adamw`] and [`sum_of_squares`]: the optimizer's step, with its own reference and kernels |
 //! | `cache.rs` | [`write_tokens`]: appending to a KV cache in place |
 //! | `reference_gradients.rs` | gradients of the references, derived by Burn |
 //!
@@ -35,6 +36,7 @@ mod linear;
 mod linear_attention;
 mod log_sum_exp;
 mod monarch;
+mod optimizer;
 mod recurrence;
 mod reference_gradients;
 mod scan;
@@ -52,6 +54,7 @@ pub use linear::{LinearGradients, LinearSaved, Rectifier, linear};
 pub use linear_attention::{FeatureMap, linear_attention};
 pub use log_sum_exp::{LogSumGradients, LogSumInputs, running_log_sum_exp};
 pub use monarch::{MonarchTransform, monarch_product};
+pub use optimizer::{AdamWInputs, AdamWStep, adamw, sum_of_squares};
 pub use recurrence::{RecurrenceGradients, RecurrenceInputs, gated_recurrence};
 pub use scan::forms::{attention_fold, attention_in_blocks, join_spans};
 pub use scan::{ScanCarry, ScanGradients, ScanInputs, ScanOutputs, attention_scan};

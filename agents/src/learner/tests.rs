@@ -167,7 +167,8 @@ mod vulkan {
     fn what_does_not_fit_is_named_with_its_bytes() {
         let Some(_alone) = device() else { return };
         // A tebibyte.
-        let read = on_device::<Device, _>(|| Tensor::<Device, 1>::empty([1 << 38], &Device::place()).slice(0..1).into_data());
+        let read =
+            on_device::<Device, _>(|| Tensor::<Device, 1>::empty([1_usize << 38], &Device::place()).slice(0..1).into_data());
         let message = read.unwrap_err().to_string();
         assert!(message.contains("no memory for a buffer of 1099511627776 bytes; lower train.batch_size"), "{message}");
         // It was one batch too large, and no reason to refuse the next.

@@ -4,13 +4,15 @@ use super::{Examples, Mqar, Split, Stack};
 use crate::{
     backend::{CPU, Cpu, Graph, seeds},
     evaluate::median,
+    gradient::Clipping,
     learner::ADAM_EPSILON,
+    optimizer::AdamW,
 };
 use anyhow::{Result, ensure};
 use burn::{
     backend::flex::FlexDevice,
     module::AutodiffModule,
-    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    optim::GradientsParams,
     tensor::{Int, Tensor, TensorData, activation},
 };
 use envs::derive_seed;
@@ -74,7 +76,7 @@ impl Recipe {
 /// A model in training.
 pub struct Trainer {
     model: TokenModel<Graph>,
-    optimizer: OptimizerAdaptor<AdamW, TokenModel<Graph>, Graph>,
+    optimizer: AdamW<Graph, TokenModel<Graph>>,
     task: Mqar,
     recipe: Recipe,
     seed: u64,
@@ -89,7 +91,7 @@ impl Trainer {
     pub fn new(stack: &Stack, task: &Mqar, recipe: &Recipe, seed: u64) -> Result<Self> {
         let weights = derive_seed(seed, &[seeds::WEIGHTS]);
         let model = TokenModel::new(&stack.config, task.vocabulary, stack.positions(task), weights, &CPU)?;
-        let optimizer = AdamWConfig::new().with_epsilon(ADAM_EPSILON).with_weight_decay(recipe.weight_decay as f32).init();
+        let optimizer = AdamW::new(ADAM_EPSILON, recipe.weight_decay, Vec::new());
         Ok(Self { model, optimizer, task: *task, recipe: *recipe, seed, step: 0 })
     }
 
@@ -104,7 +106,9 @@ impl Trainer {
         let value = f64::from(loss.clone().into_scalar());
         if value.is_finite() {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-            self.model = self.optimizer.step(self.recipe.learning_rate(self.step), self.model.clone(), gradients);
+            // Nothing is clipped.
+            let clipping = Clipping::new(&self.model, &gradients, f64::INFINITY);
+            self.model = self.optimizer.step(self.recipe.learning_rate(self.step), self.model.clone(), gradients, &clipping);
             self.step += 1;
         }
         value

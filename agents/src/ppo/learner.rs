@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     backend::{CPU, Cpu, Graph, seeds},
-    gradient::{clip_norm, is_finite},
+    gradient::{Clipping, is_finite},
+    optimizer::AdamW,
 };
 use anyhow::{Context, Result, ensure};
 use burn::{
     module::AutodiffModule,
-    optim::{Adam, AdamConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    optim::GradientsParams,
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
     tensor::{Tensor, TensorData},
 };
@@ -25,7 +26,7 @@ use std::{fs, path::Path};
 type Network = ActorCriticNetwork<Graph>;
 
 /// As published for PPO; larger than Adam's own.
-const ADAM_EPSILON: f32 = 1e-5;
+const ADAM_EPSILON: f64 = 1e-5;
 /// Added to the deviation of advantages.
 const ADVANTAGE_EPSILON: f64 = 1e-8;
 
@@ -54,7 +55,7 @@ pub struct Progress {
 /// Weights, optimizer, and where the training is.
 pub struct Learner {
     network: Network,
-    optimizer: OptimizerAdaptor<Adam, Network, Graph>,
+    optimizer: AdamW<Graph, Network>,
     description: ActorCriticDescription,
     config: PpoConfig,
     /// How far the training has come.
@@ -176,7 +177,7 @@ impl Learner {
             observations: Moments::new(description.normalizer.width()),
             reward_scale: RewardScale::new(config.envs),
         };
-        let optimizer = AdamConfig::new().with_epsilon(ADAM_EPSILON).init();
+        let optimizer = AdamW::new(ADAM_EPSILON, 0.0, Vec::new());
         Ok(Self { network, optimizer, description, config: config.clone(), progress })
     }
 
@@ -305,14 +306,15 @@ impl Learner {
         if most_kl.is_some_and(|most| update.approx_kl > most) {
             return Ok((update, false));
         }
-        let mut gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        update.gradient_norm = clip_norm(&self.network, &mut gradients, config.gradient_clip);
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let clipping = Clipping::new(&self.network, &gradients, config.gradient_clip);
+        update.gradient_norm = clipping.norm();
         ensure!(
             update.gradient_norm.is_finite(),
             "the gradient's norm is {} at step {at}; lower ppo.learning_rate",
             update.gradient_norm
         );
-        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients);
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
         self.progress.updates += 1;
         Ok((update, true))
     }

@@ -10,6 +10,7 @@ use crate::{
     dropout::{self, Dropout},
     layer_norm::{self, LayerNormGradients},
     log_sum_exp::{self, LogSumGradients, LogSumInputs},
+    optimizer::{self, AdamWInputs, AdamWStep},
     recurrence::{self, RecurrenceGradients, RecurrenceInputs},
     reference_gradients,
     scan::{self, ScanGradients, ScanInputs, ScanOutputs},
@@ -176,6 +177,22 @@ where
             }
         }
         reference_gradients::recurrence(inputs, grad)
+    }
+
+    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        if runs::<Self>(Op::Optimizer, &inputs.parameter.device, inputs.parameter.dtype) {
+            optimizer::cube::adamw(inputs, step)
+        } else {
+            optimizer::reference::adamw(inputs, step)
+        }
+    }
+
+    fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        if tensors.iter().all(|tensor| runs::<Self>(Op::Optimizer, &tensor.device, tensor.dtype)) {
+            optimizer::cube::sum_of_squares::<R, F, I, BT>(tensors)
+        } else {
+            optimizer::reference::sum_of_squares::<Self>(tensors)
+        }
     }
 
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {

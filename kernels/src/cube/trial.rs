@@ -5,7 +5,8 @@
 //! reference from then on, after one warning.
 
 use crate::{
-    attention, backend::KernelBackend, cube::failure, dropout, layer_norm, log_sum_exp, recurrence, scan, selective_scan,
+    attention, backend::KernelBackend, cube::failure, dropout, layer_norm, log_sum_exp, optimizer, recurrence, scan,
+    selective_scan,
 };
 use burn::{
     backend::Flex,
@@ -29,6 +30,7 @@ pub(crate) enum Op {
     Recurrence,
     LogSumExp,
     SelectiveScan,
+    Optimizer,
 }
 
 /// How far a kernel may be from the reference on the trial's numbers, which are of size 1: this is about wrong, not about rounding.
@@ -201,6 +203,22 @@ fn layer_norm_numbers<B: Backend>(y: FloatTensor<B>, gradients: layer_norm::Laye
     [read::<B, 2>(y), read::<B, 2>(gradients.x), read::<B, 1>(gradients.gain), read::<B, 1>(gradients.bias)].concat()
 }
 
+fn optimizer_numbers<B: KernelBackend>(
+    device: &Device<B>,
+    adamw: impl Fn(optimizer::AdamWInputs<B>, optimizer::AdamWStep) -> (FloatTensor<B>, [FloatTensor<B>; 2]),
+    sum_of_squares: impl Fn(Vec<FloatTensor<B>>) -> FloatTensor<B>,
+) -> Vec<f64> {
+    let tensor = |step: f64| put::<B, 1>(numbers(307, step), [307], DType::F32, device);
+    let factor = put::<B, 1>(vec![0.5], [1], DType::F32, device);
+    let second = put::<B, 1>(numbers(307, 0.4).into_iter().map(f32::abs).collect(), [307], DType::F32, device);
+    let inputs =
+        optimizer::AdamWInputs::<B> { parameter: tensor(0.7), gradient: tensor(0.3), moments: [tensor(1.1), second], factor };
+    let step = optimizer::AdamWStep { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 3 };
+    let sum = sum_of_squares(vec![inputs.gradient.clone(), inputs.parameter.clone()]);
+    let (parameter, [first, second]) = adamw(inputs, step);
+    [parameter, first, second, sum].map(read::<B, 1>).concat()
+}
+
 const DROPOUT: dropout::Dropout = dropout::Dropout { probability: 0.4, seed: 0x1234_5678_9abc_def0 };
 
 impl<R, F, I, BT> Tried for CubeBackend<R, F, I, BT>
@@ -250,6 +268,10 @@ where
                 let [x, _, _, grad] = layer_norm_case::<Flex>(&cpu);
                 (found, read::<Flex, 2>(Flex::dropout_add(x, grad, DROPOUT)))
             }
+            Op::Optimizer => (
+                optimizer_numbers::<Self>(device, optimizer::cube::adamw, optimizer::cube::sum_of_squares::<R, F, I, BT>),
+                optimizer_numbers::<Flex>(&cpu, Flex::adamw, Flex::sum_of_squares),
+            ),
             Op::SelectiveScan => {
                 let (inputs, grad) = selective_case::<Self>(device);
                 let Some(packed) = selective_scan::cube::selective_scan(inputs.clone()) else { return f64::INFINITY };
@@ -308,7 +330,7 @@ mod tests {
                 Op::Scan => panic!("the driver does not compile this"),
                 Op::Attention => 0.1,
                 Op::LayerNorm => f64::NAN,
-                Op::Dropout | Op::Recurrence | Op::LogSumExp | Op::SelectiveScan => TOLERANCE,
+                Op::Dropout | Op::Recurrence | Op::LogSumExp | Op::SelectiveScan | Op::Optimizer => TOLERANCE,
             }
         }
     }

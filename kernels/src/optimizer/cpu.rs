@@ -1,0 +1,64 @@
+//! The optimizer's step on the CPU: one pass over parameter, gradient and moments.
+
+use super::{AdamWInputs, AdamWStep};
+use crate::cpu::{Real, dot, tensor, vectorize, view, viewable};
+use burn::tensor::ops::FloatTensor;
+use burn_flex::{Flex, FlexTensor};
+use num_traits::ToPrimitive;
+use rayon::prelude::*;
+
+/// Elements that one task takes, and whose squares are added up in the tensor's own precision.
+const CHUNK: usize = 1 << 13;
+
+/// Memory that is the tensor's from its first element on, without taking another handle: that would make a copy of what is written to.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let is_whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
+    if is_whole { tensor } else { tensor.to_contiguous() }
+}
+
+pub(crate) fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Flex>, [FloatTensor<Flex>; 2]) {
+    let number = |x: f64| R::from(x).expect("an optimizer's numbers are finite");
+    let [mut first, mut second] = inputs.moments.map(whole);
+    let (parameter, gradient, factor) = (viewable(inputs.parameter), viewable(inputs.gradient), viewable(inputs.factor));
+    let (parameter, gradient) = (view::<R, 1>(&parameter), view::<R, 1>(&gradient));
+    let [count] = parameter.shape;
+    let (parameter, gradient) = (parameter.row([0], count), gradient.row([0], count));
+    let factor = view::<R, 1>(&factor).at([0]);
+    let ([beta_1, beta_2], [new_1, new_2]) = (step.betas.map(number), step.betas.map(|beta| number(1.0 - beta)));
+    let [scale_1, scale_2] = step.corrections().map(|correction| number(1.0 / correction));
+    let (rate, kept, epsilon) = (number(step.learning_rate), number(step.kept()), number(step.epsilon));
+
+    let mut updated = vec![R::zero(); count];
+    let (firsts, seconds): (&mut [R], &mut [R]) = (first.storage_mut(), second.storage_mut());
+    let chunks = updated
+        .par_chunks_mut(CHUNK)
+        .zip(firsts[..count].par_chunks_mut(CHUNK))
+        .zip(seconds[..count].par_chunks_mut(CHUNK))
+        .zip(parameter.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK)));
+    chunks.for_each(|(((updated, first), second), (parameter, gradient))| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..updated.len() {
+                    let gradient = gradient[i] * factor;
+                    first[i] = first[i] * beta_1 + gradient * new_1;
+                    second[i] = second[i] * beta_2 + gradient * gradient * new_2;
+                    let direction = first[i] * scale_1 / ((second[i] * scale_2).sqrt() + epsilon);
+                    updated[i] = parameter[i] * kept - direction * rate;
+                }
+            },
+        );
+    });
+    (tensor(updated, [count]), [first, second])
+}
+
+pub(crate) fn sum_of_squares<R: Real>(tensors: Vec<FloatTensor<Flex>>) -> FloatTensor<Flex> {
+    let of_one = |tensor: FlexTensor| -> f64 {
+        let tensor = viewable(tensor);
+        let numbers = view::<R, 1>(&tensor);
+        let numbers = numbers.row([0], numbers.shape[0]);
+        numbers.chunks(CHUNK).map(|chunk| <R as ToPrimitive>::to_f64(&dot(chunk, chunk)).expect("a sum is a number")).sum()
+    };
+    let sum: f64 = tensors.into_iter().map(of_one).sum();
+    tensor(vec![R::from(sum).expect("a sum is a number")], [1])
+}

@@ -1,0 +1,71 @@
+//! The optimizer's step against its reference and Burn's own AdamW.
+
+use super::*;
+use crate::testing::{assert_close, random_tensor};
+use burn::{
+    backend::Flex,
+    optim::{AdamWConfig, SimpleOptimizer},
+};
+
+const STEP: AdamWStep = AdamWStep { learning_rate: 0.03, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 1 };
+
+fn reference<const D: usize>(inputs: [Tensor<Flex, D>; 4], factor: Tensor<Flex, 1>, step: AdamWStep) -> [Tensor<Flex, 1>; 3] {
+    let [parameter, gradient, first, second] = inputs.map(|tensor| tensor.flatten::<1>(0, D - 1).into_primitive().tensor());
+    let factor = factor.into_primitive().tensor();
+    let inputs = AdamWInputs::<Flex> { parameter, gradient, moments: [first, second], factor };
+    let (parameter, [first, second]) = super::reference::adamw(inputs, step);
+    [parameter, first, second].map(|tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor)))
+}
+
+#[test]
+fn a_step_agrees_with_the_reference_and_leaves_clones_alone() {
+    // The second is more than one task; the third is of two views that are not contiguous.
+    for (rows, columns) in [(1, 3), (131, 173), (17, 19)] {
+        let random = |seed| random_tensor::<Flex, 2>([columns, rows], seed).transpose();
+        let inputs = [random(1), random(2), random(3), random(4).abs()];
+        let factor = Tensor::from_floats([0.7], &Default::default());
+        let step = AdamWStep { time: 5, ..STEP };
+        let before = inputs.clone().map(Tensor::into_data);
+        let expected = reference(inputs.clone(), factor.clone(), step);
+        let [parameter, gradient, first, second] = inputs.clone();
+        let (parameter, [first, second]) = adamw(parameter, gradient, [first, second], factor, step);
+        for (found, expected) in [parameter, first, second].into_iter().zip(expected) {
+            assert_eq!(found.dims(), [rows, columns]);
+            assert_close(found.flatten::<1>(0, 1), expected, 1e-6);
+        }
+        assert_eq!(inputs.map(Tensor::into_data), before);
+    }
+}
+
+#[test]
+fn steps_are_those_of_burns_adamw() {
+    let burn = AdamWConfig::new().with_weight_decay(STEP.weight_decay as f32).build();
+    let (mut expected, mut state) = (random_tensor::<Flex, 2>([7, 5], 1), None);
+    let (mut found, mut moments) = (expected.clone(), [expected.zeros_like(), expected.zeros_like()]);
+    for time in 1..=9 {
+        let gradient = random_tensor::<Flex, 2>([7, 5], 10 + time as u64);
+        (expected, state) = burn.step(STEP.learning_rate, expected, gradient.clone(), state);
+        (found, moments) = adamw(found, gradient, moments, Tensor::ones([1], &Default::default()), AdamWStep { time, ..STEP });
+        assert_close(found.clone(), expected.clone(), 1e-5);
+    }
+}
+
+#[test]
+fn moments_that_nobody_else_holds_are_not_copied() {
+    let flat = |seed| random_tensor::<Flex, 1>([50], seed).into_primitive().tensor();
+    let moments = [flat(1), flat(2)];
+    let addresses = moments.each_ref().map(|moment| moment.bytes().as_ptr());
+    let factor = Tensor::<Flex, 1>::ones([1], &Default::default()).into_primitive().tensor();
+    let (_, moments) = Flex::adamw(AdamWInputs { parameter: flat(3), gradient: flat(4), moments, factor }, STEP);
+    assert_eq!(moments.each_ref().map(|moment| moment.bytes().as_ptr()), addresses);
+}
+
+#[test]
+fn squares_of_all_tensors_are_summed() {
+    let tensors = || [(1, 1), (9_001, 2), (37, 3)].map(|(count, seed)| random_tensor::<Flex, 1>([count], seed)).to_vec();
+    let expected = super::reference::sum_of_squares::<Flex>(tensors().into_iter().map(|t| t.into_primitive().tensor()).collect());
+    let expected = Tensor::<Flex, 1>::from_primitive(TensorPrimitive::Float(expected));
+    assert_close(sum_of_squares(tensors()), expected, 1e-5);
+    let small = [2.0f32, 3.0, 6.0].map(|x| Tensor::<Flex, 1>::from_floats([x], &Default::default()));
+    assert_eq!(sum_of_squares(small.to_vec()).into_scalar(), 49.0);
+}
