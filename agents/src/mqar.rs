@@ -170,6 +170,7 @@ mod tests {
         for (slot, expected) in [(0, 0.25105539), (1, 0.12640081), (2, 0.08460957), (27, 0.00927007)] {
             assert!((probabilities[slot] - expected).abs() < 5e-9, "slot {slot}: {}", probabilities[slot]);
         }
+        assert!((probabilities[3] - 0.06364).abs() < 5e-6, "slot 3: {}", probabilities[3]);
         let count = 40_000;
         let (mut first, mut any) = (vec![0; 28], 0);
         for number in 0..count {
