@@ -3,7 +3,7 @@
 
 use crate::{
     backend::KernelBackend,
-    cpu::{Real, view, viewable},
+    cpu::{Real, view, viewable, whole},
 };
 use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
@@ -33,9 +33,7 @@ pub(crate) fn reference<B: Backend>(cache: FloatTensor<B>, tokens: FloatTensor<B
 }
 
 pub(crate) fn on_cpu<R: Real>(cache: FloatTensor<Flex>, tokens: FloatTensor<Flex>, at: usize) -> FloatTensor<Flex> {
-    // Not `to_contiguous` on a contiguous tensor: that takes another handle, and a shared cache is copied when written.
-    let is_whole = cache.is_contiguous() && cache.layout().start_offset() == 0;
-    let mut cache = if is_whole { cache } else { cache.to_contiguous() };
+    let mut cache = whole(cache);
     let tokens = viewable(tokens);
     let tokens = view::<R, 4>(&tokens);
     let [batch, heads, time, head_dim] = tokens.shape;

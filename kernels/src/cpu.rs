@@ -149,6 +149,13 @@ pub(crate) fn viewable(tensor: FlexTensor) -> FlexTensor {
     if last_contiguous && strides.iter().all(|&stride| stride >= 0) { tensor } else { tensor.to_contiguous() }
 }
 
+/// A tensor to be written to: contiguous, and its memory is its own from the first element on. A contiguous tensor is passed on without
+/// taking another handle (as `to_contiguous` does), for what is shared is copied when written.
+pub(crate) fn whole(tensor: FlexTensor) -> FlexTensor {
+    let is_whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
+    if is_whole { tensor } else { tensor.to_contiguous() }
+}
+
 /// A view of a tensor made [`viewable`].
 pub(crate) fn view<T: Pod + Element, const N: usize>(tensor: &FlexTensor) -> View<'_, T, N> {
     let layout = tensor.layout();

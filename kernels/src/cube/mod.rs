@@ -4,6 +4,7 @@ mod backend;
 pub(crate) mod failure;
 mod launch;
 mod launches;
+mod sum;
 #[cfg(all(test, feature = "vulkan"))]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "vulkan"))]
@@ -11,6 +12,8 @@ mod tests;
 pub(crate) mod trial;
 
 pub use launches::LaunchLog;
+
+pub(crate) use sum::cube_sum;
 
 pub(crate) use launch::{
     Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, multiprocessors, plane, vector_size,

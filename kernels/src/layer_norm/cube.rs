@@ -14,33 +14,13 @@
 //! **Accumulation.** f32; the variance is of centred numbers.
 
 use super::{EPSILON, LayerNormGradients};
-use crate::cube::{Grid, array, contiguous, empty};
+use crate::cube::{Grid, array, contiguous, cube_sum, empty};
 use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 /// Units of a cube: a power of two, and whole planes (software Vulkan computes wrongly with parts of one).
 const UNITS: u32 = 64;
-
-/// The sum of one number a unit, in every unit.
-#[cube]
-fn cube_sum(own: f32, shared: &mut SharedMemory<f32>, #[comptime] units: u32) -> f32 {
-    let unit = UNIT_POS as usize;
-    // Who still reads the last sum is waited for.
-    sync_cube();
-    shared[unit] = own;
-    #[unroll]
-    for i in 0..comptime!(units.ilog2()) {
-        let half = comptime!((units >> (i + 1)) as usize);
-        sync_cube();
-        if unit < half {
-            let other = shared[unit + half];
-            shared[unit] += other;
-        }
-    }
-    sync_cube();
-    shared[0]
-}
 
 #[cube(launch_unchecked, address_type = "dynamic")]
 fn forward<E: Float>(

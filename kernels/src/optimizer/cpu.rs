@@ -1,7 +1,7 @@
 //! The optimizer's step on the CPU: one pass over parameter, gradient and moments.
 
 use super::{AdamWInputs, AdamWStep};
-use crate::cpu::{Real, dot, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, dot, tensor, vectorize, view, viewable, whole};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::{Flex, FlexTensor};
 use num_traits::ToPrimitive;
@@ -9,12 +9,6 @@ use rayon::prelude::*;
 
 /// Elements that one task takes, and whose squares are added up in the tensor's own precision.
 const CHUNK: usize = 1 << 13;
-
-/// Memory that is the tensor's from its first element on, without taking another handle: that would make a copy of what is written to.
-fn whole(tensor: FlexTensor) -> FlexTensor {
-    let is_whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
-    if is_whole { tensor } else { tensor.to_contiguous() }
-}
 
 pub(crate) fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Flex>, [FloatTensor<Flex>; 2]) {
     let number = |x: f64| R::from(x).expect("an optimizer's numbers are finite");

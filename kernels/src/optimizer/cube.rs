@@ -8,7 +8,7 @@
 //! **Accumulation.** f32.
 
 use super::{AdamWInputs, AdamWStep};
-use crate::cube::{array, cast_to, contiguous, elements, empty};
+use crate::cube::{array, cast_to, contiguous, cube_sum, elements, empty};
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
@@ -75,19 +75,9 @@ fn squares_kernel<E: Float>(
         }
     }
     let mut shared = SharedMemory::<f32>::new(comptime!(units as usize));
-    shared[unit] = sum;
-    #[unroll]
-    for i in 0..comptime!(units.ilog2()) {
-        let half = comptime!((units >> (i + 1)) as usize);
-        sync_cube();
-        if unit < half {
-            let other = shared[unit + half];
-            shared[unit] += other;
-        }
-    }
-    sync_cube();
+    let sum = cube_sum(sum, &mut shared, units);
     if unit == 0 {
-        sums[offset + cube] = shared[0];
+        sums[offset + cube] = sum;
     }
 }
 
