@@ -162,7 +162,8 @@ pub(super) fn run(args: &ScanArgs) -> Result<()> {
 
 fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
     let torch = if args.no_peer || args.device == Device::Vulkan { None } else { peer::version() };
-    let copy_bytes_per_second = copy_bandwidth::<B::InnerBackend>(args.most_bytes.min(1 << 30), args.repeats.get())?;
+    let copied = copy_bandwidth::<B::InnerBackend>(args.most_bytes.min(1 << 30), args.repeats.get());
+    let copy_bytes_per_second = explained::<B, _>(copied)?;
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     let shapes = if args.shapes.is_empty() { &GRID[..] } else { &args.shapes };
     for &shape in shapes {
@@ -177,10 +178,19 @@ fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
         } else {
             Torch::default()
         };
-        rows.push(measure::<B::InnerBackend>(shape, args, copy_bytes_per_second, torch)?);
+        let row = measure::<B::InnerBackend>(shape, args, copy_bytes_per_second, torch);
+        rows.push(explained::<B, _>(row).with_context(|| format!("at {shape}"))?);
     }
     let figures = Figures { machine: Machine::here(), device: args.device, torch, copy_bytes_per_second, left_out, rows };
     publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+/// With what failed on the device's own thread in place of what that led to.
+fn explained<B: TrainBackend, T>(measured: Result<T>) -> Result<T> {
+    measured.map_err(|error| match B::check() {
+        Ok(()) => error,
+        Err(failure) => anyhow::anyhow!("{failure:#}; lower --most-bytes if it has not the memory"),
+    })
 }
 
 /// The median of repeated work in milliseconds, the device waited for on both sides.
@@ -255,7 +265,7 @@ fn measure<B: KernelBackend>(shape: Shape, args: &ScanArgs, copy: f64, torch: To
     // Right before fast.
     let (outputs, _) = attention_scan(problem.scores.clone(), problem.values.clone(), problem.reset.clone(), problem.carry());
     let found = outputs.try_into_data().map_err(|error| anyhow::anyhow!("{error:?}"));
-    let found = found.with_context(|| format!("the device failed at {shape}, {} bytes of values", 4 * shape.values()))?;
+    let found = found.with_context(|| format!("the device failed with {} bytes of values", 4 * shape.values()))?;
     let on_cpu = Problem::<Cpu>::new(shape);
     let (expected, _) = attention_scan(on_cpu.scores.clone(), on_cpu.values.clone(), on_cpu.reset.clone(), on_cpu.carry());
     let found = Tensor::<Cpu, 4>::from_data(found, &CPU);
