@@ -12,6 +12,7 @@
 //! **Bytes.** Forward: x once from memory (twice more from the cache), y once. Backward: x and dy once, dx and `dy n` once; the sums
 //! over rows are Burn's reductions.
 //! **Accumulation.** f32; the variance is of centred numbers.
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card.
 
 use super::{EPSILON, LayerNormGradients};
 use crate::cube::{Grid, array, contiguous, cube_sum, empty};

@@ -6,6 +6,8 @@
 //! order every time.
 //! **Bytes.** AdamW reads four numbers an element and writes three, the moments in place where nobody else holds them; squares read one.
 //! **Accumulation.** f32.
+//! **Versions.** (1) Burn's operations: some 20 launches a parameter, about 1,300 of a step's 1,573. (2) This one: two a parameter, 402 a
+//! step; checked on software Vulkan and not yet timed on a card.
 
 use super::{AdamWInputs, AdamWStep};
 use crate::cube::{array, cast_to, contiguous, cube_sum, elements, empty};
