@@ -1,30 +1,14 @@
-//! Jobs: train a policy on trajectories, evaluate it with actor threads, compare runs. The `aaren` binary is a thin shell around this.
+//! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
+//!
+//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect`, and `compare <- run`.
 
-pub mod actor;
-pub mod backend;
-pub mod bench;
-pub mod caches;
-pub mod cli;
 pub mod collect;
 pub mod compare;
 pub mod config;
-pub mod convert;
-pub mod copy;
-pub mod data;
-pub mod dataset_command;
-pub mod devices;
-pub mod envs_command;
-pub mod evaluate;
-pub mod gradient;
-pub mod inspect;
-pub mod interrupt;
-pub mod learner;
-pub mod log;
-pub mod mqar;
-pub mod optimizer;
+pub mod device;
+pub mod offline;
+pub mod optim;
+pub mod play;
 pub mod ppo;
-pub mod report;
 pub mod run;
-pub mod segment;
-pub mod train;
-pub mod video;
+pub mod seeds;

@@ -1,25 +1,23 @@
-//! Environments with Gymnasium's semantics, and datasets of their trajectories.
+//! Environments with Gymnasium's semantics.
 //!
 //! [`make`] builds a task by name as a boxed [`Env`]: `reset` and `step` with terminated and truncated kept apart, seeds that
 //! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists what there is. [`VectorEnv`] steps several copies into
 //! batched buffers. A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract.
-//! [`dataset`] holds trajectories and their file formats, [`score`] the reference returns. [`replay`] compares a
-//! task with a recording of the original.
+//! [`replay`] compares a task with a recording of the original, [`scripted`] has policies that need no learning.
 //!
 //! ```
-//! use envs::{Action, make};
+//! use aaren_envs::{Action, make};
 //!
 //! let mut env = make("TMaze-v0", &Default::default())?;
 //! let mut observation = vec![0.0; env.spec().observation_space.width()];
 //! env.reset(Some(7), &mut observation)?;
 //! let step = env.step(Action::Discrete(0), &mut observation)?;
 //! assert!(!step.end.is_end());
-//! # Ok::<(), envs::EnvError>(())
+//! # Ok::<(), aaren_envs::EnvError>(())
 //! ```
 
 mod bare;
 mod cartpole;
-pub mod dataset;
 mod delayed_reward;
 mod env;
 mod error;
@@ -36,7 +34,7 @@ mod render;
 mod repeat_previous;
 mod replay;
 mod rng;
-pub mod score;
+pub mod scripted;
 mod space;
 mod task;
 mod time_limit;

@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
 };
 
-use envs::{Action, ActionBatch, Autoreset, Env, EnvError, Generator, Space, StepEnd, VectorEnv, make, tasks};
+use aaren_envs::{Action, ActionBatch, Autoreset, Env, EnvError, Generator, Space, StepEnd, VectorEnv, make, tasks};
 use serde_json::{Map, Value};
 
 /// Counts the allocations of each thread.

@@ -4,7 +4,7 @@ mod fixtures;
 
 use std::path::Path;
 
-use envs::{Action, ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
+use aaren_envs::{Action, ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
 use serde_json::{Map, Value, json};
 
 /// Replays every recording in a folder, prints what was measured, and hands it to `check`.

@@ -17,11 +17,11 @@ use crate::{
     reset::Reset,
     state::{PolicyState, StateRecord},
 };
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// Gain of the weights that a policy's outputs begin with: near zero, so that the first actions hardly depend on the observation.

@@ -10,11 +10,11 @@ use crate::{
     reset::Reset,
     state::{PolicyState, StateRecord},
 };
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, ParamId},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
 
 /// Blocks in order, and the norm after the last.
 #[derive(Module, Debug)]

@@ -9,11 +9,11 @@ use crate::{
     mixer::{AnyMixer, AnyState},
     reset::Reset,
 };
+use aaren_kernels::{Dropout, KernelBackend, dropout_add};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, dropout_add};
 
 /// Norm, mixer, norm, feed-forward.
 #[derive(Module, Debug)]

@@ -6,9 +6,9 @@ use crate::{
     error::PolicyError,
     saved::{AnyDescription, AnyPolicy},
 };
+use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
-use kernels::KernelBackend;
 use std::{fs, path::Path};
 
 /// Name of the weights' file.

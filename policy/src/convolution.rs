@@ -1,11 +1,11 @@
 //! The short causal convolution that recurrences are preceded by, and what convolutions of any length share.
 
 use crate::{init::Init, reset::Reset};
+use aaren_kernels::{KernelBackend, causal_convolution};
 use burn::{
     module::{Module, Param},
     tensor::{Bool, Int, Tensor, TensorData, backend::Backend},
 };
-use kernels::{KernelBackend, causal_convolution};
 
 /// A filter of a few taps for every channel, over time.
 #[derive(Module, Debug)]

@@ -13,11 +13,11 @@ use crate::{
     timesteps::{TimestepTensors, Timesteps},
     tokens::TokenEmbedding,
 };
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::Module,
     tensor::{Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// The actions a policy can take, and how they are encoded for the network.

@@ -18,11 +18,11 @@
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
 use crate::init::Init;
+use aaren_kernels::FeatureMap;
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::FeatureMap;
 use serde::{Deserialize, Serialize};
 
 /// What the products of features estimate.

@@ -1,11 +1,11 @@
 //! Features to actions: a linear map and `tanh` for continuous actions, logits for discrete ones.
 
 use crate::{decision::ActionSpec, init::Init, layers::Dense};
+use aaren_kernels::KernelBackend;
 use burn::{
     module::Module,
     tensor::{Tensor, activation::log_softmax, backend::Backend},
 };
-use kernels::KernelBackend;
 
 /// The action head.
 #[derive(Module, Debug)]

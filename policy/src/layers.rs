@@ -1,11 +1,11 @@
 //! The two layers that everything is built from, over rows: `[rows, width]`.
 
 use crate::init::Init;
+use aaren_kernels::{KernelBackend, Rectifier};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{KernelBackend, Rectifier};
 
 /// A dense layer, `y = x weight + bias`.
 #[derive(Module, Debug)]
@@ -39,17 +39,17 @@ impl<B: Backend> Dense<B> {
 impl<B: KernelBackend> Dense<B> {
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::None)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::None)
     }
 
     /// The same with `max(y, 0)`.
     pub fn forward_relu(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
     }
 
     /// The same with `tanh(y)`.
     pub fn forward_tanh(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Tanh)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Tanh)
     }
 }
 
@@ -78,7 +78,7 @@ impl<B: KernelBackend> Projection<B> {
         let [_, outputs] = self.weight.dims();
         // The op with a bias has a quick path for the few rows of acting.
         let zero = Tensor::zeros([outputs], (&x.device(), x.dtype()));
-        kernels::linear(x, self.weight.val(), zero, Rectifier::None)
+        aaren_kernels::linear(x, self.weight.val(), zero, Rectifier::None)
     }
 }
 
@@ -123,6 +123,6 @@ impl<B: Backend> Norm<B> {
 impl<B: KernelBackend> Norm<B> {
     /// `[rows, width]` to the same.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::layer_norm(x, self.gain.val(), self.bias.val())
+        aaren_kernels::layer_norm(x, self.gain.val(), self.bias.val())
     }
 }

@@ -62,4 +62,4 @@ pub use timesteps::{TimestepTensors, Timesteps};
 pub use token_model::TokenModel;
 pub use tokens::TokenEmbedding;
 
-pub use kernels::KernelBackend;
+pub use aaren_kernels::KernelBackend;

@@ -16,11 +16,11 @@ use crate::{
     reset::Reset,
     state::{MixerState, StateRecord},
 };
+use aaren_kernels::{KernelBackend, MonarchTransform, causal_convolution};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use kernels::{KernelBackend, MonarchTransform, causal_convolution};
 use std::f64::consts::TAU;
 
 /// Taps of the convolution in front.

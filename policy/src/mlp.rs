@@ -1,11 +1,11 @@
 //! A multilayer perceptron: dense layers with a non-linearity between them, and an output layer.
 
 use crate::{init::Init, layers::Dense};
+use aaren_kernels::KernelBackend;
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use kernels::KernelBackend;
 use serde::{Deserialize, Serialize};
 
 /// What follows every hidden layer.

@@ -7,8 +7,8 @@ use crate::{
     mixer::CachePolicy,
     state::PolicyState,
 };
+use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
-use kernels::KernelBackend;
 use serde::{Deserialize, Serialize};
 
 /// The description of a policy of any kind: what `policy.json` holds.

@@ -1,8 +1,8 @@
 //! States as values: cloned to fork a policy, stored, moved between devices, and asked for their size.
 
 use crate::{error::PolicyError, mixer::AnyState};
+use aaren_kernels::KernelBackend;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use kernels::KernelBackend;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ macro_rules! tensor_state {
             $($(#[$field_meta])* pub(super) $field: burn::tensor::Tensor<B, $axes>,)*
         }
 
-        impl<B: kernels::KernelBackend> $crate::state::MixerState<B> for $name<B> {
+        impl<B: aaren_kernels::KernelBackend> $crate::state::MixerState<B> for $name<B> {
             fn bytes(&self) -> usize {
                 0 $(+ 4 * self.$field.dims().iter().product::<usize>())*
             }

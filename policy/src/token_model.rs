@@ -14,11 +14,11 @@ use crate::{
     reset::Reset,
     state::PolicyState,
 };
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
 
 /// Embedding, backbone, and the embedding again.
 #[derive(Module, Debug)]

@@ -10,11 +10,11 @@ use crate::{
     layers::{Dense, Norm},
     timesteps::TimestepTensors,
 };
+use aaren_kernels::KernelBackend;
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::KernelBackend;
 
 /// The embeddings of the parts of a timestep; only those that the tokens are made of are there.
 #[derive(Module, Debug)]

@@ -2,17 +2,17 @@
 
 mod common;
 
+use aaren_kernels::Dropout;
+use aaren_policy::{
+    DecisionPolicy, Init, Reset,
+    mixer::{AnyMixer, CachePolicy},
+};
 use burn::{
     backend::Flex,
     module::{Module, ModuleMapper, Param},
     prelude::*,
 };
 use common::*;
-use kernels::Dropout;
-use policy::{
-    DecisionPolicy, Init, Reset,
-    mixer::{AnyMixer, CachePolicy},
-};
 
 type Cpu = Flex;
 

@@ -2,6 +2,8 @@
 
 mod common;
 
+use aaren_kernels::Dropout;
+use aaren_policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, convert::carry_over};
 use burn::{
     backend::{Autodiff, Flex},
     module::Module,
@@ -9,8 +11,6 @@ use burn::{
 };
 use burn_store::ModuleSnapshot;
 use common::*;
-use kernels::Dropout;
-use policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, convert::carry_over};
 
 type Graph = Autodiff<Flex>;
 type Network = DecisionNetwork<Graph>;

@@ -2,6 +2,12 @@
 
 mod common;
 
+use aaren_kernels::{Dropout, FeatureMap, linear_attention};
+use aaren_policy::{
+    Init, Reset,
+    favor::{Kernel, RandomFeatures, bidirectional_attention, draw_rows},
+    mixer::AnyMixer,
+};
 use burn::{
     backend::{Autodiff, Flex},
     module::{Module, ModuleMapper, Param},
@@ -9,12 +15,6 @@ use burn::{
     tensor::DType,
 };
 use common::*;
-use kernels::{Dropout, FeatureMap, linear_attention};
-use policy::{
-    Init, Reset,
-    favor::{Kernel, RandomFeatures, bidirectional_attention, draw_rows},
-    mixer::AnyMixer,
-};
 
 type Cpu = Flex;
 

@@ -2,14 +2,14 @@
 
 mod common;
 
+use aaren_kernels::Dropout;
+use aaren_policy::{Init, PolicyConfig, Reset, mixer::AnyMixer};
 use burn::{
     backend::Flex,
     module::{Module, ModuleMapper, Param},
     tensor::{Tensor, TensorData, backend::Backend},
 };
 use common::numbers;
-use kernels::Dropout;
-use policy::{Init, PolicyConfig, Reset, mixer::AnyMixer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

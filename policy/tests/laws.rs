@@ -2,6 +2,8 @@
 
 mod common;
 
+use aaren_kernels::Dropout;
+use aaren_policy::{Reset, mixer::AnyMixer};
 use burn::{
     backend::{Autodiff, Flex},
     module::{AutodiffModule, Param},
@@ -9,8 +11,6 @@ use burn::{
     tensor::DType,
 };
 use common::{laws::*, *};
-use kernels::Dropout;
-use policy::{Reset, mixer::AnyMixer};
 use proptest::prelude::*;
 
 type Cpu = Flex;

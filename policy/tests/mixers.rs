@@ -2,6 +2,8 @@
 
 mod common;
 
+use aaren_kernels::{Dropout, MonarchTransform};
+use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
 use burn::{
     backend::{Autodiff, Flex},
     module::{Module, ModuleMapper, Param},
@@ -9,8 +11,6 @@ use burn::{
     tensor::{DType, TensorData},
 };
 use common::*;
-use kernels::{Dropout, MonarchTransform};
-use policy::{DecisionNetwork, FeedForwardKind, Init, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
 use std::collections::BTreeMap;
 
 type Cpu = Flex;

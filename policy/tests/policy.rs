@@ -2,16 +2,16 @@
 
 mod common;
 
+use aaren_kernels::Dropout;
+use aaren_policy::{
+    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens,
+    checkpoint, mixer::names,
+};
 use burn::{
     backend::{Autodiff, Flex},
     prelude::*,
 };
 use common::*;
-use kernels::Dropout;
-use policy::{
-    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens,
-    checkpoint, mixer::names,
-};
 
 type Cpu = Flex;
 

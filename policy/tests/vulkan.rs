@@ -5,12 +5,12 @@
 
 mod common;
 
+use aaren_kernels::{Dropout, device::Vulkan};
 use burn::{
     backend::{Autodiff, Flex},
     tensor::{Tensor, backend::Backend},
 };
 use common::{laws::*, *};
-use kernels::{Dropout, device::Vulkan};
 
 type Graph = Autodiff<Vulkan>;
 
@@ -32,7 +32,7 @@ const LONG: [&str; 2] = ["hyena", "monarch"];
 
 /// Runs a law over every mixer, if there is a device; a printed reason if not.
 fn over_all(law: impl Fn(&str)) {
-    match kernels::device::vulkan() {
+    match aaren_kernels::device::vulkan() {
         Ok(_) => variants().into_iter().filter(|name| !LONG.contains(name)).for_each(|name| {
             let started = std::time::Instant::now();
             law(name);
@@ -92,7 +92,7 @@ fn law_of_rows_they_do_not_see_each_other() {
 /// the remark there.
 #[test]
 fn burn_still_loses_strides_before_a_last_axis_of_one() {
-    if let Err(reason) = kernels::device::vulkan() {
+    if let Err(reason) = aaren_kernels::device::vulkan() {
         return println!("skipped: {reason}");
     }
     fn gained<B: Backend>() -> Vec<f64> {

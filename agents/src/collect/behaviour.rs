@@ -5,20 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aaren_envs::Spec;
+use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, PolicyState, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
-use envs::Spec;
-use policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, PolicyState, checkpoint};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::rollout::Uniform;
+use super::record::Uniform;
 use crate::{
-    backend::{CPU, Cpu},
-    report::number,
-    run::{RunDir, write_json_atomically},
-    train::action_spec,
+    device::{CPU, Cpu},
+    play::spaces::action_spec,
+    run::{RunDir, report::number, write_json_atomically},
 };
 
 /// Beside a saved policy: where it comes from.
@@ -162,7 +161,7 @@ pub struct Provenance {
 pub fn versions() -> Map<String, Value> {
     let mut versions = Map::new();
     versions.insert("aaren".into(), env!("CARGO_PKG_VERSION").into());
-    if let Some(version) = envs::mujoco_version() {
+    if let Some(version) = aaren_envs::mujoco_version() {
         versions.insert("mujoco".into(), version.into());
     }
     versions

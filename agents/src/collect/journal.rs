@@ -11,11 +11,9 @@ use std::{
     sync::Mutex,
 };
 
+use aaren_data::{Actions, DatasetError, Episode, Episodes, StepInfos, Trajectory, Visit};
+use aaren_envs::StepEnd;
 use anyhow::{Context, Result, ensure};
-use envs::{
-    StepEnd,
-    dataset::{Actions, DatasetError, Episode, Episodes, StepInfos, Trajectory, Visit},
-};
 
 /// First bytes of the file; the digit is the version of the layout.
 const SIGNATURE: &[u8; 16] = b"aaren journal 1\n";

@@ -2,24 +2,23 @@
 
 use std::{ops::ControlFlow, path::PathBuf};
 
+use aaren_data::{Episode, StepInfos, Trajectory, score};
+use aaren_envs::Spec;
+use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, ensure};
-use envs::{
-    Spec,
-    dataset::{Episode, StepInfos, Trajectory},
-    score,
-};
-use policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 
 use super::{
     CollectJob, Folder, Journal, POLICIES, Part, RUN,
     behaviour::{self, Found, Level, Provenance, evaluation_of, find, versions},
 };
 use crate::{
-    backend::{CPU, Cpu},
     config::{EnvConfig, JobConfig},
+    device::{CPU, Cpu},
     ppo::{self, Observer},
-    report::{EvaluationReport, number},
-    run::RunDir,
+    run::{
+        RunDir,
+        report::{EvaluationReport, number},
+    },
 };
 
 /// The job that trains, checked against the collection's task.

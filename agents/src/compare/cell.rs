@@ -10,9 +10,9 @@ use super::{
     BestCheckpoint, ComparedCache, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
     statistics::{self, Estimate, deviation, mean},
 };
-use crate::{
+use crate::run::{
+    differing_keys,
     report::{FORMAT, LatencyPoint},
-    run::differing_keys,
 };
 
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
@@ -265,7 +265,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell 
     }
     let latency = latency.into_iter().map(|(step, (microseconds, state_bytes))| LatencyPoint {
         step,
-        microseconds: crate::evaluate::median(&microseconds),
+        microseconds: crate::play::evaluate::median(&microseconds),
         state_bytes,
     });
     let seconds: Vec<f64> = members.iter().filter_map(|run| run.train_seconds).collect();

@@ -21,17 +21,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    caches::{self, CacheEvaluation, CacheReport, kind},
     config::{DataConfig, JobConfig},
-    report::{EvaluationReport, LatencyReport, TargetReport, TrainSummary},
-    run::{RunDir, differing_keys, write_atomically, write_json_atomically},
+    play::cache_sweep::{self, CacheEvaluation, CacheReport, kind},
+    run::{
+        RunDir, differing_keys,
+        report::{EvaluationReport, LatencyReport, TargetReport, TrainSummary},
+        write_atomically, write_json_atomically,
+    },
 };
 pub use cell::{Aggregate, Cell, CellTarget, CurvePoint, Improvement, Spread};
 
 /// Several runs, `compare.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// [`FORMAT`](crate::report::FORMAT).
+    /// [`FORMAT`](crate::run::report::FORMAT).
     pub format: u32,
     /// The runs in the order they were given.
     pub runs: Vec<ComparedRun>,
@@ -240,7 +243,7 @@ impl Results {
             evaluation,
             best: read_json(&path.join("evaluation-best.json"))?,
             train: read_json(&path.join("train.json"))?,
-            caches: read_json(&path.join(caches::FILE))?,
+            caches: read_json(&path.join(cache_sweep::FILE))?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
         })
     }
@@ -280,7 +283,7 @@ impl Results {
             return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
         }
         let (policy, fraction) = (&self.config.policy, self.config.data.top_fraction);
-        let share = if fraction == 1.0 { String::new() } else { format!("{} %-", crate::report::number(100.0 * fraction)) };
+        let share = if fraction == 1.0 { String::new() } else { format!("{} %-", crate::run::report::number(100.0 * fraction)) };
         match (policy.tokens.has_return_to_go(), &*policy.mixer) {
             (false, "mlp") => format!("{share}BC"),
             (false, mixer) => format!("{share}BC with {mixer}"),

@@ -8,7 +8,7 @@ use super::{
     Cell, ComparedCache, ComparedRun, Comparison,
     plot::{COLOURS, Line, Plot, Scale, escape},
 };
-use crate::report;
+use crate::run::report;
 
 /// Kinds of KV caches in the order of their colours.
 const CACHES: [&str; 5] = ["window", "sink", "h2o", "tova", "full"];

@@ -82,7 +82,7 @@ impl Plot {
             );
         }
         for tick in &x_axis.ticks {
-            let (x, text) = (place_x(*tick), crate::report::number(*tick));
+            let (x, text) = (place_x(*tick), crate::run::report::number(*tick));
             let _ = writeln!(
                 svg,
                 "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>",
@@ -125,7 +125,7 @@ impl Plot {
                         place_y(*y),
                         escape(&line.name),
                         escape(&(self.format)(*y)),
-                        crate::report::number(*x)
+                        crate::run::report::number(*x)
                     );
                 }
             }
@@ -190,7 +190,7 @@ mod tests {
 
     fn plot(scale: Scale, points: Vec<(f64, f64, f64)>) -> Plot {
         let line = Line { colour: 9, name: "a <b>".into(), points };
-        Plot { x: "step".into(), y: "score & more".into(), scale, format: crate::report::number, lines: vec![line] }
+        Plot { x: "step".into(), y: "score & more".into(), scale, format: crate::run::report::number, lines: vec![line] }
     }
 
     #[test]

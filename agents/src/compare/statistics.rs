@@ -4,7 +4,7 @@
 //!
 //! Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv:2108.13264.
 
-use envs::derive_seed;
+use aaren_envs::derive_seed;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;

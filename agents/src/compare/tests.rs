@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
-    caches::{FILE, of_size},
-    report::{FORMAT, LatencyPoint, TargetReport},
+    play::cache_sweep::{FILE, of_size},
+    run::report::{FORMAT, LatencyPoint, TargetReport},
 };
-use policy::mixer::CachePolicy;
+use aaren_policy::mixer::CachePolicy;
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();

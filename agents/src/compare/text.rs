@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, Table, TableStyle, presets};
 use serde_json::Value;
 
 use super::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread, statistics::Estimate};
-use crate::report::{self, LatencyReport};
+use crate::run::report::{self, LatencyReport};
 
 impl Comparison {
     /// The tables for a terminal, with what differs between the jobs below them.

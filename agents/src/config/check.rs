@@ -5,8 +5,8 @@ use std::fmt::Display;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    devices,
-    ppo::{Network, PpoConfig},
+    config::{Network, PpoConfig},
+    device,
 };
 
 use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig, Sources};
@@ -27,7 +27,7 @@ impl JobConfig {
     /// # Errors
     /// The first value out of its range, with its key, what was found and what is allowed.
     pub fn check(&self, mixers: &[&str]) -> Result<()> {
-        if !devices::is_built_in(self.device) {
+        if !device::is_built_in(self.device) {
             bail!("device: this build has no {0} backend; build with `--features {0}`, or use \"cpu\"", self.device);
         }
         if self.ppo.is_some() && self.device != Device::Cpu {
@@ -47,9 +47,9 @@ impl JobConfig {
 
     /// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
     fn check_env(&self) -> Result<()> {
-        let task = envs::tasks().iter().find(|task| task.id == self.env.id);
+        let task = aaren_envs::tasks().iter().find(|task| task.id == self.env.id);
         if task.is_none_or(|task| task.missing().is_none()) {
-            envs::make(&self.env.id, &self.env.options).context("env")?;
+            aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
         }
         Ok(())
     }

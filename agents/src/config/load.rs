@@ -12,8 +12,11 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{DataConfig, EnvConfig, EvaluationConfig, JobConfig, OFFLINE_EVALUATION, OFFLINE_POLICY, ScriptedConfig};
-use crate::ppo::PpoConfig;
+use super::{
+    DataConfig, EnvConfig, EvaluationConfig, JobConfig, ScriptedConfig,
+    job::{OFFLINE_EVALUATION, OFFLINE_POLICY},
+};
+use crate::config::PpoConfig;
 
 /// The job that `aaren train` runs without a config.
 pub(super) const QUICKSTART: &str = include_str!("../../../configs/quickstart.json");
@@ -46,7 +49,7 @@ impl JobConfig {
     /// One line that names the file or the override, the key, and what to do about it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<JobConfig> {
         let json = read_layers(path, &all_keys())?;
-        Self::from_json(&path.display().to_string(), json, overrides, &policy::mixer::choices())
+        Self::from_json(&path.display().to_string(), json, overrides, &aaren_policy::mixer::choices())
     }
 
     /// The built-in job that needs no file and no download.
@@ -54,7 +57,7 @@ impl JobConfig {
     /// # Errors
     /// As [`JobConfig::load`], for the overrides.
     pub fn quickstart(overrides: &[String]) -> Result<JobConfig> {
-        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &policy::mixer::choices())
+        Self::from_text("the built-in quickstart", QUICKSTART, overrides, &aaren_policy::mixer::choices())
     }
 
     /// A job from the text of a config.
@@ -62,7 +65,7 @@ impl JobConfig {
     /// # Errors
     /// As [`JobConfig::load`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<JobConfig> {
-        Self::from_text("the job", text, overrides, &policy::mixer::choices())
+        Self::from_text("the job", text, overrides, &aaren_policy::mixer::choices())
     }
 
     /// Reads a job from text; `name` stands for the file in messages.
@@ -209,7 +212,7 @@ pub(super) fn all_keys() -> Value {
         device: super::Device::Cpu,
         env: EnvConfig { id: "TMaze-v0".into(), options: Map::new() },
         data: DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
-        policy: policy::PolicyConfig::default(),
+        policy: aaren_policy::PolicyConfig::default(),
         train: super::TrainConfig::default(),
         evaluation: EvaluationConfig::new(vec![1.0]),
         ppo: None,
@@ -432,7 +435,7 @@ mod tests {
         let files = [("root.json", root), ("deep/middle.json", middle), ("job.json", job)];
         let job = load_files(&files, "job.json", &["train.batch_size=9", "env.options.corridor=8"]).unwrap();
         assert_eq!((job.train.steps, job.train.batch_size), (20, 9));
-        assert_eq!((&*job.policy.mixer, job.policy.tokens), ("transformer", policy::Tokens::Merged));
+        assert_eq!((&*job.policy.mixer, job.policy.tokens), ("transformer", aaren_policy::Tokens::Merged));
         assert_eq!(job.evaluation.target_returns, [3.0]);
         assert_eq!(Value::Object(job.env.options), serde_json::json!({"corridor": 8, "max_episode_steps": 90}));
     }

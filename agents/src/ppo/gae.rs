@@ -1,6 +1,6 @@
 //! Generalised advantage estimation (Schulman et al. 2016, arXiv:1506.02438).
 
-use envs::StepEnd;
+use aaren_envs::StepEnd;
 
 /// Advantages of one environment's timesteps, `[time]`.
 ///

@@ -1,15 +1,21 @@
 //! The learner: weights, optimizer, and the update of one minibatch.
 
 use super::{
-    config::PpoConfig,
-    rollout::Group,
-    statistics::{Moments, RewardScale},
+    normalize::{Moments, RewardScale},
     targets::Targets,
 };
+use crate::{config::PpoConfig, play::rollout::Group};
 use crate::{
-    backend::{CPU, Cpu, Graph, seeds},
-    gradient::{Clipping, is_finite},
-    optimizer::AdamW,
+    device::{CPU, Cpu, Graph},
+    optim::{
+        AdamW,
+        gradient::{Clipping, is_finite},
+    },
+    seeds,
+};
+use aaren_envs::derive_seed;
+use aaren_policy::{
+    ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, PolicyState, Reset, checkpoint,
 };
 use anyhow::{Context, Result, ensure};
 use burn::{
@@ -18,8 +24,6 @@ use burn::{
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
     tensor::{Tensor, TensorData},
 };
-use envs::derive_seed;
-use policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, PolicyState, Reset, checkpoint};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 
@@ -354,7 +358,7 @@ impl Learner {
     /// Names the file that is missing, damaged, or of another policy.
     pub fn load(mut self, folder: &Path) -> Result<Self> {
         let stored = match checkpoint::load_any_description(folder)? {
-            policy::AnyDescription::ActorCritic(stored)
+            aaren_policy::AnyDescription::ActorCritic(stored)
                 if stored.network == self.description.network && stored.action == self.description.action =>
             {
                 stored

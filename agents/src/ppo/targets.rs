@@ -1,9 +1,13 @@
 //! What a rollout is worth: values of everything that was seen, advantages, and value targets.
 
-use super::{config::PpoConfig, gae::advantages, rollout::Group, rollout::Rollout, statistics::RewardScale};
-use crate::backend::{CPU, Cpu};
+use super::{gae::advantages, normalize::RewardScale};
+use crate::{
+    config::PpoConfig,
+    device::{CPU, Cpu},
+    play::rollout::{Group, Rollout},
+};
+use aaren_policy::{ActorCriticPolicy, Reset};
 use burn::tensor::{Tensor, TensorData};
-use policy::{ActorCriticPolicy, Reset};
 
 /// Of one environment's timesteps, `[time]` each.
 #[derive(Clone, Debug)]
@@ -94,7 +98,8 @@ mod tests {
     use super::*;
     use crate::{
         config::JobConfig,
-        ppo::{Learner, Play, describe},
+        play::rollout::Play,
+        ppo::{describe, learner::Learner},
     };
 
     /// Values that are worked out one timestep at a time, the last observations of episodes included, are those of the one pass.
@@ -109,10 +114,10 @@ mod tests {
             let job =
                 JobConfig::parse(&text, &["ppo.envs=3", "ppo.envs_per_group=3", "ppo.minibatches=1"].map(String::from)).unwrap();
             let config = job.ppo.clone().unwrap();
-            let spec = envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
+            let spec = aaren_envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
             let policy = Learner::new(describe(&job, &config, &spec).unwrap(), &config, 3).unwrap().policy();
             let play = |iteration| Play { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
-            let make = || envs::make(&job.env.id, &job.env.options);
+            let make = || aaren_envs::make(&job.env.id, &job.env.options);
             let mut group = Group::new(&make, &policy, 0, 3, &play(0)).unwrap();
             group.play(&policy, &play(0)).unwrap();
             group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode

@@ -14,19 +14,12 @@
 //! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialisation for the query token: normal, deviation 0.02.
 
 use super::{Mixer, MixerOptions, like, merge_heads, split_heads};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
+use aaren_kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
 use serde::{Deserialize, Serialize};
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
@@ -175,7 +168,7 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
         let (map, offset) = self.score_map();
-        let scores = kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads * queries]
+        let scores = aaren_kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
         let mut values = split_heads(self.value.forward(x), batch, heads);
         if queries > 1 {

@@ -16,7 +16,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 
 /// The module. Gates in PyTorch's order: reset, update, new.
 #[derive(Module, Debug)]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Training convolves tap by tap over short rows and packed episodes, and over long ones by a Fourier transform made of matrix
-//! products (`kernels::MonarchTransform`). A general filter has no finite state: acting keeps the inputs that the filters still see,
+//! products (`aaren_kernels::MonarchTransform`). A general filter has no finite state: acting keeps the inputs that the filters still see,
 //! `4 width (order - 1) min(t, taps - 1) + 8 (order + 1) width` bytes a sequence and layer, and 8 bytes a sequence for where its
 //! episode begins. A token costs `width` multiply-adds for every token in sight.
 //!
@@ -16,18 +16,12 @@
 //! Source: Poli et al. 2023, arXiv:2302.10866.
 
 use super::{Mixer, MixerOptions};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way},
-    reset::Reset,
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way}, reset::Reset};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.hyena`

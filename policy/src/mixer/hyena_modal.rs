@@ -17,20 +17,12 @@
 //! spread over all frequencies, which is ours.
 
 use super::{Mixer, MixerOptions, like};
-use crate::{
-    config::PolicyConfig,
-    convolution::{ShortConvolution, first_inputs},
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::{config::PolicyConfig, convolution::{ShortConvolution, first_inputs}, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
 use burn::{
     module::{Module, Param},
     tensor::{Bool, Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, causal_convolution};
+use aaren_kernels::{Dropout, KernelBackend, causal_convolution};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that are convolved at once.

@@ -14,20 +14,12 @@
 //! Source: Arora et al. 2024, arXiv:2402.18668.
 
 use super::{Mixer, MixerOptions, merge_heads, split_heads};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    favor::{Kernel, normalised},
-    init::Init,
-    layers::Projection,
-    reset::Reset,
-    state::tensor_state,
-};
+use crate::{config::PolicyConfig, error::PolicyError, favor::{Kernel, normalised}, init::Init, layers::Projection, reset::Reset, state::tensor_state};
 use burn::{
     module::Module,
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
+use aaren_kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.linear-attention`

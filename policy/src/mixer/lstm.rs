@@ -19,7 +19,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend, s},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 
 /// The module. Gates in PyTorch's order: input, forget, cell, output.
 #[derive(Module, Debug)]

@@ -17,15 +17,12 @@
 //! Source: Gu and Dao 2023, arXiv:2312.00752; initialisation as in its code.
 
 use super::{Mixer, MixerOptions, inverse_softplus, softplus};
-use crate::{
-    config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::{Dense, Projection}, reset::Reset,
-    state::tensor_state,
-};
+use crate::{config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::{Dense, Projection}, reset::Reset, state::tensor_state};
 use burn::{
     module::{Module, Param, ParamId},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
+use aaren_kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.mamba`

@@ -19,7 +19,7 @@ use burn::{
     module::Module,
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, gated_recurrence};
+use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
 
 /// The module.
 #[derive(Module, Debug)]

@@ -6,18 +6,12 @@
 //! parameters and no state: 0 bytes.
 
 use super::Mixer;
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, reset::Reset, state::{MixerState, StateRecord}};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 use std::marker::PhantomData;
 
 /// The module: nothing.

@@ -22,11 +22,11 @@ use crate::{
     reset::Reset,
     state::{MixerState, StateRecord},
 };
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, ParamId},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The contract. `forward` is training, acting and everything between: there is no second implementation to agree with.

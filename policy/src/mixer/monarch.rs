@@ -14,18 +14,12 @@
 //! Source: Fu et al. 2023, arXiv:2310.12109, whose filters are 16 wide with a frequency of 10; the transform is kept fixed here.
 
 use super::{Mixer, MixerOptions};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way},
-    reset::Reset,
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way}, reset::Reset};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.monarch`

@@ -16,18 +16,12 @@
 //! Source: Jaegle et al. 2021, arXiv:2103.03206; the answer by a query is Perceiver IO's, arXiv:2107.14795.
 
 use super::{Mixer, MixerOptions, aaren::AarenState, merge_heads, split_heads};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    layers::{Dense, Norm},
-    reset::Reset,
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::{Dense, Norm}, reset::Reset};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
+use aaren_kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.perceiver`

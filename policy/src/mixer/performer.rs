@@ -15,20 +15,12 @@
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
 use super::{Mixer, MixerOptions, merge_heads, split_heads};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    favor::{Kernel, RandomFeatures, normalised},
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::tensor_state,
-};
+use crate::{config::PolicyConfig, error::PolicyError, favor::{Kernel, RandomFeatures, normalised}, init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, linear_attention};
+use aaren_kernels::{Dropout, KernelBackend, linear_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.performer`

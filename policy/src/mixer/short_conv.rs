@@ -10,15 +10,12 @@
 //! Source: Arora et al. 2024, arXiv:2402.18668, section 4.
 
 use super::{Mixer, MixerOptions};
-use crate::{
-    config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset,
-    state::tensor_state,
-};
+use crate::{config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use burn::{
     module::Module,
     tensor::{Tensor, activation, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.short-conv`

@@ -13,19 +13,12 @@ use super::{
     bounded_cache::{BoundedCache, CachePolicy},
     merge_heads, split_heads,
 };
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
 use burn::{
     module::Module,
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
+use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;

@@ -8,19 +8,12 @@
 //! Source: Arora et al. 2024, arXiv:2402.18668 (whose window attention is rotary); Beltagy et al. 2020, arXiv:2004.05150.
 
 use super::{Mixer, MixerOptions, like, merge_heads, split_heads};
-use crate::{
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
 use burn::{
     module::Module,
     tensor::{Tensor, TensorData, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, causal_attention};
+use aaren_kernels::{Dropout, KernelBackend, causal_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.window`

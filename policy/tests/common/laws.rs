@@ -1,9 +1,9 @@
 //! The laws of mixers over any backend, so that the CPU and graphics cards are held to the same ones.
 
 use super::{state_size::documented_bytes, *};
+use aaren_kernels::Dropout;
+use aaren_policy::{KernelBackend, mixer::AnyState};
 use burn::{module::ModuleVisitor, tensor::backend::AutodiffBackend};
-use kernels::Dropout;
-use policy::{KernelBackend, mixer::AnyState};
 use std::ops::Range;
 
 pub const WIDTH: usize = 21;

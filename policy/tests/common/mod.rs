@@ -4,15 +4,15 @@
 pub mod laws;
 pub mod state_size;
 
+use aaren_policy::{
+    ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset,
+    favor::Kernel,
+    mixer::{AnyMixer, Options, Recency},
+};
 use burn::{
     backend::Flex,
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor, TensorData, backend::Backend},
-};
-use policy::{
-    ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset,
-    favor::Kernel,
-    mixer::{AnyMixer, Options, Recency},
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;

@@ -6,10 +6,10 @@ mod tests;
 
 use super::{AttentionGradients, AttentionInputs, AttentionOutputs};
 use crate::cube::{Grid, array, contiguous, empty, empty_like, innermost};
+use aaren_kernels::{SIDE, SizesLaunch, Tiling};
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::{client::ComputeClient, prelude::*};
-use kernels::{SIDE, SizesLaunch, Tiling};
 
 /// The widest head that a unit's registers hold.
 const WIDEST_HEAD: usize = 128;

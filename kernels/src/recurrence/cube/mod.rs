@@ -12,10 +12,10 @@ use crate::{
     cube::{Grid, array, cast_to, contiguous, elements, empty, flag_type, innermost, vector_size},
     scan::cube::Device,
 };
+use aaren_kernels::{Geometry, LayoutLaunch};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
-use kernels::{Geometry, LayoutLaunch};
 
 const UNITS: usize = 256;
 /// Vectors of channels of a cube, where there are batch rows enough and where not: of 4 floats, 8 fill a line of memory.

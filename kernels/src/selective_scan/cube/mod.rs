@@ -6,10 +6,10 @@ mod tests;
 
 use super::{SelectiveGradients, SelectiveInputs};
 use crate::cube::{Grid, array, cast_to, contiguous, empty, flag_type, innermost};
+use aaren_kernels::{Geometry, LayoutLaunch, SPAN, UNITS};
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
-use kernels::{Geometry, LayoutLaunch, SPAN, UNITS};
 
 /// Whether a cube's shared memory holds as many states on the device.
 pub(crate) fn fits<R: CubeRuntime>(device: &R::CubeDevice, states: usize) -> bool {

@@ -1,0 +1,132 @@
+//! What online training is told, with its defaults: those of the published PPO for continuous control.
+
+use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
+use serde::{Deserialize, Serialize};
+
+/// The `ppo` section of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PpoConfig {
+    /// What actor and critic are built from.
+    pub network: Network,
+    /// Widths of the MLPs' hidden layers.
+    pub hidden: Vec<usize>,
+    /// What follows each of the MLPs' hidden layers.
+    pub activation: HiddenActivation,
+    /// Where the logarithm of the Gaussian's standard deviation begins, actions being in `[-1, 1]`.
+    pub initial_log_std: f64,
+    /// Length of the training in environment steps, rounded up to whole iterations.
+    pub env_steps: u64,
+    /// Environments.
+    pub envs: usize,
+    /// Environments that are stepped together by one thread, and replayed together by a recurrent policy.
+    pub envs_per_group: usize,
+    /// Actor threads; results do not depend on it.
+    pub actors: usize,
+    /// Timesteps of each environment in a rollout.
+    pub rollout_len: usize,
+    /// Passes over a rollout.
+    pub epochs: usize,
+    /// Optimizer steps of a pass.
+    pub minibatches: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Whether the step size falls linearly to 0 over the training.
+    pub anneal: bool,
+    /// Discount of the next step's value.
+    pub gamma: f64,
+    /// Mixing factor of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// How far the probability ratio counts from 1.
+    pub clip: f64,
+    /// How far a value may count from the one at the rollout. Default (null): as far as it likes.
+    pub value_clip: Option<f64>,
+    /// Weight of the squared error of values.
+    pub value_coefficient: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_coefficient: f64,
+    /// Largest norm of the gradient over all parameters together.
+    pub gradient_clip: f64,
+    /// The passes over a rollout stop once the KL divergence from the policy that acted exceeds this. Default (null): never.
+    pub target_kl: Option<f64>,
+    /// Whether advantages are brought to mean 0 and deviation 1 in every minibatch.
+    pub normalise_advantages: bool,
+    /// Whether observations are normalised by their running mean and deviation, and held within plus and minus 10.
+    pub normalise_observations: bool,
+    /// Whether rewards are divided by the running deviation of the discounted return, and held within plus and minus 10.
+    pub normalise_rewards: bool,
+    /// Environment steps between two checkpoints. There is always one at the end.
+    pub checkpoint_every: u64,
+    /// Newest checkpoints that are kept. The one marked best is kept besides.
+    pub keep_checkpoints: usize,
+}
+
+/// What actor and critic are built from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// An MLP each.
+    #[default]
+    Mlp,
+    /// A backbone that they share, built as the job's `policy` section says.
+    Recurrent,
+}
+
+impl Default for PpoConfig {
+    fn default() -> Self {
+        Self {
+            network: Network::Mlp,
+            hidden: vec![64, 64],
+            activation: HiddenActivation::Tanh,
+            initial_log_std: 0.0,
+            env_steps: 1_000_000,
+            envs: 4,
+            envs_per_group: 2,
+            actors: 2,
+            rollout_len: 1024,
+            epochs: 10,
+            minibatches: 32,
+            learning_rate: 3e-4,
+            anneal: false,
+            gamma: 0.99,
+            gae_lambda: 0.95,
+            clip: 0.2,
+            value_clip: None,
+            value_coefficient: 0.5,
+            entropy_coefficient: 0.0,
+            gradient_clip: 0.5,
+            target_kl: None,
+            normalise_advantages: true,
+            normalise_observations: true,
+            normalise_rewards: true,
+            checkpoint_every: 100_000,
+            keep_checkpoints: 2,
+        }
+    }
+}
+
+impl PpoConfig {
+    /// Environment steps of one iteration.
+    pub fn steps_per_iteration(&self) -> u64 {
+        self.envs as u64 * self.rollout_len as u64
+    }
+
+    /// Rollouts, each with its update.
+    pub fn iterations(&self) -> u64 {
+        self.env_steps.div_ceil(self.steps_per_iteration())
+    }
+
+    /// Groups of environments.
+    pub fn groups(&self) -> usize {
+        self.envs / self.envs_per_group
+    }
+
+    /// The network, given the job's `policy` section.
+    pub fn network(&self, policy: &PolicyConfig) -> ActorCriticConfig {
+        match self.network {
+            Network::Mlp => ActorCriticConfig::Mlp { hidden: self.hidden.clone(), activation: self.activation },
+            // Dropout would make the policy that is trained another than the one that acted.
+            Network::Recurrent => ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..policy.clone() }),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Which backends the jobs run on.
+
+use aaren_policy::{DecisionNetwork, Description, KernelBackend};
+use anyhow::Result;
+use burn::{
+    backend::{Autodiff, Flex, flex::FlexDevice},
+    module::AutodiffModule,
+    tensor::backend::AutodiffBackend,
+};
+
+/// Where policies act: the CPU.
+pub type Cpu = Flex;
+
+/// Where policies train: the CPU, with a graph of what was done.
+pub type Graph = Autodiff<Flex>;
+
+/// The CPU.
+pub const CPU: FlexDevice = FlexDevice;
+
+/// A backend that policies can be trained on.
+pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend {
+    /// Whether the loss is looked at after every step. On a graphics card that would make it wait for the host.
+    const READS_EVERY_STEP: bool;
+
+    /// The device that is trained on, which [`crate::device`] has found to be usable.
+    fn place() -> Self::Device {
+        Self::Device::default()
+    }
+
+    /// What went wrong on the device since the last call: it is not where the work was asked for that this shows.
+    ///
+    /// # Errors
+    /// What did.
+    fn check() -> Result<()>;
+
+    /// The network's weights where policies act.
+    fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu>;
+}
+
+impl TrainBackend for Graph {
+    const READS_EVERY_STEP: bool = true;
+
+    fn check() -> Result<()> {
+        Ok(())
+    }
+
+    fn to_cpu(network: &DecisionNetwork<Self>, _description: &Description) -> DecisionNetwork<Cpu> {
+        network.valid()
+    }
+}
+
+/// Vulkan and CUDA devices, found by [`crate::device::require`] before anything is put on them.
+macro_rules! train_on_card {
+    ($feature:literal, $backend:ty) => {
+        #[cfg(feature = $feature)]
+        impl TrainBackend for Autodiff<$backend> {
+            const READS_EVERY_STEP: bool = false;
+
+            fn check() -> Result<()> {
+                aaren_kernels::device::take_failure().map_or(Ok(()), |failure| Err(failure.into()))
+            }
+
+            fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu> {
+                crate::device::copy::to_cpu(&network.valid(), description)
+            }
+        }
+    };
+}
+
+train_on_card!("vulkan", aaren_kernels::device::Vulkan);
+train_on_card!("cuda", aaren_kernels::device::Cuda);

@@ -1,0 +1,57 @@
+//! `aaren devices`: what policies can be trained on here, and why not on the rest.
+
+use crate::config::Device;
+use anyhow::{Result, anyhow};
+
+/// A device by the name that `--device` takes, and what there is of it, or why there is nothing.
+pub fn find(device: Device) -> Result<String> {
+    match device {
+        Device::Cpu => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            Ok(format!("{cores} threads"))
+        }
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => {
+            let found = aaren_kernels::device::vulkan()?;
+            Ok(if found.is_software { format!("{} (software: right answers, slowly)", found.name) } else { found.name })
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda => Ok(aaren_kernels::device::cuda()?.name),
+        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
+        missing => Err(anyhow!("this build has no {missing} backend; build with `--features {missing}`")),
+    }
+}
+
+/// That a device is built in and there.
+///
+/// # Errors
+/// Why it is not, and what to do.
+pub fn require(device: Device) -> Result<()> {
+    find(device).map(drop).map_err(|reason| anyhow!("device {device}: {reason}; `aaren devices` lists what is usable"))
+}
+
+/// Whether the build has a backend for the device, be it there or not.
+pub fn is_built_in(device: Device) -> bool {
+    match device {
+        Device::Cpu => true,
+        Device::Cuda => cfg!(feature = "cuda"),
+        Device::Vulkan => cfg!(feature = "vulkan"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_usable_and_what_is_not_says_why() {
+        assert!(require(Device::Cpu).is_ok());
+        for device in [Device::Cuda, Device::Vulkan] {
+            if let Err(reason) = require(device) {
+                let reason = format!("{reason:#}");
+                let named = if is_built_in(device) { "no " } else { "--features" };
+                assert!(reason.contains(&device.to_string()) && reason.contains(named), "{reason}");
+            }
+        }
+    }
+}

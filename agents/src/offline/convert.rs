@@ -1,0 +1,172 @@
+//! `aaren convert`: a run's trained weights in a policy with another mixer, as a run of its own to evaluate and to go on with.
+
+use crate::{
+    config::JobConfig,
+    device::{CPU, Graph},
+    offline::learner::Learner,
+    run::RunDir,
+};
+use aaren_policy::{DecisionNetwork, Description, checkpoint, convert::carry_over};
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Where a converted run comes from, `converted.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Conversion {
+    /// The run that was converted.
+    pub run: PathBuf,
+    /// Optimizer steps behind its weights.
+    pub checkpoint_step: u64,
+    /// Its mixer.
+    pub mixer: String,
+    /// The new mixer.
+    pub converted_to: String,
+    /// Parameters that were carried over.
+    pub carried: Vec<String>,
+    /// Buffers that were drawn, from the job's seed.
+    pub drawn: Vec<String>,
+}
+
+/// Makes the run folder `to` of the checkpoint of a run: its job with the mixer in place of its own and `overrides` laid over it, and a
+/// checkpoint of step 0 with its weights and a fresh optimizer.
+///
+/// # Errors
+/// A run that learned online, a job that is wrong with the mixer, parameters that do not match, or a folder that cannot be written.
+pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrides: &[String], to: &Path) -> Result<Conversion> {
+    let before = from.config(&[])?;
+    ensure!(
+        before.ppo.is_none(),
+        "the run {} learned online; only a policy that is trained on trajectories can be converted",
+        from.path().display()
+    );
+    // Options belong to mixers that are used, and a list of mixers takes the place of one.
+    let settings = ["policy.mixers=[]".into(), "policy.options={}".into(), format!("policy.mixer={mixer}")];
+    let job: JobConfig = from.config(&[&settings, overrides].concat())?;
+    RunDir::check_free(to)?;
+
+    let stored = checkpoint::load_description(folder)?;
+    let old = checkpoint::load_weights(DecisionNetwork::<Graph>::new(&stored, 0, &CPU)?, folder)?;
+    let description = Description { config: job.policy.clone(), ..stored };
+    let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
+    let (learner, carried) = learner
+        .map_network(|network| carry_over(&old, network))
+        .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
+
+    let run = RunDir::create(to, &job)?;
+    run.checkpoint(0, |folder| learner.save(folder))?;
+    let conversion = Conversion {
+        run: from.path().to_path_buf(),
+        checkpoint_step: step,
+        mixer: before.policy.mixer_name(),
+        converted_to: job.policy.mixer_name(),
+        carried: carried.carried,
+        drawn: carried.drawn,
+    };
+    run.write_json("converted.json", &conversion)?;
+    Ok(conversion)
+}
+
+impl Conversion {
+    /// What was done, and what can be done next.
+    pub fn render(&self, to: &Path) -> String {
+        let Self { run, checkpoint_step, mixer, converted_to, carried, drawn } = self;
+        let drawn = match drawn.len() {
+            0 => String::new(),
+            number => format!(", {number} drawn ({})", drawn.join(", ")),
+        };
+        let to = to.display();
+        format!(
+            "{mixer} to {converted_to}: {} tensors of {}, step {checkpoint_step}, carried over{drawn}\nrun folder: {to}\n\
+             `aaren evaluate {to}` plays it as it is, `aaren train --resume --run {to} --set train.steps=N` trains it for N steps",
+            carried.len(),
+            run.display()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        device::Cpu,
+        offline::{data, train},
+    };
+    use burn_store::ModuleSnapshot;
+    use std::collections::BTreeMap;
+
+    const SMALL: [&str; 9] = [
+        "policy.mixer=transformer",
+        "env.options.corridor=3",
+        "data.scripted.episodes=5",
+        "policy.width=8",
+        "policy.feed_forward=8",
+        "train.batch_size=2",
+        "train.warmup_steps=0",
+        "evaluation.every=0",
+        "evaluation.final_episodes=2",
+    ];
+
+    /// A run with a checkpoint of step 7, and its folder.
+    fn trained(folder: &Path) -> (RunDir, PathBuf) {
+        let job = JobConfig::quickstart(&SMALL.map(String::from)).unwrap();
+        let run = RunDir::create(&folder.join("old"), &job).unwrap();
+        let description = train::describe(&job, &data::trajectories(&job).unwrap()).unwrap();
+        let learner = Learner::<Graph>::new(description, &job.train, 5).unwrap();
+        let checkpoint = run.checkpoint(7, |folder| learner.save(folder)).unwrap();
+        (run, checkpoint)
+    }
+
+    /// Every tensor of a checkpoint by name, whatever its mixers are called.
+    fn tensors(folder: &Path) -> BTreeMap<String, Vec<f32>> {
+        let policy = checkpoint::load::<Cpu>(folder, &CPU).unwrap();
+        let snapshots = policy.network.collect(None, None, true);
+        snapshots.iter().map(|one| (one.full_path(), one.to_data().unwrap().to_vec().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_converted_run_can_be_evaluated_and_goes_on_from_the_weights_it_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, checkpoint) = trained(folder.path());
+        let to = folder.path().join("new");
+        let overrides = ["policy.options.performer.rows=16", "train.learning_rate=1e-10", "train.steps=1"].map(String::from);
+        let conversion = convert(&old, (7, &checkpoint), "performer", &overrides, &to).unwrap();
+        assert_eq!((conversion.checkpoint_step, &*conversion.mixer, &*conversion.converted_to), (7, "transformer", "performer"));
+        assert_eq!(conversion.drawn.len(), 2, "{:?}", conversion.drawn);
+
+        let mut run = RunDir::resume(&to).unwrap();
+        let job = run.config(&[]).unwrap();
+        assert_eq!((&*job.policy.mixer, job.policy.options.performer.rows), ("performer", 16));
+        let (step, converted) = run.latest_checkpoint().unwrap().unwrap();
+        assert_eq!(step, 0);
+        let (before, after) = (tensors(&checkpoint), tensors(&converted));
+        assert!(before.iter().all(|(name, values)| after[name] == *values));
+        assert_eq!(after.len(), before.len() + 2);
+
+        // One step so small that only where it began shows.
+        run.update_config(&job).unwrap();
+        train::train(&job, data::trajectories(&job).unwrap(), &run, true).unwrap();
+        let (step, trained) = run.latest_checkpoint().unwrap().unwrap();
+        assert_eq!(step, 1);
+        let trained = tensors(&trained);
+        for (name, values) in &after {
+            assert!(values.iter().zip(&trained[name]).all(|(a, b)| (a - b).abs() < 1e-8 + 1e-6 * a.abs()), "{name}");
+        }
+        assert!(after.iter().any(|(name, values)| trained[name] != *values), "nothing was trained");
+    }
+
+    #[test]
+    fn what_cannot_be_converted_is_said_and_leaves_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, checkpoint) = trained(folder.path());
+        let to = folder.path().join("new");
+        let message = |mixer: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            format!("{:#}", convert(&old, (7, &checkpoint), mixer, &overrides, &to).unwrap_err())
+        };
+        assert!(message("lstm", &[]).contains("backbone.blocks.0.mixer.query.weight"));
+        assert!(message("performr", &[]).contains("did you mean \"performer\""));
+        assert!(message("performer", &["policy.width=16"]).contains("of another shape"));
+        assert!(!to.exists());
+    }
+}

@@ -1,0 +1,245 @@
+//! The trajectories of a job: read from disk or made by a scripted policy, and held against the job's task.
+
+use aaren_data::{self, Dataset, Trajectory, scripted};
+use aaren_envs::{Space, Spec};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::config::{Collector, JobConfig};
+
+/// The place of data collection in the tree of seeds.
+const COLLECTION: u64 = 0x6461_7461; // "data"
+
+/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data go
+/// to the log.
+///
+/// # Errors
+/// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
+/// data is another task's, or two datasets from each other.
+pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
+    let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
+    let dataset = match (&job.data.source, &job.data.scripted) {
+        (Some(sources), _) => {
+            let mut datasets = Vec::new();
+            for source in &sources.0 {
+                let loaded = aaren_data::load(source).context("data.source")?;
+                for warning in &loaded.warnings {
+                    tracing::warn!("{}: {warning}", loaded.path.display());
+                }
+                datasets.push((source.clone(), loaded.dataset));
+            }
+            join(datasets).context("data.source")?
+        }
+        (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
+        (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
+    };
+    belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?;
+    Ok(best(dataset, job.data.top_fraction))
+}
+
+/// One dataset with the trajectories of several, each with the name it was asked for, in order. What only the parts know of themselves (metadata) is left out.
+///
+/// # Errors
+/// Names the first two datasets that are of different tasks or have different spaces, and how they differ.
+fn join(datasets: Vec<(String, Dataset)>) -> Result<Dataset> {
+    let mut datasets = datasets.into_iter();
+    let (first, mut joined) = datasets.next().context("there is no dataset to join")?;
+    for (name, dataset) in datasets {
+        let differ = |what: &str, left: String, right: String| {
+            anyhow!("the datasets {first} and {name} cannot be joined: they differ in {what} ({left} and {right})")
+        };
+        match (&joined.env_id, &dataset.env_id) {
+            (Some(left), Some(right)) if left != right => return Err(differ("the environment", left.clone(), right.clone())),
+            (None, Some(right)) => joined.env_id = Some(right.clone()),
+            _ => {}
+        }
+        for (what, left, right) in [
+            ("observations", &joined.observation_space, &dataset.observation_space),
+            ("actions", &joined.action_space, &dataset.action_space),
+        ] {
+            // Bounds of one task may be written with other digits or another dtype; what the network sees is the shape.
+            if shape(left) != shape(right) {
+                return Err(differ(what, shape(left), shape(right)));
+            }
+        }
+        joined.id += &format!(" + {}", dataset.id);
+        joined.max_episode_steps = joined.max_episode_steps.max(dataset.max_episode_steps);
+        joined.reference_scores = joined.reference_scores.filter(|scores| Some(*scores) == dataset.reference_scores);
+        joined.metadata.clear();
+        joined.trajectories.extend(dataset.trajectories);
+    }
+    Ok(joined)
+}
+
+/// The share of the episodes with the highest returns, in their order: the number of episodes times `fraction`, rounded to the
+/// nearest whole number, at least 1. Of equal returns the earlier episode is taken; episodes without a step do not count.
+fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
+    if fraction == 1.0 {
+        return dataset;
+    }
+    dataset.trajectories.retain(|trajectory| !trajectory.is_empty());
+    let returns: Vec<f64> = dataset.trajectories.iter().map(Trajectory::episode_return).collect();
+    let kept = ((fraction * returns.len() as f64).round() as usize).max(1);
+    let mut order: Vec<usize> = (0..returns.len()).collect();
+    order.sort_by(|&a, &b| returns[b].total_cmp(&returns[a])); // stable, so equals keep their order
+    let mut is_kept = vec![false; returns.len()];
+    order.iter().take(kept).for_each(|&index| is_kept[index] = true);
+    let mut is_kept = is_kept.into_iter();
+    dataset.trajectories.retain(|_| is_kept.next() == Some(true));
+    dataset
+}
+
+/// What the scripted collector is asked for.
+///
+/// # Errors
+/// If the job's data is not scripted.
+pub fn collection(job: &JobConfig) -> Result<scripted::ScriptedConfig> {
+    let scripted = job.data.scripted.as_ref().context("data.scripted is missing: this job's data is not collected")?;
+    Ok(scripted::ScriptedConfig {
+        env: job.env.id.clone(),
+        options: job.env.options.clone(),
+        collector: match scripted.collector {
+            Collector::Expert => scripted::Collector::Scripted,
+            Collector::Random => scripted::Collector::Random,
+        },
+        episodes: scripted.episodes,
+        quality: scripted.quality,
+        noise: scripted.noise,
+        seed: aaren_envs::derive_seed(job.seed, &[COLLECTION]),
+    })
+}
+
+/// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a warning;
+/// so is D4RL's maze with other walls.
+fn belongs(dataset: &Dataset, spec: &Spec) -> Result<()> {
+    let name = |id: &str| match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
+        "PointMaze" => "Maze2D".to_string(),
+        name => name.to_string(),
+    };
+    if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
+        ensure!(
+            name(env_id) == name(&spec.id),
+            "the dataset {} was recorded in {env_id}, the job's task is {}",
+            dataset.id,
+            spec.id
+        );
+        tracing::warn!("the dataset {} was recorded in {env_id}, the job's task is {}", dataset.id, spec.id);
+    }
+    for (what, of_data, of_env) in [
+        ("observations", &dataset.observation_space, &spec.observation_space),
+        ("actions", &dataset.action_space, &spec.action_space),
+    ] {
+        ensure!(
+            shape(of_data) == shape(of_env),
+            "the dataset {} has {what} of {}, {} has {}",
+            dataset.id,
+            shape(of_data),
+            spec.id,
+            shape(of_env)
+        );
+    }
+    Ok(())
+}
+
+fn shape(space: &Space) -> String {
+    match space {
+        Space::Box { low, .. } => format!("{} numbers", low.len()),
+        Space::Discrete { n, start } => format!("{n} choices from {start}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(overrides: &[&str]) -> JobConfig {
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        JobConfig::quickstart(&overrides).unwrap()
+    }
+
+    #[test]
+    fn collected_data_is_a_function_of_the_seed() {
+        let few = |seed: u64| trajectories(&job(&["data.scripted.episodes=3", &format!("seed={seed}")])).unwrap();
+        assert_eq!(few(1), few(1));
+        assert_ne!(few(1).trajectories, few(2).trajectories);
+        assert_eq!(few(1).trajectories.len(), 3);
+    }
+
+    #[test]
+    fn what_the_collector_cannot_do_is_said_with_the_key() {
+        let message = format!("{:#}", trajectories(&job(&["data.scripted.noise=1"])).unwrap_err());
+        assert!(message.contains("data.scripted") && message.contains("noise"), "{message}");
+    }
+
+    #[test]
+    fn the_best_share_is_rounded_and_ties_go_to_the_earlier_episode() {
+        let dataset = trajectories(&job(&["data.scripted.episodes=1"])).unwrap();
+        let with = |returns: &[f64]| {
+            let episode = |(index, &value): (usize, &f64)| Trajectory {
+                seed: Some(index as u64),
+                rewards: if value.is_nan() { vec![] } else { vec![value - 1.0, 1.0] },
+                ..dataset.trajectories[0].clone()
+            };
+            Dataset { trajectories: returns.iter().enumerate().map(episode).collect(), ..dataset.clone() }
+        };
+        let kept = |returns: &[f64], fraction: f64| -> Vec<u64> {
+            best(with(returns), fraction).trajectories.iter().map(|trajectory| trajectory.seed.unwrap()).collect()
+        };
+        let empty = f64::NAN;
+        assert_eq!(kept(&[1.0, 5.0, 3.0, 5.0, 5.0], 0.4), [1, 3]);
+        assert_eq!(kept(&[-1.0, empty, -2.0, -3.0, empty, -4.0], 0.5), [0, 2]);
+        assert_eq!(kept(&[1.0, 2.0, 3.0], 1e-9), [2]);
+        let many: Vec<f64> = (0..30).map(f64::from).collect();
+        assert_eq!(kept(&many, 0.1), [27, 28, 29]); // 0.1 * 30 is a little more than 3
+        assert_eq!(kept(&many[..25], 0.1), [22, 23, 24]);
+        assert_eq!(kept(&many[..24], 0.1), [22, 23]);
+        assert_eq!(kept(&many, 1.0).len(), 30);
+    }
+
+    #[test]
+    fn datasets_are_joined_in_order_and_only_if_they_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = |name: &str, overrides: &[&str]| {
+            let path = folder.path().join(name);
+            let dataset = trajectories(&job(overrides)).unwrap();
+            aaren_data::save(&dataset, &path, aaren_data::Format::Minari, false).unwrap();
+            (path, dataset)
+        };
+        let (left, a) = saved("left", &["data.scripted.episodes=3"]);
+        let (right, b) = saved("right", &["data.scripted.episodes=2", "seed=2"]);
+        let (other, _) =
+            saved("other", &[r#"data={"scripted": {"collector": "random", "episodes": 2}}"#, r#"env={"id": "Pendulum-v1"}"#]);
+        let load =
+            |paths: &[&std::path::PathBuf]| trajectories(&job(&[&format!("data={}", serde_json::json!({ "source": paths }))]));
+        let joined = load(&[&left, &right]).unwrap();
+        assert_eq!(joined.trajectories, [a.trajectories.clone(), b.trajectories].concat());
+        assert_eq!(load(&[&left]).unwrap().trajectories, a.trajectories);
+        let message = format!("{:#}", load(&[&left, &other]).unwrap_err());
+        for words in ["data.source", "left", "other", "TMaze-v0", "Pendulum-v1"] {
+            assert!(message.contains(words), "{message:?} lacks {words:?}");
+        }
+        assert!(format!("{:#}", load(&[&left, &folder.path().join("none")]).unwrap_err()).contains("none"));
+    }
+
+    #[test]
+    fn data_of_another_task_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let dataset = trajectories(&job(&["data.scripted.episodes=3"])).unwrap();
+        aaren_data::save(&dataset, &path, aaren_data::Format::Minari, false).unwrap();
+        let data = format!(r#"data={{"source": "{}"}}"#, path.display());
+        assert_eq!(trajectories(&job(&[&data])).unwrap().trajectories, dataset.trajectories);
+        let other = r#"env={"id": "Pendulum-v1"}"#;
+        let message = format!("{:#}", trajectories(&job(&[&data, other])).unwrap_err());
+        assert!(message.contains("TMaze-v0") && message.contains("Pendulum-v1"), "{message}");
+    }
+    #[test]
+    fn mazes_with_and_without_mujoco_share_their_data() {
+        let maze = aaren_envs::make("PointMaze-v0", &Default::default()).unwrap();
+        let config = serde_json::json!({"env": "PointMaze-v0", "episodes": 1, "seed": 1});
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        dataset.env_id = Some("Maze2D-v1".into());
+        belongs(&dataset, maze.spec()).unwrap();
+        dataset.env_id = Some("Maze3D-v1".into());
+        assert!(belongs(&dataset, maze.spec()).unwrap_err().to_string().contains("was recorded in Maze3D-v1"));
+    }
+}

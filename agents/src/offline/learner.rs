@@ -1,0 +1,396 @@
+//! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
+
+use crate::{
+    config::TrainConfig,
+    device::{Cpu, Graph, TrainBackend},
+    offline::segments::{Batch, Segment},
+    optim::{
+        AdamW,
+        gradient::{Clipping, is_finite},
+    },
+    play::episodes::panic_message,
+    seeds,
+};
+use aaren_envs::derive_seed;
+use aaren_kernels::Dropout;
+use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, TimestepTensors, checkpoint};
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
+    tensor::{ElementConversion, Tensor, TensorData},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+/// PyTorch's value, which the published runs use; Burn's default is larger.
+pub(crate) const ADAM_EPSILON: f64 = 1e-8;
+
+const OPTIMIZER: &str = "optimizer";
+const PROGRESS: &str = "progress.json";
+const STATE: &str = "state.mpk";
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps made.
+    pub step: u64,
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
+    /// Seconds spent training, evaluations left out.
+    pub seconds: f64,
+    /// Sums over the steps since the last line of the log.
+    pub interval: Interval,
+    /// Mean loss over the last interval that was logged.
+    pub logged_loss: Option<f64>,
+    /// What the last batch left over of its rows' segments.
+    pub cut: Vec<Option<Segment>>,
+}
+
+impl Progress {
+    /// Counts an update that took so long.
+    pub fn add(&mut self, update: &Update, seconds: f64) {
+        self.seconds += seconds;
+        self.interval.steps += 1;
+        self.interval.timesteps += update.timesteps;
+        self.interval.seconds += seconds;
+        if let Some(measured) = update.measured {
+            self.interval.loss += measured.loss;
+            self.interval.gradient_norm += measured.gradient_norm;
+        }
+    }
+
+    /// Counts seconds that the steps since the last line took after they had been asked for.
+    pub fn wait(&mut self, seconds: f64) {
+        self.seconds += seconds;
+        self.interval.seconds += seconds;
+    }
+}
+
+/// Sums over optimizer steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// How many.
+    pub steps: u64,
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
+    /// Seconds that they took.
+    pub seconds: f64,
+    /// Losses.
+    pub loss: f64,
+    /// Norms before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Numbers of one optimizer step.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// Timesteps that went through the loss.
+    pub timesteps: u64,
+    /// What the optimizer was given.
+    pub learning_rate: f64,
+    /// Absent where the numbers stay on the device until [`Learner::settle`].
+    pub measured: Option<Measured>,
+}
+
+/// What came out of one optimizer step.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// Mean over the batch's timesteps.
+    pub loss: f64,
+    /// Norm over all parameters, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
+pub struct Prepared<B: TrainBackend> {
+    inputs: TimestepTensors<B>,
+    /// `[timesteps, action width]`
+    actions: Tensor<B, 2>,
+    size: BatchSize,
+    cut: Vec<Option<Segment>>,
+}
+
+impl<B: TrainBackend> Prepared<B> {
+    /// Copies a batch to the device.
+    ///
+    /// # Errors
+    /// If the device has no memory for it.
+    pub fn new(batch: Batch, description: &Description) -> Result<Self> {
+        let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
+        let size = BatchSize::new(rows, timesteps, description);
+        on_device::<B, _>(|| {
+            let device = B::place();
+            Self {
+                inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
+                actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
+                size,
+                cut: batch.cut,
+            }
+        })
+        .with_context(|| format!("with {size}"))
+    }
+
+    fn size(&self) -> BatchSize {
+        self.size
+    }
+}
+
+/// What a device was asked to hold, for errors.
+#[derive(Clone, Copy, Debug)]
+struct BatchSize {
+    rows: usize,
+    timesteps: usize,
+    bytes: usize,
+}
+
+impl BatchSize {
+    fn new(rows: usize, timesteps: usize, description: &Description) -> Self {
+        // Observation, two actions, return, time and reset.
+        let per_timestep = description.normalizer.width() + 2 * description.action.width() + 3;
+        Self { rows, timesteps, bytes: 4 * per_timestep * timesteps }
+    }
+}
+
+impl std::fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rows, timesteps, bytes } = self;
+        write!(f, "a batch of {rows} rows, {timesteps} timesteps and {bytes} bytes of inputs")
+    }
+}
+
+/// Work on a device. A graphics card does it later, on a thread of its own; what failed there, such as an allocation, is asked for.
+///
+/// # Errors
+/// What failed, with what to do.
+fn on_device<B: TrainBackend, T>(work: impl FnOnce() -> T) -> Result<T> {
+    if B::READS_EVERY_STEP {
+        return Ok(work());
+    }
+    let done = catch_unwind(AssertUnwindSafe(work));
+    B::check()
+        .and_then(|()| done.map_err(|panic| anyhow!("the device failed: {}", panic_message(&*panic))))
+        .map_err(|failure| anyhow!("{failure:#}; lower train.batch_size or train.context_length if it has not the memory"))
+}
+
+/// Sums over steps whose numbers have not been read back.
+struct Unread<B: TrainBackend> {
+    loss: Tensor<B::InnerBackend, 1>,
+    gradient_norm: Tensor<B::InnerBackend, 1>,
+    first_step: u64,
+    size: BatchSize,
+}
+
+/// Weights, optimizer, and where the run is.
+pub struct Learner<B: TrainBackend = Graph> {
+    network: DecisionNetwork<B>,
+    optimizer: AdamW<B, DecisionNetwork<B>>,
+    description: Description,
+    config: TrainConfig,
+    seed: u64,
+    /// The state after the last batch, where rows go on with segments that were cut.
+    state: Option<PolicyState<B>>,
+    unread: Option<Unread<B>>,
+    /// How far the run has come.
+    pub progress: Progress,
+}
+
+impl<B: TrainBackend> Learner<B> {
+    /// Draws initial weights.
+    ///
+    /// # Errors
+    /// If the description does not check.
+    pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
+        let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().undecayed());
+        let config = config.clone();
+        Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
+    }
+
+    /// The learning rate of the next step: linear from 0, then constant.
+    fn learning_rate(&self) -> f64 {
+        let warm = (self.progress.step + 1) as f64 / self.config.warmup_steps.max(1) as f64;
+        self.config.learning_rate * warm.min(1.0)
+    }
+
+    /// One optimizer step on a batch of the host.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`] and [`Learner::update_prepared`].
+    pub fn update(&mut self, batch: Batch) -> Result<Update> {
+        self.update_prepared(Prepared::new(batch, &self.description)?)
+    }
+
+    /// One optimizer step.
+    ///
+    /// # Errors
+    /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
+    /// nothing is read back, and [`Learner::settle`] finds out; there, if memory runs out.
+    pub fn update_prepared(&mut self, batch: Prepared<B>) -> Result<Update> {
+        let (step, size) = (self.progress.step, batch.size());
+        on_device::<B, _>(|| self.step(batch)).with_context(|| format!("by step {step}, with {size}"))?
+    }
+
+    fn step(&mut self, batch: Prepared<B>) -> Result<Update> {
+        let Prepared { inputs, actions, size, cut } = batch;
+        let BatchSize { rows, timesteps, .. } = size;
+        let device = B::place();
+        let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &device));
+        let step = self.progress.step;
+        let dropout =
+            Dropout { probability: self.description.config.dropout, seed: derive_seed(self.seed, &[seeds::DROPOUT, step]) };
+
+        let (loss, state) = self.network.loss(&inputs, actions, state, dropout);
+        let measured_loss = B::READS_EVERY_STEP.then(|| loss.clone().into_scalar().elem::<f64>());
+        if let Some(loss) = measured_loss {
+            ensure!(loss.is_finite(), "the loss is {loss} at step {step}; lower train.learning_rate or look at the data");
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let clipping = Clipping::new(&self.network, &gradients, self.config.gradient_clip);
+        let measured = if let Some(loss) = measured_loss {
+            let gradient_norm = clipping.norm();
+            ensure!(
+                gradient_norm.is_finite(),
+                "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
+            );
+            Some(Measured { loss, gradient_norm })
+        } else {
+            self.keep(loss.inner(), clipping.norm.clone(), size);
+            None
+        };
+        let learning_rate = self.learning_rate();
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
+
+        // Segments that were cut go on from here, but gradients do not reach back over the border.
+        self.state = cut.iter().any(Option::is_some).then(|| state.detach());
+        self.progress.step += 1;
+        self.progress.timesteps += timesteps as u64;
+        self.progress.cut = cut;
+        Ok(Update { timesteps: timesteps as u64, learning_rate, measured })
+    }
+
+    /// Adds a step's numbers to those that have not been read.
+    fn keep(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, size: BatchSize) {
+        self.unread = Some(match self.unread.take() {
+            None => Unread { loss, gradient_norm: norm, first_step: self.progress.step, size },
+            Some(sum) => Unread { loss: sum.loss + loss, gradient_norm: sum.gradient_norm + norm, ..sum },
+        });
+    }
+
+    /// Reads what the steps since the last call left on the device, into [`Progress::interval`]. Before anything is logged or saved.
+    ///
+    /// # Errors
+    /// If a loss or a gradient was not finite, or the device failed; names the steps.
+    pub fn settle(&mut self) -> Result<()> {
+        let Some(unread) = self.unread.take() else { return Ok(()) };
+        let (first, last) = (unread.first_step, self.progress.step.saturating_sub(1));
+        let steps = if first == last { format!("at step {first}") } else { format!("in steps {first} to {last}") };
+        let Unread { loss, gradient_norm, size, .. } = unread;
+        let numbers = on_device::<B, _>(|| Tensor::cat(vec![loss, gradient_norm], 0).try_into_data())
+            .and_then(|read| read.map_err(|error| anyhow!("the device failed: {error:?}")))
+            .with_context(|| format!("{steps}, with {size}"))?;
+        let numbers = numbers.convert::<f64>().to_vec::<f64>().expect("two sums");
+        let [loss, gradient_norm] = numbers[..] else { unreachable!("a loss and a norm") };
+        ensure!(loss.is_finite(), "the loss is {loss} {steps}; lower train.learning_rate or look at the data");
+        ensure!(
+            gradient_norm.is_finite(),
+            "the gradient's norm is {gradient_norm} {steps}; lower train.learning_rate or look at the data"
+        );
+        self.progress.interval.loss += loss;
+        self.progress.interval.gradient_norm += gradient_norm;
+        Ok(())
+    }
+
+    /// The policy as it is now, to act with.
+    pub fn policy(&self) -> DecisionPolicy<Cpu> {
+        DecisionPolicy { network: B::to_cpu(&self.network, &self.description), description: self.description.clone() }
+    }
+
+    /// Writes all that [`Learner::load`] needs into a folder that exists.
+    ///
+    /// # Errors
+    /// Names the file that could not be written; or a weight is not finite, then nothing is written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let step = self.progress.step;
+        let policy = self.policy();
+        ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
+        checkpoint::save(&policy, folder)?;
+        let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
+        let path = folder.join(OPTIMIZER);
+        recorder
+            .record(self.optimizer.to_record(), path.clone())
+            .with_context(|| format!("cannot write {}.mpk", path.display()))?;
+        let path = folder.join(PROGRESS);
+        fs::write(&path, serde_json::to_vec_pretty(&self.progress)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        if let Some(state) = &self.state {
+            let path = folder.join(STATE);
+            fs::write(&path, rmp_serde::to_vec(&state.to_records())?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Continues from a folder that [`Learner::save`] wrote: the steps to come are those of a run that was never stopped.
+    ///
+    /// # Errors
+    /// Names the file that is missing, damaged, or of another policy.
+    pub fn load(mut self, folder: &Path) -> Result<Self> {
+        let stored = checkpoint::load_description(folder)?;
+        ensure!(
+            stored.config == self.description.config && stored.action == self.description.action,
+            "{}: the checkpoint's policy is not the job's; resume with the config of the run, or train a new run",
+            folder.join(checkpoint::DESCRIPTION).display()
+        );
+        // The checkpoint's normalisation is the one its weights know.
+        self.description = stored;
+        self.network = checkpoint::load_weights(self.network, folder)?;
+        let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
+        let path = folder.join(OPTIMIZER);
+        let record = recorder.load(path.clone(), &B::place()).with_context(|| format!("cannot read {}.mpk", path.display()))?;
+        self.optimizer = self.optimizer.load_record(record);
+        let path = folder.join(PROGRESS);
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        self.progress = serde_json::from_slice(&text).with_context(|| format!("{}: not a run's progress", path.display()))?;
+        let path = folder.join(STATE);
+        if path.exists() {
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let records: Vec<StateRecord> =
+                rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not a policy's state", path.display()))?;
+            let state =
+                self.network.backbone().restore_state(records, &B::place()).with_context(|| path.display().to_string())?;
+            self.state = Some(state);
+        }
+        Ok(self)
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        self.network.num_params()
+    }
+
+    /// With other weights in the same places.
+    ///
+    /// # Errors
+    /// What `map` returned.
+    pub fn map_network<T, E>(
+        self,
+        map: impl FnOnce(DecisionNetwork<B>) -> Result<(DecisionNetwork<B>, T), E>,
+    ) -> Result<(Self, T), E> {
+        let (network, result) = map(self.network)?;
+        Ok((Self { network, ..self }, result))
+    }
+
+    /// What the weights mean.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+use super::*;
+use crate::{
+    config::JobConfig,
+    offline::{
+        data,
+        segments::{SegmentSampler, SegmentSource},
+        train::describe,
+    },
+};
+use burn_store::ModuleSnapshot;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A learner of a small job, and where its batches come from.
+fn learner(overrides: &[&str]) -> (Learner, SegmentSampler) {
+    learner_on::<Graph>(overrides)
+}
+
+fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSampler) {
+    let small =
+        ["env.options.corridor=3", "data.scripted.episodes=5", "policy.width=8", "policy.feed_forward=8", "train.batch_size=2"];
+    let overrides: Vec<String> = small.iter().chain(overrides).map(ToString::to_string).collect();
+    let job = JobConfig::quickstart(&overrides).unwrap();
+    let dataset = data::trajectories(&job).unwrap();
+    let description = describe(&job, &dataset).unwrap();
+    let source = Arc::new(SegmentSource::new(dataset).unwrap());
+    let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
+    (Learner::new(description, &job.train, job.seed).unwrap(), sampler)
+}
+
+fn weights(learner: &Learner) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint::save(&learner.policy(), folder.path()).unwrap();
+    fs::read(folder.path().join(checkpoint::WEIGHTS)).unwrap()
+}
+
+#[test]
+fn a_seed_is_an_initialisation() {
+    assert_eq!(weights(&learner(&[]).0), weights(&learner(&[]).0));
+    assert_ne!(weights(&learner(&[]).0), weights(&learner(&["seed=2"]).0));
+}
+
+#[test]
+fn the_learning_rate_rises_linearly_and_stays() {
+    let rates = |warmup: &str| -> Vec<f64> {
+        let (mut learner, sampler) = learner(&["train.learning_rate=0.008", warmup]);
+        (0..6).map(|step| learner.update(sampler.batch(step, &[])).unwrap().learning_rate).collect()
+    };
+    assert_eq!(rates("train.warmup_steps=4"), [0.002, 0.004, 0.006, 0.008, 0.008, 0.008]);
+    assert_eq!(rates("train.warmup_steps=0"), [0.008; 6]);
+}
+
+#[test]
+fn a_step_learns_and_counts() {
+    let (mut learner, sampler) = learner(&[]);
+    let before = weights(&learner);
+    let first = learner.update(sampler.batch(0, &[])).unwrap();
+    assert_ne!(weights(&learner), before);
+    assert_eq!((learner.progress.step, learner.progress.timesteps, first.timesteps), (1, 2 * 4, 2 * 4));
+    let again = learner.update(sampler.batch(0, &[])).unwrap();
+    assert!(again.measured.unwrap().loss < first.measured.unwrap().loss, "{first:?}, then {again:?}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_changes_nothing() {
+    let (mut learner, sampler) = learner(&[]);
+    learner.update(sampler.batch(0, &[])).unwrap();
+    let (before, progress) = (weights(&learner), learner.progress.clone());
+    let mut broken = sampler.batch(1, &[]);
+    broken.actions[3] = f32::NAN;
+    let message = learner.update(broken).unwrap_err().to_string();
+    assert!(message.contains("the loss is NaN at step 1"), "{message}");
+    assert_eq!((weights(&learner), &learner.progress), (before, &progress));
+}
+
+#[test]
+fn dropout_is_another_in_every_step_and_the_same_for_the_same_step() {
+    let losses = || -> Vec<f64> {
+        let (mut learner, sampler) = learner(&["policy.dropout=0.5"]);
+        learner.config.learning_rate = 0.0; // only the dropout changes
+        (0..3).map(|_| learner.update(sampler.batch(0, &[])).unwrap().measured.unwrap().loss).collect()
+    };
+    let first = losses();
+    assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
+    assert_eq!(losses(), first);
+}
+
+#[test]
+fn what_a_checkpoint_lacks_is_named() {
+    let (mut learner, sampler) = learner(&["train.row_length=2", "train.cut_segments=continue"]);
+    learner.update(sampler.batch(0, &[])).unwrap();
+    for (name, content) in [
+        ("weights.safetensors", None),
+        ("optimizer.mpk", None),
+        ("optimizer.mpk", Some("x")),
+        ("progress.json", Some("{}")),
+        ("state.mpk", Some("x")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        learner.save(folder.path()).unwrap();
+        let fresh = || Learner::<Graph>::new(learner.description.clone(), &learner.config, learner.seed).unwrap();
+        assert_eq!(fresh().load(folder.path()).unwrap().progress, learner.progress);
+        let path = folder.path().join(name);
+        content.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
+        let message = format!("{:#}", fresh().load(folder.path()).err().expect("a damaged checkpoint"));
+        assert!(message.contains(name), "{name}: {message}");
+    }
+}
+
+#[cfg(feature = "vulkan")]
+mod vulkan {
+    use super::*;
+    use burn::backend::Autodiff;
+    use std::{
+        process::Command,
+        sync::{Mutex, MutexGuard, PoisonError},
+    };
+
+    type Device = Autodiff<aaren_kernels::device::Vulkan>;
+
+    /// The device, one test at a time: what fails on it fails on a thread that all share. A printed reason if there is none.
+    fn device() -> Option<MutexGuard<'static, ()>> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        aaren_kernels::device::vulkan().map_err(|reason| println!("skipped: {reason}")).ok()?;
+        Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Losses of 200 steps, one at a time.
+    #[test]
+    fn training_gives_the_losses_of_the_cpu() {
+        let Some(_alone) = device() else { return };
+        for mixer in ["aaren", "transformer"] {
+            let mixer = format!("policy.mixer={mixer}");
+            let settings = [&mixer[..], "policy.layers=1", "policy.dropout=0.1", "train.learning_rate=0.003"];
+            let (mut on_cpu, sampler) = learner(&settings);
+            let (mut on_device, _) = learner_on::<Device>(&settings);
+            for step in 0..200 {
+                let expected = on_cpu.update(sampler.batch(step, &[])).unwrap().measured.unwrap();
+                let update = on_device.update(sampler.batch(step, &[])).unwrap();
+                assert!(update.measured.is_none(), "nothing is read back inside a step");
+                let before = on_device.progress.interval.clone();
+                on_device.settle().unwrap();
+                let loss = on_device.progress.interval.loss - before.loss;
+                assert!((loss - expected.loss).abs() <= 1e-3, "{mixer}, step {step}: {loss} is not {}", expected.loss);
+                let norm = on_device.progress.interval.gradient_norm - before.gradient_norm;
+                assert!((norm - expected.gradient_norm).abs() <= 1e-2 * expected.gradient_norm.max(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_goes_on_on_either_device() {
+        let Some(_alone) = device() else { return };
+        let settings = ["train.row_length=2", "train.cut_segments=continue"];
+        let (mut on_device, sampler) = learner_on::<Device>(&settings);
+        on_device.update(sampler.batch(0, &[])).unwrap();
+        on_device.settle().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        on_device.save(folder.path()).unwrap();
+        let mut on_cpu = learner(&settings).0.load(folder.path()).unwrap();
+        let mut resumed = learner_on::<Device>(&settings).0.load(folder.path()).unwrap();
+        assert_eq!(on_cpu.progress, on_device.progress);
+        let batch = || sampler.batch(1, &on_device.progress.cut.clone());
+        let expected = on_cpu.update(batch()).unwrap().measured.unwrap().loss;
+        let before = resumed.progress.interval.loss;
+        resumed.update(batch()).unwrap();
+        resumed.settle().unwrap();
+        let found = resumed.progress.interval.loss - before;
+        assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
+    }
+
+    /// In a process of its own: a device that has failed is of no use to the tests after it.
+    #[test]
+    fn what_does_not_fit_is_named_with_its_bytes() {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", "learner::tests::vulkan::a_tebibyte_is_refused", "--ignored"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "breaks the device for this process; what_does_not_fit_is_named_with_its_bytes runs it"]
+    fn a_tebibyte_is_refused() {
+        let Some(_alone) = device() else { return };
+        let read =
+            on_device::<Device, _>(|| Tensor::<Device, 1>::empty([1_usize << 38], &Device::place()).slice(0..1).into_data());
+        let message = read.unwrap_err().to_string();
+        assert!(message.contains("no memory for a buffer of 1099511627776 bytes; lower train.batch_size"), "{message}");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_found_before_anything_is_saved() {
+        let Some(_alone) = device() else { return };
+        let (mut learner, sampler) = learner_on::<Device>(&[]);
+        learner.update(sampler.batch(0, &[])).unwrap();
+        learner.settle().unwrap();
+        let mut broken = sampler.batch(1, &[]);
+        broken.actions[3] = f32::NAN;
+        learner.update(broken).unwrap();
+        learner.update(sampler.batch(2, &[])).unwrap();
+        let message = learner.settle().unwrap_err().to_string();
+        assert!(message.contains("in steps 1 to 2"), "{message}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(learner.save(folder.path()).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+/// Every parameter by name.
+fn parameters(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
+    let snapshots = learner.policy().network.collect(None, None, false);
+    snapshots.iter().map(|one| (one.full_path(), one.to_data().unwrap().to_vec().unwrap())).collect()
+}
+
+#[test]
+fn weight_decay_leaves_mambas_decay_and_skip_alone() {
+    let after_a_step = |decay: &str| {
+        let (mut learner, sampler) = learner(&["policy.mixer=mamba", "train.learning_rate=0.1", "train.warmup_steps=0", decay]);
+        learner.update(sampler.batch(0, &[])).unwrap();
+        parameters(&learner)
+    };
+    let (with, without) = (after_a_step("train.weight_decay=0.5"), after_a_step("train.weight_decay=0"));
+    let before = parameters(&learner(&["policy.mixer=mamba"]).0);
+    // What begins at 0 has nothing to decay.
+    let could_decay = before.iter().filter(|(_, values)| values.iter().any(|&value| value != 0.0)).map(|(name, _)| name);
+    let (left_alone, decayed): (Vec<&String>, Vec<&String>) = could_decay.partition(|&name| with[name] == without[name]);
+    assert!(left_alone.iter().all(|name| ["decay_log", "skip"].contains(&name.rsplit('.').next().unwrap())), "{left_alone:?}");
+    assert!(left_alone.len() == 2 * 2 && decayed.len() > 20, "{left_alone:?}, {decayed:?}");
+    assert!(left_alone.iter().all(|&name| with[name] != before[name]), "they learn");
+}
+
+#[test]
+fn a_stored_optimizer_finds_the_moments_of_undecayed_parameters_again() {
+    let settings = ["policy.mixer=mamba", "train.weight_decay=0.5", "train.learning_rate=0.1"];
+    let (mut unbroken, sampler) = learner(&settings);
+    unbroken.update(sampler.batch(0, &[])).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    unbroken.save(folder.path()).unwrap();
+    let mut resumed = learner(&settings).0.load(folder.path()).unwrap();
+    for learner in [&mut unbroken, &mut resumed] {
+        learner.update(sampler.batch(1, &[])).unwrap();
+    }
+    assert_eq!(weights(&resumed), weights(&unbroken));
+}

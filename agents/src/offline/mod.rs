@@ -1,0 +1,7 @@
+//! Learning from trajectories.
+
+pub mod convert;
+pub mod data;
+pub mod learner;
+pub mod segments;
+pub mod train;

@@ -1,0 +1,93 @@
+//! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::undecayed`.
+
+use crate::optim::gradient::Clipping;
+use aaren_kernels::{AdamWStep, KernelBackend, adamw};
+use burn::{
+    module::{AutodiffModule, ModuleMapper, Param, ParamId},
+    optim::{
+        AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
+        record::AdaptorRecord,
+    },
+    tensor::{Tensor, backend::AutodiffBackend},
+};
+
+/// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
+pub type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
+
+/// Decays of the moments: Adam's own.
+const BETAS: [f64; 2] = [0.9, 0.999];
+
+/// What to do, and the moments.
+pub struct AdamW<B: AutodiffBackend, M: AutodiffModule<B>> {
+    epsilon: f64,
+    weight_decay: f64,
+    undecayed: Vec<ParamId>,
+    moments: Moments<B, M>,
+}
+
+impl<B, M> AdamW<B, M>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend>,
+    M: AutodiffModule<B>,
+{
+    /// Without moments. Parameters that are `undecayed` are left alone by weight decay.
+    pub fn new(epsilon: f64, weight_decay: f64, undecayed: Vec<ParamId>) -> Self {
+        Self { epsilon, weight_decay, undecayed, moments: Moments::<B, M>::default() }
+    }
+
+    /// One step on the gradient that is clipped. Parameters without a gradient stay as they are.
+    pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams, clipping: &Clipping<B::InnerBackend>) -> M {
+        module.map(&mut Step { optimizer: self, learning_rate, gradients, factor: clipping.factor.clone() })
+    }
+
+    /// The moments of all parameters.
+    pub fn to_record(&self) -> Moments<B, M> {
+        self.moments.clone()
+    }
+
+    /// With the moments that [`AdamW::to_record`] gave.
+    pub fn load_record(self, moments: Moments<B, M>) -> Self {
+        Self { moments, ..self }
+    }
+}
+
+/// A step over the parameters of a module.
+struct Step<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
+    optimizer: &'a mut AdamW<B, M>,
+    learning_rate: f64,
+    gradients: GradientsParams,
+    factor: Tensor<B::InnerBackend, 1>,
+}
+
+impl<B, M> ModuleMapper<B> for Step<'_, B, M>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend>,
+    M: AutodiffModule<B>,
+{
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, parameter, mapper) = param.consume();
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(id) else {
+            return Param::from_mapped_value(id, parameter, mapper);
+        };
+        let AdamW { epsilon, weight_decay, undecayed, moments } = &mut *self.optimizer;
+        let is_trained = parameter.is_require_grad();
+        let parameter = parameter.inner();
+        let state = moments.remove(&id).map(|record| record.into_state::<D>().momentum);
+        let (time, first, second) = match state {
+            Some(state) => (state.time + 1, state.moment_1, state.moment_2),
+            None => (1, parameter.zeros_like(), parameter.zeros_like()),
+        };
+        let step = AdamWStep {
+            learning_rate: self.learning_rate,
+            betas: BETAS,
+            epsilon: *epsilon,
+            weight_decay: if undecayed.contains(&id) { 0.0 } else { *weight_decay },
+            time,
+        };
+        let (parameter, [first, second]) = adamw(parameter, gradient, [first, second], self.factor.clone(), step);
+        let state = AdamWState::new(AdaptiveMomentumState::new(time, first, second));
+        moments.insert(id, AdaptorRecord::from_state(state));
+        let parameter = Tensor::from_inner(parameter);
+        Param::from_mapped_value(id, if is_trained { parameter.require_grad() } else { parameter }, mapper)
+    }
+}

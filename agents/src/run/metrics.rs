@@ -1,0 +1,240 @@
+//! What a run says while it goes: JSON lines and TensorBoard scalars in its folder.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use protobuf::Message;
+use serde_json::{Map, Value};
+use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_rs::{record_writer::RecordWriter, summary};
+
+use crate::run::{RunDir, write_atomically};
+
+/// The logs of a run's scalars: `metrics.jsonl`, and TensorBoard's `events.out.tfevents.*`.
+///
+/// Every call of [`Log::scalars`] hands its line to the operating system before it returns, so a killed process loses nothing.
+pub struct Log {
+    path: PathBuf,
+    lines: File,
+    events: EventFile,
+    started: Instant,
+    /// The last line up to the step that the run resumed from; null in a new log.
+    resumed_after: Value,
+}
+
+impl Log {
+    /// Opens the logs of a run, new ones or, with `Some(step)`, those of a run that goes on after that step.
+    ///
+    /// What was logged after `resume_step` is dropped, as is a line that a kill cut short: the steps are made again. The
+    /// wall time goes on from the last line that is kept.
+    ///
+    /// # Errors
+    /// If the files cannot be read or written, or a line in the middle of `metrics.jsonl` is not a line of a log.
+    pub fn open(run: &RunDir, resume_step: Option<u64>) -> Result<Log> {
+        let path = run.path().join("metrics.jsonl");
+        let (kept, resumed_after) = match resume_step {
+            Some(step) if path.exists() => lines_until(&path, step)?,
+            _ => (String::new(), Value::Null),
+        };
+        write_atomically(&path, kept.as_bytes())?;
+        let lines = File::options().append(true).open(&path).with_context(|| cannot_write(&path))?;
+        let events = EventFile::create(run.path(), resume_step.map_or(0, |step| step + 1))?;
+        Ok(Log { path, lines, events, started: Instant::now(), resumed_after })
+    }
+
+    /// Logs named values of a step: one line, and one TensorBoard event a value.
+    ///
+    /// Names are paths such as `train/loss`; `step` and `wall_seconds` are taken. TensorBoard keeps 32 bits of a value.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+        let mut line = Map::new();
+        line.insert("step".into(), step.into());
+        line.insert("wall_seconds".into(), ((self.wall_seconds() * 1e3).round() / 1e3).into());
+        for (name, value) in values {
+            debug_assert!(!line.contains_key(*name), "{name} is logged twice in step {step}");
+            line.insert(name.to_string(), (*value).into()); // JSON has no NaN or infinity; they become null
+        }
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        self.lines.write_all(&text).with_context(|| cannot_write(&self.path))?; // one write, so one line is whole or torn
+        self.events.scalars(step, values)
+    }
+
+    /// Seconds that the run has taken, those before a resume included.
+    pub fn wall_seconds(&self) -> f64 {
+        self.resumed_after["wall_seconds"].as_f64().unwrap_or(0.0) + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Whether the last thing that a resumed run had logged was `name` at `step`.
+    pub fn resumed_after(&self, step: u64, name: &str) -> bool {
+        self.resumed_after["step"] == step && self.resumed_after.get(name).is_some()
+    }
+
+    /// Puts what was logged on disk, so that it survives a loss of power; called beside a checkpoint.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn sync(&self) -> Result<()> {
+        self.lines.sync_data().with_context(|| cannot_write(&self.path))
+    }
+}
+
+/// Lines of a log up to a step, and the last of them.
+fn lines_until(path: &Path, step: u64) -> Result<(String, Value)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (mut kept, mut last) = (String::new(), Value::Null);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let Some(whole) = line.strip_suffix('\n') else { break }; // torn by a kill
+        let read = serde_json::from_str::<Value>(whole).ok();
+        let Some(read) = read.filter(|line| line["step"].is_u64() && line["wall_seconds"].is_number()) else {
+            bail!("{}, line {}: not a line of a log", path.display(), index + 1);
+        };
+        if read["step"].as_u64() <= Some(step) {
+            kept.push_str(line);
+            last = read;
+        }
+    }
+    Ok((kept, last))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
+
+/// One TensorBoard event file.
+///
+/// Frames and checksums are tensorboard-rs's. Its own file writer is not used: it panics in a thread of its own when the disk
+/// is full, and two files of the same second and process overwrite each other.
+struct EventFile {
+    path: PathBuf,
+    records: RecordWriter<std::io::BufWriter<File>>,
+}
+
+impl EventFile {
+    /// Starts a new file. TensorBoard forgets what earlier files of the folder say of `first_step` and later ones.
+    fn create(folder: &Path, first_step: u64) -> Result<EventFile> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // TensorBoard wants "tfevents" in the name and reads a folder's files in the order of their names; the field after
+        // the time is by custom the host.
+        let name = |number| format!("events.out.tfevents.{seconds:010}.aaren.{}.{number}", std::process::id());
+        let create = |number| {
+            let path = folder.join(name(number));
+            match File::create_new(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
+                file => Some(file.with_context(|| cannot_write(&path)).map(|file| (path, file))),
+            }
+        };
+        let (path, file) = (0..).find_map(create).context("no free name for a TensorBoard file")??;
+        let mut events = EventFile { path, records: RecordWriter::new(std::io::BufWriter::new(file)) };
+
+        let mut version = Event::new();
+        version.set_file_version("brain.Event:2".into());
+        events.write(version)?;
+        let mut session = SessionLog::new();
+        session.set_status(SessionLog_SessionStatus::START);
+        let mut start = Event::new();
+        start.set_step(as_step(first_step));
+        start.set_session_log(session);
+        events.write(start)?;
+        events.flush()?;
+        Ok(events)
+    }
+
+    fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+        for (name, value) in values {
+            let mut event = Event::new();
+            event.set_step(as_step(step));
+            event.set_summary(summary::scalar(name, *value as f32));
+            self.write(event)?;
+        }
+        self.flush()
+    }
+
+    fn write(&mut self, mut event: Event) -> Result<()> {
+        event.set_wall_time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+        let bytes = event.write_to_bytes().context("cannot encode a TensorBoard event")?;
+        self.records.write(&bytes).with_context(|| cannot_write(&self.path))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.records.flush().with_context(|| cannot_write(&self.path))
+    }
+}
+
+fn as_step(step: u64) -> i64 {
+    i64::try_from(step).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::JobConfig;
+
+    fn run(folder: &tempfile::TempDir) -> RunDir {
+        RunDir::create(&folder.path().join("run"), &JobConfig::quickstart(&[]).unwrap()).unwrap()
+    }
+
+    fn lines(run: &RunDir) -> Vec<Value> {
+        let text = fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_is_in_the_file_as_soon_as_it_is_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(&folder);
+        let mut log = Log::open(&run, None).unwrap();
+        log.scalars(10, &[("train/loss", 0.5), ("train/gradient_norm", f64::NAN)]).unwrap();
+        let lines = lines(&run);
+        assert_eq!((&lines[0]["step"], &lines[0]["train/loss"]), (&10.into(), &0.5.into()));
+        assert!(lines[0]["train/gradient_norm"].is_null() && lines[0]["wall_seconds"].is_number());
+        assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn a_resumed_log_drops_later_steps_and_the_torn_line_and_goes_on_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(&folder);
+        let path = run.path().join("metrics.jsonl");
+        fs::write(
+            &path,
+            "{\"step\":10,\"wall_seconds\":100.5}\n{\"step\":20,\"wall_seconds\":200.5}\n{\"step\":30,\"wall_seconds\":300}\n{\"st",
+        )
+        .unwrap();
+        let mut log = Log::open(&run, Some(20)).unwrap();
+        log.scalars(30, &[("train/loss", 1.0)]).unwrap();
+        let lines = lines(&run);
+        assert_eq!(lines.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [10, 20, 30]);
+        let seconds = lines[2]["wall_seconds"].as_f64().unwrap();
+        assert!((200.5..260.0).contains(&seconds), "{seconds}");
+        drop(log);
+        let log = Log::open(&run, Some(30)).unwrap();
+        assert!(log.resumed_after(30, "train/loss"));
+        assert!(!log.resumed_after(20, "train/loss") && !log.resumed_after(30, "evaluation/return_mean"));
+
+        fs::write(&path, "junk\n{\"step\":10,\"wall_seconds\":1}\n").unwrap();
+        let message = format!("{:#}", Log::open(&run, Some(20)).err().unwrap());
+        assert!(message.contains("metrics.jsonl, line 1"), "{message}");
+    }
+
+    #[test]
+    fn a_fresh_log_of_a_run_that_never_reached_a_checkpoint_starts_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(&folder);
+        Log::open(&run, None).unwrap().scalars(1, &[("a", 1.0)]).unwrap();
+        Log::open(&run, None).unwrap().scalars(1, &[("b", 1.0)]).unwrap();
+        let lines = lines(&run);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["b"], 1.0);
+        let events = fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(events.filter(|name| name.to_string_lossy().contains("tfevents")).count(), 2);
+    }
+}

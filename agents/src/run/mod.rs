@@ -1,0 +1,10 @@
+//! What is left on disk and said: run folders, metrics, reports, and Ctrl-C.
+
+mod folder;
+pub mod interrupt;
+pub mod metrics;
+pub mod process;
+pub mod progress;
+pub mod report;
+
+pub use folder::*;

@@ -1,0 +1,55 @@
+//! What every binary of ours does around its command: the log, Ctrl-C, errors as one line, the exit code.
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::interrupt;
+
+/// Runs a command as the whole work of a process, once: sets up the log (`AAREN_LOG`) and Ctrl-C before it, and says an error in one
+/// line on stderr after it.
+pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
+    let filter = EnvFilter::builder().with_env_var("AAREN_LOG").with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    log.without_time().with_target(false).init();
+
+    match interrupt::install().and_then(|()| command()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed stderr must not turn the error into a panic.
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            if error.is::<interrupt::Interrupted>() { interrupt::EXIT_CODE.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already
+/// (many error types print their source) is not said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        if !text.ends_with(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_joined_on_one_line_and_said_once() {
+        let error = anyhow::anyhow!("disk\n  full").context("cannot write x: disk full").context("checkpoint");
+        assert_eq!(one_line(&error), "checkpoint: cannot write x: disk full");
+        assert_eq!(one_line(&anyhow::anyhow!("a").context("b")), "b: a");
+    }
+}

@@ -1,0 +1,221 @@
+//! The cost of acting at several points of an episode: a constant for Aaren, growing with a KV cache, that of the whole window for
+//! windowed execution.
+
+use super::{Machine, description, publish, with_threads};
+use aaren_agents::{
+    device::{CPU, Cpu},
+    play::evaluate::median,
+    run::{
+        interrupt,
+        report::{self, align_right, bytes, number},
+    },
+};
+use aaren_kernels::Dropout;
+use aaren_policy::{DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Options of `aaren bench act`.
+#[derive(Debug, Args)]
+pub struct ActArgs {
+    /// Consecutive steps of one environment that Aaren is followed for
+    #[arg(long, default_value_t = 100_000)]
+    steps: usize,
+    /// Environments stepped together; may be repeated
+    #[arg(long = "envs", default_values_t = [1, 4, 16, 64])]
+    envs: Vec<usize>,
+    /// Timesteps of the window
+    #[arg(long, default_value_t = 20)]
+    window: usize,
+    /// Threads for tensor operations
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Steps that are timed at a point.
+const TIMED: usize = 200;
+
+/// How long steps are made before any is timed.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Where in an episode the cost is looked at, in environment steps.
+const POINTS: [usize; 5] = [1, 100, 1_000, 10_000, 100_000];
+
+/// A cache of more tokens than this, over all environments, is left out: it takes minutes to fill.
+const MOST_CACHED_TIMESTEPS: usize = 16_000;
+
+/// A chunk of history that a state is made from at once, in timesteps.
+const CHUNK: usize = 500;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Execution {
+    Streaming,
+    Window(usize),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Point {
+    policy: String,
+    envs: usize,
+    pub step: usize,
+    pub microseconds_per_step: f64,
+    microseconds_per_env_step: f64,
+    pub state_bytes_per_env: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    machine: Machine,
+    threads: usize,
+    points: Vec<Point>,
+}
+
+pub(super) fn run(args: &ActArgs) -> Result<()> {
+    let mut points = Vec::new();
+    for (name, mixer, execution) in [
+        ("aaren".to_owned(), "aaren", Execution::Streaming),
+        ("transformer, KV cache".to_owned(), "transformer", Execution::Streaming),
+        (format!("transformer, window {}", args.window), "transformer", Execution::Window(args.window)),
+    ] {
+        let description = description(mixer);
+        let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
+        for &envs in &args.envs {
+            let measured = with_threads(args.threads, || measure(&policy, &name, execution, envs, args.steps))??;
+            points.extend(measured);
+        }
+    }
+    let figures = Figures { machine: Machine::here(), threads: args.threads, points };
+    publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+/// Times a policy at the points of an episode that are no later than `steps`.
+pub(super) fn measure(
+    policy: &DecisionPolicy<Cpu>,
+    name: &str,
+    execution: Execution,
+    envs: usize,
+    steps: usize,
+) -> Result<Vec<Point>> {
+    let mut points = Vec::new();
+    // The first steps of a process touch memory for the first time; they are nobody's first steps of an episode.
+    let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());
+    while started.elapsed() < WARM_UP {
+        warm = step(policy, execution, envs, 0, warm);
+    }
+    drop(warm);
+    let mut state = policy.initial_state(envs, &CPU);
+    let mut at = 0;
+    for point in POINTS.into_iter().filter(|&point| point <= steps) {
+        let is_cache = policy.description.config.mixer == "transformer" && execution == Execution::Streaming;
+        if is_cache && point * envs > MOST_CACHED_TIMESTEPS {
+            break;
+        }
+        // One environment of a policy with a constant state is really stepped all the way; elsewhere the state is made from a
+        // history, which is the same state.
+        if execution == Execution::Streaming && envs == 1 && !is_cache {
+            while at + TIMED < point {
+                state = step(policy, execution, envs, at, state);
+                at += 1;
+                interrupt::check()?;
+            }
+        } else if execution == Execution::Streaming {
+            while at + 1 < point {
+                let chunk = CHUNK.min(point - 1 - at);
+                state = remember(policy, envs, at, chunk, state);
+                at += chunk;
+                interrupt::check()?;
+            }
+        }
+        let (mut microseconds, mut state_bytes) = (Vec::with_capacity(TIMED), 0);
+        // Windows all cost the same; caches are timed for fewer steps, so that the point stays the point.
+        let timed = if point == 1 { 20 } else { TIMED };
+        for _ in 0..timed {
+            let started = Instant::now();
+            state = step(policy, execution, envs, at, state);
+            microseconds.push(started.elapsed().as_secs_f64() * 1e6);
+            at += 1;
+            if state_bytes == 0 || point > 1 {
+                state_bytes = match execution {
+                    Execution::Streaming => state.bytes() / envs,
+                    // The window's own history: observations and returns in double precision, actions in single.
+                    Execution::Window(window) => window.min(point) * (8 * 11 + 4 * 3 + 16),
+                };
+            }
+        }
+        let median = median(&microseconds);
+        points.push(Point {
+            policy: name.into(),
+            envs,
+            step: point,
+            microseconds_per_step: median,
+            microseconds_per_env_step: median / envs as f64,
+            state_bytes_per_env: state_bytes,
+        });
+    }
+    Ok(points)
+}
+
+/// `timesteps` timesteps of every environment.
+fn shown(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, timesteps: usize, is_window: bool) -> Timesteps {
+    let mut shown = Timesteps::new();
+    for env in 0..envs {
+        for t in 0..timesteps {
+            let observation: Vec<f64> = (0..11).map(|i| ((env + 3 * i + 7 * (at + t)) % 13) as f64 / 13.0).collect();
+            let action = [0.1, -0.2, 0.3];
+            let reset = t == 0 && (at == 0 || is_window);
+            shown.push(
+                &policy.description,
+                &observation,
+                Some(aaren_policy::ActionValue::Continuous(&action)),
+                1800.0,
+                at + t,
+                reset,
+            );
+        }
+    }
+    shown
+}
+
+fn step(policy: &DecisionPolicy<Cpu>, execution: Execution, envs: usize, at: usize, state: PolicyState<Cpu>) -> PolicyState<Cpu> {
+    match execution {
+        Execution::Streaming => policy.act(&shown(policy, envs, at, 1, false), envs, state, &CPU).1,
+        Execution::Window(window) => {
+            let start = policy.initial_state(envs, &CPU);
+            std::hint::black_box(policy.act(&shown(policy, envs, at, window, true), envs, start, &CPU));
+            state
+        }
+    }
+}
+
+/// The state after a piece of history, in one pass.
+fn remember(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, chunk: usize, state: PolicyState<Cpu>) -> PolicyState<Cpu> {
+    let inputs = shown(policy, envs, at, chunk, false).to_tensors(envs, policy.description.config.tokens, &CPU);
+    policy.network.forward(&inputs, state, Dropout::OFF).1
+}
+
+impl Figures {
+    fn render(&self) -> String {
+        let mut table =
+            report::table(&["policy", "environments", "step", "µs a step", "µs a step and environment", "state of one"]);
+        for point in &self.points {
+            table.add_row([
+                point.policy.clone(),
+                point.envs.to_string(),
+                point.step.to_string(),
+                number(point.microseconds_per_step),
+                number(point.microseconds_per_env_step),
+                bytes(point.state_bytes_per_env),
+            ]);
+        }
+        align_right(&mut table, 1);
+        format!("{}, {} threads\n{table}", self.machine.render(), self.threads)
+    }
+}

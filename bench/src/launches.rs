@@ -1,0 +1,149 @@
+//! What an optimizer step asks of a graphics card: kernels launched, and memory. No times: software answers as well as a card.
+
+use super::{
+    Machine, description, publish,
+    train::{Size, parse_size, random_batch},
+};
+use aaren_agents::{
+    config::{Device, TrainConfig},
+    device::{self, TrainBackend},
+    offline::learner::{Learner, Prepared},
+    run::{
+        interrupt,
+        report::{self, align_right},
+    },
+};
+use aaren_kernels::{
+    KernelBackend,
+    device::{Card, LaunchLog},
+};
+use anyhow::Result;
+use burn::backend::Autodiff;
+use clap::Args;
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Options of `aaren bench launches`.
+#[derive(Debug, Args)]
+pub struct LaunchesArgs {
+    /// Where tensors live
+    #[arg(long)]
+    device: Device,
+    /// Mixers; may be repeated
+    #[arg(long = "mixer", default_values_t = ["aaren".to_owned(), "transformer".to_owned()])]
+    mixers: Vec<String>,
+    /// Batch and context in timesteps; may be repeated
+    #[arg(long = "size", value_name = "BATCHxCONTEXT", value_parser = parse_size, default_values_t = [Size { batch: 64, context: 20 }, Size { batch: 4, context: 250 }, Size { batch: 4, context: 500 }])]
+    sizes: Vec<Size>,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    mixer: String,
+    size: Size,
+    parameters: usize,
+    launches: usize,
+    /// Reserved after the step, for all that it held at once.
+    memory_bytes: u64,
+    kernels: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    machine: Machine,
+    device: Device,
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(args: &LaunchesArgs) -> Result<()> {
+    // Before anything is put on a device.
+    let path = std::env::temp_dir().join(format!("aaren-launches-{}.log", std::process::id()));
+    let result = match args.device {
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => run_on::<aaren_kernels::device::Vulkan>(args, LaunchLog::start(&path)?),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => run_on::<aaren_kernels::device::Cuda>(args, LaunchLog::start(&path)?),
+        device => anyhow::bail!("device {device}: launches are counted on graphics cards"),
+    };
+    // Best effort: the file is in the folder for such files.
+    let _ = std::fs::remove_file(path);
+    result
+}
+
+fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog) -> Result<()>
+where
+    Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
+{
+    device::require(args.device)?;
+    let mut rows = Vec::new();
+    for mixer in &args.mixers {
+        for &size in &args.sizes {
+            interrupt::check()?;
+            rows.push(count::<B>(mixer, size, &mut log)?);
+        }
+    }
+    let figures = Figures { machine: Machine::here(), device: args.device, rows };
+    publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+fn count<B: KernelBackend + Card>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
+where
+    Autodiff<B>: TrainBackend,
+{
+    let device = Default::default();
+    let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
+    let mut learner = Learner::<Autodiff<B>>::new(description(mixer), &config, 1)?;
+    let batch = |step: u64, learner: &Learner<Autodiff<B>>| {
+        Prepared::new(random_batch(learner.description(), size, step), learner.description())
+    };
+    // The first step also tries kernels and makes the optimizer's moments.
+    for step in 0..2 {
+        learner.update_prepared(batch(step, &learner)?)?;
+    }
+    learner.settle()?;
+    B::release_memory(&device);
+    let third = batch(2, &learner)?;
+    let mut outcome = Ok(());
+    let kernels = B::launches(log, &device, || outcome = learner.update_prepared(third).map(drop))?;
+    outcome?;
+    learner.settle()?;
+    Ok(Row {
+        mixer: mixer.to_owned(),
+        size,
+        parameters: learner.parameters(),
+        launches: kernels.values().sum(),
+        memory_bytes: B::memory(&device)?.reserved,
+        kernels,
+    })
+}
+
+impl Figures {
+    fn render(&self) -> String {
+        let mut table = report::table(&["mixer", "batch x context", "launches a step", "memory MB"]);
+        for row in &self.rows {
+            table.add_row([
+                row.mixer.clone(),
+                row.size.to_string(),
+                row.launches.to_string(),
+                format!("{:.1}", row.memory_bytes as f64 / 1e6),
+            ]);
+        }
+        align_right(&mut table, 1);
+        let mut text = format!("{}, device {}\n{table}", self.machine.render(), self.device);
+        // The same kernels at every size: those of the first will do.
+        let mut seen = Vec::new();
+        for row in &self.rows {
+            if !seen.contains(&&row.mixer) {
+                seen.push(&row.mixer);
+                let mut kernels: Vec<_> = row.kernels.iter().collect();
+                kernels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+                let list: Vec<String> = kernels.iter().map(|(name, count)| format!("{count} {name}")).collect();
+                text += &format!("\n{}, {}: {}", row.mixer, row.size, list.join(", "));
+            }
+        }
+        text
+    }
+}

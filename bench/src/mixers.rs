@@ -1,0 +1,194 @@
+//! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
+
+use super::{
+    Machine,
+    act::{Execution, Point, measure},
+    description, publish,
+    train::{Size, Spread, time_steps},
+    with_threads,
+};
+use aaren_agents::{
+    device::{CPU, Cpu, Graph},
+    run::{
+        interrupt,
+        report::{self, align_right, bytes, number},
+    },
+};
+use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyConfig, mixer};
+use anyhow::{Context, Result};
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
+use clap::Args;
+use serde::Serialize;
+use std::{num::NonZeroUsize, path::PathBuf};
+
+/// Options of `aaren bench mixers`.
+#[derive(Debug, Args)]
+pub struct MixersArgs {
+    /// Mixers and stacks, separated by commas [default: all that `aaren mixers` lists]
+    #[arg(long, value_delimiter = ',')]
+    mixers: Vec<String>,
+    /// Width of the policies
+    #[arg(long, default_value_t = 128)]
+    width: usize,
+    /// Blocks of the policies
+    #[arg(long, default_value_t = 3)]
+    layers: usize,
+    /// Attention heads, where a mixer has some
+    #[arg(long, default_value_t = 4)]
+    heads: usize,
+    /// Rows of a training batch
+    #[arg(long, default_value = "64")]
+    batch: NonZeroUsize,
+    /// Timesteps of a row, three tokens each
+    #[arg(long, default_value = "20")]
+    context: NonZeroUsize,
+    /// Timed optimizer steps of each mixer
+    #[arg(long, default_value = "10")]
+    repeats: NonZeroUsize,
+    /// Threads for tensor operations
+    #[arg(long, default_value = "1")]
+    threads: NonZeroUsize,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The environment step that acting is looked at, besides the first.
+const LATE: usize = 1000;
+
+#[derive(Debug, Serialize)]
+struct Acting {
+    step: usize,
+    microseconds: f64,
+    state_bytes: usize,
+}
+
+impl From<&Point> for Acting {
+    fn from(point: &Point) -> Self {
+        Self { step: point.step, microseconds: point.microseconds_per_step, state_bytes: point.state_bytes_per_env }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    mixer: String,
+    /// Those that are trained: drawn features and the like are left out.
+    parameters: usize,
+    training_milliseconds: Spread,
+    timesteps_per_second: f64,
+    first: Acting,
+    late: Acting,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    machine: Machine,
+    threads: usize,
+    width: usize,
+    layers: usize,
+    heads: usize,
+    size: Size,
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(args: &MixersArgs) -> Result<()> {
+    let all = || mixer::choices().into_iter().map(String::from).collect();
+    let names = if args.mixers.is_empty() { all() } else { args.mixers.clone() };
+    let config = |name: &str| PolicyConfig {
+        mixer: name.into(),
+        width: args.width,
+        layers: args.layers,
+        heads: args.heads,
+        feed_forward: 4 * args.width,
+        ..PolicyConfig::default()
+    };
+    let descriptions: Vec<Description> =
+        names.iter().map(|name| Description { config: config(name), ..description(name) }).collect();
+    // What does not fit shows before the first minutes are spent.
+    for description in &descriptions {
+        description.check().with_context(|| description.config.mixer.clone())?;
+    }
+    let size = Size { batch: args.batch.get(), context: args.context.get() };
+    let rows = descriptions.into_iter().map(|description| row(description, size, args)).collect::<Result<_>>()?;
+    let figures = Figures {
+        machine: Machine::here(),
+        threads: args.threads.get(),
+        width: args.width,
+        layers: args.layers,
+        heads: args.heads,
+        size,
+        rows,
+    };
+    publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
+    interrupt::check()?;
+    let mixer = description.config.mixer.clone();
+    tracing::info!(mixer, "measuring");
+    let training = with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, args.repeats.get()))??;
+    let parameters = trained_parameters(&DecisionNetwork::<Graph>::new(&description, 1, &CPU)?);
+    let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
+    let points = with_threads(args.threads.get(), || measure(&policy, &mixer, Execution::Streaming, 1, LATE))??;
+    let at = |step: usize| points.iter().find(|point| point.step == step).map(Acting::from);
+    Ok(Row {
+        mixer,
+        parameters,
+        training_milliseconds: training,
+        timesteps_per_second: (size.batch * size.context) as f64 / (training.median / 1e3),
+        first: at(1).context("no measurement of the first step")?,
+        late: at(LATE).context("no measurement of a late step")?,
+    })
+}
+
+/// Numbers that the optimizer changes.
+fn trained_parameters(network: &impl Module<Graph>) -> usize {
+    struct Count(usize);
+    impl ModuleVisitor<Graph> for Count {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Graph, D>>) {
+            let tensor = param.val();
+            if tensor.is_require_grad() {
+                self.0 += tensor.shape().num_elements();
+            }
+        }
+    }
+    let mut count = Count(0);
+    network.visit(&mut count);
+    count.0
+}
+
+impl Figures {
+    fn render(&self) -> String {
+        let mut table = report::table(&[
+            "mixer",
+            "parameters",
+            "training, ms a step (min, max)",
+            "timesteps a second",
+            "acting, µs: first",
+            "1,000th step",
+            "state: first",
+            "1,000th step",
+        ]);
+        for row in &self.rows {
+            table.add_row([
+                row.mixer.clone(),
+                number(row.parameters as f64),
+                row.training_milliseconds.render(),
+                number(row.timesteps_per_second),
+                number(row.first.microseconds),
+                number(row.late.microseconds),
+                bytes(row.first.state_bytes),
+                bytes(row.late.state_bytes),
+            ]);
+        }
+        align_right(&mut table, 1);
+        let Self { threads, width, layers, heads, size, .. } = self;
+        format!(
+            "{}, {threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}",
+            self.machine.render()
+        )
+    }
+}

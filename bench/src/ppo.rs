@@ -1,0 +1,178 @@
+//! The time until PPO reaches a score, beside stable-baselines3 with the same settings.
+
+use super::{Machine, peer, publish, with_threads};
+use aaren_agents::{
+    config::{JobConfig, Network},
+    ppo::{self, Observer},
+    run::{
+        RunDir,
+        report::{self, align_right, duration},
+    },
+};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::{collections::VecDeque, ops::ControlFlow, path::PathBuf, time::Instant};
+
+/// Options of `aaren bench ppo`.
+#[derive(Debug, Args)]
+pub struct PpoArgs {
+    /// Online job whose policy is MLPs
+    config: PathBuf,
+    /// Set one key of the job, for example --set ppo.envs=8
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Normalised score at which the clock stops
+    #[arg(long, default_value_t = 100.0 / 3.0)]
+    score: f64,
+    /// Return at which the clock stops, for tasks without a score
+    #[arg(long = "return", value_name = "RETURN", allow_negative_numbers = true)]
+    target_return: Option<f64>,
+    /// Latest training episodes whose mean return must reach it
+    #[arg(long, default_value_t = 50)]
+    episodes: usize,
+    /// Seeds; may be repeated
+    #[arg(long = "seed", default_values_t = [1])]
+    seeds: Vec<u64>,
+    /// Threads
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Leave stable-baselines3 out
+    #[arg(long)]
+    no_peer: bool,
+    /// Also write the figures, learning curves included, to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A training up to the score.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Trained {
+    /// Environment steps, seconds, and the mean return of the latest episodes.
+    pub curve: Vec<(u64, f64, f64)>,
+    /// Environment steps and seconds at the score; none where the training ended below it.
+    pub reached: Option<(u64, f64)>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    seed: u64,
+    aaren: Trained,
+    stable_baselines3: Option<Trained>,
+    /// Our seconds divided by theirs: below 1 we are faster.
+    ratio: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    machine: Machine,
+    stable_baselines3: Option<String>,
+    env_id: String,
+    target_return: f64,
+    threads: usize,
+    rows: Vec<Row>,
+}
+
+/// Stops a training at a return.
+struct Clock {
+    started: Instant,
+    target_return: f64,
+    episodes: usize,
+    returns: VecDeque<f64>,
+    trained: Trained,
+}
+
+impl Observer for Clock {
+    fn iterated(&mut self, env_steps: u64, returns: &[f64]) -> Result<ControlFlow<()>> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.returns.extend(returns);
+        self.returns.drain(..self.returns.len().saturating_sub(self.episodes));
+        if self.returns.len() < self.episodes {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mean = self.returns.iter().sum::<f64>() / self.returns.len() as f64;
+        self.trained.curve.push((env_steps, seconds, mean));
+        if mean < self.target_return {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.trained.reached = Some((env_steps, seconds));
+        Ok(ControlFlow::Break(()))
+    }
+}
+
+pub(super) fn run(args: &PpoArgs) -> Result<()> {
+    let overrides = [&args.overrides[..], &["evaluation.episodes=1".into(), "evaluation.every=0".into()]].concat();
+    let mut job = JobConfig::load(&args.config, &overrides)?;
+    let config = job
+        .ppo
+        .as_mut()
+        .context("the job does not learn online: it has no key ppo; take one that has, such as configs/ppo/hopper.json")?;
+    ensure!(config.network == Network::Mlp, "ppo.network: found \"recurrent\", but the peer has MLPs only");
+    (config.actors, job.evaluation.final_episodes) = (args.threads, Some(1));
+    let reference = aaren_data::score::of_env(&job.env.id, &job.env.options);
+    let target_return = match (args.target_return, reference) {
+        (Some(target_return), _) => target_return,
+        (None, Some(reference)) => reference.min + args.score / 100.0 * (reference.max - reference.min),
+        (None, None) => anyhow::bail!("{} has no normalised score; say a return with --return", job.env.id),
+    };
+    let version = if args.no_peer { None } else { peer::sb3_version() };
+    if !args.no_peer && version.is_none() {
+        tracing::warn!("stable-baselines3 is not installed for python3 (or $PYTHON); its column stays empty");
+    }
+    let mut rows = Vec::new();
+    for &seed in &args.seeds {
+        job.seed = seed;
+        let folder = std::env::temp_dir().join(format!("aaren-bench-ppo-{}-{seed}", std::process::id()));
+        let trained = Trained { curve: Vec::new(), reached: None };
+        let mut clock =
+            Clock { started: Instant::now(), target_return, episodes: args.episodes, returns: VecDeque::new(), trained };
+        let trained = with_threads(args.threads, || {
+            let run = RunDir::create(&folder, &job)?;
+            ppo::train(&job, &run, false, &mut clock)
+        })?;
+        // Whether it succeeded or not, nothing of it is needed.
+        let _ = std::fs::remove_dir_all(&folder);
+        trained?;
+        let theirs = match &version {
+            Some(_) => Some(peer::ppo(&job, target_return, args.episodes, args.threads)?),
+            None => None,
+        };
+        let seconds = |trained: &Trained| trained.reached.map(|(_, seconds)| seconds);
+        let ratio = seconds(&clock.trained).zip(theirs.as_ref().and_then(seconds)).map(|(ours, theirs)| ours / theirs);
+        rows.push(Row { seed, aaren: clock.trained, stable_baselines3: theirs, ratio });
+    }
+    let figures = Figures {
+        machine: Machine::here(),
+        stable_baselines3: version,
+        env_id: job.env.id.clone(),
+        target_return,
+        threads: args.threads,
+        rows,
+    };
+    publish(figures.render(), args.json.as_ref(), &figures)
+}
+
+impl Figures {
+    fn render(&self) -> String {
+        let mut table = report::table(&["seed", "aaren", "environment steps", "stable-baselines3", "environment steps", "ratio"]);
+        let cells = |trained: Option<&Trained>| match trained.map(|trained| trained.reached) {
+            None => ["-".to_owned(), "-".to_owned()],
+            Some(None) => ["not reached".to_owned(), "-".to_owned()],
+            Some(Some((env_steps, seconds))) => [duration(seconds), env_steps.to_string()],
+        };
+        for row in &self.rows {
+            let [ours, our_steps] = cells(Some(&row.aaren));
+            let [theirs, their_steps] = cells(row.stable_baselines3.as_ref());
+            let ratio = row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+            table.add_row([row.seed.to_string(), ours, our_steps, theirs, their_steps, ratio]);
+        }
+        align_right(&mut table, 0);
+        let peer = self.stable_baselines3.as_ref().map_or("no peer".into(), |version| format!("stable-baselines3 {version}"));
+        let (env_id, target, threads) = (&self.env_id, report::number(self.target_return), self.threads);
+        let machine = self.machine.render();
+        format!(
+            "{machine}, {peer}\n{env_id}, time until the latest training episodes reach a mean return of {target}, {threads} threads; \
+             ratio below 1: aaren is faster\n{table}"
+        )
+    }
+}

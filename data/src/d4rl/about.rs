@@ -1,0 +1,125 @@
+//! What a D4RL file is about: from its own attributes where we wrote it, else from its name.
+
+use super::task;
+use crate::{
+    Dataset, DatasetError,
+    hdf5::Node,
+    minari::metadata,
+    score,
+    statistics::{ENV_OPTIONS, REFERENCES_FROM},
+};
+use aaren_envs::{Dtype, Space};
+use hdf5_pure::AttrValue;
+use serde_json::{Map, Value};
+use std::{collections::HashMap, path::Path};
+
+/// Attributes of the root group, which D4RL's own reader ignores.
+const ID: &str = "dataset_id";
+const ENV: &str = "env_id";
+const LIMIT: &str = "max_episode_steps";
+const OBSERVATIONS: &str = "observation_space";
+const ACTIONS: &str = "action_space";
+const LOWEST: &str = "ref_min_score";
+const HIGHEST: &str = "ref_max_score";
+const REST: &str = "metadata";
+
+/// Everything about a file but its rows.
+pub(super) struct About {
+    pub(super) id: String,
+    pub(super) env_id: Option<String>,
+    pub(super) observation_space: Space,
+    pub(super) action_space: Space,
+    pub(super) max_episode_steps: Option<usize>,
+    pub(super) reference_scores: Option<(f64, f64)>,
+    pub(super) rest: Map<String, Value>,
+    /// Who says how wide the arrays are.
+    pub(super) widths_from: String,
+}
+
+/// Collects what is known about a file whose arrays have the given widths.
+pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<About, DatasetError> {
+    let attributes = root.attributes();
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = |key| attributes.get(key).and_then(AttrValue::as_str);
+    let mut rest = stored_metadata(root)?;
+    if let Some(text) = text(REST) {
+        let value = serde_json::from_str(text);
+        let stored: Map<String, Value> =
+            value.map_err(|source| DatasetError::Json { path: path.into(), key: REST.into(), source })?;
+        rest.extend(stored);
+    }
+    let space = |key| text(key).map(|text| metadata::space(path, key, text)).transpose();
+    let mut about = About {
+        id: text(ID).unwrap_or(&stem).into(),
+        env_id: text(ENV).map(String::from),
+        observation_space: Space::uniform_box(widths.0, f64::NEG_INFINITY, f64::INFINITY, dtype),
+        action_space: Space::uniform_box(widths.1, -1.0, 1.0, Dtype::Float32),
+        max_episode_steps: number(&attributes, LIMIT).map(|limit| limit as usize),
+        reference_scores: number(&attributes, LOWEST).zip(number(&attributes, HIGHEST)),
+        rest,
+        widths_from: "the file's own attributes".into(),
+    };
+    if let (Some(observations), Some(actions)) = (space(OBSERVATIONS)?, space(ACTIONS)?) {
+        about.observation_space = observations;
+        about.action_space = actions;
+    } else if let Some(task) = task::find(&stem) {
+        about.observation_space = Space::uniform_box(task.observation_width, f64::NEG_INFINITY, f64::INFINITY, dtype);
+        about.action_space = Space::uniform_box(task.action_width, -1.0, 1.0, Dtype::Float32);
+        about.widths_from = format!("task {}", task.name);
+        about.env_id = about.env_id.or(task.env_id.map(String::from));
+        about.max_episode_steps = about.max_episode_steps.or(Some(task.max_episode_steps));
+        if let (None, Some(reference)) = (about.reference_scores, score::d4rl(&task.name)) {
+            about.reference_scores = Some((reference.min, reference.max));
+            about.rest.insert(REFERENCES_FROM.into(), reference.source.into());
+        }
+        if !task.env_options.is_empty() {
+            about.rest.insert(ENV_OPTIONS.into(), task.env_options.into());
+        }
+        about.rest.insert("d4rl_task".into(), task.name.into());
+    }
+    Ok(about)
+}
+
+/// The attributes that [`read`] takes a dataset's description from.
+pub(super) fn attributes(dataset: &Dataset) -> Vec<(&'static str, AttrValue)> {
+    let text = |text: String| AttrValue::String(text);
+    let mut attributes = vec![
+        (ID, text(dataset.id.clone())),
+        (OBSERVATIONS, text(metadata::space_json(&dataset.observation_space))),
+        (ACTIONS, text(metadata::space_json(&dataset.action_space))),
+        (REST, text(Value::Object(dataset.metadata.clone()).to_string())),
+    ];
+    if let Some(env_id) = &dataset.env_id {
+        attributes.push((ENV, text(env_id.clone())));
+    }
+    if let Some(limit) = dataset.max_episode_steps {
+        attributes.push((LIMIT, AttrValue::I64(limit as i64)));
+    }
+    if let Some((lowest, highest)) = dataset.reference_scores {
+        attributes.push((LOWEST, AttrValue::F64(lowest)));
+        attributes.push((HIGHEST, AttrValue::F64(highest)));
+    }
+    attributes
+}
+
+fn number(attributes: &HashMap<String, AttrValue>, key: &str) -> Option<f64> {
+    attributes.get(key)?.as_f64().or_else(|| attributes.get(key)?.as_i64().map(|number| number as f64))
+}
+
+/// The small parts of D4RL's `metadata` group, under the names Minari has for them. Policy weights stay in the file.
+fn stored_metadata(root: &Node) -> Result<Map<String, Value>, DatasetError> {
+    let mut found = Map::new();
+    let Some((_, group)) = root.groups()?.into_iter().find(|(name, _)| name == "metadata") else {
+        return Ok(found);
+    };
+    let mut arrays = group.arrays()?;
+    for (key, name) in [("algorithm", "algorithm_name"), ("iteration", "iteration")] {
+        let Some(array) = arrays.take_optional(key)? else { continue };
+        if let Some(text) = array.text() {
+            found.insert(name.into(), text.into());
+        } else if let Some(&number) = array.i64s().ok().and_then(|numbers| numbers.first().copied()).as_ref() {
+            found.insert(name.into(), number.into());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,235 @@
+//! D4RL's flat HDF5 files: one row per transition, all episodes behind one another.
+//!
+//! An episode ends at a row with `terminals` or `timeouts` (with both: terminated); without `timeouts` also after as many rows
+//! as the task's time limit. Rows after the last end are dropped unless asked for. The file name tells the task
+//! (`hopper_medium-v2.hdf5`), unless the file has our own attributes; of an unknown task the
+//! actions are taken to be bounded by -1 and 1, as all of D4RL's are. Infos are not read; those of recorded episodes are written.
+//!
+//! Numbers are stored in single precision, so observations and rewards of a double-precision dataset are rounded by saving;
+//! actions are single precision in memory already. Seeds have no place in these files.
+
+mod about;
+mod task;
+pub(super) mod write;
+
+use super::{
+    Actions, Dataset, DatasetError, Format, LoadOptions, Loaded, Trajectory,
+    hdf5::{Array, Hdf5},
+    verify::{Check, Report, accept},
+};
+use aaren_envs::{Dtype, StepEnd};
+use std::{ops::Range, path::Path};
+
+/// Largest difference between `next_observations[i]` and `observations[i + 1]`, relative to 1 plus the size of the number:
+/// one is often the other rounded to single precision.
+const NEXT_TOLERANCE: f64 = 1e-5;
+
+/// Rows of one episode.
+struct Segment {
+    rows: Range<usize>,
+    end: StepEnd,
+}
+
+/// Reads a D4RL file.
+///
+/// # Errors
+/// Whatever is wrong with the file, as a [`DatasetError`] that names it. No input makes this panic.
+pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
+    let hdf5 = Hdf5::open(path)?;
+    let root = hdf5.root()?;
+    let groups: Vec<String> = root.groups()?.into_iter().map(|(name, _)| name).collect();
+    refuse_other_layouts(path, &groups)?;
+    let mut arrays = root.arrays()?;
+    let mut names = arrays.names();
+    names.extend(groups.into_iter().map(|name| format!("{name}/")));
+    let mut take = |name| arrays.take(name, &names);
+    let observations = take("observations")?;
+    let actions = take("actions")?;
+    let (rewards, terminals) = (take("rewards")?, take("terminals")?);
+    let timeouts = arrays.take_optional("timeouts")?;
+    let next_observations = arrays.take_optional("next_observations")?;
+
+    let width = |array: &Array| match array.shape[..] {
+        [_, width] if width > 0 => Ok(width as usize),
+        _ => Err(array.shape_error("[rows, width]")),
+    };
+    let widths = (width(&observations)?, width(&actions)?);
+    let columns = [Some(&rewards), Some(&terminals), timeouts.as_ref()];
+    columns.into_iter().flatten().try_for_each(Array::expect_column)?;
+    let matrices = [Some(&observations), Some(&actions), next_observations.as_ref()];
+    let all: Vec<&Array> = matrices.into_iter().chain(columns).flatten().collect();
+    if all.iter().any(|array| array.rows() != observations.rows()) {
+        let lengths = all.iter().map(|array| (array.name.clone(), array.rows())).collect();
+        return Err(DatasetError::Lengths { path: path.into(), lengths });
+    }
+    if observations.rows() == 0 {
+        return Err(DatasetError::Empty { path: path.into(), what: "zero rows".into() });
+    }
+    let dtype = if observations.is_double() { Dtype::Float64 } else { Dtype::Float32 };
+    let about = about::read(path, &root, widths, dtype)?;
+    observations.expect_matrix(about.observation_space.width(), &about.widths_from)?;
+    actions.expect_matrix(about.action_space.width(), &about.widths_from)?;
+    if let Some(next) = &next_observations {
+        next.expect_matrix(widths.0, "as observations")?;
+    }
+
+    let limit = options.max_episode_steps.or(about.max_episode_steps);
+    let terminals = terminals.flags()?;
+    let timeouts = timeouts.map(|timeouts| timeouts.flags()).transpose()?;
+    let mut report = Report::default();
+    let segments = segments(path, &terminals, timeouts.as_deref(), limit, options, &mut report)?;
+    let mut trajectories = slice(&segments, widths, actions.f32s()?, rewards.f64s()?);
+    read_observations(&observations, &segments, widths.0, &mut trajectories)?;
+    if let Some(next) = &next_observations {
+        read_next_observations(next, &segments, widths.0, &mut trajectories, options, &mut report)?;
+    }
+    let dataset = Dataset {
+        id: about.id,
+        env_id: about.env_id,
+        observation_space: about.observation_space,
+        action_space: about.action_space,
+        max_episode_steps: limit,
+        reference_scores: about.reference_scores,
+        metadata: about.rest,
+        trajectories,
+    };
+    let report = accept(path, &dataset, options.strictness, report)?;
+    Ok(Loaded { dataset, format: Format::D4rl, path: path.into(), warnings: report.warnings.clone(), report })
+}
+
+fn refuse_other_layouts(path: &Path, groups: &[String]) -> Result<(), DatasetError> {
+    if groups.iter().any(|name| name == "virtual") {
+        let (path, found) = (path.into(), "D4RL in virtual/ groups".into());
+        let advice = "expected flat arrays: observations, actions, rewards, terminals";
+        return Err(DatasetError::DataFormat { path, found, advice });
+    }
+    if groups.iter().any(|name| name == "episode_0") {
+        return Err(DatasetError::WrongKind {
+            path: path.into(),
+            found: "the main file of a Minari dataset, on its own",
+            expected: "a flat D4RL file, or a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)",
+        });
+    }
+    Ok(())
+}
+
+/// Cuts the rows into episodes.
+fn segments(
+    path: &Path,
+    terminals: &[bool],
+    timeouts: Option<&[bool]>,
+    limit: Option<usize>,
+    options: &LoadOptions,
+    report: &mut Report,
+) -> Result<Vec<Segment>, DatasetError> {
+    let limit = match (timeouts, limit) {
+        (Some(_), _) => None,
+        (None, Some(limit)) => Some(limit),
+        (None, None) => return Err(DatasetError::UnknownTimeLimit { path: path.into() }),
+    };
+    let rows = terminals.len();
+    let mut segments = Vec::new();
+    let mut start = 0;
+    for row in 0..rows {
+        let terminated = terminals[row];
+        let at_limit = limit == Some(row + 1 - start);
+        // A terminal in the row where the rows are cut says how the episode ended; the limit is only inferred.
+        let truncated = timeouts.map_or(at_limit && !terminated, |timeouts| timeouts[row]);
+        let end = StepEnd { terminated, truncated };
+        if end.is_end() {
+            segments.push(Segment { rows: start..row + 1, end });
+            start = row + 1;
+        }
+    }
+    let tail = rows - start;
+    if tail > 0 && options.keep_unfinished {
+        segments.push(Segment { rows: start..rows, end: StepEnd { terminated: false, truncated: true } });
+        let text = format!("the last {tail} rows belong to an unfinished episode: kept as truncated");
+        report.warn(Check::UnfinishedTail, tail, text);
+    } else if tail > 0 && !segments.is_empty() {
+        let text = format!("the last {tail} rows belong to an unfinished episode: dropped");
+        report.warn(Check::UnfinishedTail, tail, text);
+    }
+    if segments.is_empty() {
+        let what = format!("no finished episode in {rows} rows");
+        return Err(DatasetError::Empty { path: path.into(), what });
+    }
+    Ok(segments)
+}
+
+/// Trajectories with all but their observations.
+fn slice(segments: &[Segment], widths: (usize, usize), actions: Vec<f32>, rewards: Vec<f64>) -> Vec<Trajectory> {
+    let trajectory = |segment: &Segment| {
+        let Range { start, end } = segment.rows;
+        Trajectory {
+            observations: Vec::with_capacity((end - start + 1) * widths.0),
+            actions: Actions::Continuous(actions[start * widths.1..end * widths.1].to_vec()),
+            rewards: rewards[start..end].to_vec(),
+            end: segment.end,
+            seed: None,
+        }
+    };
+    segments.iter().map(trajectory).collect()
+}
+
+fn read_observations(
+    observations: &Array,
+    segments: &[Segment],
+    width: usize,
+    trajectories: &mut [Trajectory],
+) -> Result<(), DatasetError> {
+    let mut current = 0;
+    observations.visit_rows(|first, numbers| {
+        for (row, observation) in (first..).zip(numbers.chunks_exact(width)) {
+            while segments.get(current).is_some_and(|segment| row >= segment.rows.end) {
+                current += 1;
+            }
+            if let Some(trajectory) = trajectories.get_mut(current) {
+                trajectory.observations.extend_from_slice(observation);
+            }
+        }
+    })
+}
+
+/// Takes what the last action of each episode led to, and compares the other rows with the observations they repeat.
+fn read_next_observations(
+    next: &Array,
+    segments: &[Segment],
+    width: usize,
+    trajectories: &mut [Trajectory],
+    options: &LoadOptions,
+    report: &mut Report,
+) -> Result<(), DatasetError> {
+    let mut current = 0;
+    let mut differing = 0;
+    let mut first_difference = None;
+    next.visit_rows(|first, numbers| {
+        for (row, observation) in (first..).zip(numbers.chunks_exact(width)) {
+            while segments.get(current).is_some_and(|segment| row >= segment.rows.end) {
+                current += 1;
+            }
+            let Some(segment) = segments.get(current) else { return };
+            let trajectory = &mut trajectories[current];
+            if row + 1 == segment.rows.end {
+                trajectory.observations.extend_from_slice(observation);
+                continue;
+            }
+            let following = &trajectory.observations[(row + 1 - segment.rows.start) * width..][..width];
+            let differs = |(a, b): (&f64, &f64)| {
+                let close = (a - b).abs() <= NEXT_TOLERANCE * (1.0 + b.abs());
+                !close && b.is_finite() // an observation that is not finite is reported as such
+            };
+            if let Some(column) = observation.iter().zip(following).position(differs) {
+                differing += 1;
+                first_difference.get_or_insert((row, column, observation[column], following[column]));
+            }
+        }
+    })?;
+    if let Some((row, column, found, expected)) = first_difference {
+        let text = format!(
+            "next_observations differ from the observation that follows in {differing} rows, first at row {row}, column {column}: {found} and then {expected}"
+        );
+        report.suspect(options.strictness, Check::NextObservations, differing, text);
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! `metadata.json`: what a Minari dataset says about itself.
+
+use crate::{
+    DatasetError, LoadOptions,
+    verify::{Check, Report, Strictness},
+};
+use aaren_envs::{Dtype, Space};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, path::Path};
+
+/// What the official library accepts, 0.5.4.
+pub(crate) const SUPPORTED_VERSIONS: [&str; 9] =
+    ["0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.5.0", "0.5.1", "0.5.2", "0.5.3", "0.5.4"];
+
+/// What [`super::write`] writes.
+pub(crate) const WRITTEN_VERSION: &str = "0.5.4";
+
+/// The checked contents of `metadata.json`.
+pub(super) struct Metadata {
+    pub(super) id: String,
+    pub(super) total_episodes: u64,
+    pub(super) total_steps: u64,
+    pub(super) observation_space: Space,
+    pub(super) action_space: Space,
+    pub(super) env_id: Option<String>,
+    pub(super) max_episode_steps: Option<usize>,
+    pub(super) reference_scores: Option<(f64, f64)>,
+    /// All keys that have no field above, `env_spec` among them.
+    pub(super) rest: Map<String, Value>,
+}
+
+/// Reads and checks `metadata.json`.
+pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Metadata, DatasetError> {
+    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Io {
+        path: path.into(),
+        what: "cannot be read, and every Minari dataset has one".into(),
+        source,
+    })?;
+    let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
+    let Value::Object(mut keys) = value else {
+        return Err(metadata_error(path, "metadata.json", Some(&value), "an object"));
+    };
+    check_format(path, &take_text(path, &mut keys, "data_format")?)?;
+    let version = take_text(path, &mut keys, "minari_version")?;
+    check_version(path, version, options.strictness, report)?;
+    let id = take_text(path, &mut keys, "dataset_id")?;
+    let mut count = |key| {
+        let value = keys.shift_remove(key);
+        value.as_ref().and_then(Value::as_u64).ok_or_else(|| metadata_error(path, key, value.as_ref(), "a count"))
+    };
+    let (total_episodes, total_steps) = (count("total_episodes")?, count("total_steps")?);
+    let observation_space = take_space(path, &mut keys, "observation_space")?;
+    if observation_space.is_discrete() {
+        let found = Value::String("Discrete".into());
+        return Err(metadata_error(path, "observation_space", Some(&found), "type Box"));
+    }
+    let action_space = take_space(path, &mut keys, "action_space")?;
+
+    // Without an env_spec a dataset can be trained on, though not evaluated; so one that cannot be read is no reason to refuse.
+    let mut env_id = None;
+    let mut max_episode_steps = None;
+    if let Some(value) = keys.get("env_spec") {
+        match value.as_str().and_then(|text| parse(text).ok()) {
+            Some(spec) if spec["id"].is_string() => {
+                env_id = spec["id"].as_str().map(String::from);
+                max_episode_steps = spec["max_episode_steps"].as_u64().and_then(|steps| usize::try_from(steps).ok());
+            }
+            _ => report.warn(Check::Metadata, 1, "env_spec is not the JSON of an environment: the task is unknown".into()),
+        }
+    }
+    let low = keys.get("ref_min_score").and_then(Value::as_f64);
+    let high = keys.get("ref_max_score").and_then(Value::as_f64);
+    let reference_scores = match (low, high) {
+        (Some(low), Some(high)) if low < high => {
+            keys.shift_remove("ref_min_score");
+            keys.shift_remove("ref_max_score");
+            Some((low, high))
+        }
+        _ => None,
+    };
+    // Both describe the file, not the data, and a writer computes them anew.
+    keys.shift_remove("dataset_size");
+    keys.shift_remove("jpeg_encoding");
+    let rest = keys;
+    Ok(Metadata {
+        id,
+        total_episodes,
+        total_steps,
+        observation_space,
+        action_space,
+        env_id,
+        max_episode_steps,
+        reference_scores,
+        rest,
+    })
+}
+
+fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {
+    let advice = match format {
+        "hdf5" => return Ok(()),
+        "arrow" | "parquet" => "re-save as hdf5",
+        _ => "expected hdf5",
+    };
+    Err(DatasetError::DataFormat { path: path.into(), found: format.into(), advice })
+}
+
+fn check_version(path: &Path, found: String, mode: Strictness, report: &mut Report) -> Result<(), DatasetError> {
+    if SUPPORTED_VERSIONS.contains(&found.as_str()) {
+        return Ok(());
+    }
+    let supported = SUPPORTED_VERSIONS.join(", ");
+    if mode == Strictness::Lenient {
+        let text = format!("minari_version {found} is not in the supported list ({supported})");
+        report.warn(Check::Version, 1, text);
+        return Ok(());
+    }
+    Err(DatasetError::Version { path: path.into(), found, supported })
+}
+
+fn take_text(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<String, DatasetError> {
+    match keys.shift_remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        other => Err(metadata_error(path, key, other.as_ref(), "a string")),
+    }
+}
+
+fn take_space(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<Space, DatasetError> {
+    let text = take_text(path, keys, key)?;
+    space(path, key, &text)
+}
+
+/// Reads a space from the text under a key.
+pub(crate) fn space(path: &Path, key: &str, text: &str) -> Result<Space, DatasetError> {
+    let value = parse(text).map_err(|source| json_error(path, key, source))?;
+    parse_space(&value).map_err(|(part, expected)| metadata_error(path, &format!("{key}.{part}"), value.get(part), expected))
+}
+
+/// Reads a space from its JSON; on failure says which part is wrong and what was expected there.
+fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
+    match value["type"].as_str() {
+        Some("Box") => {}
+        Some("Discrete") => {
+            let n = value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+            let n = n.ok_or(("n", "a positive count"))?;
+            let start = if value["start"].is_null() { Some(0) } else { value["start"].as_i64() };
+            return Ok(Space::Discrete { n, start: start.ok_or(("start", "an integer"))? });
+        }
+        _ => return Err(("type", "Box or Discrete, the supported spaces")),
+    }
+    let dtype = match value["dtype"].as_str() {
+        Some("float32") => Dtype::Float32,
+        Some("float64") => Dtype::Float64,
+        Some("int64") => Dtype::Int64,
+        _ => {
+            return Err(("dtype", "float32, float64 or int64 (images are not supported)"));
+        }
+    };
+    let width = match value["shape"].as_array().map(Vec::as_slice) {
+        Some([width]) => width.as_u64().filter(|&width| width > 0),
+        _ => None,
+    };
+    let width = width.ok_or(("shape", "one positive dimension"))?;
+    let bounds = |key| {
+        let bounds: Option<Vec<f64>> = value[key].as_array()?.iter().map(bound).collect();
+        bounds.filter(|bounds| bounds.len() as u64 == width)
+    };
+    let low = bounds("low").ok_or(("low", "one bound for each component"))?;
+    let high = bounds("high").ok_or(("high", "one bound for each component"))?;
+    Ok(Space::Box { low, high, dtype })
+}
+
+fn bound(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        Some(_) => None,
+        None => value.as_f64(),
+    }
+}
+
+/// A space as the official library writes it, with the bare tokens `Infinity` and `-Infinity`.
+pub(crate) fn space_json(space: &Space) -> String {
+    match space {
+        Space::Discrete { n, start } => {
+            format!(r#"{{"type": "Discrete", "dtype": "int64", "start": {start}, "n": {n}}}"#)
+        }
+        Space::Box { low, high, dtype } => {
+            let dtype = match dtype {
+                Dtype::Float32 => "float32",
+                Dtype::Float64 => "float64",
+                Dtype::Int64 => "int64",
+            };
+            let list = |bounds: &[f64]| {
+                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, dtype)).collect();
+                bounds.join(", ")
+            };
+            let (shape, low, high) = (low.len(), list(low), list(high));
+            format!(r#"{{"type": "Box", "dtype": "{dtype}", "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
+        }
+    }
+}
+
+fn bound_json(bound: f64, dtype: &str) -> String {
+    match bound {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        integer if dtype == "int64" => format!("{integer:.0}"),
+        number => format!("{number:?}"),
+    }
+}
+
+/// Parses JSON as Python writes it: the bare tokens `Infinity`, `-Infinity` and `NaN` become strings of that name.
+pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(&quote_tokens(text))
+}
+
+fn quote_tokens(text: &str) -> Cow<'_, str> {
+    const TOKENS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !TOKENS.iter().any(|token| text.contains(token)) {
+        return Cow::Borrowed(text);
+    }
+    let mut quoted = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    let mut in_string = false;
+    while let Some(next) = rest.chars().next() {
+        let token = TOKENS.iter().find(|&&token| !in_string && rest.starts_with(token));
+        let taken = match (token, next) {
+            (Some(token), _) => {
+                quoted.push('"');
+                quoted.push_str(token);
+                quoted.push('"');
+                rest = &rest[token.len()..];
+                continue;
+            }
+            // An escaped character, so that \" does not end the string.
+            (None, '\\') if in_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (None, next) => {
+                in_string ^= next == '"';
+                next.len_utf8()
+            }
+        };
+        quoted.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    Cow::Owned(quoted)
+}
+
+fn json_error(path: &Path, key: &str, source: serde_json::Error) -> DatasetError {
+    DatasetError::Json { path: path.into(), key: key.into(), source }
+}
+
+fn metadata_error(path: &Path, key: &str, found: Option<&Value>, expected: &str) -> DatasetError {
+    let found = found.map_or("nothing (the key is missing)".into(), |value| {
+        let text = value.to_string();
+        if text.chars().count() > 80 { text.chars().take(77).chain("...".chars()).collect() } else { text }
+    });
+    DatasetError::Metadata { path: path.into(), key: key.into(), found, expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_tokens_are_read_outside_of_strings_only() {
+        let value = parse(r#"{"low": [-Infinity, 1.5], "high": [Infinity, NaN], "note": "a \"NaN\" and -Infinity \\"}"#).unwrap();
+        assert_eq!(bound(&value["low"][0]), Some(f64::NEG_INFINITY));
+        assert_eq!(bound(&value["low"][1]), Some(1.5));
+        assert_eq!(bound(&value["high"][0]), Some(f64::INFINITY));
+        assert_eq!(bound(&value["high"][1]), None, "a bound cannot be NaN");
+        assert_eq!(value["note"], "a \"NaN\" and -Infinity \\");
+    }
+
+    #[test]
+    fn spaces_survive_writing_and_reading() {
+        let spaces = [
+            Space::Box { low: vec![f64::NEG_INFINITY, -2.5], high: vec![1e300, f64::INFINITY], dtype: Dtype::Float64 },
+            Space::Box { low: vec![-3.0], high: vec![7.0], dtype: Dtype::Int64 },
+            Space::Discrete { n: 5, start: -2 },
+        ];
+        for space in spaces {
+            assert_eq!(parse_space(&parse(&space_json(&space)).unwrap()), Ok(space));
+        }
+    }
+
+    #[test]
+    fn an_unsupported_space_is_named() {
+        let image = parse(r#"{"type": "Box", "dtype": "uint8", "shape": [64, 64, 3], "low": [], "high": []}"#).unwrap();
+        assert_eq!(parse_space(&image).unwrap_err().0, "dtype");
+        assert_eq!(parse_space(&parse(r#"{"type": "Dict"}"#).unwrap()).unwrap_err().0, "type");
+        let matrix = parse(r#"{"type": "Box", "dtype": "float32", "shape": [2, 2], "low": [[0,0],[0,0]]}"#).unwrap();
+        assert_eq!(parse_space(&matrix).unwrap_err().0, "shape");
+    }
+}

@@ -1,0 +1,57 @@
+//! What there is to say about a dataset in one page.
+
+use super::{Format, Loaded, statistics::Statistics, verify::Finding};
+use aaren_envs::Space;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A description of a dataset, ready to be printed or written as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The dataset's own name.
+    pub id: String,
+    /// Where it was read.
+    pub path: PathBuf,
+    /// How it is stored.
+    pub format: Format,
+    /// The task, where known.
+    pub env_id: Option<String>,
+    /// The task's time limit in steps, where known.
+    pub max_episode_steps: Option<usize>,
+    /// Components of an observation.
+    pub observation_width: usize,
+    /// Components of an action, or how many choices there are.
+    pub action_width: usize,
+    /// Observations.
+    pub observation_space: Space,
+    /// Actions.
+    pub action_space: Space,
+    /// Counts, means, spreads, ends, references and score.
+    #[serde(flatten)]
+    pub statistics: Statistics,
+    /// What else the dataset says about itself.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What the checks found odd.
+    pub warnings: Vec<Finding>,
+}
+
+impl Summary {
+    /// Describes a dataset that was read. `references` as in [`Statistics::of`].
+    pub fn of(loaded: &Loaded, references: Option<(f64, f64)>) -> Self {
+        let dataset = &loaded.dataset;
+        Self {
+            id: dataset.id.clone(),
+            path: loaded.path.clone(),
+            format: loaded.format,
+            env_id: dataset.env_id.clone(),
+            max_episode_steps: dataset.max_episode_steps,
+            observation_width: dataset.observation_space.width(),
+            action_width: dataset.action_space.width(),
+            observation_space: dataset.observation_space.clone(),
+            action_space: dataset.action_space.clone(),
+            statistics: Statistics::of(dataset, references),
+            metadata: dataset.metadata.clone(),
+            warnings: loaded.warnings.clone(),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `aaren compare`.
+
+use aaren_agents::{
+    compare::{self, CompareOptions},
+    run::report,
+};
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Run folders: at least two, or one that was evaluated with --cache-sizes
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Folder for compare.md, compare.json and compare.html [default: `compare` beside the runs]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Make a table with a row for each task; only runs of one row are held against each other
+    #[arg(long)]
+    table: bool,
+    /// Compare even runs on different tasks or data
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: CompareArgs) -> Result<()> {
+    let options = CompareOptions { output: args.output, table: args.table, force: args.force };
+    let comparison = compare::compare(&args.runs, &options)?;
+    report::print(comparison.render())
+}

@@ -1,0 +1,152 @@
+//! `aaren dataset`: describe, check and convert datasets.
+
+use std::path::{Path, PathBuf};
+
+use aaren_data::{
+    self, Dataset, DatasetError, Format, LoadOptions, Summary,
+    statistics::Spread,
+    verify::{Strictness, verify_source},
+};
+use anyhow::{Result, anyhow, bail};
+use clap::{Subcommand, ValueEnum};
+
+use aaren_agents::run::report::{self, number};
+
+/// What to do with a dataset.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Describe a dataset: spaces, episodes, returns
+    Info {
+        /// Path of a Minari folder, a Minari or D4RL HDF5 file, or id of a local Minari dataset
+        source: String,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every number of a dataset
+    Verify {
+        /// Path or id
+        source: String,
+        /// Count what is odd as wrong
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Write a dataset in another format
+    Convert {
+        /// Path or id of the dataset to read
+        source: String,
+        /// Where to write it
+        destination: PathBuf,
+        /// The format to write
+        #[arg(long, value_enum)]
+        to: FormatArg,
+        /// Replace a dataset that is already there
+        #[arg(long)]
+        overwrite: bool,
+    },
+}
+
+/// A format on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FormatArg {
+    /// A folder with JSON metadata and an HDF5 file
+    Minari,
+    /// One flat HDF5 file
+    D4rl,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Format {
+        match format {
+            FormatArg::Minari => Format::Minari,
+            FormatArg::D4rl => Format::D4rl,
+        }
+    }
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong with the dataset, or with where it is to go.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Command::Info { source, json } => info(&source, json),
+            Command::Verify { source, strict } => verify(&source, strict),
+            Command::Convert { source, destination, to, overwrite } => {
+                let loaded = aaren_data::load(&source)?;
+                save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
+                let episodes = loaded.dataset.trajectories.len();
+                report::print(format!("wrote {episodes} episodes to {} as {}", destination.display(), Format::from(to)))
+            }
+        }
+    }
+}
+
+/// Writes a dataset; `advice` is for a user whose target is taken.
+///
+/// # Errors
+/// As [`aaren_data::save`].
+pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
+    aaren_data::save(dataset, path, format, overwrite).map_err(|error| match error {
+        DatasetError::Exists { path } => anyhow!("{} already exists; {advice}", path.display()),
+        error => error.into(),
+    })
+}
+
+fn info(source: &str, json: bool) -> Result<()> {
+    let summary = Summary::of(&aaren_data::load(source)?, None);
+    if json {
+        return report::print(serde_json::to_string_pretty(&summary)?);
+    }
+    let statistics = &summary.statistics;
+    let spread = |of: &Spread| format!("{} (min {}, max {})", report::mean_std(of.mean, of.std), number(of.min), number(of.max));
+    let list = |numbers: &[f64]| numbers.iter().copied().map(number).collect::<Vec<_>>().join(", ");
+    let known = |text: Option<String>| text.unwrap_or_else(|| "not known".into());
+    let mut table = report::table(&["dataset", &summary.id]);
+    let mut row = |name: &str, value: String| {
+        table.add_row([name.to_string(), value]);
+    };
+    row("path", summary.path.display().to_string());
+    row("format", summary.format.to_string());
+    row("environment", known(summary.env_id.clone()));
+    row("time limit", known(summary.max_episode_steps.map(|steps| format!("{steps} steps"))));
+    row("observations", format!("{} numbers", summary.observation_width));
+    row(
+        "actions",
+        match summary.action_space {
+            aaren_envs::Space::Box { .. } => format!("{} numbers", summary.action_width),
+            aaren_envs::Space::Discrete { .. } => format!("{} choices", summary.action_width),
+        },
+    );
+    row("episodes", statistics.episodes.to_string());
+    row("steps", statistics.steps.to_string());
+    row("returns (mean ± std)", spread(&statistics.returns));
+    row("lengths (mean ± std)", spread(&statistics.lengths));
+    row("ends", format!("{} terminated, {} truncated", statistics.terminated, statistics.truncated));
+    if let (Some(references), Some(score)) = (&statistics.references, statistics.score) {
+        let (min, max) = (number(references.min), number(references.max));
+        row("score of the mean", format!("{score:.1} (0 is {min}, 100 is {max}, from {})", references.source));
+    }
+    row("observation mean", list(&statistics.observation_mean));
+    row("observation std", list(&statistics.observation_std));
+    for warning in &summary.warnings {
+        row("warning", warning.to_string());
+    }
+    report::print(table)
+}
+
+fn verify(source: &str, strict: bool) -> Result<()> {
+    let strictness = if strict { Strictness::Strict } else { Strictness::Normal };
+    let found = verify_source(source, &LoadOptions { strictness, ..LoadOptions::default() });
+    let mut lines: Vec<String> = found.warnings.iter().map(|finding| format!("warning: {finding}")).collect();
+    if !found.is_ok() {
+        if !lines.is_empty() {
+            report::print(lines.join("\n"))?;
+        }
+        let problems: Vec<&str> = found.errors.iter().map(|finding| finding.text.as_str()).collect();
+        bail!("{source} cannot be used: {}", problems.join("; "));
+    }
+    lines.push(format!("{source}: {} episodes, {} steps, no errors", found.episodes, found.steps));
+    report::print(lines.join("\n"))
+}

@@ -1,0 +1,35 @@
+//! `aaren export`.
+
+use aaren_agents::{
+    collect,
+    run::{RunDir, report},
+};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Folder of a run (its best checkpoint is taken), of a checkpoint, or of a saved policy
+    policy: PathBuf,
+    /// New folder for the policy
+    folder: PathBuf,
+    /// Take a run's first checkpoint whose evaluation is this share of the way from the random policy's reference return to the
+    /// expert's [with no value: a third]
+    #[arg(long, value_name = "FRACTION", num_args = 0..=1, default_missing_value = "0.333333333333")]
+    medium: Option<f64>,
+}
+
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let level = match args.medium {
+        Some(fraction) => {
+            let job = RunDir::open(&args.policy).context("--medium")?.config(&[])?;
+            collect::Level::Reaches(collect::medium_return(&job.env, fraction).context("--medium")?)
+        }
+        None => collect::Level::Best,
+    };
+    let provenance = collect::export(&args.policy, level, &args.folder)?;
+    let at = provenance.env_steps.map(|steps| format!(", {steps} environment steps")).unwrap_or_default();
+    let score = provenance.normalised_score.map(|score| format!(", score {score:.1}")).unwrap_or_default();
+    report::print(format!("wrote the policy to {}{at}{score}", args.folder.display()))
+}

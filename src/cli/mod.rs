@@ -1,0 +1,155 @@
+//! The command line: what can be typed; each command has a file of its own.
+
+mod collect;
+mod compare;
+mod convert;
+mod dataset;
+mod devices;
+mod envs;
+mod evaluate;
+mod export;
+mod inspect;
+mod mixers;
+mod train;
+
+use std::path::PathBuf;
+
+use aaren_agents::{config::JobConfig, run::RunDir};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+/// Reinforcement learning with attention as a recurrent network.
+#[derive(Debug, Parser)]
+#[command(name = "aaren", version, after_help = "AAREN_LOG=info (or debug) says more on stderr.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a policy on trajectories or online, and evaluate it
+    Train(train::TrainArgs),
+    /// Evaluate a trained policy with actor threads
+    Evaluate(evaluate::EvaluateArgs),
+    /// Put the results of several runs side by side
+    Compare(compare::CompareArgs),
+    /// Collect a dataset: scripted episodes, or those of behaviour policies as D4RL's are
+    Collect(collect::CollectArgs),
+    /// Carry a run's trained weights over to another mixer with the same parameters, in a run of its own
+    Convert(convert::ConvertArgs),
+    /// Copy a policy out of a run, with where it comes from
+    Export(export::ExportArgs),
+    /// Describe, check or convert a dataset
+    Dataset {
+        #[command(subcommand)]
+        command: dataset::Command,
+    },
+    /// Show what a job's config means, sizes and all
+    Inspect(JobArgs),
+    /// List the environments, or replay a recording in one
+    Envs {
+        #[command(subcommand)]
+        command: Option<envs::Command>,
+    },
+    /// List the mixers
+    Mixers,
+    /// List the devices that policies can be trained on, and why the rest cannot be used
+    Devices,
+}
+
+#[derive(Debug, Args)]
+struct JobArgs {
+    /// Job to run, a JSON file; without it the built-in quickstart
+    config: Option<PathBuf>,
+    /// Set one key of the job, for example --set train.steps=500
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl JobArgs {
+    fn load(&self, more: Vec<String>) -> Result<JobConfig> {
+        let overrides = [self.overrides.clone(), more].concat();
+        match &self.config {
+            Some(path) => JobConfig::load(path, &overrides),
+            None => JobConfig::quickstart(&overrides),
+        }
+    }
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// The newest.
+    Latest,
+    /// The one that evaluated best.
+    Best,
+    /// That of a step.
+    Step(u64),
+}
+
+impl Checkpoint {
+    /// Step and folder.
+    fn of(self, run: &RunDir) -> Result<(u64, PathBuf)> {
+        let path = run.path().display();
+        match self {
+            Checkpoint::Step(step) => Ok((step, run.checkpoint_at(step)?)),
+            Checkpoint::Best => {
+                let (step, _) = run.best().with_context(|| format!("the run {path} has no evaluation yet"))?;
+                Ok((step, run.checkpoint_at(step)?))
+            }
+            Checkpoint::Latest => run
+                .latest_checkpoint()?
+                .with_context(|| format!("the run {path} has no checkpoint yet; train it with --resume first")),
+        }
+    }
+}
+
+fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
+    match text {
+        "latest" => Ok(Checkpoint::Latest),
+        "best" => Ok(Checkpoint::Best),
+        step => step.parse().map(Checkpoint::Step).map_err(|_| "expected a step, \"latest\" or \"best\"".into()),
+    }
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// What went wrong, for one line on stderr.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(args) => train::run(&args),
+            Command::Evaluate(args) => evaluate::run(&args),
+            Command::Compare(args) => compare::run(args),
+            Command::Collect(args) => collect::run(&args),
+            Command::Convert(args) => convert::run(&args),
+            Command::Export(args) => export::run(&args),
+            Command::Dataset { command } => command.run(),
+            Command::Inspect(args) => inspect::run(&args),
+            Command::Envs { command } => envs::run(command),
+            Command::Mixers => mixers::run(),
+            Command::Devices => devices::run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_step_or_has_a_name() {
+        assert_eq!(parse_checkpoint("latest"), Ok(Checkpoint::Latest));
+        assert_eq!(parse_checkpoint("best"), Ok(Checkpoint::Best));
+        assert_eq!(parse_checkpoint("500"), Ok(Checkpoint::Step(500)));
+        assert!(parse_checkpoint("last").is_err());
+    }
+}

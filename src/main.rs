@@ -1,0 +1,18 @@
+//! The `aaren` binary: parses the command line and runs one command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use aaren_agents::run::process;
+use clap::Parser;
+use cli::Cli;
+
+// Training allocates and frees many short-lived tensors; the system allocator returns their memory to the kernel each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    process::run(|| cli.run())
+}

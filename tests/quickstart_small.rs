@@ -1,0 +1,124 @@
+//! The story of the quickstart in a short corridor: who remembers the cue turns to its side, who cannot see it any more guesses.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use aaren_agents::run::report::{EvaluationReport, TrainSummary};
+use common::*;
+use protobuf::Message;
+use tensorboard_proto::event::Event;
+
+/// Short enough for a test, long enough that a window of 4 timesteps does not reach from the junction back to the cue.
+const JOB: &[&str] = &[
+    "env.options.corridor=6",
+    "data.scripted.episodes=200",
+    "policy.width=32",
+    "policy.feed_forward=64",
+    "policy.max_timesteps=16",
+    "train.steps=120",
+    "train.learning_rate=0.003",
+    "train.warmup_steps=10",
+    "train.checkpoint_every=50",
+    "evaluation.every=60",
+    "evaluation.episodes=20",
+    "evaluation.final_episodes=100",
+    "evaluation.target_returns=[1, 0]",
+];
+
+const WINDOW: &[&str] = &["policy.mixer=transformer", "train.context_length=4", "evaluation.execution=window"];
+
+fn report(run: &Path) -> EvaluationReport {
+    serde_json::from_value(json(&run.join("evaluation.json"))).unwrap()
+}
+
+/// The names in a TensorBoard file, with their steps.
+fn tensorboard_scalars(run: &Path) -> Vec<(String, i64)> {
+    let files = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("tfevents")).collect();
+    assert_eq!(files.len(), 1);
+    let bytes = fs::read(files.remove(0)).unwrap();
+    let (mut rest, mut scalars) = (&bytes[..], Vec::new());
+    while !rest.is_empty() {
+        // Length, its checksum, the event, its checksum; tensorboard.rs looks at the checksums.
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        let event: Event = Message::parse_from_bytes(&rest[12..12 + length]).unwrap();
+        scalars.extend(event.get_summary().get_value().iter().map(|value| (value.get_tag().to_string(), event.get_step())));
+        rest = &rest[16 + length..];
+    }
+    scalars
+}
+
+#[test]
+fn memory_solves_the_maze_and_a_window_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let said = stdout(&mut aaren(at, &["train", "--run", "remembers"], JOB));
+    assert!(said.contains("run folder: remembers") && said.contains("trained "), "{said}");
+    stdout(&mut aaren(at, &["train", "--run", "guesses"], &[JOB, WINDOW].concat()));
+
+    // What they reached.
+    let (remembers, guesses) = (report(&at.join("remembers")), report(&at.join("guesses")));
+    let [asked_for_all, asked_for_nothing] = &remembers.targets[..] else { panic!("{:?}", remembers.targets) };
+    assert_eq!((asked_for_all.target_return, asked_for_all.episodes), (Some(1.0), 100));
+    assert!(asked_for_all.return_mean >= 0.95, "{}", asked_for_all.return_mean);
+    assert!(asked_for_nothing.return_mean < 0.5, "asked for a return of 0 it got {}", asked_for_nothing.return_mean);
+    assert!(guesses.targets[0].return_mean < 0.8, "{}", guesses.targets[0].return_mean);
+    println!("{} and {}", asked_for_all.return_mean, guesses.targets[0].return_mean);
+
+    // What is in the run folder.
+    let run = at.join("remembers");
+    let summary: TrainSummary = serde_json::from_value(json(&run.join("train.json"))).unwrap();
+    assert_eq!((summary.steps, summary.timesteps), (120, 120 * 32 * 7));
+    assert_eq!((remembers.checkpoint_step, remembers.parameters), (120, summary.parameters));
+    assert_eq!(steps_with(&run, "train/loss"), Vec::from_iter((10..=120).step_by(10)));
+    assert_eq!(steps_with(&run, "evaluation/return_mean"), [60, 120]);
+    assert_eq!(summary.final_loss, metrics(&run)[metrics(&run).len() - 2]["train/loss"]);
+    assert!(summary.final_loss < metrics(&run)[0]["train/loss"].as_f64().unwrap() / 2.0);
+    for name in ["policy.json", "weights.safetensors", "optimizer.mpk", "progress.json"] {
+        assert!(checkpoint(&run, 120).join(name).is_file(), "{name}");
+    }
+    // In TensorBoard's file are the same names at the same steps.
+    let mut in_lines: Vec<(String, i64)> = Vec::new();
+    for line in metrics(&run) {
+        let names = line.as_object().unwrap().keys().filter(|key| key.contains('/'));
+        in_lines.extend(names.map(|name| (name.clone(), line["step"].as_i64().unwrap())));
+    }
+    assert!(in_lines.contains(&("evaluation_0/return_mean".into(), 120)), "{in_lines:?}");
+    assert_eq!(tensorboard_scalars(&run), in_lines);
+
+    // The stored policy gives the same episodes, however it is asked for them.
+    for more in [&[][..], &["--actors", "3"], &["--checkpoint", "120"]] {
+        fs::remove_file(run.join("evaluation.json")).unwrap();
+        stdout(&mut aaren(at, &[&["evaluate", "remembers"], more].concat(), &[]));
+        assert_eq!(report(&run).targets, remembers.targets, "{more:?}");
+    }
+    stdout(&mut aaren(at, &["evaluate", "guesses", "--json", "again.json"], &[]));
+    let again: EvaluationReport = serde_json::from_value(json(&at.join("again.json"))).unwrap();
+    assert_eq!((&again.targets, &*again.execution), (&guesses.targets, "window"));
+    // Episodes are numbered: fewer of them are the first of them.
+    stdout(&mut aaren(at, &["evaluate", "guesses", "--episodes", "10", "--json", "fewer.json"], &[]));
+    let fewer: EvaluationReport = serde_json::from_value(json(&at.join("fewer.json"))).unwrap();
+    assert_eq!(fewer.targets[0].returns, again.targets[0].returns[..10]);
+
+    // Side by side.
+    let table = stdout(&mut aaren(at, &["compare", "remembers", "guesses"], &[]));
+    for (name, mixer, execution) in [("remembers", "aaren", "streaming"), ("guesses", "transformer", "window")] {
+        let row = table.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("no row {name} in\n{table}"));
+        assert!(row.contains(mixer) && row.contains(execution), "{row}");
+    }
+    assert!(at.join("compare/compare.md").is_file() && at.join("compare/compare.json").is_file());
+}
+
+/// The table of parameters has the counts of the paper's blocks: 512 wide, 2048 in the feed-forward layer.
+#[test]
+fn inspect_shows_the_parameters_of_a_block() {
+    let folder = tempfile::tempdir().unwrap();
+    for (mixer, parameters) in [("transformer", "3152384"), ("aaren", "3152896")] {
+        let mixer = format!("policy.mixer={mixer}");
+        let overrides = ["policy.width=512", "policy.feed_forward=2048", "policy.layers=1", "env.options.corridor=2", &mixer];
+        let said = stdout(&mut aaren(folder.path(), &["inspect"], &overrides));
+        let block = said.lines().find(|line| line.contains("block 0")).unwrap();
+        assert!(block.contains(parameters), "{said}");
+    }
+}
