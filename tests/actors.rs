@@ -8,9 +8,11 @@ use std::{
 };
 
 use aaren_agents::{
+    config::EnvConfig,
     device::{CPU, Cpu},
     play::{
-        episodes::{Episode, Rollout, episode_seeds, play, play_in},
+        episodes::{EpisodeStart, MakeEnv, PlayedEpisode},
+        evaluate::{Evaluation, play_with_policy},
         spaces::action_spec,
     },
 };
@@ -65,33 +67,53 @@ impl ModuleMapper<Cpu> for Larger {
     }
 }
 
-/// Every episode with a target return of its own, which makes it unlike the others.
-fn rollout<'a>(env_id: &'a str, env_options: &'a Map<String, Value>, episodes: usize) -> Rollout<'a> {
-    Rollout {
-        env_id,
-        env_options,
-        target_returns: (0..episodes).map(|episode| episode as f64 - 5.0).collect(),
-        seeds: episode_seeds(11, episodes),
+/// Episodes in a task, each with a target return of its own, which makes it unlike the others.
+fn evaluation(env_id: &str, env_options: &Map<String, Value>, episodes: usize) -> Evaluation {
+    Evaluation {
+        env: EnvConfig { id: env_id.into(), options: env_options.clone() },
+        data: String::new(),
+        target_returns: vec![None],
+        episodes,
+        seed: 11,
         actors: 1,
         envs_per_actor: 4,
         window: None,
         stochastic: false,
-        record: false,
+        latency_steps: None,
     }
 }
 
-fn bits(episodes: &[Episode]) -> Vec<(usize, u64, usize, bool)> {
+fn starts(evaluation: &Evaluation) -> Vec<EpisodeStart> {
+    let start = |(episode, start): (usize, EpisodeStart)| EpisodeStart { target_return: episode as f64 - 5.0, ..start };
+    evaluation.starts().into_iter().enumerate().map(start).collect()
+}
+
+fn play_in(
+    policy: &AnyPolicy<Cpu>,
+    evaluation: &Evaluation,
+    make: &MakeEnv,
+    finished: impl FnMut(&PlayedEpisode),
+) -> anyhow::Result<Vec<PlayedEpisode>> {
+    play_with_policy(policy, &starts(evaluation), evaluation, make, finished)
+}
+
+fn play(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation, finished: impl FnMut(&PlayedEpisode)) -> Vec<PlayedEpisode> {
+    play_in(policy, evaluation, &|| evaluation.make_env(), finished).unwrap()
+}
+
+fn bits(episodes: &[PlayedEpisode]) -> Vec<(u64, u64, usize, bool)> {
     episodes.iter().map(|e| (e.index, e.episode_return.to_bits(), e.length, e.terminated)).collect()
 }
 
 /// A policy whose episodes end in several ways (most turn about at the start of a maze for ever), and these episodes.
-fn unlike(mixer: &str, rollout: &Rollout) -> (AnyPolicy<Cpu>, Vec<Episode>) {
+fn unlike(mixer: &str, rollout: &Evaluation) -> (AnyPolicy<Cpu>, Vec<PlayedEpisode>) {
     let tried = (1..100).map(|seed| {
-        let policy = random_policy(mixer, rollout.env_id, rollout.env_options, seed);
-        let episodes = play(&policy, rollout, |_| {}).unwrap();
+        let policy = random_policy(mixer, &rollout.env.id, &rollout.env.options, seed);
+        let episodes = play(&policy, rollout, |_| {});
         (policy, episodes)
     });
-    let kinds = |episodes: &[Episode]| BTreeSet::from_iter(episodes.iter().map(|e| (e.episode_return.to_bits(), e.length))).len();
+    let kinds =
+        |episodes: &[PlayedEpisode]| BTreeSet::from_iter(episodes.iter().map(|e| (e.episode_return.to_bits(), e.length))).len();
     tried.into_iter().find(|(_, episodes)| kinds(episodes) > 2).expect("a policy whose episodes are not all alike")
 }
 
@@ -102,11 +124,11 @@ fn episodes_do_not_depend_on_the_number_of_actors() {
         for mixer in ["aaren", "transformer"] {
             for window in [None, Some(WINDOW)] {
                 // No multiple of the environments: some rows are idle at the end.
-                let one = Rollout { window, ..rollout(env_id, &env_options, 11) };
+                let one = Evaluation { window, ..evaluation(env_id, &env_options, 11) };
                 let (policy, alone) = unlike(mixer, &one);
                 for actors in [2, 3] {
                     let mut arrived = 0;
-                    let together = play(&policy, &Rollout { actors, ..one.clone() }, |_| arrived += 1).unwrap();
+                    let together = play(&policy, &Evaluation { actors, ..one.clone() }, |_| arrived += 1);
                     assert_eq!(bits(&together), bits(&alone), "{env_id}, {mixer}, window {window:?}, {actors} actors");
                     assert_eq!(arrived, 11);
                 }
@@ -121,15 +143,14 @@ fn episodes_do_not_depend_on_their_row_or_their_neighbours() {
         let env_options = options(env_options);
         for mixer in ["aaren", "transformer"] {
             for window in [None, Some(WINDOW)] {
-                let one = Rollout { window, ..rollout(env_id, &env_options, 11) };
+                let one = Evaluation { window, ..evaluation(env_id, &env_options, 11) };
                 let (policy, in_order) = unlike(mixer, &one);
                 for by in [1, 6] {
-                    let mut turned = one.clone();
-                    turned.seeds.rotate_left(by);
-                    turned.target_returns.rotate_left(by);
-                    let mut episodes = play(&policy, &turned, |_| {}).unwrap();
+                    let mut turned = starts(&one);
+                    turned.rotate_left(by);
+                    let mut episodes = play_with_policy(&policy, &turned, &one, &|| one.make_env(), |_| {}).unwrap();
                     episodes.rotate_right(by);
-                    episodes.iter_mut().enumerate().for_each(|(index, episode)| episode.index = index);
+                    episodes.iter_mut().zip(0..).for_each(|(episode, index)| episode.index = index);
                     assert_eq!(bits(&episodes), bits(&in_order), "{env_id}, {mixer}, window {window:?}, turned by {by}");
                 }
             }
@@ -142,10 +163,10 @@ fn more_actors_than_episodes_play_each_once() {
     let (env_id, env_options) = TASKS[0];
     let env_options = options(env_options);
     let policy = random_policy("aaren", env_id, &env_options, 1);
-    let few = Rollout { actors: 3, ..rollout(env_id, &env_options, 2) };
-    let episodes = play(&policy, &few, |_| {}).unwrap();
+    let few = Evaluation { actors: 3, ..evaluation(env_id, &env_options, 2) };
+    let episodes = play(&policy, &few, |_| {});
     assert_eq!(episodes.iter().map(|episode| episode.index).collect::<Vec<_>>(), [0, 1]);
-    assert_eq!(play(&policy, &rollout(env_id, &env_options, 0), |_| {}).unwrap(), []);
+    assert_eq!(play(&policy, &evaluation(env_id, &env_options, 0), |_| {}), []);
 }
 
 /// How an environment fails.
@@ -190,12 +211,12 @@ impl Env for Faulty {
 }
 
 /// Plays with a fault in an episode: the episodes that arrived, and the error.
-fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<Episode>, String) {
+fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<PlayedEpisode>, String) {
     let Value::Object(env_options) = json!({"max_episode_steps": STEPS}) else { unreachable!() };
     let policy = random_policy("aaren", "Pendulum-v1", &env_options, 1);
-    let rollout = Rollout { actors, envs_per_actor: 3, ..rollout("Pendulum-v1", &env_options, 12) };
-    let whole = play(&policy, &rollout, |_| {}).unwrap();
-    let bad_seed = rollout.seeds[bad_episode];
+    let rollout = Evaluation { actors, envs_per_actor: 3, ..evaluation("Pendulum-v1", &env_options, 12) };
+    let whole = play(&policy, &rollout, |_| {});
+    let bad_seed = rollout.starts()[bad_episode].seed;
     let made = AtomicUsize::new(0);
     let make = || -> Result<Box<dyn Env>, EnvError> {
         made.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +227,7 @@ fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<Epis
     assert_eq!(made.into_inner(), 3 * actors);
     arrived.sort_by_key(|episode| episode.index);
     for episode in &arrived {
-        assert_eq!(bits(std::slice::from_ref(episode)), bits(std::slice::from_ref(&whole[episode.index])));
+        assert_eq!(bits(std::slice::from_ref(episode)), bits(std::slice::from_ref(&whole[episode.index as usize])));
     }
     (arrived, format!("{error:#}"))
 }
@@ -243,10 +264,10 @@ fn episodes_hardly_depend_on_the_number_of_environments() {
         let env_options = options(env_options);
         for mixer in ["aaren", "transformer"] {
             for window in [None, Some(WINDOW)] {
-                let policy = unlike(mixer, &Rollout { window, ..rollout(env_id, &env_options, 11) }).0;
+                let policy = unlike(mixer, &Evaluation { window, ..evaluation(env_id, &env_options, 11) }).0;
                 let with = |envs_per_actor| {
-                    let rollout = Rollout { window, envs_per_actor, ..rollout(env_id, &env_options, 11) };
-                    play(&policy, &rollout, |_| {}).unwrap()
+                    let rollout = Evaluation { window, envs_per_actor, ..evaluation(env_id, &env_options, 11) };
+                    play(&policy, &rollout, |_| {})
                 };
                 let (one, five) = (with(1), with(5));
                 let pairs = one.iter().zip(&five);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aaren_agents::{
-    config::JobConfig,
+    config::OfflineJob,
     offline::data,
     run::{
         RunDir,
@@ -39,6 +39,17 @@ fn cases() -> Vec<Case> {
         case("missing config", "train no.json", &["no.json", "quickstart"], nothing),
         case("a folder for a config", "train .", &["cannot read the config"], nothing),
         case("not JSON", "train job.json", &["job.json", "line 2", "not valid JSON"], |to| file(to, "job.json", b"{\n oops }")),
+        case("not TOML", "train job.toml", &["job.toml", "line 2", "not valid TOML"], |to| {
+            file(to, "job.toml", b"seed = 1\n oops ")
+        }),
+        case("a task in no file", "collect job.toml", &["job.toml", "env is missing", "--env"], |to| {
+            file(to, "job.toml", b"[collect]\ndataset = \"random\"\n")
+        }),
+        case("training a collection", "train job.toml --env TMaze-v0", &["aaren collect"], |to| {
+            file(to, "job.toml", b"[collect]\ndataset = \"random\"\n")
+        }),
+        case("a mixer by its word", "train --mixer aren", &["policy.mixer", "aren", "did you mean \"aaren\""], nothing),
+        case("data by its word", "train --data no.hdf5", &["no.hdf5"], nothing),
         case("not text", "train job.json", &["cannot read the config job.json"], |to| file(to, "job.json", &[0xff, 0xfe])),
         case("misspelt key", "train job.json", &["job.json", "train.leraning_rate", "did you mean \"learning_rate\""], |to| {
             file(to, "job.json", br#"{"train": {"leraning_rate": 1}}"#)
@@ -231,8 +242,8 @@ fn cases() -> Vec<Case> {
         case("replaying something else", "envs replay x.json", &["x.json"], |to| file(to, "x.json", b"{}")),
     ];
     if cfg!(not(feature = "mujoco")) {
-        cases.push(case("MuJoCo missing", "train job.json", &["Hopper-v5", "--features mujoco"], |to| {
-            file(to, "job.json", include_bytes!("../configs/hopper-medium-aaren.json"))
+        cases.push(case("MuJoCo missing", "train job.toml", &["Hopper-v5", "--features mujoco"], |to| {
+            file(to, "job.toml", include_bytes!("../configs/hopper-medium.toml"))
         }));
     }
     cases
@@ -339,13 +350,13 @@ fn file(folder: &Path, name: &str, content: &[u8]) {
     fs::write(path, content).unwrap();
 }
 
-fn job(overrides: &[&str]) -> JobConfig {
+fn job(overrides: &[&str]) -> OfflineJob {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-    JobConfig::quickstart(&overrides).unwrap()
+    OfflineJob::quickstart(&overrides).unwrap()
 }
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) {
-    RunDir::create(&folder.join(name), &job(overrides)).unwrap();
+    RunDir::create(&folder.join(name), &job(overrides), 2).unwrap();
 }
 
 /// The smallest run that was trained, one step.

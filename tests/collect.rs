@@ -12,7 +12,8 @@ use std::{
 };
 
 use aaren_agents::{
-    collect::{CollectJob, DatasetKind, Provenance, Summary, collect, keep},
+    collect::{Provenance, Summary, collect, keep},
+    config::{Changes, CollectJob, DatasetKind, Job},
     device::{CPU, Cpu},
     play::spaces::action_spec,
 };
@@ -59,7 +60,7 @@ fn config(folder: &Path, kind: &str, overrides: &[String]) -> (PathBuf, CollectJ
     let path = folder.join("collect.json");
     let text = format!(r#"{{"seed": 3, "env": {{"id": "{ENV}"}}, "collect": {{"dataset": "{kind}", "steps": 900}}}}"#);
     fs::write(&path, text).unwrap();
-    let job = CollectJob::load(&path, overrides).unwrap();
+    let Job::Collect(job) = Job::load(&[path.clone()], &overrides.into()).unwrap() else { unreachable!() };
     fs::write(&path, serde_json::to_string(&job).unwrap()).unwrap();
     (path, job)
 }
@@ -400,19 +401,24 @@ fn a_policy_is_exported_with_where_it_comes_from() {
 
 #[test]
 fn every_collection_in_configs_is_one() {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/collect");
     let mut found = BTreeSet::new();
-    for robot in ["hopper", "halfcheetah", "walker2d", "ant"] {
+    for (robot, id) in
+        [("hopper", "Hopper-v5"), ("halfcheetah", "HalfCheetah-v5"), ("walker2d", "Walker2d-v5"), ("ant", "Ant-v5")]
+    {
         for kind in DatasetKind::ALL {
-            let path = configs.join(format!("collect-{robot}-{kind}.json"));
-            let job = CollectJob::load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
+            let path = configs.join(format!("{kind}.toml"));
+            let changes = Changes { env: Some(id.into()), ..Changes::default() };
+            let job = Job::load(&[path.clone()], &changes).unwrap_or_else(|error| panic!("{error:#}"));
+            let Job::Collect(job) = job else { panic!("{}", path.display()) };
             assert_eq!((job.robot(), job.collect.dataset, job.collect.steps), (robot.into(), kind, 1_000_000));
-            found.insert(path.file_name().unwrap().to_owned());
+            assert!(job.collect.train.is_none_or(|train| train.is_file()), "{}", path.display());
+            found.insert(path);
         }
     }
     for entry in fs::read_dir(configs).unwrap() {
-        let name = entry.unwrap().file_name();
-        assert!(!name.to_string_lossy().starts_with("collect-") || found.contains(&name), "{name:?} is not tested");
+        let path = entry.unwrap().path();
+        assert!(found.contains(&path), "{} is not tested", path.display());
     }
 }
 

@@ -5,36 +5,38 @@ mod common;
 use std::{ops::ControlFlow, path::Path};
 
 use aaren_agents::{
-    config::JobConfig,
+    config::{Job, PpoJob},
     device::Cpu,
-    play::rollout::{Group, Play},
+    play::rollout::{EnvGroup, RolloutSpec},
     ppo::{
-        self, NoObserver, Observer,
+        self,
         learner::Learner,
         targets::{Targets, targets},
     },
     run::{RunDir, report::EvaluationReport},
+    session::{NoObserver, Observer},
 };
 use aaren_data::Trajectory;
-use aaren_policy::ActorCriticPolicy;
+use aaren_policy::AnyPolicy;
 use anyhow::Result;
 use common::*;
 
-fn job(text: &str, overrides: &[&str]) -> JobConfig {
+fn job(text: &str, overrides: &[&str]) -> PpoJob {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-    JobConfig::parse(text, &overrides).unwrap_or_else(|error| panic!("{error:#}"))
+    let job = Job::parse(text, &overrides[..].into()).and_then(Job::ppo);
+    job.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-fn train(path: &Path, job: &JobConfig, observer: &mut dyn Observer) -> EvaluationReport {
-    ppo::train(job, &RunDir::create(path, job).unwrap(), false, observer).unwrap().1
+fn train(path: &Path, job: &PpoJob, observer: &mut dyn Observer) -> EvaluationReport {
+    ppo::train(job, &RunDir::create(path, job, job.ppo.keep_checkpoints).unwrap(), false, observer).unwrap().1
 }
 
 fn resume(path: &Path, overrides: &[&str], observer: &mut dyn Observer) {
     let mut run = RunDir::resume(path).unwrap();
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-    let job = run.config(&overrides).unwrap();
-    run.update_config(&job).unwrap();
-    ppo::train(&job, &run, true, observer).unwrap();
+    let job = run.job(&overrides[..].into()).unwrap();
+    run.update_job(&job).unwrap();
+    ppo::train(&job.ppo().unwrap(), &run, true, observer).unwrap();
 }
 
 /// MLPs on a continuous task whose episodes are truncated inside rollouts, and at their last row.
@@ -95,28 +97,29 @@ fn the_first_ratios_are_one_for_every_mixer() {
 #[test]
 fn the_replay_begins_with_the_state_that_was_stored() {
     let job = job(RECURRENT, &["ppo.envs=4", "ppo.envs_per_group=4", "ppo.minibatches=1", "ppo.learning_rate=0.03"]);
-    let config = job.ppo.clone().unwrap();
+    let config = job.ppo.clone();
     let spec = aaren_envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
-    let mut learner = Learner::new(ppo::describe(&job, &config, &spec).unwrap(), &config, 1).unwrap();
-    let play = |iteration| Play { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
+    let mut learner = Learner::new(ppo::describe(&job, &spec).unwrap(), &config, 1).unwrap();
+    let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
     let make = || aaren_envs::make(&job.env.id, &job.env.options);
-    let mut groups = vec![Group::new(&make, &learner.policy(), 0, 4, &play(0)).unwrap()];
+    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4, &play(0)).unwrap()];
     for iteration in 0..6 {
         let policy = learner.policy();
         groups[0].play(&policy, &play(iteration)).unwrap();
         let targets: Vec<Vec<Targets>> =
             groups.iter().map(|group| targets(&policy, group, &learner.progress.reward_scale, &config)).collect();
-        let pieces = learner.pieces(&groups, &targets).unwrap();
+        let sequences = learner.sequences(&groups, &targets).unwrap();
         let begun = groups[0].rollouts().any(|rollout| !rollout.resets[0]);
-        let mut forgetful = pieces.clone();
+        let mut forgetful = sequences.clone();
         forgetful[0].state = learner.initial_state(4);
         // With no divergence allowed at all, nothing is updated.
-        let distance = |learner: &mut Learner, pieces: &[_]| learner.update(pieces, 1.0, Some(-1.0)).unwrap().0.ratio_distance;
-        assert!(distance(&mut learner, &pieces) < 1e-5);
+        let distance =
+            |learner: &mut Learner, sequences: &[_]| learner.update(sequences, 1.0, Some(-1.0)).unwrap().0.ratio_distance;
+        assert!(distance(&mut learner, &sequences) < 1e-5);
         let wrong = distance(&mut learner, &forgetful);
         assert!(iteration == 0 || !begun || wrong > 1e-4, "iteration {iteration}: {wrong}");
         for _ in 0..4 {
-            learner.update(&pieces, config.learning_rate, None).unwrap();
+            learner.update(&sequences, config.learning_rate, None).unwrap();
         }
     }
 }
@@ -163,7 +166,7 @@ impl Observer for Diary {
     fn evaluated(
         &mut self,
         env_steps: u64,
-        _policy: &ActorCriticPolicy<Cpu>,
+        _policy: &AnyPolicy<Cpu>,
         report: &EvaluationReport,
     ) -> Result<ControlFlow<()>> {
         self.evaluated.push((env_steps, report.targets[0].return_mean));
@@ -256,7 +259,7 @@ fn a_saved_policy_is_evaluated_by_name_alone() {
 fn an_online_job_has_the_keys_that_it_reads_and_no_others() {
     let message = |text: &str, overrides: &[&str]| {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        format!("{:#}", JobConfig::parse(text, &overrides).expect_err("must be refused"))
+        format!("{:#}", Job::parse(text, &overrides[..].into()).expect_err("must be refused"))
     };
     for (text, overrides, words) in [
         (MLP, &["train.steps=5"][..], &["train", "learns online"][..]),

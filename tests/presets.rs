@@ -8,7 +8,7 @@ use std::{
 };
 
 use aaren_agents::{
-    config::{Execution, JobConfig},
+    config::{Changes, Execution, Job, OfflineJob},
     offline::{
         data,
         learner::Learner,
@@ -29,8 +29,14 @@ const ROBOTS: [(&str, &str, usize, usize); 4] = [
 const DATASETS: [&str; 3] = ["medium", "medium-replay", "medium-expert"];
 const AGENTS: [&str; 4] = ["aaren", "transformer", "bc", "bc10"];
 
-fn preset(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/d4rl").join(format!("{name}.json"))
+/// The file of one part of a preset.
+fn part(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/d4rl").join(format!("{name}.toml"))
+}
+
+fn preset(robot: &str, dataset: &str, agent: &str, changes: &Changes) -> OfflineJob {
+    let job = Job::load(&[robot, dataset, agent].map(part), changes).and_then(Job::offline);
+    job.unwrap_or_else(|error| panic!("{robot}, {dataset}, {agent}: {error:#}"))
 }
 
 fn is_registered(env_id: &str) -> bool {
@@ -68,17 +74,12 @@ fn stand_in(env_id: &str, observation_width: usize, action_width: usize, seed: u
 
 #[test]
 fn there_is_a_preset_for_each_robot_dataset_and_agent_and_no_other() {
-    let mut expected: Vec<PathBuf> = Vec::new();
     for (robot, env_id, ..) in ROBOTS {
         for dataset in DATASETS {
-            let jobs: BTreeMap<&str, JobConfig> = AGENTS
+            let jobs: BTreeMap<&str, OfflineJob> = AGENTS
                 .into_iter()
-                .filter_map(|agent| {
-                    let path = preset(&format!("{robot}-{dataset}-{agent}"));
-                    expected.push(path.clone());
-                    is_registered(env_id)
-                        .then(|| (agent, JobConfig::load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"))))
-                })
+                .filter(|_| is_registered(env_id))
+                .map(|agent| (agent, preset(robot, dataset, agent, &Changes::default())))
                 .collect();
             let Some(aaren) = jobs.get("aaren") else { continue };
             let sources = &aaren.data.source.as_ref().unwrap().0;
@@ -100,10 +101,10 @@ fn there_is_a_preset_for_each_robot_dataset_and_agent_and_no_other() {
             }
         }
     }
+    let names = ROBOTS.iter().map(|robot| robot.0).chain(DATASETS).chain(AGENTS).chain(["budget"]);
+    let mut expected: Vec<PathBuf> = names.map(part).collect();
     expected.sort();
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(preset("x").parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.is_file());
+    let mut found: Vec<PathBuf> = fs::read_dir(part("x").parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     assert_eq!(found, expected);
 }
@@ -124,8 +125,9 @@ fn every_preset_makes_a_step() {
             for agent in AGENTS {
                 let name = format!("{robot}-{dataset}-{agent}");
                 let files = if dataset == "medium-expert" { &paths[..] } else { &paths[..1] };
-                let overrides = [format!("data.source={}", serde_json::json!(files)), "train.batch_size=3".into()];
-                let job = JobConfig::load(&preset(&name), &overrides).unwrap();
+                let data = files.iter().map(|file| file.display().to_string()).collect();
+                let changes = Changes { set: vec!["train.batch_size=3".into()], data, ..Changes::default() };
+                let job = preset(robot, dataset, agent, &changes);
                 // Without its simulator a job's data cannot be held against its task, but its policy can still learn.
                 let dataset = match is_built {
                     true => data::trajectories(&job).unwrap_or_else(|error| panic!("{name}: {error:#}")),

@@ -7,13 +7,13 @@ use std::{
 };
 
 use aaren_agents::{
-    config::JobConfig,
+    config::OfflineJob,
     run::{RunDir, metrics::Log},
 };
 
 /// A run that was killed after step 40 and resumed from step 20.
 fn resumed_run(path: &Path) {
-    let run = RunDir::create(path, &JobConfig::quickstart(&[]).unwrap()).unwrap();
+    let run = RunDir::create(path, &OfflineJob::quickstart(&[]).unwrap(), 2).unwrap();
     let mut log = Log::open(&run, None).unwrap();
     for step in [10, 20, 30, 40] {
         log.scalars(step, &[("train/loss", 1.0 / step as f64), ("evaluation/return_mean", step as f64)]).unwrap();

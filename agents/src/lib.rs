@@ -12,3 +12,4 @@ pub mod play;
 pub mod ppo;
 pub mod run;
 pub mod seeds;
+pub mod session;

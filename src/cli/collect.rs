@@ -3,11 +3,12 @@
 use super::JobArgs;
 use aaren_agents::{
     collect,
+    config::{Formats, Job, OfflineJob},
     offline::data,
-    run::{interrupt, report},
+    run::{RunDir, interrupt, report},
 };
 use aaren_data::Format;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -20,33 +21,33 @@ pub struct CollectArgs {
     output: Option<PathBuf>,
     /// How to store it [default: as in the config; minari where the data are scripted]
     #[arg(long, value_enum)]
-    format: Option<collect::Formats>,
+    format: Option<Formats>,
 }
 
+/// Collects.
 pub fn run(args: &CollectArgs) -> Result<()> {
-    if let Some(config) = args.job.config.as_deref()
-        && collect::CollectJob::is_one(config)
-    {
-        let mut job = collect::CollectJob::load(config, &args.job.overrides)?;
-        job.collect.format = args.format.unwrap_or(job.collect.format);
-        let output = args.output.clone().unwrap_or_else(|| job.default_output());
-        return report::print(collect::collect(&job, &output)?.render());
+    match Job::load(&args.job.files, &args.job.changes())? {
+        Job::Collect(mut job) => {
+            job.collect.format = args.format.unwrap_or(job.collect.format);
+            let output = args.output.clone().unwrap_or_else(|| job.default_output());
+            report::print(collect::collect(&job, &output)?.render())
+        }
+        Job::Offline(job) => collect_scripted(&job, args),
+        Job::Ppo(_) => bail!("this job learns online and has no data to collect; `aaren train` runs it"),
     }
-    collect_scripted(args)
 }
 
 /// The scripted data of a training job.
-fn collect_scripted(args: &CollectArgs) -> Result<()> {
-    let job = args.job.load(Vec::new())?;
-    data::collection(&job)?;
-    let dataset = data::trajectories(&job)?;
+fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
+    data::collection(job)?;
+    let dataset = data::trajectories(job)?;
     interrupt::check()?;
-    let stem = args.job.config.as_deref().and_then(Path::file_stem).unwrap_or("quickstart".as_ref());
+    let name = RunDir::name_of(&args.job.files);
     let steps: usize = dataset.trajectories.iter().map(aaren_data::Trajectory::len).sum();
-    for &format in args.format.unwrap_or(collect::Formats::Minari).each() {
-        let path = args.output.clone().unwrap_or_else(|| Path::new("datasets").join(stem));
+    for &format in args.format.unwrap_or(Formats::Minari).each() {
+        let path = args.output.clone().unwrap_or_else(|| Path::new("datasets").join(&name));
         // Two datasets, two names.
-        let is_beside = args.output.is_none() || args.format == Some(collect::Formats::Both);
+        let is_beside = args.output.is_none() || args.format == Some(Formats::Both);
         let path = if format == Format::D4rl && is_beside { path.with_extension("hdf5") } else { path };
         super::dataset::save(&dataset, &path, format, false, "choose another place with --output")?;
         report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))?;

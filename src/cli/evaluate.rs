@@ -2,19 +2,18 @@
 
 use super::{Checkpoint, parse_checkpoint};
 use aaren_agents::{
-    config::{Execution, JobConfig},
+    config::{Changes, Execution, Job},
     device::{CPU, Cpu},
     play::{
         cache_sweep,
-        evaluate::{self, Evaluation},
+        evaluate::{Evaluation, evaluate},
         spaces::action_spec,
         video::Video,
     },
-    run::{RunDir, report, write_json_atomically},
-    seeds,
+    run::{RunDir, cache_report, report, write_json_atomically},
 };
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -64,48 +63,31 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let run = RunDir::open(&args.run)?;
-    let mut overrides = Vec::new();
-    let mut set = |key: &str, value: Option<String>| overrides.extend(value.map(|value| format!("{key}={value}")));
-    set("seed", args.seed.map(|seed| seed.to_string()));
-    set("evaluation.final_episodes", args.episodes.map(|n| n.to_string()));
-    set("evaluation.actors", args.actors.map(|n| n.to_string()));
-    set("evaluation.envs_per_actor", args.envs_per_actor.map(|n| n.to_string()));
-    set("evaluation.execution", args.execution.map(|execution| execution.to_string()));
-    for target in &args.target_returns {
-        ensure!(target.is_finite(), "--target-return: found {target}, expected a finite number");
-    }
-    if !args.target_returns.is_empty() {
-        ensure!(
-            run.config(&[])?.policy.tokens.has_return_to_go(),
-            "--target-return: the policy of {} is not told a return",
-            args.run.display()
-        );
-        set("evaluation.target_returns", Some(format!("{:?}", args.target_returns)));
-    }
-    let job = run.config(&overrides)?;
+    let job = changed(run.job(&Changes::default())?, args)?;
+    job.check()?;
     let (step, checkpoint) = args.checkpoint.of(&run)?;
     let mut policy =
         load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
     if let Some(cache) = args.cache {
         policy.set_cache(cache).context("--cache")?;
     }
-    let evaluation = Evaluation {
-        episodes: job.evaluation.final_episodes(),
-        seed: aaren_envs::derive_seed(job.seed, &[seeds::EPISODES]),
-        latency_steps: Some(evaluate::LATENCY_STEPS),
-        stochastic: args.stochastic,
+    let evaluation = match &job {
+        Job::Offline(job) => Evaluation::offline(job),
+        Job::Ppo(job) => Evaluation::online(job),
+        Job::Collect(_) => bail!("{} is no training's run", args.run.display()),
     };
+    let evaluation = Evaluation { stochastic: args.stochastic, ..evaluation };
     if !args.cache_sizes.is_empty() {
-        let report = cache_sweep::evaluate_caches(&job, &policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
+        let report = cache_sweep::evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
         match &args.json {
             Some(path) => write_json_atomically(path, &report)?,
-            None => run.write_json(cache_sweep::FILE, &report)?,
+            None => run.write_json(cache_report::FILE, &report)?,
         }
         return report::print(report.render());
     }
     // What a video lacks shows before the episodes are played.
-    let video = args.video.as_deref().map(|path| Video::new(path, &job.env.id)).transpose()?;
-    let mut report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
+    let video = args.video.as_deref().map(|path| Video::new(path, &job.env().id)).transpose()?;
+    let mut report = evaluate(&policy, &run.name(), step, &evaluation)?;
     if let Some(cache) = args.cache.filter(|&cache| cache != CachePolicy::Full) {
         report.execution += &format!(", {cache}");
     }
@@ -115,21 +97,55 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     }
     report::print(report.render())?;
     match video {
-        Some(mut video) => report::print(video.record(&policy, &evaluate::rollout(&job, &policy, &evaluation)?)?),
+        Some(mut video) => report::print(video.record(&policy, &evaluation)?),
         None => Ok(()),
     }
 }
 
-/// A stored policy of any kind, held against the run's job and its task.
-fn load_policy(job: &JobConfig, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
+/// The run's job with what the flags change in it.
+fn changed(mut job: Job, args: &EvaluateArgs) -> Result<Job> {
+    for target in &args.target_returns {
+        ensure!(target.is_finite(), "--target-return: found {target}, expected a finite number");
+    }
+    match &mut job {
+        Job::Offline(job) => {
+            let evaluation = &mut job.evaluation;
+            job.seed = args.seed.unwrap_or(job.seed);
+            evaluation.final_episodes = args.episodes.or(evaluation.final_episodes);
+            evaluation.actors = args.actors.unwrap_or(evaluation.actors);
+            evaluation.envs_per_actor = args.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
+            evaluation.execution = args.execution.unwrap_or(evaluation.execution);
+            if !args.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
+                evaluation.target_returns.clone_from(&args.target_returns);
+                return Ok(Job::Offline(job.clone()));
+            }
+        }
+        Job::Ppo(job) => {
+            let evaluation = &mut job.evaluation;
+            job.seed = args.seed.unwrap_or(job.seed);
+            evaluation.final_episodes = args.episodes.or(evaluation.final_episodes);
+            evaluation.actors = args.actors.unwrap_or(evaluation.actors);
+            evaluation.envs_per_actor = args.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
+            let execution = args.execution;
+            ensure!(execution.is_none(), "--execution: only decision policies are executed in more than one way");
+        }
+        Job::Collect(_) => {}
+    }
+    let path = args.run.display();
+    ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
+    Ok(job)
+}
+
+/// A stored policy of any kind, checked against the run's job and its task.
+fn load_policy(job: &Job, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
     let policy = aaren_policy::checkpoint::load_any::<Cpu>(checkpoint, &CPU)?;
-    let is_the_jobs = match (&policy, &job.ppo) {
-        (AnyPolicy::Decision(policy), None) => policy.description.config == job.policy,
-        (AnyPolicy::ActorCritic(policy), Some(ppo)) => policy.description.network == ppo.network(&job.policy),
+    let is_the_jobs = match (&policy, job) {
+        (AnyPolicy::Decision(policy), Job::Offline(job)) => policy.description.config == job.policy,
+        (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => policy.description.network == job.network(),
         _ => false,
     };
     ensure!(is_the_jobs, "its policy is not the one of the run's config.json");
-    let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
+    let env = job.env().make()?;
     let spec = env.spec();
     let (width, action) = (policy.observation_width(), policy.action());
     ensure!(

@@ -1,7 +1,8 @@
 //! `aaren export`.
 
 use aaren_agents::{
-    collect,
+    collect::{self, PolicyLevel},
+    config::Changes,
     run::{RunDir, report},
 };
 use anyhow::{Context, Result};
@@ -23,10 +24,10 @@ pub struct ExportArgs {
 pub fn run(args: &ExportArgs) -> Result<()> {
     let level = match args.medium {
         Some(fraction) => {
-            let job = RunDir::open(&args.policy).context("--medium")?.config(&[])?;
-            collect::Level::Reaches(collect::medium_return(&job.env, fraction).context("--medium")?)
+            let job = RunDir::open(&args.policy).context("--medium")?.job(&Changes::default())?;
+            PolicyLevel::Reaches(collect::medium_return(job.env(), fraction).context("--medium")?)
         }
-        None => collect::Level::Best,
+        None => PolicyLevel::Best,
     };
     let provenance = collect::export(&args.policy, level, &args.folder)?;
     let at = provenance.env_steps.map(|steps| format!(", {steps} environment steps")).unwrap_or_default();

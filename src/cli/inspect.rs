@@ -1,16 +1,14 @@
 //! `aaren inspect`: what a config means in numbers, before anything is trained.
 
 use aaren_agents::{
-    config::{JobConfig, PpoConfig},
+    config::{Job, OfflineJob, PpoJob},
     device::{CPU, Cpu},
     play::spaces::action_spec,
-    ppo,
     run::report::{self, align_right, bytes},
 };
-use aaren_envs::Spec;
 use aaren_kernels::Dropout;
 use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy, DecisionNetwork, Description, Normalizer, Timesteps};
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use burn::module::Module;
 
 /// Prints it.
@@ -18,20 +16,20 @@ use burn::module::Module;
 /// # Errors
 /// If the job is wrong, or stdout cannot be written.
 pub fn run(args: &super::JobArgs) -> Result<()> {
-    let job = args.load(Vec::new())?;
-    report::print(inspect(&job)?)
+    report::print(match Job::load(&args.files, &args.changes())? {
+        Job::Offline(job) => inspect(&job)?,
+        Job::Ppo(job) => inspect_online(&job)?,
+        Job::Collect(_) => bail!("this job makes a dataset; there is no policy to inspect"),
+    })
 }
 
 /// The table of parameters by part, and what the state of one episode takes.
 ///
 /// # Errors
 /// If the task is unknown to this build or the sizes do not fit.
-fn inspect(job: &JobConfig) -> Result<String> {
-    let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
+fn inspect(job: &OfflineJob) -> Result<String> {
+    let env = job.env.make()?;
     let spec = env.spec();
-    if let Some(ppo) = &job.ppo {
-        return inspect_online(job, ppo, spec);
-    }
     let description = Description {
         format: Description::FORMAT,
         config: job.policy.clone(),
@@ -82,8 +80,10 @@ fn inspect(job: &JobConfig) -> Result<String> {
 }
 
 /// The same for a job that learns online, with the sizes of an iteration.
-fn inspect_online(job: &JobConfig, ppo: &PpoConfig, spec: &Spec) -> Result<String> {
-    let description = ppo::describe(job, ppo, spec)?;
+fn inspect_online(job: &PpoJob) -> Result<String> {
+    let (env, ppo) = (job.env.make()?, &job.ppo);
+    let spec = env.spec();
+    let description = aaren_agents::ppo::describe(job, spec)?;
     let network = ActorCriticNetwork::<Cpu>::new(&description, ppo.initial_log_std, 0, &CPU)?;
     let parameters = network.num_params();
     let policy = ActorCriticPolicy { network, description };

@@ -14,7 +14,7 @@ mod train;
 
 use std::path::PathBuf;
 
-use aaren_agents::{config::JobConfig, run::RunDir};
+use aaren_agents::{config::Changes, run::RunDir};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
@@ -58,22 +58,33 @@ enum Command {
     Devices,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct JobArgs {
-    /// Job to run, a JSON file; without it the built-in quickstart
-    config: Option<PathBuf>,
-    /// Set one key of the job, for example --set train.steps=500
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
-    overrides: Vec<String>,
+    /// Jobs, TOML or JSON files, each laid over those before it; without one the built-in quickstart
+    #[arg(value_name = "JOB")]
+    files: Vec<PathBuf>,
+    /// Set any key of the job, for example --set train.steps=500
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+    /// Sequence mixer; `aaren mixers` lists them [sets policy.mixer]
+    #[arg(long, value_name = "NAME")]
+    mixer: Option<String>,
+    /// Task; `aaren envs` lists them [sets env.id]
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
+    /// Dataset to train on, a path or the id of a local Minari dataset; may be repeated [sets data.source]
+    #[arg(long, value_name = "SOURCE")]
+    data: Vec<String>,
+    /// Root of every random number [sets seed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 impl JobArgs {
-    fn load(&self, more: Vec<String>) -> Result<JobConfig> {
-        let overrides = [self.overrides.clone(), more].concat();
-        match &self.config {
-            Some(path) => JobConfig::load(path, &overrides),
-            None => JobConfig::quickstart(&overrides),
-        }
+    /// What the flags change in the job.
+    fn changes(&self) -> Changes {
+        let Self { files: _, set, mixer, env, data, seed } = self.clone();
+        Changes { set, mixer, env, data, seed, device: None }
     }
 }
 

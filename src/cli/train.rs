@@ -2,13 +2,14 @@
 
 use super::JobArgs;
 use aaren_agents::{
-    config::{Device, JobConfig},
-    device::{self},
+    config::{Changes, Device, Job},
+    device,
     offline::{data, train},
     ppo,
     run::{RunDir, interrupt, report},
+    session::NoObserver,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -27,36 +28,43 @@ pub struct TrainArgs {
     resume: bool,
 }
 
+/// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let more: Vec<String> = args.device.map(|device| format!("device={device}")).into_iter().collect();
-    // What is trained on; none where the job learns online.
-    let data = |job: &JobConfig| job.ppo.is_none().then(|| data::trajectories(job)).transpose();
-    let (job, dataset, run) = if args.resume {
+    let changes = Changes { device: args.device, ..args.job.changes() };
+    let (job, run) = if args.resume {
         let path = args.run.as_deref().context("--resume needs --run")?;
         let mut run = RunDir::resume(path)?;
-        let job = match args.job.config {
-            Some(_) => args.job.load(more)?,
-            None => run.config(&[args.job.overrides.clone(), more].concat())?,
-        };
-        device::require(job.device)?;
-        run.update_config(&job)?;
-        let dataset = data(&job)?;
-        (job, dataset, run)
+        let job = if args.job.files.is_empty() { run.job(&changes)? } else { Job::load(&args.job.files, &changes)? };
+        device::require(job.device())?;
+        run.update_job(&job)?;
+        (job, Some(run))
     } else {
-        let job = args.job.load(more)?;
-        let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(args.job.config.as_deref()));
-        device::require(job.device)?;
-        // The folder is made last, so that a job that cannot start leaves none behind.
-        RunDir::check_free(&path)?;
-        let dataset = data(&job)?;
-        aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
-        let run = RunDir::create(&path, &job)?;
-        (job, dataset, run)
+        let job = Job::load(&args.job.files, &changes)?;
+        device::require(job.device())?;
+        (job, None)
     };
-    interrupt::check()?;
-    let (summary, report) = match dataset {
-        Some(dataset) => train::train(&job, dataset, &run, args.resume)?,
-        None => ppo::train(&job, &run, args.resume, &mut ppo::NoObserver)?,
+    let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(&args.job.files));
+    if run.is_none() {
+        RunDir::check_free(&path)?;
+        job.env().make()?;
+    }
+    // The folder is made last, so that a job that cannot start leaves none behind.
+    let begin = |run: Option<RunDir>| match run {
+        Some(run) => Ok(run),
+        None => interrupt::check().map_err(Into::into).and_then(|()| RunDir::create(&path, &job, job.keep_checkpoints())),
+    };
+    let ((summary, report), run) = match &job {
+        Job::Offline(offline) => {
+            let dataset = data::trajectories(offline)?;
+            let run = begin(run)?;
+            interrupt::check()?;
+            (train::train(offline, dataset, &run, args.resume)?, run)
+        }
+        Job::Ppo(online) => {
+            let run = begin(run)?;
+            (ppo::train(online, &run, args.resume, &mut NoObserver)?, run)
+        }
+        Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
     };
     report::print(format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display()))
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aaren_agents::{
-    config::JobConfig,
+    config::{Job, OfflineJob},
     offline::{data, train},
     run::{
         RunDir,
@@ -42,8 +42,8 @@ pub fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [SMALL, more].concat()
 }
 
-pub fn job(overrides: &[&str]) -> JobConfig {
-    JobConfig::quickstart(&owned(overrides)).unwrap()
+pub fn job(overrides: &[&str]) -> OfflineJob {
+    OfflineJob::quickstart(&owned(overrides)).unwrap()
 }
 
 fn owned(overrides: &[&str]) -> Vec<String> {
@@ -53,15 +53,15 @@ fn owned(overrides: &[&str]) -> Vec<String> {
 /// Trains in a new run folder, as `aaren train --run` does.
 pub fn train(path: &Path, overrides: &[&str]) -> Result<(TrainSummary, EvaluationReport)> {
     let job = job(overrides);
-    let run = RunDir::create(path, &job)?;
+    let run = RunDir::create(path, &job, job.train.keep_checkpoints)?;
     train::train(&job, data::trajectories(&job)?, &run, false)
 }
 
 /// Goes on with a run, as `aaren train --resume --run` does.
 pub fn resume(path: &Path, overrides: &[&str]) -> Result<(TrainSummary, EvaluationReport)> {
     let mut run = RunDir::resume(path)?;
-    let job = run.config(&owned(overrides))?;
-    run.update_config(&job)?;
+    let job = run.job(&owned(overrides)[..].into())?.offline()?;
+    run.update_job(&Job::Offline(job.clone()))?;
     train::train(&job, data::trajectories(&job)?, &run, true)
 }
 

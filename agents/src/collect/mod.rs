@@ -4,20 +4,19 @@
 //! same command runs again, and ends with the same bytes as one that was not. The dataset's files appear when they are complete, and
 //! then the journal goes. Episodes are never in memory together; the HDF5 writer holds one file, uncompressed.
 
-mod behaviour;
 mod journal;
-mod record;
+mod policies;
 mod training;
 
-pub use crate::config::collect::{CollectConfig, CollectJob, DatasetKind, Formats, Part, Policies};
-pub use behaviour::{Behaviour, Level, Provenance, export, keep, versions};
 pub use journal::{Journal, Parts, Record};
+pub use policies::{PolicyLevel, Provenance, export, keep, versions};
 pub use training::medium_return;
 
 use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -27,6 +26,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::{CollectJob, DatasetKind, Formats, Part};
+use crate::play::{
+    agent::{ActorCriticAgent, Agent, UniformAgent},
+    episodes::{Actors, EpisodeStart, play_episodes},
+};
 use crate::run::{
     differing_keys,
     interrupt::{self, Interrupted},
@@ -34,8 +38,7 @@ use crate::run::{
     report::{self, mean_std, number},
     write_json_atomically,
 };
-use behaviour::Found;
-use record::Rollout;
+use policies::FoundPolicy;
 
 /// The place of episodes in the tree of seeds, by part.
 const COLLECTION: u64 = 0x636f_6c6c; // "coll"
@@ -122,7 +125,7 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
     interrupt::check()?;
 
     let found = match &job.collect.train {
-        Some(_) => training::policies(job, &spec, &folder).map_err(|error| folder.kept(error))?,
+        Some(_) => training::trained_policies(job, &spec, &folder).map_err(|error| folder.kept(error))?,
         None => found,
     };
     let mut journals = Vec::new();
@@ -131,7 +134,8 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
         let mut journal = Journal::open(&path)?;
         let count = match part {
             Part::Replay => journal.records().len() as u64,
-            _ => play(job, *part, behaviour(job, *part, &found)?, &mut journal).map_err(|error| folder.kept(error))?,
+            _ => play(job, *part, found.iter().find(|(of, _)| of == part).map(|(_, found)| found), &mut journal)
+                .map_err(|error| folder.kept(error))?,
         };
         journal.sync()?;
         ensure!(count > 0, "the training ended before an episode did; let it make more steps");
@@ -198,7 +202,7 @@ struct Folder {
 }
 
 impl Folder {
-    fn open(job: &CollectJob, output: &Path, found: &[(Part, Found)]) -> Result<Folder> {
+    fn open(job: &CollectJob, output: &Path, found: &[(Part, FoundPolicy)]) -> Result<Folder> {
         let journal = output.join(JOURNAL);
         let context = || format!("cannot write to the folder {}", output.display());
         fs::create_dir_all(&journal).with_context(context)?;
@@ -260,7 +264,7 @@ impl Folder {
 }
 
 /// The policies that a job's parts need, from disk.
-fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, Found)>> {
+fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, FoundPolicy)>> {
     let mut found = Vec::new();
     for &part in job.collect.dataset.parts() {
         let given = match part {
@@ -276,10 +280,10 @@ fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, Found)>> {
         // A saved policy is what it is; only in a run the level must be found.
         let medium = training::medium_return(&job.env, job.collect.fraction);
         let level = match medium {
-            Ok(medium) if part == Part::Medium => Level::Reaches(medium),
-            _ => Level::Best,
+            Ok(medium) if part == Part::Medium => PolicyLevel::Reaches(medium),
+            _ => PolicyLevel::Best,
         };
-        found.push((part, behaviour::find(&path, level, spec).context(key)?));
+        found.push((part, policies::find(&path, level, spec).context(key)?));
     }
     Ok(found)
 }
@@ -296,60 +300,75 @@ fn committed(robot: &str, level: &str) -> Result<PathBuf> {
     })
 }
 
-fn behaviour(job: &CollectJob, part: Part, found: &[(Part, Found)]) -> Result<Behaviour> {
-    if part == Part::Random {
-        return Ok(Behaviour::Random);
+/// The agent of a part's episodes.
+fn agent(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, spec: &Spec, rows: usize) -> Box<dyn Agent> {
+    match found {
+        Some(found) if part != Part::Random => Box::new(ActorCriticAgent::new(found.policy.clone(), job.collect.sampled, rows)),
+        _ => Box::new(UniformAgent::new(spec, rows)),
     }
-    let (_, found) = found.iter().find(|(of, _)| *of == part).with_context(|| format!("no {} policy", part.name()))?;
-    Ok(Behaviour::Policy { policy: Box::new(found.policy.clone()), sampled: job.collect.sampled })
 }
 
 /// Plays a part's episodes into its journal until the first of them, by number, have enough steps. Gives how many that are.
-fn play(job: &CollectJob, part: Part, behaviour: Behaviour, journal: &mut Journal) -> Result<u64> {
-    let mut taken = Taken { episodes: 0, steps: 0, wanted: job.collect.steps };
-    if taken.advance(journal) {
-        return Ok(taken.episodes);
+fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut Journal) -> Result<u64> {
+    let mut quota = EpisodeQuota { episodes: 0, steps: 0, wanted: job.collect.steps };
+    if quota.advance(journal) {
+        return Ok(quota.episodes);
     }
-    let rollout = Rollout {
+    // The medium episodes of a medium-expert dataset are those of the medium one.
+    let seed = derive_seed(job.seed, &[COLLECTION, part as u64]);
+    let start = move |index| EpisodeStart {
+        index,
+        seed: derive_seed(seed, &[index, 0]),
+        action_seed: derive_seed(seed, &[index, 1]),
+        target_return: 0.0,
+    };
+    let actors = Actors {
         env_id: &job.env.id,
-        env_options: &job.env.options,
-        // The medium episodes of a medium-expert dataset are those of the medium one.
-        seed: derive_seed(job.seed, &[COLLECTION, part as u64]),
-        actors: job.collect.actors,
+        threads: job.collect.actors,
         envs_per_actor: job.collect.envs_per_actor,
+        records: true,
+        stops_on_failure: true,
     };
     let had: BTreeSet<u64> = journal.records().keys().copied().collect();
     let next = {
         let mut numbers = (0..).filter(move |number| !had.contains(number));
-        move || numbers.next()
+        move || numbers.next().map(start)
     };
-    let progress = Progress::new(taken.wanted, &format!("collecting {}", part.name()));
-    progress.set(taken.steps);
+    let make_env = || aaren_envs::make(&job.env.id, &job.env.options);
+    // A module is shared memory with reference counts; every actor holds its own handle.
+    let found = found.cloned().map(Mutex::new);
+    let make_agent = |spec: &Spec, rows| {
+        let found = found.as_ref().map(|found| found.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        agent(job, part, found.as_ref(), spec, rows)
+    };
+    let progress = Progress::new(quota.wanted, &format!("collecting {}", part.name()));
+    progress.set(quota.steps);
     let (mut returns, mut episodes) = (0.0, 0);
     let started = Instant::now();
     let mut steps = 0;
-    record::record(&behaviour, &rollout, next, |number, episode| {
-        journal.append(number, 0, &episode)?;
+    play_episodes(&make_env, &make_agent, actors, next, |played| {
+        let episode = played.recorded.context("an episode that was not recorded")?;
+        journal.append(played.index, 0, &episode)?;
         (returns, episodes) = (returns + episode.trajectory.episode_return(), episodes + 1);
         steps += episode.trajectory.len();
-        let is_enough = taken.advance(journal);
+        let is_enough = quota.advance(journal);
         progress.message(format!("return {}", report::number(returns / f64::from(episodes))));
-        progress.set(taken.steps.min(taken.wanted));
+        progress.set(quota.steps.min(quota.wanted));
         Ok(!is_enough)
     })?;
     progress.finish();
     tracing::info!("{}: {:.0} steps a second", part.name(), steps as f64 / started.elapsed().as_secs_f64());
-    Ok(taken.episodes)
+    Ok(quota.episodes)
 }
 
 /// The first episodes of a journal, as many as it takes.
-struct Taken {
+struct EpisodeQuota {
     episodes: u64,
     steps: u64,
     wanted: u64,
 }
 
-impl Taken {
+impl EpisodeQuota {
     /// Takes what has come in; whether it is enough.
     fn advance(&mut self, journal: &Journal) -> bool {
         while self.steps < self.wanted {
@@ -360,7 +379,7 @@ impl Taken {
     }
 }
 
-fn summarise(job: &CollectJob, part: Part, journal: &Journal, count: u64, found: Option<&Found>) -> PartSummary {
+fn summarise(job: &CollectJob, part: Part, journal: &Journal, count: u64, found: Option<&FoundPolicy>) -> PartSummary {
     let records = journal.records().range(..count).map(|(_, record)| record);
     let returns = Spread::of(records.clone().map(|record| record.episode_return));
     let reference = score::of_env(&job.env.id, &job.env.options);

@@ -5,30 +5,33 @@ use std::{ops::ControlFlow, path::PathBuf};
 use aaren_data::{Episode, StepInfos, Trajectory, score};
 use aaren_envs::Spec;
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    CollectJob, Folder, Journal, POLICIES, Part, RUN,
-    behaviour::{self, Found, Level, Provenance, evaluation_of, find, versions},
+    Folder, Journal, POLICIES, RUN,
+    policies::{self, FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, versions},
 };
 use crate::{
-    config::{EnvConfig, JobConfig},
+    config::{Changes, CollectJob, EnvConfig, Job, Part, PpoJob},
     device::{CPU, Cpu},
-    ppo::{self, Observer},
+    ppo,
     run::{
         RunDir,
         report::{EvaluationReport, number},
     },
+    session::Observer,
 };
 
 /// The job that trains, checked against the collection's task.
 ///
 /// # Errors
 /// If it cannot be read, does not learn online, never evaluates, or is of another task.
-pub fn check(job: &CollectJob) -> Result<JobConfig> {
+pub fn check(job: &CollectJob) -> Result<PpoJob> {
     let path = job.collect.train.as_deref().context("collect.train is missing")?;
-    let trained = JobConfig::load(path, &[]).context("collect.train")?;
-    ensure!(trained.ppo.is_some(), "collect.train: {} has no key \"ppo\": it does not learn online", path.display());
+    let trained = Job::load(&[path.into()], &Changes::default()).context("collect.train")?;
+    let Job::Ppo(trained) = trained else {
+        bail!("collect.train: {} has no key \"ppo\": it does not learn online", path.display());
+    };
     ensure!(
         trained.env == job.env,
         "collect.train: {} trains in {}{}, this collection is in {}{}",
@@ -61,7 +64,7 @@ pub fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
 ///
 /// # Errors
 /// Those of the training; or if it ends before it has reached medium.
-pub fn policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(Part, Found)>> {
+pub fn trained_policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(Part, FoundPolicy)>> {
     let trained = check(job)?;
     let parts = job.collect.dataset.parts();
     let is_replay = parts.contains(&Part::Replay);
@@ -74,12 +77,12 @@ pub fn policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(P
     if let Some(journal) = &mut journal {
         journal.sync()?;
     }
-    needed.into_iter().map(|part| Ok((part, find(&place(part), Level::Best, spec)?))).collect()
+    needed.into_iter().map(|part| Ok((part, find(&place(part), PolicyLevel::Best, spec)?))).collect()
 }
 
 fn train(
     job: &CollectJob,
-    trained: &JobConfig,
+    trained: &PpoJob,
     folder: &Folder,
     needed: &[Part],
     place: &dyn Fn(Part) -> PathBuf,
@@ -89,10 +92,10 @@ fn train(
     let resumes = path.join("config.json").is_file();
     let run = if resumes {
         let mut run = RunDir::resume(&path)?;
-        run.update_config(trained)?;
+        run.update_job(&Job::Ppo(trained.clone()))?;
         run
     } else {
-        RunDir::create(&path, trained)?
+        RunDir::create(&path, trained, trained.ppo.keep_checkpoints)?
     };
     let medium_return = medium_return(&job.env, job.collect.fraction)?;
     let mut watcher = Watcher {
@@ -130,12 +133,12 @@ fn train(
         let AnyPolicy::ActorCritic(policy) = policy else { unreachable!("PPO trains actor-critics") };
         let evaluated = evaluation_of(&run, step)?.context("the best checkpoint's evaluation is not in the log")?;
         let provenance = provenance(trained, step, evaluated.return_mean, evaluated.normalised_score)?;
-        behaviour::keep(&policy, &provenance, &place(Part::Expert))?;
+        policies::keep(&policy, &provenance, &place(Part::Expert))?;
     }
     Ok(())
 }
 
-fn provenance(trained: &JobConfig, step: u64, return_mean: f64, score: Option<f64>) -> Result<Provenance> {
+fn provenance(trained: &PpoJob, step: u64, return_mean: f64, score: Option<f64>) -> Result<Provenance> {
     Ok(Provenance {
         algorithm: Some("PPO".into()),
         env_steps: Some(step),
@@ -148,7 +151,7 @@ fn provenance(trained: &JobConfig, step: u64, return_mean: f64, score: Option<f6
 
 /// Takes from a training what the collection needs.
 struct Watcher<'a> {
-    trained: &'a JobConfig,
+    trained: &'a PpoJob,
     /// Gets the episodes, where they are wanted.
     journal: Option<&'a mut Journal>,
     /// Where the medium policy goes, where it is wanted.
@@ -172,7 +175,7 @@ impl Watcher<'_> {
             if let Some(journal) = &mut self.journal {
                 journal.sync()?;
             }
-            behaviour::keep(policy, &provenance(self.trained, step, return_mean, score)?, medium)?;
+            policies::keep(policy, &provenance(self.trained, step, return_mean, score)?, medium)?;
         }
         Ok(if self.stops_at_medium && medium.is_dir() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
@@ -193,12 +196,8 @@ impl Observer for Watcher<'_> {
         journal.append(number, env_steps, &Episode { trajectory, infos: StepInfos::default() })
     }
 
-    fn evaluated(
-        &mut self,
-        env_steps: u64,
-        policy: &ActorCriticPolicy<Cpu>,
-        report: &EvaluationReport,
-    ) -> Result<ControlFlow<()>> {
+    fn evaluated(&mut self, env_steps: u64, policy: &AnyPolicy<Cpu>, report: &EvaluationReport) -> Result<ControlFlow<()>> {
+        let AnyPolicy::ActorCritic(policy) = policy else { unreachable!("PPO trains actor-critics") };
         let target = report.targets.first().context("an evaluation without a result")?;
         self.judge(env_steps, policy, target.return_mean, target.normalised_score)
     }

@@ -10,6 +10,7 @@ use super::{
     BestCheckpoint, ComparedCache, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
     statistics::{self, Estimate, deviation, mean},
 };
+use crate::config::Job;
 use crate::run::{
     differing_keys,
     report::{FORMAT, LatencyPoint},
@@ -203,11 +204,11 @@ fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> Co
         run: if is_shared { run.path.display().to_string() } else { run.name.clone() },
         task,
         agent,
-        seed: run.config.seed,
+        seed: run.job.seed(),
         mixer: evaluation.mixer.clone(),
-        context_length: match &run.config.ppo {
-            Some(_) => "online".into(),
-            None => run.config.train.context_length.to_string(),
+        context_length: match &run.job {
+            Job::Offline(job) => job.train.context_length.to_string(),
+            _ => "online".into(),
         },
         execution: evaluation.execution.clone(),
         checkpoint_step: evaluation.checkpoint_step,
@@ -265,7 +266,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell 
     }
     let latency = latency.into_iter().map(|(step, (microseconds, state_bytes))| LatencyPoint {
         step,
-        microseconds: crate::play::evaluate::median(&microseconds),
+        microseconds: crate::run::report::median(&microseconds),
         state_bytes,
     });
     let seconds: Vec<f64> = members.iter().filter_map(|run| run.train_seconds).collect();

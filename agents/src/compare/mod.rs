@@ -21,8 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    config::{DataConfig, JobConfig},
-    play::cache_sweep::{self, CacheEvaluation, CacheReport, kind},
+    config::{Changes, DataConfig, Job},
+    run::cache_report::{self, CacheEvaluation, CacheReport, kind},
     run::{
         RunDir, differing_keys,
         report::{EvaluationReport, LatencyReport, TargetReport, TrainSummary},
@@ -219,7 +219,7 @@ pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison>
 struct Results {
     path: PathBuf,
     name: String,
-    config: JobConfig,
+    job: Job,
     evaluation: EvaluationReport,
     best: Option<EvaluationReport>,
     train: Option<TrainSummary>,
@@ -239,30 +239,30 @@ impl Results {
         Ok(Results {
             path: path.to_path_buf(),
             name: run.name(),
-            config: run.config(&[])?,
+            job: run.job(&Changes::default())?,
             evaluation,
             best: read_json(&path.join("evaluation-best.json"))?,
             train: read_json(&path.join("train.json"))?,
-            caches: read_json(&path.join(cache_sweep::FILE))?,
+            caches: read_json(&path.join(cache_report::FILE))?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
         })
     }
 
     /// The task: environment, options, data.
     fn task(&self) -> Result<(String, Value, Value)> {
-        let data = match &self.config.ppo {
-            Some(_) => Value::from("online"),
+        let data = match &self.job {
             // What is left out of the data is the agent's choice.
-            None => serde_json::to_value(DataConfig { top_fraction: 1.0, ..self.config.data.clone() })?,
+            Job::Offline(job) => serde_json::to_value(DataConfig { top_fraction: 1.0, ..job.data.clone() })?,
+            _ => Value::from("online"),
         };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
     }
 
     /// All of the config that makes an agent: not its seed, its task, how it is judged and how often it is saved.
     fn agent(&self) -> Result<Value> {
-        let mut json = serde_json::to_value(&self.config)?;
-        if self.config.ppo.is_none() {
-            json["data"] = serde_json::json!({ "top_fraction": self.config.data.top_fraction });
+        let mut json = serde_json::to_value(&self.job)?;
+        if let Job::Offline(job) = &self.job {
+            json["data"] = serde_json::json!({ "top_fraction": job.data.top_fraction });
         }
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
         let often = ["log_every", "checkpoint_every", "keep_checkpoints"];
@@ -278,11 +278,11 @@ impl Results {
 
     /// What an agent of this kind is called in papers.
     fn agent_name(&self) -> String {
-        if self.config.ppo.is_some() {
+        let Job::Offline(job) = &self.job else {
             let mixer = &self.evaluation.mixer;
             return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
-        }
-        let (policy, fraction) = (&self.config.policy, self.config.data.top_fraction);
+        };
+        let (policy, fraction) = (&job.policy, job.data.top_fraction);
         let share = if fraction == 1.0 { String::new() } else { format!("{} %-", crate::run::report::number(100.0 * fraction)) };
         match (policy.tokens.has_return_to_go(), &*policy.mixer) {
             (false, "mlp") => format!("{share}BC"),
@@ -292,9 +292,9 @@ impl Results {
     }
 
     fn task_name(&self) -> String {
-        let data = match &self.config.ppo {
-            Some(_) => "online".into(),
-            None => DataConfig { top_fraction: 1.0, ..self.config.data.clone() }.describe(),
+        let data = match &self.job {
+            Job::Offline(job) => DataConfig { top_fraction: 1.0, ..job.data.clone() }.describe(),
+            _ => "online".into(),
         };
         let options = &self.evaluation.env_options;
         let options = if options.is_empty() { String::new() } else { format!(" {}", Value::from(options.clone())) };
@@ -341,7 +341,7 @@ fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
 
 /// Config keys that some run has otherwise than the first.
 fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Value>>> {
-    let configs = results.iter().map(|run| serde_json::to_value(&run.config)).collect::<Result<Vec<_>, _>>()?;
+    let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
     let keys = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config));
     let value = |config: &Value, key: &str| config.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
     Ok(keys

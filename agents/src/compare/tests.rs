@@ -1,15 +1,17 @@
 use super::*;
 use crate::{
-    play::cache_sweep::{FILE, of_size},
+    config::OfflineJob,
+    play::cache_sweep::of_size,
+    run::cache_report::FILE,
     run::report::{FORMAT, LatencyPoint, TargetReport},
 };
 use aaren_policy::mixer::CachePolicy;
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-    let config = JobConfig::quickstart(&overrides).unwrap();
+    let config = OfflineJob::quickstart(&overrides).unwrap();
     let path = folder.join(name);
-    let run = RunDir::create(&path, &config).unwrap();
+    let run = RunDir::create(&path, &config, 2).unwrap();
     let evaluation = EvaluationReport {
         format: FORMAT,
         run: name.into(),
@@ -105,7 +107,8 @@ fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&st
     let path = run(folder, name, overrides);
     let file = path.join("evaluation.json");
     let mut report: EvaluationReport = read_json(&file).unwrap().unwrap();
-    let is_told = RunDir::open(&path).unwrap().config(&[]).unwrap().policy.tokens.has_return_to_go();
+    let is_told =
+        RunDir::open(&path).unwrap().job(&Changes::default()).unwrap().offline().unwrap().policy.tokens.has_return_to_go();
     let target = |target: Option<f64>, value: f64| TargetReport::new(target, vec![value], vec![41], 1, |mean| Some(mean * 100.0));
     let asked: Vec<Option<f64>> = if is_told { vec![Some(1.0), Some(0.5)] } else { vec![None] };
     report.targets = asked.iter().zip(last).map(|(asked, value)| target(*asked, *value)).collect();

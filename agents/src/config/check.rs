@@ -4,12 +4,11 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{
-    config::{Network, PpoConfig},
-    device,
+use super::{
+    ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Network, OfflineJob, PpoConfig,
+    PpoJob, ScriptedConfig, Sources, TrainConfig, keys::did_you_mean,
 };
-
-use super::{ContextLength, CutSegments, Device, Execution, JobConfig, ScriptedConfig, Sources};
+use aaren_policy::{PolicyConfig, mixer};
 
 /// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
 const MOST_LAYERS: usize = 1000;
@@ -19,135 +18,45 @@ const MOST_ROWS: usize = 1 << 20;
 const MOST_ACTORS: usize = 1024;
 const MOST_ENVS: usize = 1 << 16;
 
-impl JobConfig {
-    /// Checks every value that can be judged from the config alone.
-    ///
-    /// `mixers` are the names of the mixers of this build.
+impl Job {
+    /// Checks every value that can be judged from the job alone.
     ///
     /// # Errors
     /// The first value out of its range, with its key, what was found and what is allowed.
-    pub fn check(&self, mixers: &[&str]) -> Result<()> {
-        if !device::is_built_in(self.device) {
-            bail!("device: this build has no {0} backend; build with `--features {0}`, or use \"cpu\"", self.device);
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Job::Offline(job) => job.check(),
+            Job::Ppo(job) => job.check(),
+            Job::Collect(job) => job.check(),
         }
-        if self.ppo.is_some() && self.device != Device::Cpu {
-            bail!("device: online jobs learn on the \"cpu\" only, found \"{}\"", self.device);
-        }
-        self.check_env()?;
-        self.check_policy(mixers)?;
-        match &self.ppo {
-            Some(ppo) => check_ppo(ppo)?,
-            None => {
-                self.check_data()?;
-                self.check_train()?;
-            }
-        }
-        self.check_evaluation()
     }
+}
 
-    /// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
-    fn check_env(&self) -> Result<()> {
-        let task = aaren_envs::tasks().iter().find(|task| task.id == self.env.id);
-        if task.is_none_or(|task| task.missing().is_none()) {
-            aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
+impl OfflineJob {
+    /// As [`Job::check`].
+    ///
+    /// # Errors
+    /// As [`Job::check`].
+    pub fn check(&self) -> Result<()> {
+        let device = self.device;
+        if !device.is_built_in() {
+            bail!("device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
         }
-        Ok(())
-    }
-
-    fn check_data(&self) -> Result<()> {
-        match (&self.data.source, &self.data.scripted) {
-            (Some(_), Some(_)) => {
-                bail!("data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out")
-            }
-            (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
-            (Some(Sources(sources)), None) => ensure!(
-                !sources.is_empty() && sources.iter().all(|source| !source.is_empty()),
-                "data.source: found {}, expected a path or the id of a Minari dataset, or a list of at least one",
-                serde_json::to_string(sources)?
-            ),
-            (None, Some(ScriptedConfig { collector: _, episodes, quality, noise })) => {
-                within("data.scripted.episodes", *episodes, 1, 1 << 30)?;
-                if let Some(quality) = quality {
-                    allow("data.scripted.quality", quality, (0.0..=1.0).contains(quality), "a probability in [0, 1]")?;
-                }
-                if let Some(noise) = noise {
-                    not_negative("data.scripted.noise", *noise)?;
-                }
-            }
-        }
-        let fraction = self.data.top_fraction;
-        allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
-    }
-
-    fn check_policy(&self, mixers: &[&str]) -> Result<()> {
-        let policy = &self.policy;
-        let named =
-            std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
-        for (key, name) in named {
-            // Another name of the Transformer's, as issues and papers have it.
-            if name != "attention" && !mixers.contains(&name.as_str()) {
-                let hint = super::load::did_you_mean(name, mixers.iter().copied());
-                bail!("{key}: there is no mixer \"{name}\"; there are {}{hint}", mixers.join(", "));
-            }
-        }
-        within("policy.layers", policy.layers, 1, MOST_LAYERS)?;
-        within("policy.width", policy.width, 1, MOST_WIDTH)?;
-        within("policy.heads", policy.heads, 1, policy.width)?;
+        check_env(&self.env)?;
+        check_policy(&self.policy)?;
+        check_data(&self.data)?;
+        check_train(&self.train)?;
+        let EvaluationConfig { episodes, target_returns, actors, envs_per_actor, execution, .. } = &self.evaluation;
+        check_episodes([*episodes, self.evaluation.final_episodes()], *actors, *envs_per_actor)?;
         ensure!(
-            policy.width.is_multiple_of(policy.heads),
-            "policy.heads: found {}, expected a divisor of policy.width, which is {}",
-            policy.heads,
-            policy.width
-        );
-        within("policy.feed_forward", policy.feed_forward, 1, MOST_WIDTH)?;
-        allow("policy.dropout", policy.dropout, (0.0..1.0).contains(&policy.dropout), "a probability in [0, 1)")?;
-        within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
-        positive("policy.return_scale", policy.return_scale)?;
-        Ok(policy.check()?)
-    }
-
-    fn check_train(&self) -> Result<()> {
-        let train = &self.train;
-        within("train.steps", train.steps, 1, 1 << 40)?;
-        within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
-        if let ContextLength::Timesteps(timesteps) = train.context_length {
-            within("train.context_length", timesteps, 1, MOST_TIMESTEPS)?;
-        }
-        if let Some(row_length) = train.row_length {
-            within("train.row_length", row_length, 1, MOST_TIMESTEPS)?;
-            // A dropped remainder would silently shorten every segment.
-            if let (ContextLength::Timesteps(context), CutSegments::Drop) = (train.context_length, train.cut_segments) {
-                ensure!(
-                    row_length >= context,
-                    "train.row_length: found {row_length}, expected at least train.context_length, which is {context}, \
-                     unless train.cut_segments is \"continue\""
-                );
-            }
-        }
-        positive("train.learning_rate", train.learning_rate)?;
-        not_negative("train.weight_decay", train.weight_decay)?;
-        positive("train.gradient_clip", train.gradient_clip)?;
-        within("train.log_every", train.log_every, 1, u64::MAX)?;
-        within("train.checkpoint_every", train.checkpoint_every, 1, u64::MAX)?;
-        within("train.keep_checkpoints", train.keep_checkpoints, 1, usize::MAX)
-    }
-
-    fn check_evaluation(&self) -> Result<()> {
-        let evaluation = &self.evaluation;
-        within("evaluation.episodes", evaluation.episodes, 1, 1 << 30)?;
-        within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
-        let targets = &evaluation.target_returns;
-        ensure!(
-            !(targets.is_empty() && self.ppo.is_none() && self.policy.tokens.has_return_to_go()),
+            !(target_returns.is_empty() && self.policy.tokens.has_return_to_go()),
             "evaluation.target_returns: found none, expected at least one return to ask for; only a policy whose policy.tokens is \
              \"observation\" is not told any"
         );
-        for (index, target) in targets.iter().enumerate() {
+        for (index, target) in target_returns.iter().enumerate() {
             allow(&format!("evaluation.target_returns.{index}"), target, target.is_finite(), "a finite number")?;
         }
-        within("evaluation.actors", evaluation.actors, 1, MOST_ACTORS)?;
-        within("evaluation.envs_per_actor", evaluation.envs_per_actor, 1, MOST_ENVS)?;
-        if evaluation.execution == Execution::Window && self.train.context_length == ContextLength::Episode {
+        if *execution == Execution::Window && self.train.context_length == ContextLength::Episode {
             bail!(
                 "evaluation.execution: found \"window\" while train.context_length is \"episode\"; a window needs \
                  train.context_length to be a number of timesteps, or use \"streaming\""
@@ -155,6 +64,117 @@ impl JobConfig {
         }
         Ok(())
     }
+}
+
+impl PpoJob {
+    /// As [`Job::check`].
+    ///
+    /// # Errors
+    /// As [`Job::check`].
+    pub fn check(&self) -> Result<()> {
+        if self.device != Device::Cpu {
+            bail!("device: online jobs learn on the \"cpu\" only, found \"{}\"", self.device);
+        }
+        check_env(&self.env)?;
+        if let Some(backbone) = &self.policy {
+            check_policy(&backbone.clone().into())?;
+        }
+        check_ppo(&self.ppo)?;
+        let evaluation = &self.evaluation;
+        check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)
+    }
+}
+
+/// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
+fn check_env(env: &EnvConfig) -> Result<()> {
+    let task = aaren_envs::tasks().iter().find(|task| task.id == env.id);
+    if task.is_none_or(|task| task.missing().is_none()) {
+        aaren_envs::make(&env.id, &env.options).context("env")?;
+    }
+    Ok(())
+}
+
+fn check_data(data: &DataConfig) -> Result<()> {
+    match (&data.source, &data.scripted) {
+        (Some(_), Some(_)) => {
+            bail!("data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out")
+        }
+        (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
+        (Some(Sources(sources)), None) => ensure!(
+            !sources.is_empty() && sources.iter().all(|source| !source.is_empty()),
+            "data.source: found {}, expected a path or the id of a Minari dataset, or a list of at least one",
+            serde_json::to_string(sources)?
+        ),
+        (None, Some(ScriptedConfig { collector: _, episodes, quality, noise })) => {
+            within("data.scripted.episodes", *episodes, 1, 1 << 30)?;
+            if let Some(quality) = quality {
+                allow("data.scripted.quality", quality, (0.0..=1.0).contains(quality), "a probability in [0, 1]")?;
+            }
+            if let Some(noise) = noise {
+                not_negative("data.scripted.noise", *noise)?;
+            }
+        }
+    }
+    let fraction = data.top_fraction;
+    allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
+}
+
+fn check_policy(policy: &PolicyConfig) -> Result<()> {
+    let mixers = mixer::choices();
+    let named = std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
+    for (key, name) in named {
+        // Another name of the Transformer's, as issues and papers have it.
+        if name != "attention" && !mixers.contains(&name.as_str()) {
+            let hint = did_you_mean(name, mixers.iter().copied());
+            bail!("{key}: there is no mixer \"{name}\"; there are {}{hint}", mixers.join(", "));
+        }
+    }
+    within("policy.layers", policy.layers, 1, MOST_LAYERS)?;
+    within("policy.width", policy.width, 1, MOST_WIDTH)?;
+    within("policy.heads", policy.heads, 1, policy.width)?;
+    ensure!(
+        policy.width.is_multiple_of(policy.heads),
+        "policy.heads: found {}, expected a divisor of policy.width, which is {}",
+        policy.heads,
+        policy.width
+    );
+    within("policy.feed_forward", policy.feed_forward, 1, MOST_WIDTH)?;
+    allow("policy.dropout", policy.dropout, (0.0..1.0).contains(&policy.dropout), "a probability in [0, 1)")?;
+    within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
+    positive("policy.return_scale", policy.return_scale)?;
+    Ok(policy.check()?)
+}
+
+fn check_train(train: &TrainConfig) -> Result<()> {
+    within("train.steps", train.steps, 1, 1 << 40)?;
+    within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
+    if let ContextLength::Timesteps(timesteps) = train.context_length {
+        within("train.context_length", timesteps, 1, MOST_TIMESTEPS)?;
+    }
+    if let Some(row_length) = train.row_length {
+        within("train.row_length", row_length, 1, MOST_TIMESTEPS)?;
+        // A dropped remainder would silently shorten every segment.
+        if let (ContextLength::Timesteps(context), CutSegments::Drop) = (train.context_length, train.cut_segments) {
+            ensure!(
+                row_length >= context,
+                "train.row_length: found {row_length}, expected at least train.context_length, which is {context}, \
+                 unless train.cut_segments is \"continue\""
+            );
+        }
+    }
+    positive("train.learning_rate", train.learning_rate)?;
+    not_negative("train.weight_decay", train.weight_decay)?;
+    positive("train.gradient_clip", train.gradient_clip)?;
+    within("train.log_every", train.log_every, 1, u64::MAX)?;
+    within("train.checkpoint_every", train.checkpoint_every, 1, u64::MAX)?;
+    within("train.keep_checkpoints", train.keep_checkpoints, 1, usize::MAX)
+}
+
+fn check_episodes([episodes, final_episodes]: [usize; 2], actors: usize, envs_per_actor: usize) -> Result<()> {
+    within("evaluation.episodes", episodes, 1, 1 << 30)?;
+    within("evaluation.final_episodes", final_episodes, 1, 1 << 30)?;
+    within("evaluation.actors", actors, 1, MOST_ACTORS)?;
+    within("evaluation.envs_per_actor", envs_per_actor, 1, MOST_ENVS)
 }
 
 fn check_ppo(ppo: &PpoConfig) -> Result<()> {
@@ -240,10 +260,8 @@ impl Bounded for usize {
 mod tests {
     use super::*;
 
-    const MIXERS: &[&str] = &["aaren", "transformer"];
-
     fn message(setting: &str) -> String {
-        let error = JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[setting.to_string()], MIXERS);
+        let error = OfflineJob::quickstart(&[setting.to_string()]);
         format!("{:#}", error.expect_err(setting))
     }
 
@@ -298,7 +316,7 @@ mod tests {
         let settings = |cut: &str| {
             ["train.context_length=20", "train.row_length=19", &format!("train.cut_segments={cut}")].map(String::from)
         };
-        let load = |cut| JobConfig::from_text("job.json", super::super::load::QUICKSTART, &settings(cut), MIXERS);
+        let load = |cut| OfflineJob::quickstart(&settings(cut));
         assert!(format!("{:#}", load("drop").unwrap_err()).contains("train.row_length: found 19"));
         assert_eq!(load("continue").unwrap().train.row_length, Some(19));
     }
@@ -306,10 +324,10 @@ mod tests {
     #[test]
     fn only_a_policy_that_is_not_told_a_return_needs_none() {
         let settings = |tokens: &str| ["evaluation.target_returns=[]".into(), format!("policy.tokens={tokens}")];
-        let load = |tokens| JobConfig::from_text("job.json", super::super::load::QUICKSTART, &settings(tokens), MIXERS);
+        let load = |tokens| OfflineJob::quickstart(&settings(tokens));
         assert!(format!("{:#}", load("merged").unwrap_err()).contains("evaluation.target_returns"));
         assert_eq!(load("observation").unwrap().target_returns(), [None]);
-        let told = JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[], MIXERS).unwrap();
+        let told = OfflineJob::quickstart(&[]).unwrap();
         assert_eq!(told.target_returns(), [Some(1.0)]);
     }
 
@@ -328,7 +346,7 @@ mod tests {
             "train.steps=1",
             "evaluation.every=0",
         ] {
-            JobConfig::from_text("job.json", super::super::load::QUICKSTART, &[setting.to_string()], MIXERS).unwrap();
+            OfflineJob::quickstart(&[setting.to_string()]).unwrap();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A collection as a config file asks for it: which task, whose behaviour, how much of it, and how it is stored.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -9,15 +9,8 @@ use aaren_data::{Format, minari};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::config::{
-    EnvConfig,
-    load::{lay, read_layers, require, typed},
-};
-
-/// Keys without a default.
-const REQUIRED: [&str; 4] = ["env", "env.id", "collect", "collect.dataset"];
+use super::{EnvConfig, default_seed};
 
 /// A whole collection, as written in a config file and, complete, in the dataset's metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,10 +23,6 @@ pub struct CollectJob {
     pub env: EnvConfig,
     /// The dataset.
     pub collect: CollectConfig,
-}
-
-fn default_seed() -> u64 {
-    1
 }
 
 /// The dataset to make.
@@ -197,65 +186,32 @@ impl Formats {
 }
 
 impl CollectJob {
-    /// Whether a config file asks for a collection of this kind: it, or what it is laid over, has the key `collect`. A file that
-    /// cannot be read is none: what is wrong with it is for the loader of jobs to say.
-    pub fn is_one(path: &Path) -> bool {
-        let mut path = path.to_path_buf();
-        // As many files as may be laid over each other.
-        for _ in 0..8 {
-            let Some(json) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else {
-                return false;
-            };
-            match json["base"].as_str() {
-                _ if json.get("collect").is_some() => return true,
-                Some(base) => path = path.parent().unwrap_or(Path::new("")).join(base),
-                None => return false,
-            }
-        }
-        false
+    /// A collection of a kind in a task, with every other key at its default.
+    pub fn new(env: EnvConfig, dataset: DatasetKind) -> Self {
+        let collect = CollectConfig {
+            dataset,
+            steps: default_steps(),
+            policies: Policies::default(),
+            train: None,
+            fraction: default_fraction(),
+            sampled: default_sampled(),
+            actors: default_actors(),
+            envs_per_actor: default_envs_per_actor(),
+            format: Formats::default(),
+            id: None,
+        };
+        Self { seed: default_seed(), env, collect }
     }
 
-    /// Reads a config file and its bases, lays `overrides` over them, and checks the result. A path in it is looked for from the current folder
-    /// and then from the file's.
-    ///
-    /// # Errors
-    /// One line that names the file or the override, the key, and what to do about it.
-    pub fn load(path: &Path, overrides: &[String]) -> Result<CollectJob> {
-        let name = path.display().to_string();
-        let mut json = read_layers(path, &Self::all_keys())?;
-        lay(&mut json, overrides, &Self::all_keys())?;
-        require(&name, &json, REQUIRED.iter())?;
-        let mut job: CollectJob = typed(&name, &json, &Self::all_keys())?;
-        let CollectConfig { policies, train, .. } = &mut job.collect;
+    /// A path in the job is looked for from the current folder, and then from that of the file that says it.
+    pub(super) fn find_paths_beside(&mut self, folder: &Path) {
+        let CollectConfig { policies, train, .. } = &mut self.collect;
         for given in [&mut policies.medium, &mut policies.expert, train].into_iter().flatten() {
-            let beside = path.parent().unwrap_or(Path::new("")).join(&*given);
+            let beside = folder.join(&*given);
             if !given.exists() && beside.exists() {
                 *given = beside;
             }
         }
-        job.check().with_context(|| name)?;
-        Ok(job)
-    }
-
-    /// A valid config in which every key is present.
-    pub fn all_keys() -> Value {
-        let job = CollectJob {
-            seed: default_seed(),
-            env: EnvConfig { id: "Pendulum-v1".into(), options: Map::new() },
-            collect: CollectConfig {
-                dataset: DatasetKind::Random,
-                steps: default_steps(),
-                policies: Policies::default(),
-                train: None,
-                fraction: default_fraction(),
-                sampled: default_sampled(),
-                actors: default_actors(),
-                envs_per_actor: default_envs_per_actor(),
-                format: Formats::default(),
-                id: None,
-            },
-        };
-        serde_json::to_value(job).expect("a config is plain data")
     }
 
     /// Checks every value that can be judged from the config alone.
@@ -307,7 +263,7 @@ impl CollectJob {
 
     /// The task's name without its version, in small letters: `hopper`.
     pub fn robot(&self) -> String {
-        self.env.id.rsplit_once("-v").map_or(self.env.id.as_str(), |(name, _)| name).to_lowercase()
+        self.env.robot()
     }
 
     /// The dataset's id.
@@ -332,12 +288,13 @@ impl CollectJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Job;
 
     fn load(text: &str, overrides: &[&str]) -> Result<CollectJob> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("collect.json");
-        std::fs::write(&path, text).unwrap();
-        CollectJob::load(&path, &overrides.iter().map(ToString::to_string).collect::<Vec<_>>())
+        match Job::parse(text, &overrides.iter().map(ToString::to_string).collect::<Vec<_>>()[..].into())? {
+            Job::Collect(job) => Ok(job),
+            other => panic!("{other:?}"),
+        }
     }
 
     const SMALLEST: &str = r#"{"env": {"id": "Pendulum-v1"}, "collect": {"dataset": "random"}}"#;
@@ -380,15 +337,5 @@ mod tests {
         }
         let missing = r#"{"env": {"id": "Pendulum-v1"}, "collect": {}}"#;
         assert!(format!("{:#}", load(missing, &[]).unwrap_err()).contains("collect.dataset is missing"));
-    }
-
-    #[test]
-    fn the_readme_of_configs_says_every_key() {
-        let readme = include_str!("../../../configs/README.md");
-        let json = CollectJob::all_keys();
-        let keys = json["collect"].as_object().unwrap().keys().map(|key| format!("collect.{key}"));
-        for key in keys.chain(["collect.policies.medium".into(), "collect.policies.expert".into()]) {
-            assert!(readme.contains(&format!("`{key}`")), "configs/README.md does not say {key}");
-        }
     }
 }

@@ -1,10 +1,27 @@
 //! What is asked: jobs, their keys and defaults, how they are read and checked.
+//!
+//! Every key has its default and its description here; files state what differs. A job that came out of [`Job::load`] has been
+//! checked and cannot be wrong in a way that a look at it alone can tell.
 
 mod check;
-pub mod collect;
+mod collect;
+mod env;
+mod evaluation;
 mod job;
-pub(crate) mod load;
+mod json;
+mod keys;
+mod load;
+mod offline;
 mod ppo;
 
-pub use job::*;
-pub use ppo::{Network, PpoConfig};
+pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats, Part, Policies};
+pub use env::{Device, EnvConfig};
+pub use evaluation::{EvaluationConfig, Execution, OnlineEvaluationConfig};
+pub use job::Job;
+pub use load::Changes;
+pub use offline::{Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig};
+pub use ppo::{BackboneConfig, Network, PpoConfig, PpoJob};
+
+fn default_seed() -> u64 {
+    1
+}

@@ -1,7 +1,83 @@
-//! What online training is told, with its defaults: those of the published PPO for continuous control.
+//! A job that learns online. Defaults are those of the published PPO for continuous control.
 
-use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
+use aaren_policy::{Activation, ActorCriticConfig, FeedForwardKind, HiddenActivation, PolicyConfig, mixer::Options};
 use serde::{Deserialize, Serialize};
+
+use super::{Device, EnvConfig, OnlineEvaluationConfig, default_seed};
+
+/// A job that learns online, as written in a config file and, complete, in a run folder's `config.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PpoJob {
+    /// Root of every random number of the job.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Where tensors live; the CPU.
+    #[serde(default)]
+    pub device: Device,
+    /// The task to learn and to evaluate in.
+    pub env: EnvConfig,
+    /// The optimization.
+    pub ppo: PpoConfig,
+    /// What a recurrent network is built from; none where `ppo.network` is `"mlp"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<BackboneConfig>,
+    /// How the policy is judged while it trains and at the end.
+    pub evaluation: OnlineEvaluationConfig,
+}
+
+impl PpoJob {
+    /// What actor and critic are built from.
+    pub fn network(&self) -> ActorCriticConfig {
+        match self.ppo.network {
+            Network::Mlp => ActorCriticConfig::Mlp { hidden: self.ppo.hidden.clone(), activation: self.ppo.activation },
+            Network::Recurrent => ActorCriticConfig::Recurrent(self.policy.clone().unwrap_or_default().into()),
+        }
+    }
+}
+
+/// The backbone of a recurrent network: the keys of [`PolicyConfig`] that say nothing about trajectories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackboneConfig {
+    /// Name of the sequence mixer of every block, or of a stack of several in turn; `aaren mixers` lists them.
+    pub mixer: String,
+    /// In place of `mixer`: the mixers of the blocks in order, as often in a row as `layers` has room for, which is a multiple of
+    /// their number. Empty: `mixer` says it.
+    pub mixers: Vec<String>,
+    /// Options that single mixers have.
+    pub options: Options,
+    /// Residual blocks.
+    pub layers: usize,
+    /// Width of the residual stream (`d_model`), a multiple of `heads`.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of the feed-forward layer.
+    pub feed_forward: usize,
+    /// Dense or block-diagonal.
+    pub feed_forward_kind: FeedForwardKind,
+    /// Non-linearity of the feed-forward layer.
+    pub activation: Activation,
+}
+
+impl Default for BackboneConfig {
+    fn default() -> Self {
+        let PolicyConfig { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation, .. } =
+            PolicyConfig::default();
+        Self { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation }
+    }
+}
+
+impl From<BackboneConfig> for PolicyConfig {
+    /// Without dropout, which would make the policy that is trained another than the one that acted.
+    fn from(backbone: BackboneConfig) -> Self {
+        let BackboneConfig { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation } =
+            backbone;
+        let sizes = PolicyConfig { layers, width, heads, feed_forward, feed_forward_kind, activation, ..Self::default() };
+        PolicyConfig { mixer, mixers, options, dropout: 0.0, ..sizes }
+    }
+}
 
 /// The `ppo` section of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,14 +195,5 @@ impl PpoConfig {
     /// Groups of environments.
     pub fn groups(&self) -> usize {
         self.envs / self.envs_per_group
-    }
-
-    /// The network, given the job's `policy` section.
-    pub fn network(&self, policy: &PolicyConfig) -> ActorCriticConfig {
-        match self.network {
-            Network::Mlp => ActorCriticConfig::Mlp { hidden: self.hidden.clone(), activation: self.activation },
-            // Dropout would make the policy that is trained another than the one that acted.
-            Network::Recurrent => ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..policy.clone() }),
-        }
     }
 }

@@ -19,11 +19,11 @@ pub const CPU: FlexDevice = FlexDevice;
 
 /// A backend that policies can be trained on.
 pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend {
-    /// Whether the loss is looked at after every step. On a graphics card that would make it wait for the host.
-    const READS_EVERY_STEP: bool;
+    /// Whether the loss is looked at after every step. On a GPU that would make it wait for the host.
+    const IS_SYNCHRONOUS: bool;
 
     /// The device that is trained on, which [`crate::device`] has found to be usable.
-    fn place() -> Self::Device {
+    fn device() -> Self::Device {
         Self::Device::default()
     }
 
@@ -38,7 +38,7 @@ pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBac
 }
 
 impl TrainBackend for Graph {
-    const READS_EVERY_STEP: bool = true;
+    const IS_SYNCHRONOUS: bool = true;
 
     fn check() -> Result<()> {
         Ok(())
@@ -50,11 +50,11 @@ impl TrainBackend for Graph {
 }
 
 /// Vulkan and CUDA devices, found by [`crate::device::require`] before anything is put on them.
-macro_rules! train_on_card {
+macro_rules! train_on_gpu {
     ($feature:literal, $backend:ty) => {
         #[cfg(feature = $feature)]
         impl TrainBackend for Autodiff<$backend> {
-            const READS_EVERY_STEP: bool = false;
+            const IS_SYNCHRONOUS: bool = false;
 
             fn check() -> Result<()> {
                 aaren_kernels::device::take_failure().map_or(Ok(()), |failure| Err(failure.into()))
@@ -67,5 +67,5 @@ macro_rules! train_on_card {
     };
 }
 
-train_on_card!("vulkan", aaren_kernels::device::Vulkan);
-train_on_card!("cuda", aaren_kernels::device::Cuda);
+train_on_gpu!("vulkan", aaren_kernels::device::Vulkan);
+train_on_gpu!("cuda", aaren_kernels::device::Cuda);

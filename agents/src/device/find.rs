@@ -30,15 +30,6 @@ pub fn require(device: Device) -> Result<()> {
     find(device).map(drop).map_err(|reason| anyhow!("device {device}: {reason}; `aaren devices` lists what is usable"))
 }
 
-/// Whether the build has a backend for the device, be it there or not.
-pub fn is_built_in(device: Device) -> bool {
-    match device {
-        Device::Cpu => true,
-        Device::Cuda => cfg!(feature = "cuda"),
-        Device::Vulkan => cfg!(feature = "vulkan"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +40,7 @@ mod tests {
         for device in [Device::Cuda, Device::Vulkan] {
             if let Err(reason) = require(device) {
                 let reason = format!("{reason:#}");
-                let named = if is_built_in(device) { "no " } else { "--features" };
+                let named = if device.is_built_in() { "no " } else { "--features" };
                 assert!(reason.contains(&device.to_string()) && reason.contains(named), "{reason}");
             }
         }

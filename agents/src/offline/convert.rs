@@ -1,13 +1,13 @@
 //! `aaren convert`: a run's trained weights in a policy with another mixer, as a run of its own to evaluate and to go on with.
 
 use crate::{
-    config::JobConfig,
+    config::{Changes, Job},
     device::{CPU, Graph},
     offline::learner::Learner,
     run::RunDir,
 };
 use aaren_policy::{DecisionNetwork, Description, checkpoint, convert::carry_over};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -34,15 +34,12 @@ pub struct Conversion {
 /// # Errors
 /// A run that learned online, a job that is wrong with the mixer, parameters that do not match, or a folder that cannot be written.
 pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrides: &[String], to: &Path) -> Result<Conversion> {
-    let before = from.config(&[])?;
-    ensure!(
-        before.ppo.is_none(),
-        "the run {} learned online; only a policy that is trained on trajectories can be converted",
-        from.path().display()
-    );
+    let Job::Offline(before) = from.job(&Changes::default())? else {
+        bail!("the run {} learned online; only a policy that is trained on trajectories can be converted", from.path().display());
+    };
     // Options belong to mixers that are used, and a list of mixers takes the place of one.
     let settings = ["policy.mixers=[]".into(), "policy.options={}".into(), format!("policy.mixer={mixer}")];
-    let job: JobConfig = from.config(&[&settings, overrides].concat())?;
+    let job = from.job(&[&settings, overrides].concat()[..].into())?.offline()?;
     RunDir::check_free(to)?;
 
     let stored = checkpoint::load_description(folder)?;
@@ -53,7 +50,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         .map_network(|network| carry_over(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
-    let run = RunDir::create(to, &job)?;
+    let run = RunDir::create(to, &job, job.train.keep_checkpoints)?;
     run.checkpoint(0, |folder| learner.save(folder))?;
     let conversion = Conversion {
         run: from.path().to_path_buf(),
@@ -88,10 +85,7 @@ impl Conversion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        device::Cpu,
-        offline::{data, train},
-    };
+    use crate::{config::OfflineJob, device::Cpu, offline::data};
     use burn_store::ModuleSnapshot;
     use std::collections::BTreeMap;
 
@@ -109,9 +103,9 @@ mod tests {
 
     /// A run with a checkpoint of step 7, and its folder.
     fn trained(folder: &Path) -> (RunDir, PathBuf) {
-        let job = JobConfig::quickstart(&SMALL.map(String::from)).unwrap();
-        let run = RunDir::create(&folder.join("old"), &job).unwrap();
-        let description = train::describe(&job, &data::trajectories(&job).unwrap()).unwrap();
+        let job = OfflineJob::quickstart(&SMALL.map(String::from)).unwrap();
+        let run = RunDir::create(&folder.join("old"), &job, 2).unwrap();
+        let description = data::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
         let learner = Learner::<Graph>::new(description, &job.train, 5).unwrap();
         let checkpoint = run.checkpoint(7, |folder| learner.save(folder)).unwrap();
         (run, checkpoint)
@@ -135,7 +129,7 @@ mod tests {
         assert_eq!(conversion.drawn.len(), 2, "{:?}", conversion.drawn);
 
         let mut run = RunDir::resume(&to).unwrap();
-        let job = run.config(&[]).unwrap();
+        let job = run.job(&Changes::default()).unwrap().offline().unwrap();
         assert_eq!((&*job.policy.mixer, job.policy.options.performer.rows), ("performer", 16));
         let (step, converted) = run.latest_checkpoint().unwrap().unwrap();
         assert_eq!(step, 0);
@@ -144,8 +138,8 @@ mod tests {
         assert_eq!(after.len(), before.len() + 2);
 
         // One step so small that only where it began shows.
-        run.update_config(&job).unwrap();
-        train::train(&job, data::trajectories(&job).unwrap(), &run, true).unwrap();
+        run.update_job(&Job::Offline(job.clone())).unwrap();
+        crate::offline::train::train(&job, data::trajectories(&job).unwrap(), &run, true).unwrap();
         let (step, trained) = run.latest_checkpoint().unwrap().unwrap();
         assert_eq!(step, 1);
         let trained = tensors(&trained);

@@ -1,10 +1,14 @@
-//! The trajectories of a job: read from disk or made by a scripted policy, and held against the job's task.
+//! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
 
-use aaren_data::{self, Dataset, Trajectory, scripted};
+use aaren_data::{self, Dataset, Statistics, Trajectory, scripted};
 use aaren_envs::{Space, Spec};
+use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::config::{Collector, JobConfig};
+use crate::{
+    config::{Collector, EnvConfig, OfflineJob},
+    play::spaces::action_spec,
+};
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
@@ -15,7 +19,7 @@ const COLLECTION: u64 = 0x6461_7461; // "data"
 /// # Errors
 /// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
 /// data is another task's, or two datasets from each other.
-pub fn trajectories(job: &JobConfig) -> Result<Dataset> {
+pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
     let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
     let dataset = match (&job.data.source, &job.data.scripted) {
         (Some(sources), _) => {
@@ -92,7 +96,7 @@ fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
 ///
 /// # Errors
 /// If the job's data is not scripted.
-pub fn collection(job: &JobConfig) -> Result<scripted::ScriptedConfig> {
+pub fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
     let scripted = job.data.scripted.as_ref().context("data.scripted is missing: this job's data is not collected")?;
     Ok(scripted::ScriptedConfig {
         env: job.env.id.clone(),
@@ -147,13 +151,31 @@ fn shape(space: &Space) -> String {
     }
 }
 
+/// What a policy trained on a dataset for a task is.
+///
+/// # Errors
+/// If the task is unknown to this build, or no head can act in its action space.
+pub fn describe(env: &EnvConfig, policy: &PolicyConfig, dataset: &Dataset) -> Result<Description> {
+    let task = aaren_envs::make(&env.id, &env.options).context("env")?;
+    let statistics = Statistics::of(dataset, None);
+    let description = Description {
+        format: Description::FORMAT,
+        config: policy.clone(),
+        normalizer: Normalizer::new(statistics.observation_mean, &statistics.observation_std),
+        action: action_spec(&task.spec().action_space),
+        environment: serde_json::json!({ "id": env.id, "options": env.options, "spec": task.spec() }),
+    };
+    description.check()?;
+    Ok(description)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn job(overrides: &[&str]) -> JobConfig {
+    fn job(overrides: &[&str]) -> OfflineJob {
         let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-        JobConfig::quickstart(&overrides).unwrap()
+        OfflineJob::quickstart(&overrides).unwrap()
     }
 
     #[test]

@@ -1,32 +1,32 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
+use super::{
+    batch::{BatchSize, DeviceBatch, on_device},
+    segments::{Batch, Segment},
+};
 use crate::{
     config::TrainConfig,
     device::{Cpu, Graph, TrainBackend},
-    offline::segments::{Batch, Segment},
     optim::{
         AdamW,
         gradient::{Clipping, is_finite},
     },
-    play::episodes::panic_message,
+    run::report::{FORMAT, TrainSummary, number},
     seeds,
+    session::Trained,
 };
 use aaren_envs::derive_seed;
 use aaren_kernels::Dropout;
-use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, TimestepTensors, checkpoint};
+use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::{
     module::Module,
     optim::GradientsParams,
     record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
-    tensor::{ElementConversion, Tensor, TensorData},
+    tensor::{ElementConversion, Tensor},
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::{fs, path::Path, time::Instant};
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
 pub(crate) const ADAM_EPSILON: f64 = 1e-8;
@@ -53,20 +53,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Counts an update that took so long.
-    pub fn add(&mut self, update: &Update, seconds: f64) {
-        self.seconds += seconds;
-        self.interval.steps += 1;
-        self.interval.timesteps += update.timesteps;
-        self.interval.seconds += seconds;
-        if let Some(measured) = update.measured {
-            self.interval.loss += measured.loss;
-            self.interval.gradient_norm += measured.gradient_norm;
-        }
-    }
-
-    /// Counts seconds that the steps since the last line took after they had been asked for.
-    pub fn wait(&mut self, seconds: f64) {
+    /// Counts seconds that the steps since the last line of the log took.
+    pub fn add_seconds(&mut self, seconds: f64) {
         self.seconds += seconds;
         self.interval.seconds += seconds;
     }
@@ -94,7 +82,7 @@ pub struct Update {
     pub timesteps: u64,
     /// What the optimizer was given.
     pub learning_rate: f64,
-    /// Absent where the numbers stay on the device until [`Learner::settle`].
+    /// Absent where the numbers stay on the device until [`Learner::read_metrics`].
     pub measured: Option<Measured>,
 }
 
@@ -107,79 +95,8 @@ pub struct Measured {
     pub gradient_norm: f64,
 }
 
-/// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
-pub struct Prepared<B: TrainBackend> {
-    inputs: TimestepTensors<B>,
-    /// `[timesteps, action width]`
-    actions: Tensor<B, 2>,
-    size: BatchSize,
-    cut: Vec<Option<Segment>>,
-}
-
-impl<B: TrainBackend> Prepared<B> {
-    /// Copies a batch to the device.
-    ///
-    /// # Errors
-    /// If the device has no memory for it.
-    pub fn new(batch: Batch, description: &Description) -> Result<Self> {
-        let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
-        let size = BatchSize::new(rows, timesteps, description);
-        on_device::<B, _>(|| {
-            let device = B::place();
-            Self {
-                inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
-                actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
-                size,
-                cut: batch.cut,
-            }
-        })
-        .with_context(|| format!("with {size}"))
-    }
-
-    fn size(&self) -> BatchSize {
-        self.size
-    }
-}
-
-/// What a device was asked to hold, for errors.
-#[derive(Clone, Copy, Debug)]
-struct BatchSize {
-    rows: usize,
-    timesteps: usize,
-    bytes: usize,
-}
-
-impl BatchSize {
-    fn new(rows: usize, timesteps: usize, description: &Description) -> Self {
-        // Observation, two actions, return, time and reset.
-        let per_timestep = description.normalizer.width() + 2 * description.action.width() + 3;
-        Self { rows, timesteps, bytes: 4 * per_timestep * timesteps }
-    }
-}
-
-impl std::fmt::Display for BatchSize {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, timesteps, bytes } = self;
-        write!(f, "a batch of {rows} rows, {timesteps} timesteps and {bytes} bytes of inputs")
-    }
-}
-
-/// Work on a device. A graphics card does it later, on a thread of its own; what failed there, such as an allocation, is asked for.
-///
-/// # Errors
-/// What failed, with what to do.
-fn on_device<B: TrainBackend, T>(work: impl FnOnce() -> T) -> Result<T> {
-    if B::READS_EVERY_STEP {
-        return Ok(work());
-    }
-    let done = catch_unwind(AssertUnwindSafe(work));
-    B::check()
-        .and_then(|()| done.map_err(|panic| anyhow!("the device failed: {}", panic_message(&*panic))))
-        .map_err(|failure| anyhow!("{failure:#}; lower train.batch_size or train.context_length if it has not the memory"))
-}
-
 /// Sums over steps whose numbers have not been read back.
-struct Unread<B: TrainBackend> {
+struct PendingMetrics<B: TrainBackend> {
     loss: Tensor<B::InnerBackend, 1>,
     gradient_norm: Tensor<B::InnerBackend, 1>,
     first_step: u64,
@@ -195,7 +112,7 @@ pub struct Learner<B: TrainBackend = Graph> {
     seed: u64,
     /// The state after the last batch, where rows go on with segments that were cut.
     state: Option<PolicyState<B>>,
-    unread: Option<Unread<B>>,
+    pending: Option<PendingMetrics<B>>,
     /// How far the run has come.
     pub progress: Progress,
 }
@@ -206,47 +123,47 @@ impl<B: TrainBackend> Learner<B> {
     /// # Errors
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
-        let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
+        let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
         let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().undecayed());
         let config = config.clone();
-        Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
+        Ok(Self { network, optimizer, description, config, seed, state: None, pending: None, progress: Progress::default() })
     }
 
-    /// The learning rate of the next step: linear from 0, then constant.
-    fn learning_rate(&self) -> f64 {
-        let warm = (self.progress.step + 1) as f64 / self.config.warmup_steps.max(1) as f64;
+    /// The learning rate of a step: linear from 0, then constant.
+    fn learning_rate(&self, step: u64) -> f64 {
+        let warm = (step + 1) as f64 / self.config.warmup_steps.max(1) as f64;
         self.config.learning_rate * warm.min(1.0)
     }
 
     /// One optimizer step on a batch of the host.
     ///
     /// # Errors
-    /// As [`Prepared::new`] and [`Learner::update_prepared`].
+    /// As [`DeviceBatch::new`] and [`Learner::update_on_device`].
     pub fn update(&mut self, batch: Batch) -> Result<Update> {
-        self.update_prepared(Prepared::new(batch, &self.description)?)
+        self.update_on_device(DeviceBatch::new(batch, &self.description)?)
     }
 
     /// One optimizer step.
     ///
     /// # Errors
     /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
-    /// nothing is read back, and [`Learner::settle`] finds out; there, if memory runs out.
-    pub fn update_prepared(&mut self, batch: Prepared<B>) -> Result<Update> {
-        let (step, size) = (self.progress.step, batch.size());
+    /// nothing is read back, and [`Learner::read_metrics`] finds out; there, if memory runs out.
+    pub fn update_on_device(&mut self, batch: DeviceBatch<B>) -> Result<Update> {
+        let (step, size) = (self.progress.step, batch.size);
         on_device::<B, _>(|| self.step(batch)).with_context(|| format!("by step {step}, with {size}"))?
     }
 
-    fn step(&mut self, batch: Prepared<B>) -> Result<Update> {
-        let Prepared { inputs, actions, size, cut } = batch;
+    fn step(&mut self, batch: DeviceBatch<B>) -> Result<Update> {
+        let DeviceBatch { inputs, actions, size, cut } = batch;
         let BatchSize { rows, timesteps, .. } = size;
-        let device = B::place();
+        let device = B::device();
         let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &device));
         let step = self.progress.step;
         let dropout =
             Dropout { probability: self.description.config.dropout, seed: derive_seed(self.seed, &[seeds::DROPOUT, step]) };
 
         let (loss, state) = self.network.loss(&inputs, actions, state, dropout);
-        let measured_loss = B::READS_EVERY_STEP.then(|| loss.clone().into_scalar().elem::<f64>());
+        let measured_loss = B::IS_SYNCHRONOUS.then(|| loss.clone().into_scalar().elem::<f64>());
         if let Some(loss) = measured_loss {
             ensure!(loss.is_finite(), "the loss is {loss} at step {step}; lower train.learning_rate or look at the data");
         }
@@ -260,50 +177,33 @@ impl<B: TrainBackend> Learner<B> {
             );
             Some(Measured { loss, gradient_norm })
         } else {
-            self.keep(loss.inner(), clipping.norm.clone(), size);
+            self.accumulate(loss.inner(), clipping.norm.clone(), size);
             None
         };
-        let learning_rate = self.learning_rate();
+        let learning_rate = self.learning_rate(step);
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
         self.state = cut.iter().any(Option::is_some).then(|| state.detach());
-        self.progress.step += 1;
-        self.progress.timesteps += timesteps as u64;
-        self.progress.cut = cut;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.timesteps += timesteps as u64;
+        progress.cut = cut;
+        progress.interval.steps += 1;
+        progress.interval.timesteps += timesteps as u64;
+        if let Some(Measured { loss, gradient_norm }) = measured {
+            progress.interval.loss += loss;
+            progress.interval.gradient_norm += gradient_norm;
+        }
         Ok(Update { timesteps: timesteps as u64, learning_rate, measured })
     }
 
     /// Adds a step's numbers to those that have not been read.
-    fn keep(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, size: BatchSize) {
-        self.unread = Some(match self.unread.take() {
-            None => Unread { loss, gradient_norm: norm, first_step: self.progress.step, size },
-            Some(sum) => Unread { loss: sum.loss + loss, gradient_norm: sum.gradient_norm + norm, ..sum },
+    fn accumulate(&mut self, loss: Tensor<B::InnerBackend, 1>, norm: Tensor<B::InnerBackend, 1>, size: BatchSize) {
+        self.pending = Some(match self.pending.take() {
+            None => PendingMetrics { loss, gradient_norm: norm, first_step: self.progress.step, size },
+            Some(sum) => PendingMetrics { loss: sum.loss + loss, gradient_norm: sum.gradient_norm + norm, ..sum },
         });
-    }
-
-    /// Reads what the steps since the last call left on the device, into [`Progress::interval`]. Before anything is logged or saved.
-    ///
-    /// # Errors
-    /// If a loss or a gradient was not finite, or the device failed; names the steps.
-    pub fn settle(&mut self) -> Result<()> {
-        let Some(unread) = self.unread.take() else { return Ok(()) };
-        let (first, last) = (unread.first_step, self.progress.step.saturating_sub(1));
-        let steps = if first == last { format!("at step {first}") } else { format!("in steps {first} to {last}") };
-        let Unread { loss, gradient_norm, size, .. } = unread;
-        let numbers = on_device::<B, _>(|| Tensor::cat(vec![loss, gradient_norm], 0).try_into_data())
-            .and_then(|read| read.map_err(|error| anyhow!("the device failed: {error:?}")))
-            .with_context(|| format!("{steps}, with {size}"))?;
-        let numbers = numbers.convert::<f64>().to_vec::<f64>().expect("two sums");
-        let [loss, gradient_norm] = numbers[..] else { unreachable!("a loss and a norm") };
-        ensure!(loss.is_finite(), "the loss is {loss} {steps}; lower train.learning_rate or look at the data");
-        ensure!(
-            gradient_norm.is_finite(),
-            "the gradient's norm is {gradient_norm} {steps}; lower train.learning_rate or look at the data"
-        );
-        self.progress.interval.loss += loss;
-        self.progress.interval.gradient_norm += gradient_norm;
-        Ok(())
     }
 
     /// The policy as it is now, to act with.
@@ -352,7 +252,7 @@ impl<B: TrainBackend> Learner<B> {
         self.network = checkpoint::load_weights(self.network, folder)?;
         let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
         let path = folder.join(OPTIMIZER);
-        let record = recorder.load(path.clone(), &B::place()).with_context(|| format!("cannot read {}.mpk", path.display()))?;
+        let record = recorder.load(path.clone(), &B::device()).with_context(|| format!("cannot read {}.mpk", path.display()))?;
         self.optimizer = self.optimizer.load_record(record);
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -363,7 +263,7 @@ impl<B: TrainBackend> Learner<B> {
             let records: Vec<StateRecord> =
                 rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not a policy's state", path.display()))?;
             let state =
-                self.network.backbone().restore_state(records, &B::place()).with_context(|| path.display().to_string())?;
+                self.network.backbone().restore_state(records, &B::device()).with_context(|| path.display().to_string())?;
             self.state = Some(state);
         }
         Ok(self)
@@ -389,6 +289,75 @@ impl<B: TrainBackend> Learner<B> {
     /// What the weights mean.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+}
+
+impl<B: TrainBackend> Trained for Learner<B> {
+    fn step(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// Reads what the steps since the last call left on the device, into [`Progress::interval`].
+    ///
+    /// # Errors
+    /// If a loss or a gradient was not finite, or the device failed; names the steps.
+    fn read_metrics(&mut self) -> Result<()> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        let started = Instant::now();
+        let (first, last) = (pending.first_step, self.progress.step.saturating_sub(1));
+        let steps = if first == last { format!("at step {first}") } else { format!("in steps {first} to {last}") };
+        let PendingMetrics { loss, gradient_norm, size, .. } = pending;
+        let numbers = on_device::<B, _>(|| Tensor::cat(vec![loss, gradient_norm], 0).try_into_data())
+            .and_then(|read| read.map_err(|error| anyhow!("the device failed: {error:?}")))
+            .with_context(|| format!("{steps}, with {size}"))?;
+        let numbers = numbers.convert::<f64>().to_vec::<f64>().expect("two sums");
+        let [loss, gradient_norm] = numbers[..] else { unreachable!("a loss and a norm") };
+        ensure!(loss.is_finite(), "the loss is {loss} {steps}; lower train.learning_rate or look at the data");
+        ensure!(
+            gradient_norm.is_finite(),
+            "the gradient's norm is {gradient_norm} {steps}; lower train.learning_rate or look at the data"
+        );
+        self.progress.interval.loss += loss;
+        self.progress.interval.gradient_norm += gradient_norm;
+        // Steps are counted with the time that the device took for them.
+        self.progress.add_seconds(started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn metrics(&mut self) -> (Vec<(&'static str, f64)>, String) {
+        let interval = std::mem::take(&mut self.progress.interval);
+        let mean = |sum: f64| sum / interval.steps as f64;
+        let loss = mean(interval.loss);
+        self.progress.logged_loss = Some(loss);
+        let metrics = vec![
+            ("train/loss", loss),
+            ("train/gradient_norm", mean(interval.gradient_norm)),
+            ("train/learning_rate", self.learning_rate(self.progress.step.saturating_sub(1))),
+            ("train/timesteps_per_second", interval.timesteps as f64 / interval.seconds),
+            ("train/step_milliseconds", 1e3 * mean(interval.seconds)),
+        ];
+        (metrics, format!("loss {}", number(loss)))
+    }
+
+    fn policy(&self) -> AnyPolicy<Cpu> {
+        Learner::policy(self).into()
+    }
+
+    fn save(&mut self, folder: &Path) -> Result<()> {
+        Learner::save(self, folder)
+    }
+
+    fn summary(&self) -> TrainSummary {
+        let Progress { step, timesteps, seconds, logged_loss, .. } = self.progress;
+        TrainSummary {
+            format: FORMAT,
+            steps: step,
+            timesteps,
+            wall_seconds: seconds,
+            timesteps_per_second: timesteps as f64 / seconds.max(f64::MIN_POSITIVE),
+            final_loss: logged_loss.unwrap_or(f64::NAN),
+            parameters: self.parameters(),
+        }
     }
 }
 

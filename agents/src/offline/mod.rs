@@ -1,5 +1,6 @@
 //! Learning from trajectories.
 
+pub mod batch;
 pub mod convert;
 pub mod data;
 pub mod learner;

@@ -1,50 +1,18 @@
 //! A trained Transformer with bounded KV caches: every kind of them at several sizes, in the same episodes.
 
+use super::evaluate::{Evaluation, evaluate};
 use crate::{
-    config::JobConfig,
     device::Cpu,
-    play::evaluate::{Evaluation, evaluate},
-    run::report::{FORMAT, TargetReport, align_right, bytes, mean_std, table},
+    run::{
+        cache_report::{CacheEvaluation, CacheReport},
+        report::FORMAT,
+    },
 };
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
-
-/// Where the results are, in the run folder; `aaren compare` shows them.
-pub const FILE: &str = "evaluation-caches.json";
 
 /// First entries of an episode that a cache with sinks keeps, as published.
 pub const SINKS: usize = 4;
-
-/// What a run's weights reached with caches of several kinds and sizes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CacheReport {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The run folder's name.
-    pub run: String,
-    /// Optimizer steps behind the weights that acted.
-    pub checkpoint_step: u64,
-    /// Root of the episodes' seeds.
-    pub seed: u64,
-    /// The cache without a bound first, then by size.
-    pub evaluations: Vec<CacheEvaluation>,
-}
-
-/// Results with one cache.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CacheEvaluation {
-    /// As `aaren evaluate --cache` takes it.
-    pub cache: CachePolicy,
-    /// Entries that it keeps in each layer; None without a bound.
-    pub entries: Option<usize>,
-    /// One for each target return.
-    pub targets: Vec<TargetReport>,
-    /// Bytes of one environment's state at the last step.
-    pub state_bytes: usize,
-    /// Microseconds that acting took at the last steps.
-    pub microseconds: f64,
-}
 
 /// Every kind of bounded cache that keeps so many entries.
 ///
@@ -64,23 +32,11 @@ pub fn of_size(entries: usize) -> Result<[CachePolicy; 4]> {
     ])
 }
 
-/// What a cache is called whatever its size.
-pub fn kind(cache: CachePolicy) -> &'static str {
-    match cache {
-        CachePolicy::Full => "full",
-        CachePolicy::Window { .. } => "window",
-        CachePolicy::Sink { .. } => "sink",
-        CachePolicy::H2o { .. } => "h2o",
-        CachePolicy::Tova { .. } => "tova",
-    }
-}
-
 /// Plays the same episodes with the full cache and with every kind of cache of each size.
 ///
 /// # Errors
 /// A size that is too small, a policy without a KV cache, an environment that fails, or an interrupt.
 pub fn evaluate_caches(
-    job: &JobConfig,
     policy: &AnyPolicy<Cpu>,
     run: &str,
     step: u64,
@@ -94,7 +50,7 @@ pub fn evaluate_caches(
         let mut policy = policy.clone();
         policy.set_cache(cache).context("--cache-sizes")?;
         tracing::info!(%cache, "evaluating");
-        let report = evaluate(job, &policy, run, step, evaluation)?;
+        let report = evaluate(&policy, run, step, evaluation)?;
         let latency = report.latency.context("the cost of a step was not measured")?;
         evaluations.push(CacheEvaluation {
             cache,
@@ -108,32 +64,13 @@ pub fn evaluate_caches(
     Ok(CacheReport { format: FORMAT, run: run.into(), checkpoint_step: step, seed: evaluation.seed, evaluations })
 }
 
-impl CacheReport {
-    /// The headline results, a row a cache.
-    pub fn render(&self) -> String {
-        let mut table = table(&["cache", "entries", "return (mean ± std)", "score", "a step, last", "state, last"]);
-        for one in &self.evaluations {
-            let Some(target) = one.targets.first() else { continue };
-            table.add_row([
-                one.cache.to_string(),
-                one.entries.map_or("all".into(), |entries| entries.to_string()),
-                mean_std(target.return_mean, target.return_std),
-                target.normalised_score.map_or("-".into(), |score| format!("{score:.1}")),
-                crate::run::report::microseconds(one.microseconds),
-                bytes(one.state_bytes),
-            ]);
-        }
-        align_right(&mut table, 1);
-        format!("{}: step {}, seed {}\n{table}", self.run, self.checkpoint_step, self.seed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        config::OfflineJob,
         device::Graph,
-        offline::{data, learner::Learner, train::describe},
+        offline::{data, learner::Learner},
     };
     use burn::{
         module::{Module, ModuleMapper, Param},
@@ -161,14 +98,14 @@ mod tests {
             "policy.return_scale=100",
             "evaluation.target_returns=[-200]",
         ];
-        let job = JobConfig::quickstart(&settings.map(String::from)).unwrap();
-        let description = describe(&job, &data::trajectories(&job).unwrap()).unwrap();
+        let job = OfflineJob::quickstart(&settings.map(String::from)).unwrap();
+        let description = data::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
         let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
         policy.network = policy.network.map(&mut Times(5.0));
         let policy = policy.into();
-        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), stochastic: false };
+        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::offline(&job) };
         // Three tokens in each of 200 timesteps.
-        let report = evaluate_caches(&job, &policy, "run", 0, &[6, 600], &evaluation).unwrap();
+        let report = evaluate_caches(&policy, "run", 0, &[6, 600], &evaluation).unwrap();
         let caches: Vec<String> = report.evaluations.iter().map(|one| one.cache.to_string()).collect();
         let sizes = ["full", "window:6", "sink:4+2", "h2o:6", "tova:6", "window:600", "sink:4+596", "h2o:600", "tova:600"];
         assert_eq!(caches, sizes);

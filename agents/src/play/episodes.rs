@@ -1,156 +1,132 @@
-//! Actor threads: each owns a vector of environments, the states of their episodes and a copy of the weights.
+//! Episodes in actor threads: each owns a vector of environments and an agent.
 //!
-//! Episodes are numbered; an actor takes the next number whenever one of its environments is free. Every episode has its own seed,
+//! Episodes are numbered; an actor takes the next one whenever one of its environments is free. Every episode has seeds of its own,
 //! and a row's numbers do not depend on its place in the batch or on what the other rows do, so results do not depend on the number
 //! of actors, to the bit. They do depend on the number of environments of each, by rounding: matrix products of few rows sum in
 //! another order than those of many.
 
-use crate::{
-    device::{CPU, Cpu},
-    run::interrupt,
-    seeds,
-};
-use aaren_data::{Actions, Trajectory};
-use aaren_envs::{Action, Autoreset, Env, EnvError, VectorEnv, derive_seed};
-use aaren_policy::{ActionBatch, ActionValue, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use crossbeam::channel::Sender;
-use rand::SeedableRng;
-use rand_pcg::Pcg64Mcg;
-use serde_json::{Map, Value};
 use std::{
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    time::Instant,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-/// What actors are asked for.
-#[derive(Clone, Debug)]
-pub struct Rollout<'a> {
-    /// Registered name of the task.
-    pub env_id: &'a str,
-    /// Its options.
-    pub env_options: &'a Map<String, Value>,
-    /// Return to ask for, an episode each, in units of reward. An actor-critic is asked for nothing and does not look at it.
-    pub target_returns: Vec<f64>,
-    /// Seed of each episode's environment, as many.
-    pub seeds: Vec<u64>,
-    /// Threads.
-    pub actors: usize,
-    /// Environments of each thread.
-    pub envs_per_actor: usize,
-    /// Timesteps that are computed anew at every step; `None` carries the state along. Only for decision policies.
-    pub window: Option<usize>,
-    /// Whether actions are drawn from the policy's distribution; else they are its mean, or the likeliest. Only for actor-critics.
-    pub stochastic: bool,
-    /// Whether episodes are kept whole, with their observations, actions and rewards.
-    pub record: bool,
+use aaren_data::{Episode, StepInfos, Trajectory};
+use aaren_envs::{Action, Autoreset, Env, EnvError, Space, Spec, StepEnd, VectorEnv};
+use aaren_policy::ActionValue;
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam::channel::Sender;
+
+use super::agent::{Actions, Agent};
+use crate::run::interrupt;
+
+/// Makes an environment; called by every actor for each of its environments.
+pub type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
+
+/// Makes an agent for a task and a number of rows; called by every actor.
+pub type MakeAgent<'a> = dyn Fn(&Spec, usize) -> Box<dyn Agent> + Sync + 'a;
+
+/// Where an episode begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpisodeStart {
+    /// Its number.
+    pub index: u64,
+    /// Seed of the environment.
+    pub seed: u64,
+    /// Seed of the agent's random numbers.
+    pub action_seed: u64,
+    /// Return to ask for, in units of reward; for agents that are told one.
+    pub target_return: f64,
 }
 
-/// One finished episode.
+/// An episode that has ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Episode {
+pub struct PlayedEpisode {
     /// Its number.
-    pub index: usize,
+    pub index: u64,
     /// Undiscounted sum of rewards.
     pub episode_return: f64,
     /// Environment steps.
     pub length: usize,
     /// Whether the task itself ended it.
     pub terminated: bool,
-    /// What was seen, done and rewarded, with the observation after the last action; where it was asked for.
-    pub trajectory: Option<Trajectory>,
+    /// All of it, with the observation after the last action; where it was asked for.
+    pub recorded: Option<Episode>,
 }
 
-/// Nanoseconds that the actors of this process have spent, for those who measure them.
-pub struct Spent {
-    /// From a thread's first step to its last.
-    pub total: AtomicU64,
-    /// Inside of policies.
-    pub policy: AtomicU64,
+/// Who plays, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Actors<'a> {
+    /// The task's name, for errors.
+    pub env_id: &'a str,
+    /// Actor threads.
+    pub threads: usize,
+    /// Environments of each: the shape of the batch in which a policy computes.
+    pub envs_per_actor: usize,
+    /// Whether episodes are kept whole.
+    pub records: bool,
+    /// Whether an actor that fails stops the others; else they play on until no episode is left.
+    pub stops_on_failure: bool,
 }
 
-/// What all actors so far have spent.
-pub static SPENT: Spent = Spent { total: AtomicU64::new(0), policy: AtomicU64::new(0) };
-
-/// Does some work and adds the time it took.
-fn timed<T>(nanoseconds: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let done = work();
-    nanoseconds.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    done
-}
-
-/// Makes an environment; called by every actor for each of its environments.
-pub type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
-
-/// The seeds of episodes, from the root seed of an evaluation.
-pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
-    (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
-}
-
-/// Plays all episodes and returns them in order. `finished` is called with each as it arrives.
+/// Plays the episodes that `next` names until it names no more, and hands each to `finished` in this thread as it ends.
+///
+/// `finished` says whether to keep playing. When it says no, or fails, episodes under way are given up. `next` is called by the
+/// actors.
 ///
 /// # Errors
-/// The first actor that failed, by its number, with how many episodes the others still finished; or
-/// [`crate::run::interrupt::Interrupted`].
-pub fn play(policy: &AnyPolicy<Cpu>, rollout: &Rollout, finished: impl FnMut(&Episode)) -> Result<Vec<Episode>> {
-    play_in(policy, rollout, &|| aaren_envs::make(rollout.env_id, rollout.env_options), finished)
-}
-
-/// [`play`] in environments of the caller's making, which need not be registered.
-///
-/// # Errors
-/// As [`play`].
-pub fn play_in(
-    policy: &AnyPolicy<Cpu>,
-    rollout: &Rollout,
-    make: &MakeEnv,
-    mut finished: impl FnMut(&Episode),
-) -> Result<Vec<Episode>> {
-    ensure!(
-        rollout.window.is_none() || matches!(policy, AnyPolicy::Decision(_)),
-        "only decision policies are executed on a window"
-    );
-    ensure!(
-        !rollout.stochastic || matches!(policy, AnyPolicy::ActorCritic(_)),
-        "a decision policy has one action for every moment; only actor-critics draw theirs"
-    );
-    let (sender, episodes) = crossbeam::channel::unbounded();
-    let next = AtomicUsize::new(0);
-    let mut results: Vec<Option<Episode>> = vec![None; rollout.seeds.len()];
+/// What `finished` returned, the first actor that failed, by its number, or [`interrupt::Interrupted`].
+pub fn play_episodes(
+    make_env: &MakeEnv,
+    make_agent: &MakeAgent,
+    actors: Actors,
+    next: impl FnMut() -> Option<EpisodeStart> + Send,
+    mut finished: impl FnMut(PlayedEpisode) -> Result<bool>,
+) -> Result<()> {
+    let (next, stop) = (Mutex::new(next), AtomicBool::new(false));
+    let next = || (next.lock().unwrap_or_else(PoisonError::into_inner))();
+    // Bounded, so that a slow disk holds the actors back and not the memory.
+    let (sender, episodes) = crossbeam::channel::bounded(2 * actors.threads);
     let failures: Vec<anyhow::Error> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..rollout.actors)
-            .map(|actor| {
-                // A module is shared memory with reference counts; every actor holds its own handle.
-                let (policy, sender, next) = (policy.clone(), sender.clone(), &next);
+        let threads: Vec<_> = (0..actors.threads)
+            .map(|number| {
+                let (sender, next, stop) = (sender.clone(), &next, &stop);
                 scope.spawn(move || {
-                    let outcome = catch_unwind(AssertUnwindSafe(|| {
-                        let actor = Actor::new(policy, rollout, make)?;
-                        timed(&SPENT.total, || actor.run(next, &sender))
-                    }));
+                    let play = || Actor::new(make_env, make_agent, actors)?.run(next, stop, &sender);
+                    let outcome = catch_unwind(AssertUnwindSafe(play));
                     let outcome = outcome.unwrap_or_else(|panic| bail!("panicked: {}", panic_message(&*panic)));
-                    outcome.with_context(|| format!("actor {actor}, {}", rollout.env_id))
+                    if outcome.is_err() && actors.stops_on_failure {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    outcome.with_context(|| format!("actor {number}, {}", actors.env_id))
                 })
             })
             .collect();
         drop(sender);
+        let mut failure = None;
         for episode in episodes {
-            finished(&episode);
-            let index = episode.index;
-            results[index] = Some(episode);
+            if failure.is_some() {
+                continue; // the actors must not wait for a place in the channel
+            }
+            match finished(episode) {
+                Ok(true) => {}
+                Ok(false) => stop.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    stop.store(true, Ordering::Relaxed);
+                    failure = Some(error);
+                }
+            }
         }
         let outcomes =
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
-        outcomes.filter_map(Result::err).collect()
+        failure.into_iter().chain(outcomes.filter_map(Result::err)).collect()
     });
-    interrupt::check()?;
-    if let Some(failure) = failures.into_iter().next() {
-        let done = results.iter().flatten().count();
-        return Err(failure.context(format!("{done} of {} episodes finished", results.len())));
+    match failures.into_iter().next() {
+        Some(failure) => Err(failure),
+        None => Ok(interrupt::check()?),
     }
-    results.into_iter().collect::<Option<_>>().context("episodes were lost")
 }
 
 /// What a panic said.
@@ -159,127 +135,102 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or_else(|| "without a message".into())
 }
 
-/// One timestep of an episode, as the policy will be shown it.
-#[derive(Clone, Debug)]
-struct Moment {
-    observation: Vec<f64>,
-    previous_action: Option<ActionBatch>,
-    return_to_go: f64,
-    timestep: usize,
-}
-
-/// The episode in one row of the vector of environments.
-#[derive(Clone, Debug)]
-struct Row {
-    episode: Option<Episode>,
-    return_to_go: f64,
-    previous_action: Option<ActionBatch>,
-    /// The last timesteps, oldest first; only for windowed execution.
-    history: VecDeque<Moment>,
-    /// The noise of the episode's actions.
-    noise: Pcg64Mcg,
-}
-
-impl Row {
-    fn idle() -> Self {
-        let noise = Pcg64Mcg::seed_from_u64(0);
-        Row { episode: None, return_to_go: 0.0, previous_action: None, history: VecDeque::new(), noise }
-    }
-}
-
-struct Actor<'a> {
-    policy: AnyPolicy<Cpu>,
-    rollout: &'a Rollout<'a>,
+/// One actor thread's environments and agent.
+struct Actor {
+    agent: Box<dyn Agent>,
     envs: VectorEnv,
-    rows: Vec<Row>,
+    spec: Spec,
+    records: bool,
+    /// The episode in each row, if there is one.
+    rows: Vec<Option<PlayedEpisode>>,
+    /// Positions in a state of the simulator, where it has one.
+    qpos_width: Option<usize>,
+    state: Vec<f64>,
 }
 
-impl<'a> Actor<'a> {
-    fn new(policy: AnyPolicy<Cpu>, rollout: &'a Rollout<'a>, make: &MakeEnv) -> Result<Self> {
-        let envs = (0..rollout.envs_per_actor).map(|_| make()).collect::<Result<_, _>>()?;
-        let envs = VectorEnv::new(envs, Autoreset::Disabled)?;
-        Ok(Self { policy, rollout, rows: vec![Row::idle(); envs.copies()], envs })
+impl Actor {
+    fn new(make_env: &MakeEnv, make_agent: &MakeAgent, actors: Actors) -> Result<Self> {
+        let copies = actors.envs_per_actor;
+        let envs = VectorEnv::new((0..copies).map(|_| make_env()).collect::<Result<_, _>>()?, Autoreset::Disabled)?;
+        let (spec, qpos_width) = (envs.spec().clone(), envs.env(0).qpos_width());
+        let agent = make_agent(&spec, copies);
+        Ok(Self { agent, rows: vec![None; copies], records: actors.records, spec, qpos_width, envs, state: Vec::new() })
     }
 
-    fn run(mut self, next: &AtomicUsize, finished: &Sender<Episode>) -> Result<()> {
-        let copies = self.envs.copies();
-        let action_width = self.policy.action().width();
-        let mut state = self.policy.initial_state(copies, &CPU);
-        let mut timesteps = Timesteps::new();
+    fn run(
+        mut self,
+        next: &(dyn Fn() -> Option<EpisodeStart> + Sync),
+        stop: &AtomicBool,
+        finished: &Sender<PlayedEpisode>,
+    ) -> Result<()> {
+        let mut actions = Actions::default();
         loop {
-            for row in 0..copies {
-                if self.rows[row].episode.is_none() {
-                    self.begin(row, next.fetch_add(1, Ordering::Relaxed))?;
-                }
-            }
-            if self.rows.iter().all(|row| row.episode.is_none()) || interrupt::requested() {
+            if stop.load(Ordering::Relaxed) || interrupt::requested() {
                 return Ok(());
             }
-            let actions;
-            (actions, state) = match &self.policy {
-                AnyPolicy::Decision(policy) => {
-                    decide(policy, self.rollout.window, &self.envs, &mut self.rows, &mut timesteps, state)
+            for row in 0..self.rows.len() {
+                if self.rows[row].is_none()
+                    && let Some(start) = next()
+                {
+                    self.begin(row, start)?;
                 }
-                AnyPolicy::ActorCritic(policy) => draw(policy, self.rollout.stochastic, &self.envs, &mut self.rows, state),
-            };
-            for row in 0..copies {
-                if self.rows[row].episode.is_some() {
-                    self.step(row, actions.row(row, action_width), finished)?;
+            }
+            let active: Vec<bool> = self.rows.iter().map(Option::is_some).collect();
+            if !active.contains(&true) {
+                return Ok(());
+            }
+            self.agent.act(self.envs.observations(), &active, &mut actions);
+            for row in (0..active.len()).filter(|&row| active[row]) {
+                // Every row is stepped and handed over before the next: should that one fail, nothing is lost here.
+                if let Some(episode) = self.step(row, &actions)? {
+                    // The receiver is gone only when the job itself has ended.
+                    let _ = finished.send(episode);
                 }
             }
         }
     }
 
-    /// Begins an episode in a free row, if there is one left to play.
-    fn begin(&mut self, row: usize, index: usize) -> Result<()> {
-        let Some(&seed) = self.rollout.seeds.get(index) else { return Ok(()) };
-        self.envs.reset_row(row, Some(seed))?;
-        let trajectory = self.rollout.record.then(|| Trajectory {
-            observations: self.envs.observation(row).to_vec(),
-            actions: if self.policy.action().is_discrete() {
-                Actions::Discrete(Vec::new())
-            } else {
-                Actions::Continuous(Vec::new())
+    fn begin(&mut self, row: usize, start: EpisodeStart) -> Result<()> {
+        self.envs.reset_row(row, Some(start.seed))?;
+        self.agent.begin(row, start.action_seed, start.target_return);
+        let recorded = self.records.then(|| Episode {
+            trajectory: begin_trajectory(&self.spec, self.envs.observation(row), start.seed),
+            infos: StepInfos {
+                action_log_probs: self.agent.is_random().then(Vec::new),
+                qpos: self.qpos_width.map(|_| Vec::new()),
+                qvel: self.qpos_width.map(|_| Vec::new()),
             },
-            rewards: Vec::new(),
-            end: Default::default(),
-            seed: Some(seed),
         });
-        self.rows[row] = Row {
-            episode: Some(Episode { index, episode_return: 0.0, length: 0, terminated: false, trajectory }),
-            return_to_go: self.rollout.target_returns[index],
-            noise: Pcg64Mcg::seed_from_u64(derive_seed(seed, &[seeds::NOISE])),
-            ..Row::idle()
-        };
+        self.rows[row] = Some(PlayedEpisode { index: start.index, episode_return: 0.0, length: 0, terminated: false, recorded });
         Ok(())
     }
 
-    /// Takes a step in a row and takes in what it gave, before the next row is stepped: should that one fail, nothing is lost here.
-    fn step(&mut self, row: usize, action: ActionValue<'_>, finished: &Sender<Episode>) -> Result<()> {
-        let (taken, action) = (action, env_action(action));
-        self.envs.step_row(row, action)?;
-        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
-        let (row, observation) = (&mut self.rows[row], self.envs.observation(row));
-        row.previous_action = Some(match taken {
-            ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
-            ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
-        });
-        row.return_to_go -= reward;
-        if let Some(episode) = &mut row.episode {
-            episode.episode_return += reward;
-            episode.length += 1;
-            if let Some(trajectory) = &mut episode.trajectory {
-                record(trajectory, taken, reward, observation);
-                trajectory.end = end;
+    /// Takes a step in a row and gives back its episode if that ended it.
+    fn step(&mut self, row: usize, actions: &Actions) -> Result<Option<PlayedEpisode>> {
+        let Some(episode) = &mut self.rows[row] else { return Ok(None) };
+        if let Some(Episode { infos, .. }) = &mut episode.recorded {
+            if let (Some(width), Some(qpos), Some(qvel)) = (self.qpos_width, &mut infos.qpos, &mut infos.qvel) {
+                self.state.clear();
+                self.envs.env(row).state(&mut self.state)?;
+                qpos.extend_from_slice(&self.state[..width]);
+                qvel.extend_from_slice(&self.state[width..]);
+            }
+            if let Some(log_probs) = &mut infos.action_log_probs {
+                log_probs.push(actions.log_probs[row]);
             }
         }
-        if end.is_end()
-            && let Some(episode) = row.episode.take()
-        {
-            // Nobody listens any more only when the job itself has ended.
-            let _ = finished.send(Episode { terminated: end.terminated, ..episode });
+        let action = actions.executed.row(row, self.spec.action_space.width());
+        self.envs.step_row(row, env_action(action)).with_context(|| format!("episode {}", episode.index))?;
+        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
+        self.agent.reward(row, reward);
+        episode.episode_return += reward;
+        episode.length += 1;
+        episode.terminated = end.terminated;
+        if let Some(Episode { trajectory, .. }) = &mut episode.recorded {
+            push_transition(trajectory, action, reward, self.envs.observation(row));
+            trajectory.end = end;
         }
-        Ok(())
+        Ok(if end.is_end() { self.rows[row].take() } else { None })
     }
 }
 
@@ -291,93 +242,22 @@ pub fn env_action(action: ActionValue<'_>) -> Action<'_> {
     }
 }
 
+/// A trajectory that has its first observation alone.
+pub(crate) fn begin_trajectory(spec: &Spec, observation: &[f64], seed: u64) -> Trajectory {
+    let actions = match spec.action_space {
+        Space::Discrete { .. } => aaren_data::Actions::Discrete(Vec::new()),
+        Space::Box { .. } => aaren_data::Actions::Continuous(Vec::new()),
+    };
+    Trajectory { observations: observation.to_vec(), actions, rewards: Vec::new(), end: StepEnd::default(), seed: Some(seed) }
+}
+
 /// Appends a transition: an action, its reward, and the observation that it led to.
-pub fn record(trajectory: &mut Trajectory, action: ActionValue<'_>, reward: f64, observation: &[f64]) {
+pub(crate) fn push_transition(trajectory: &mut Trajectory, action: ActionValue<'_>, reward: f64, observation: &[f64]) {
     match (&mut trajectory.actions, action) {
-        (Actions::Continuous(actions), ActionValue::Continuous(action)) => actions.extend_from_slice(action),
-        (Actions::Discrete(actions), ActionValue::Discrete(action)) => actions.push(action),
+        (aaren_data::Actions::Continuous(actions), ActionValue::Continuous(action)) => actions.extend_from_slice(action),
+        (aaren_data::Actions::Discrete(actions), ActionValue::Discrete(action)) => actions.push(action),
         (actions, action) => panic!("{action:?} in a trajectory of {actions:?}"),
     }
     trajectory.rewards.push(reward);
     trajectory.observations.extend_from_slice(observation);
-}
-
-/// The actions of a decision policy, with the state after them.
-fn decide(
-    policy: &DecisionPolicy<Cpu>,
-    window: Option<usize>,
-    envs: &VectorEnv,
-    rows: &mut [Row],
-    timesteps: &mut Timesteps,
-    state: PolicyState<Cpu>,
-) -> (ActionBatch, PolicyState<Cpu>) {
-    show(policy, window, envs, rows, timesteps);
-    timed(&SPENT.policy, || match window {
-        Some(_) => (policy.act(timesteps, rows.len(), policy.initial_state(rows.len(), &CPU), &CPU).0, state),
-        None => policy.act(timesteps, rows.len(), state, &CPU),
-    })
-}
-
-/// Shows a decision policy where every row is: its newest timestep, or its window.
-fn show(policy: &DecisionPolicy<Cpu>, window: Option<usize>, envs: &VectorEnv, rows: &mut [Row], timesteps: &mut Timesteps) {
-    timesteps.clear();
-    let description = &policy.description;
-    let action_width = description.action.width();
-    let idle = vec![0.0; description.normalizer.width()];
-    for (index, row) in rows.iter_mut().enumerate() {
-        let Some(episode) = &row.episode else {
-            // A row without an episode is computed all the same, so that batches always have one shape.
-            (0..window.unwrap_or(1)).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
-            continue;
-        };
-        let observation = envs.observation(index);
-        let Some(window) = window else {
-            let previous = row.previous_action.as_ref().map(|action| action.row(0, action_width));
-            timesteps.push(description, observation, previous, row.return_to_go, episode.length, episode.length == 0);
-            continue;
-        };
-        if row.history.len() == window {
-            row.history.pop_front();
-        }
-        row.history.push_back(Moment {
-            observation: observation.to_vec(),
-            previous_action: row.previous_action.clone(),
-            return_to_go: row.return_to_go,
-            timestep: episode.length,
-        });
-        // What is missing at the front of a window is forgotten by the reset at the first timestep that is there.
-        let missing = window - row.history.len();
-        (0..missing).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
-        for (i, moment) in row.history.iter().enumerate() {
-            let previous = moment.previous_action.as_ref().map(|action| action.row(0, action_width));
-            timesteps.push(description, &moment.observation, previous, moment.return_to_go, moment.timestep, i == 0);
-        }
-    }
-}
-
-/// The actions of an actor-critic, with the state after them. Every episode has noise of its own.
-fn draw(
-    policy: &ActorCriticPolicy<Cpu>,
-    stochastic: bool,
-    envs: &VectorEnv,
-    rows: &mut [Row],
-    state: PolicyState<Cpu>,
-) -> (ActionBatch, PolicyState<Cpu>) {
-    let description = &policy.description;
-    let idle = vec![0.0; description.normalizer.width()];
-    let (mut observations, mut resets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, row) in rows.iter().enumerate() {
-        // As above: a row without an episode is computed all the same.
-        let length = row.episode.as_ref().map(|episode| episode.length);
-        description.push_observation(if length.is_some() { envs.observation(index) } else { &idle }, &mut observations);
-        resets.push(length.is_none_or(|length| length == 0));
-    }
-    let (distributions, state) = timed(&SPENT.policy, || policy.act(&observations, &resets, state, &CPU));
-    for (index, row) in rows.iter_mut().enumerate() {
-        match stochastic {
-            true => distributions.sample(index, &mut row.noise, &mut draws),
-            false => distributions.mode(index, &mut draws),
-        }
-    }
-    (description.action.execute(&draws), state)
 }

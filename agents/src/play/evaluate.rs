@@ -1,212 +1,228 @@
 //! Evaluation: episodes in actor threads for every target return, and the cost of a step.
 
-use crate::{
-    config::{Execution, JobConfig},
-    device::{CPU, Cpu},
-    offline::train::window,
-    play::episodes::{Episode, Rollout, episode_seeds, play},
-    run::{
-        progress::Progress,
-        report::{EvaluationReport, FORMAT, LatencyPoint, LatencyReport, TargetReport},
-    },
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
 };
-use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, Timesteps};
+
+use aaren_envs::{Env, EnvError, Spec, derive_seed};
+use aaren_policy::AnyPolicy;
 use anyhow::{Context, Result};
-use std::time::Instant;
 
-/// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
-pub const LATENCY_STEPS: usize = 1000;
+use super::{
+    agent::{ExecutionMode, policy_agent},
+    episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes},
+    latency::{LATENCY_STEPS, latency},
+};
+use crate::{
+    config::{EnvConfig, Execution, OfflineJob, PpoJob},
+    device::Cpu,
+    run::{
+        interrupt,
+        progress::Progress,
+        report::{EvaluationReport, FORMAT, TargetReport},
+    },
+    seeds,
+};
 
-/// Spans of an episode for which the cost of a step is reported on its own.
-const LATENCY_POINTS: usize = 50;
-
-/// What differs between the evaluations of a job.
-#[derive(Clone, Copy, Debug)]
+/// The episodes of an evaluation, and what is reported of them.
+#[derive(Clone, Debug)]
 pub struct Evaluation {
+    /// The task.
+    pub env: EnvConfig,
+    /// One line about what the policy learned from.
+    pub data: String,
+    /// What the policy is asked for, at least one; `None` for a policy that is not told a return.
+    pub target_returns: Vec<Option<f64>>,
     /// Episodes for each target return.
     pub episodes: usize,
     /// Root of the episodes' seeds; every target return is asked for in the same episodes.
     pub seed: u64,
-    /// Steps over which the cost of a step is measured, if it is.
-    pub latency_steps: Option<usize>,
+    /// Actor threads.
+    pub actors: usize,
+    /// Environments that each actor steps together.
+    pub envs_per_actor: usize,
+    /// Timesteps that a decision policy computes anew at every step; `None` carries the state along.
+    pub window: Option<usize>,
     /// Whether an actor-critic draws its actions; else it takes the likeliest.
     pub stochastic: bool,
+    /// Steps over which the cost of a step is measured, if it is.
+    pub latency_steps: Option<usize>,
 }
 
-/// Plays episodes with a policy, as the job's `evaluation` section says.
+impl Evaluation {
+    /// The evaluation at the end of a job that learns from trajectories.
+    pub fn offline(job: &OfflineJob) -> Self {
+        Self {
+            env: job.env.clone(),
+            data: job.data.describe(),
+            target_returns: job.target_returns(),
+            episodes: job.evaluation.final_episodes(),
+            seed: derive_seed(job.seed, &[seeds::EPISODES]),
+            actors: job.evaluation.actors,
+            envs_per_actor: job.evaluation.envs_per_actor,
+            window: match job.evaluation.execution {
+                Execution::Streaming => None,
+                Execution::Window => job.train.context_length.window(),
+            },
+            stochastic: false,
+            latency_steps: Some(LATENCY_STEPS),
+        }
+    }
+
+    /// The evaluation at the end of a job that learns online.
+    pub fn online(job: &PpoJob) -> Self {
+        Self {
+            env: job.env.clone(),
+            data: "online".into(),
+            target_returns: vec![None],
+            episodes: job.evaluation.final_episodes(),
+            seed: derive_seed(job.seed, &[seeds::EPISODES]),
+            actors: job.evaluation.actors,
+            envs_per_actor: job.evaluation.envs_per_actor,
+            window: None,
+            stochastic: false,
+            latency_steps: Some(LATENCY_STEPS),
+        }
+    }
+
+    /// An evaluation of the same policy while it trains.
+    pub fn between(&self, episodes: usize) -> Self {
+        Self { episodes, latency_steps: None, ..self.clone() }
+    }
+
+    /// The episodes: all of the first target return, then all of the next.
+    pub fn starts(&self) -> Vec<EpisodeStart> {
+        let seeds = episode_seeds(self.seed, self.episodes);
+        let episodes = self.target_returns.iter().flat_map(|target| seeds.iter().map(move |seed| (*target, *seed)));
+        // A policy that is not told a return is shown one that its tokens leave out.
+        let start = |(index, (target, seed)): (usize, (Option<f64>, u64))| EpisodeStart {
+            index: index as u64,
+            seed,
+            action_seed: derive_seed(seed, &[seeds::NOISE]),
+            target_return: target.unwrap_or(0.0),
+        };
+        episodes.enumerate().map(start).collect()
+    }
+
+    /// Makes the task.
+    ///
+    /// # Errors
+    /// If it is unknown to this build or does not take its options.
+    pub fn make_env(&self) -> Result<Box<dyn Env>, EnvError> {
+        aaren_envs::make(&self.env.id, &self.env.options)
+    }
+
+    /// Plays the episodes with a policy in environments of the caller's making, and returns them in order. `finished` is called with
+    /// each as it arrives.
+    ///
+    /// # Errors
+    /// A policy that cannot be executed so; the first actor that failed, by its number, with how many episodes the others still
+    /// finished; or an interrupt.
+    pub fn play(
+        &self,
+        policy: &AnyPolicy<Cpu>,
+        make_env: &MakeEnv,
+        finished: impl FnMut(&PlayedEpisode),
+    ) -> Result<Vec<PlayedEpisode>> {
+        play_with_policy(policy, &self.starts(), self, make_env, finished)
+    }
+}
+
+/// Plays episodes with a policy, executed as an evaluation says, and returns them in order of `starts`, numbered by it.
 ///
 /// # Errors
-/// An environment that fails, windowed execution without a context length, or an interrupt.
-pub fn evaluate(
-    job: &JobConfig,
+/// As [`Evaluation::play`].
+pub fn play_with_policy(
     policy: &AnyPolicy<Cpu>,
-    run: &str,
-    step: u64,
+    starts: &[EpisodeStart],
     evaluation: &Evaluation,
-) -> Result<EvaluationReport> {
-    let config = &job.evaluation;
-    let asked = job.target_returns();
-    let rollout = rollout(job, policy, evaluation)?;
-    let progress = Progress::new(rollout.seeds.len() as u64, "evaluating");
+    make_env: &MakeEnv,
+    mut finished: impl FnMut(&PlayedEpisode),
+) -> Result<Vec<PlayedEpisode>> {
+    let mode = ExecutionMode { window: evaluation.window, stochastic: evaluation.stochastic };
+    mode.check(policy)?;
+    let Evaluation { actors: threads, envs_per_actor, .. } = *evaluation;
+    let actors = Actors { env_id: &evaluation.env.id, threads, envs_per_actor, records: false, stops_on_failure: false };
+    // A module is shared memory with reference counts; every actor holds its own handle.
+    let shared = Mutex::new(policy.clone());
+    let make_agent = |_: &Spec, rows| {
+        let policy = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        policy_agent(policy, mode, rows)
+    };
+    let mut left = starts.iter().enumerate().map(|(place, start)| EpisodeStart { index: place as u64, ..*start });
+    let mut played: Vec<Option<PlayedEpisode>> = vec![None; starts.len()];
+    let outcome = play_episodes(
+        make_env,
+        &make_agent,
+        actors,
+        || left.next(),
+        |episode| {
+            finished(&episode);
+            let place = episode.index as usize;
+            played[place] = Some(episode);
+            Ok(true)
+        },
+    );
+    interrupt::check()?;
+    let done = played.iter().flatten().count();
+    outcome.with_context(|| format!("{done} of {} episodes finished", played.len()))?;
+    played.into_iter().collect::<Option<_>>().context("episodes were lost")
+}
+
+/// Plays the episodes of an evaluation with a policy.
+///
+/// # Errors
+/// An environment that fails, or an interrupt.
+pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Evaluation) -> Result<EvaluationReport> {
+    let env = &evaluation.env;
+    let progress = Progress::new((evaluation.target_returns.len() * evaluation.episodes) as u64, "evaluating");
     let started = Instant::now();
-    let episodes = play(policy, &rollout, |_| progress.inc(1))?;
+    let episodes = evaluation.play(policy, &|| evaluation.make_env(), |_| progress.inc(1))?;
     let wall_seconds = started.elapsed().as_secs_f64();
     progress.finish();
 
     let score = |value: f64| {
-        let reference = aaren_data::score::of_env(&job.env.id, &job.env.options)?;
+        let reference = aaren_data::score::of_env(&env.id, &env.options)?;
         Some(aaren_data::score::normalised_score(value, reference.min, reference.max))
     };
-    let target = |(target, episodes): (&Option<f64>, &[Episode])| {
+    let target = |(target, episodes): (&Option<f64>, &[PlayedEpisode])| {
         let returns = episodes.iter().map(|episode| episode.episode_return).collect();
         let lengths = episodes.iter().map(|episode| episode.length).collect();
         let terminated = episodes.iter().filter(|episode| episode.terminated).count();
         TargetReport::new(*target, returns, lengths, terminated, score)
     };
-    let targets = asked.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
+    let targets = evaluation.target_returns.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
     let env_steps: u64 = episodes.iter().map(|episode| episode.length as u64).sum();
+    let execution = match (policy, evaluation.window, evaluation.stochastic) {
+        (AnyPolicy::Decision(_), None, _) => "streaming",
+        (AnyPolicy::Decision(_), Some(_), _) => "window",
+        (AnyPolicy::ActorCritic(_), _, false) => "deterministic",
+        (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
+    };
     Ok(EvaluationReport {
         format: FORMAT,
         run: run.into(),
         checkpoint_step: step,
-        env_id: job.env.id.clone(),
-        env_options: job.env.options.clone(),
-        data: match policy {
-            AnyPolicy::Decision(_) => job.data.describe(),
-            AnyPolicy::ActorCritic(_) => "online".into(),
-        },
+        env_id: env.id.clone(),
+        env_options: env.options.clone(),
+        data: evaluation.data.clone(),
         mixer: policy.mixer(),
-        execution: match (policy, evaluation.stochastic) {
-            (AnyPolicy::Decision(_), _) => config.execution.to_string(),
-            (AnyPolicy::ActorCritic(_), false) => "deterministic".into(),
-            (AnyPolicy::ActorCritic(_), true) => "stochastic".into(),
-        },
+        execution: execution.into(),
         seed: evaluation.seed,
         parameters: policy.parameters(),
         targets,
         env_steps,
         wall_seconds,
         env_steps_per_second: env_steps as f64 / wall_seconds,
-        latency: match evaluation.latency_steps {
-            Some(steps) => Some(latency(job, policy, rollout.window, steps)?),
-            None => None,
-        },
+        latency: evaluation
+            .latency_steps
+            .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.window, steps))
+            .transpose()?,
     })
 }
 
-/// The episodes of an evaluation: all of the first target return, then all of the next.
-///
-/// # Errors
-/// Windowed execution without a context length.
-pub fn rollout<'a>(job: &'a JobConfig, policy: &AnyPolicy<Cpu>, evaluation: &Evaluation) -> Result<Rollout<'a>> {
-    let config = &job.evaluation;
-    let window = match (policy, config.execution) {
-        (AnyPolicy::ActorCritic(_), _) | (_, Execution::Streaming) => None,
-        (AnyPolicy::Decision(_), Execution::Window) => {
-            Some(window(job).context("evaluation.execution: \"window\" needs train.context_length in timesteps")?)
-        }
-    };
-    let seeds = episode_seeds(evaluation.seed, evaluation.episodes);
-    let asked = job.target_returns();
-    // A policy that is not told a return is shown one that its tokens leave out.
-    let targets = asked.iter().flat_map(|target| std::iter::repeat_n(target.unwrap_or(0.0), seeds.len())).collect();
-    Ok(Rollout {
-        env_id: &job.env.id,
-        env_options: &job.env.options,
-        target_returns: targets,
-        seeds: seeds.repeat(asked.len()),
-        actors: config.actors,
-        envs_per_actor: config.envs_per_actor,
-        window,
-        stochastic: evaluation.stochastic,
-        record: false,
-    })
-}
-
-/// The cost of acting for one environment on one thread, over an episode as long as the task allows.
-///
-/// The observations are zeros: what a step costs depends on how many came before, not on what they were.
-fn latency(job: &JobConfig, policy: &AnyPolicy<Cpu>, window: Option<usize>, most_steps: usize) -> Result<LatencyReport> {
-    let spec = aaren_envs::make(&job.env.id, &job.env.options)?.spec().clone();
-    let steps = spec.max_episode_steps.unwrap_or(most_steps).clamp(1, most_steps);
-    Ok(match policy {
-        AnyPolicy::Decision(policy) => measure_latency(policy, window, steps),
-        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, steps),
-    })
-}
-
-/// Times `steps` consecutive steps of one environment.
-pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, steps: usize) -> LatencyReport {
-    let description = &policy.description;
-    let observation = vec![0.0; description.normalizer.width()];
-    let width = description.action.width();
-    let mut state = policy.initial_state(1, &CPU);
-    let mut previous: Option<ActionBatch> = None;
-    let mut timesteps = Timesteps::new();
-    let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
-    // What one timestep of a window's history takes: what the tokens are made of.
-    let moment_bytes = 8 * observation.len() + 4 * width + 16;
-    for step in 0..steps {
-        let started = Instant::now();
-        timesteps.clear();
-        let shown = window.unwrap_or(1);
-        for i in 0..shown {
-            let action = previous.as_ref().map(|action| action.row(0, width));
-            timesteps.push(description, &observation, action, 0.0, step, if window.is_some() { i == 0 } else { step == 0 });
-        }
-        let start = if window.is_some() { policy.initial_state(1, &CPU) } else { state.clone() };
-        // A clone shares memory; the original must be gone before the step, or appending to a cache would copy it.
-        drop(state);
-        let (actions, next) = policy.act(&timesteps, 1, start, &CPU);
-        microseconds.push(started.elapsed().as_secs_f64() * 1e6);
-        bytes.push(if window.is_some() { moment_bytes * (step + 1).min(shown) } else { next.bytes() });
-        state = next;
-        previous = Some(actions);
-    }
-    latency_report(&microseconds, &bytes)
-}
-
-/// The same for an actor-critic.
-fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, steps: usize) -> LatencyReport {
-    let observation = vec![0.0; policy.description.normalizer.width()];
-    let mut state = policy.initial_state(1, &CPU);
-    let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
-    for step in 0..steps {
-        let started = Instant::now();
-        let (mut normalised, mut draw) = (Vec::new(), Vec::new());
-        policy.description.push_observation(&observation, &mut normalised);
-        let (distributions, next) = policy.act(&normalised, &[step == 0], state, &CPU);
-        distributions.mode(0, &mut draw);
-        std::hint::black_box(policy.description.action.execute(&draw));
-        microseconds.push(started.elapsed().as_secs_f64() * 1e6);
-        bytes.push(next.bytes());
-        state = next;
-    }
-    latency_report(&microseconds, &bytes)
-}
-
-fn latency_report(microseconds: &[f64], bytes: &[usize]) -> LatencyReport {
-    let steps = microseconds.len();
-    let tenth = (steps / 10).max(1);
-    let span = steps.div_ceil(LATENCY_POINTS);
-    let point = |start: usize| {
-        let end = (start + span).min(steps);
-        LatencyPoint { step: end, microseconds: median(&microseconds[start..end]), state_bytes: bytes[end - 1] }
-    };
-    LatencyReport {
-        steps,
-        first_microseconds: median(&microseconds[..tenth]),
-        last_microseconds: median(&microseconds[steps - tenth..]),
-        median_microseconds: median(microseconds),
-        state_bytes_first: bytes[0],
-        state_bytes_last: bytes[steps - 1],
-        points: (0..steps).step_by(span).map(point).collect(),
-    }
-}
-
-/// The middle number.
-pub fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+/// The seeds of episodes, from the root seed of an evaluation.
+pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
+    (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
 }

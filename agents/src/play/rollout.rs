@@ -4,17 +4,18 @@
 //! begins, every environment is put into the state that it is in: that clears what a simulator remembers besides (a solver's warm
 //! start), so that a run resumed from stored states goes on as the unbroken one does, to the bit.
 
+use super::{
+    agent::{Actions, ActorCriticAgent, Agent},
+    episodes::{begin_trajectory, env_action, push_transition},
+};
 use crate::{
     device::{CPU, Cpu},
-    play::episodes::{env_action, panic_message, record},
     seeds,
 };
-use aaren_data::{Actions, Trajectory};
-use aaren_envs::{Env, EnvError, Spec, StepEnd, derive_seed};
+use aaren_data::Trajectory;
+use aaren_envs::{Env, EnvError, StepEnd, derive_seed};
 use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};
 use anyhow::{Context, Result};
-use rand::SeedableRng;
-use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 /// One environment's part of a rollout.
@@ -26,9 +27,9 @@ pub struct Rollout {
     pub observations: Vec<f32>,
     /// Whether each timestep is the first of its episode, `[time]`.
     pub resets: Vec<bool>,
-    /// What the policy drew, before it was held to the bounds: `[time, action width]`.
-    pub draws: Vec<f32>,
-    /// Of the draws, under the policy that acted: `[time]`.
+    /// What the policy drew, before it was put within the bounds: `[time, action width]`.
+    pub raw_actions: Vec<f32>,
+    /// Of the raw_actions, under the policy that acted: `[time]`.
     pub log_probs: Vec<f32>,
     /// Raw, `[time]`.
     pub rewards: Vec<f64>,
@@ -55,7 +56,7 @@ pub struct FinishedEpisode {
 
 /// An environment between two steps, all that must be stored to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Place {
+pub struct EnvSnapshot {
     /// Of the simulation, as [`Env::state`] gives it.
     state: Vec<f64>,
     /// What the policy will be shown next.
@@ -81,19 +82,18 @@ struct Recorded {
 }
 
 /// One environment and where its episode is.
-struct Slot {
+struct EnvSlot {
     env: Box<dyn Env>,
     /// Its number among all environments, which is its place in the tree of seeds.
     index: u64,
-    place: Place,
+    now: EnvSnapshot,
     trajectory: Option<Trajectory>,
-    noise: Pcg64Mcg,
     rollout: Rollout,
 }
 
 /// How groups play.
 #[derive(Clone, Copy, Debug)]
-pub struct Play {
+pub struct RolloutSpec {
     /// The job's seed.
     pub seed: u64,
     /// Rollouts before this one.
@@ -108,8 +108,8 @@ pub struct Play {
 }
 
 /// Environments that are stepped together.
-pub struct Group {
-    slots: Vec<Slot>,
+pub struct EnvGroup {
+    slots: Vec<EnvSlot>,
     /// What the policy carries from here on.
     state: PolicyState<Cpu>,
     /// What it carried when the rollout began.
@@ -118,12 +118,12 @@ pub struct Group {
 
 /// A group between two rollouts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredGroup {
-    places: Vec<Place>,
+pub struct GroupSnapshot {
+    envs: Vec<EnvSnapshot>,
     state: Vec<StateRecord>,
 }
 
-impl Group {
+impl EnvGroup {
     /// Environments `first`, `first + 1`, ... at the start of their first episodes.
     ///
     /// # Errors
@@ -133,11 +133,11 @@ impl Group {
         policy: &ActorCriticPolicy<Cpu>,
         first: usize,
         envs: usize,
-        play: &Play,
+        play: &RolloutSpec,
     ) -> Result<Self> {
-        let slot = |index: usize| -> Result<Slot> {
+        let slot = |index: usize| -> Result<EnvSlot> {
             let env = make()?;
-            let place = Place {
+            let now = EnvSnapshot {
                 state: Vec::new(),
                 observation: vec![0.0; env.spec().observation_space.width()],
                 episode: 0,
@@ -145,8 +145,7 @@ impl Group {
                 episode_return: 0.0,
                 recorded: None,
             };
-            let noise = Pcg64Mcg::seed_from_u64(0);
-            let mut slot = Slot { env, index: index as u64, place, trajectory: None, noise, rollout: Rollout::default() };
+            let mut slot = EnvSlot { env, index: index as u64, now, trajectory: None, rollout: Rollout::default() };
             slot.begin(0, play)?;
             Ok(slot)
         };
@@ -155,36 +154,36 @@ impl Group {
         Ok(Self { slots, first_state: state.clone(), state })
     }
 
-    /// What [`Group::restore`] needs.
+    /// What [`EnvGroup::restore`] needs.
     ///
     /// # Errors
     /// [`EnvError::Unsupported`].
-    pub fn store(&mut self) -> Result<StoredGroup> {
-        let place = |slot: &mut Slot| -> Result<Place> {
-            slot.place.state.clear();
-            slot.env.state(&mut slot.place.state)?;
-            Ok(Place { recorded: slot.trajectory.as_ref().map(Recorded::of), ..slot.place.clone() })
+    pub fn store(&mut self) -> Result<GroupSnapshot> {
+        let place = |slot: &mut EnvSlot| -> Result<EnvSnapshot> {
+            slot.now.state.clear();
+            slot.env.state(&mut slot.now.state)?;
+            Ok(EnvSnapshot { recorded: slot.trajectory.as_ref().map(Recorded::of), ..slot.now.clone() })
         };
-        Ok(StoredGroup { places: self.slots.iter_mut().map(place).collect::<Result<_>>()?, state: self.state.to_records() })
+        Ok(GroupSnapshot { envs: self.slots.iter_mut().map(place).collect::<Result<_>>()?, state: self.state.to_records() })
     }
 
     /// Goes on where a stored group was.
     ///
     /// # Errors
     /// If what was stored is not of this task or policy.
-    pub fn restore(&mut self, stored: StoredGroup, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
+    pub fn restore(&mut self, stored: GroupSnapshot, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
         anyhow::ensure!(
-            stored.places.len() == self.slots.len(),
+            stored.envs.len() == self.slots.len(),
             "{} environments in a group, expected {}",
-            stored.places.len(),
+            stored.envs.len(),
             self.slots.len()
         );
-        for (slot, mut place) in self.slots.iter_mut().zip(stored.places) {
+        for (slot, mut place) in self.slots.iter_mut().zip(stored.envs) {
             let is_discrete = slot.env.spec().action_space.is_discrete();
             let mut shown = vec![0.0; place.observation.len()];
             slot.env.set_state(&place.state, &mut shown)?;
             slot.trajectory = place.recorded.take().map(|recorded| recorded.into_trajectory(is_discrete));
-            slot.place = place;
+            slot.now = place;
         }
         self.state = policy.network.restore_state(stored.state, &CPU)?;
         Ok(())
@@ -212,104 +211,93 @@ impl Group {
     ///
     /// # Errors
     /// An environment that fails, with its number.
-    pub fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, play: &Play) -> Result<()> {
+    pub fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, play: &RolloutSpec) -> Result<()> {
         let description = &policy.description;
         let width = description.action.width();
         for slot in &mut self.slots {
-            slot.begin_rollout(play)?;
+            slot.begin_rollout()?;
         }
         // What a state keeps of the weights themselves, such as a long convolution's filters, is of the policy before the update.
-        let mut state = self.state.clone().detach();
+        let state = self.state.clone().detach();
         self.state = state.clone();
         self.first_state = std::mem::replace(&mut self.state, policy.initial_state(1, &CPU));
-        let (mut observations, mut resets, mut draws) = (Vec::new(), Vec::new(), Vec::new());
+        let resets = self.slots.iter().map(|slot| slot.now.length == 0).collect();
+        let mut agent = ActorCriticAgent::resume(policy.clone(), true, state, resets);
+        for (row, slot) in self.slots.iter().enumerate() {
+            agent.seed(row, derive_seed(play.seed, &[seeds::NOISE, slot.index, play.iteration]));
+        }
+        let (active, mut raw_observations, mut actions) = (vec![true; self.slots.len()], Vec::new(), Actions::default());
         for t in 0..play.rollout_len {
-            observations.clear();
-            resets.clear();
-            draws.clear();
-            for slot in &self.slots {
-                description.push_observation(&slot.place.observation, &mut observations);
-                resets.push(slot.place.length == 0);
+            raw_observations.clear();
+            self.slots.iter().for_each(|slot| raw_observations.extend_from_slice(&slot.now.observation));
+            agent.act(&raw_observations, &active, &mut actions);
+            let seen = agent.observations().chunks_exact(description.normalizer.width());
+            let acted = seen.zip(agent.raw_actions().chunks_exact(width)).zip(&actions.log_probs);
+            for (slot, ((seen, raw_action), log_prob)) in self.slots.iter_mut().zip(acted) {
+                slot.rollout.raw_observations.extend_from_slice(&slot.now.observation);
+                slot.rollout.observations.extend_from_slice(seen);
+                slot.rollout.resets.push(slot.now.length == 0);
+                slot.rollout.raw_actions.extend_from_slice(raw_action);
+                slot.rollout.log_probs.push(*log_prob);
             }
-            let distributions;
-            (distributions, state) = policy.act(&observations, &resets, state, &CPU);
-            let shown = observations.chunks_exact(description.normalizer.width());
-            for (row, (slot, shown)) in self.slots.iter_mut().zip(shown).enumerate() {
-                distributions.sample(row, &mut slot.noise, &mut draws);
-                let draw = &draws[row * width..];
-                slot.rollout.raw_observations.extend_from_slice(&slot.place.observation);
-                slot.rollout.observations.extend_from_slice(shown);
-                slot.rollout.resets.push(resets[row]);
-                slot.rollout.draws.extend_from_slice(draw);
-                slot.rollout.log_probs.push(distributions.log_prob(row, draw));
-            }
-            let actions = description.action.execute(&draws);
             for (row, slot) in self.slots.iter_mut().enumerate() {
-                let end = slot.step(actions.row(row, width), play).with_context(|| format!("environment {}", slot.index))?;
+                let action = actions.executed.row(row, width);
+                let end = slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
                 if end.truncated && !end.terminated {
-                    description.push_observation(&slot.place.observation, &mut slot.rollout.last_observations);
+                    description.push_observation(&slot.now.observation, &mut slot.rollout.last_observations);
                 }
                 if end.is_end() {
                     slot.finish(t, end);
-                    slot.begin(slot.place.episode + 1, play).with_context(|| format!("environment {}", slot.index))?;
+                    slot.begin(slot.now.episode + 1, play).with_context(|| format!("environment {}", slot.index))?;
+                    agent.reset(row);
                 } else if t + 1 == play.rollout_len {
-                    description.push_observation(&slot.place.observation, &mut slot.rollout.next_observation);
+                    description.push_observation(&slot.now.observation, &mut slot.rollout.next_observation);
                 }
             }
         }
-        self.state = state;
+        self.state = agent.into_state();
         Ok(())
     }
 }
 
-impl Slot {
+impl EnvSlot {
     /// Begins an episode.
-    fn begin(&mut self, episode: u64, play: &Play) -> Result<()> {
+    fn begin(&mut self, episode: u64, play: &RolloutSpec) -> Result<()> {
         let seed = derive_seed(play.seed, &[seeds::TRAINING_EPISODES, self.index, episode]);
-        self.env.reset(Some(seed), &mut self.place.observation)?;
-        (self.place.episode, self.place.length, self.place.episode_return) = (episode, 0, 0.0);
-        self.trajectory = play.record.then(|| {
-            let is_discrete = self.env.spec().action_space.is_discrete();
-            let recorded = Recorded {
-                observations: self.place.observation.clone(),
-                continuous: Vec::new(),
-                discrete: Vec::new(),
-                rewards: Vec::new(),
-                seed,
-            };
-            recorded.into_trajectory(is_discrete)
-        });
+        self.env.reset(Some(seed), &mut self.now.observation)?;
+        (self.now.episode, self.now.length, self.now.episode_return) = (episode, 0, 0.0);
+        let spec = self.env.spec();
+        self.trajectory = play.record.then(|| begin_trajectory(spec, &self.now.observation, seed));
         Ok(())
     }
 
-    fn begin_rollout(&mut self, play: &Play) -> Result<()> {
+    fn begin_rollout(&mut self) -> Result<()> {
         self.rollout = Rollout::default();
-        self.noise = Pcg64Mcg::seed_from_u64(derive_seed(play.seed, &[seeds::NOISE, self.index, play.iteration]));
         // What it shows may differ in the last bits from what the step showed; the policy goes on with the latter.
-        let mut shown = vec![0.0; self.place.observation.len()];
-        self.place.state.clear();
-        self.env.state(&mut self.place.state)?;
-        self.env.set_state(&self.place.state, &mut shown)?;
+        let mut shown = vec![0.0; self.now.observation.len()];
+        self.now.state.clear();
+        self.env.state(&mut self.now.state)?;
+        self.env.set_state(&self.now.state, &mut shown)?;
         Ok(())
     }
 
-    fn step(&mut self, action: ActionValue<'_>, play: &Play) -> Result<StepEnd> {
-        let step = self.env.step(env_action(action), &mut self.place.observation)?;
-        self.place.length += 1;
-        self.place.episode_return += step.reward;
-        let limit_reached = play.time_limit.is_some_and(|limit| self.place.length >= limit);
+    fn step(&mut self, action: ActionValue<'_>, play: &RolloutSpec) -> Result<StepEnd> {
+        let step = self.env.step(env_action(action), &mut self.now.observation)?;
+        self.now.length += 1;
+        self.now.episode_return += step.reward;
+        let limit_reached = play.time_limit.is_some_and(|limit| self.now.length >= limit);
         let end = StepEnd { truncated: step.end.truncated || limit_reached, ..step.end };
         self.rollout.rewards.push(step.reward);
         self.rollout.ends.push(end);
         if let Some(trajectory) = &mut self.trajectory {
-            record(trajectory, action, step.reward, &self.place.observation);
+            push_transition(trajectory, action, step.reward, &self.now.observation);
         }
         Ok(end)
     }
 
     fn finish(&mut self, timestep: usize, end: StepEnd) {
         let trajectory = self.trajectory.take().map(|trajectory| Trajectory { end, ..trajectory });
-        let Place { episode_return, length, .. } = self.place;
+        let EnvSnapshot { episode_return, length, .. } = self.now;
         self.rollout.episodes.push((timestep, FinishedEpisode { episode_return, length, trajectory }));
     }
 }
@@ -317,8 +305,8 @@ impl Slot {
 impl Recorded {
     fn of(trajectory: &Trajectory) -> Self {
         let (continuous, discrete) = match &trajectory.actions {
-            Actions::Continuous(actions) => (actions.clone(), Vec::new()),
-            Actions::Discrete(actions) => (Vec::new(), actions.clone()),
+            aaren_data::Actions::Continuous(actions) => (actions.clone(), Vec::new()),
+            aaren_data::Actions::Discrete(actions) => (Vec::new(), actions.clone()),
         };
         let (observations, rewards) = (trajectory.observations.clone(), trajectory.rewards.clone());
         Self { observations, continuous, discrete, rewards, seed: trajectory.seed.unwrap_or(0) }
@@ -327,41 +315,14 @@ impl Recorded {
     fn into_trajectory(self, is_discrete: bool) -> Trajectory {
         Trajectory {
             observations: self.observations,
-            actions: if is_discrete { Actions::Discrete(self.discrete) } else { Actions::Continuous(self.continuous) },
+            actions: if is_discrete {
+                aaren_data::Actions::Discrete(self.discrete)
+            } else {
+                aaren_data::Actions::Continuous(self.continuous)
+            },
             rewards: self.rewards,
             end: StepEnd::default(),
             seed: Some(self.seed),
         }
-    }
-}
-
-/// Plays all groups with as many threads.
-///
-/// # Errors
-/// The first group's that failed, by its number; or a panic, named.
-pub fn play_all(groups: &mut [Group], policy: &ActorCriticPolicy<Cpu>, play: &Play, actors: usize, spec: &Spec) -> Result<()> {
-    let queue = crossbeam::queue::SegQueue::new();
-    groups.iter_mut().enumerate().for_each(|group| queue.push(group));
-    let mut failures: Vec<(usize, anyhow::Error)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..actors)
-            .map(|_| {
-                let (queue, policy) = (&queue, policy.clone());
-                scope.spawn(move || {
-                    let mut failures = Vec::new();
-                    while let Some((index, group)) = queue.pop() {
-                        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| group.play(&policy, play)));
-                        let played = played.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_message(&*panic))));
-                        failures.extend(played.err().map(|error| (index, error)));
-                    }
-                    failures
-                })
-            })
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    });
-    failures.sort_by_key(|(index, _)| *index);
-    match failures.into_iter().next() {
-        Some((_, error)) => Err(error.context(spec.id.clone())),
-        None => Ok(()),
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     device::Cpu,
-    play::episodes::{Episode, Rollout, play_in},
+    play::{
+        episodes::PlayedEpisode,
+        evaluate::{Evaluation, play_with_policy},
+    },
     run::interrupt,
 };
 use aaren_envs::{Action, Env, EnvError, Renderer, Spec, Step};
@@ -42,27 +45,21 @@ impl Video {
         Ok(Self { path: path.into(), renderer })
     }
 
-    /// Plays the first episode of a rollout, on one thread, writes it, and says so in one line.
+    /// Plays the first episode of an evaluation, on one thread, writes it, and says so in one line.
     ///
     /// # Errors
     /// An environment that fails, a file that cannot be written, or an interrupt.
-    pub fn record(&mut self, policy: &AnyPolicy<Cpu>, rollout: &Rollout) -> Result<String> {
-        let first = Rollout {
-            seeds: rollout.seeds[..1].to_vec(),
-            target_returns: rollout.target_returns[..1].to_vec(),
-            actors: 1,
-            envs_per_actor: 1,
-            ..rollout.clone()
-        };
+    pub fn record(&mut self, policy: &AnyPolicy<Cpu>, evaluation: &Evaluation) -> Result<String> {
+        let alone = Evaluation { actors: 1, envs_per_actor: 1, ..evaluation.clone() };
         let states = Arc::new(Mutex::new(Vec::new()));
         let make = || {
-            let env = aaren_envs::make(rollout.env_id, rollout.env_options)?;
+            let env = evaluation.make_env()?;
             Ok(Box::new(Recorder { env, states: states.clone() }) as Box<dyn Env>)
         };
-        let episodes = play_in(policy, &first, &make, |_| ())?;
+        let episodes = play_with_policy(policy, &alone.starts()[..1], &alone, &make, |_| ())?;
         let states = std::mem::take(&mut *states.lock().unwrap_or_else(PoisonError::into_inner));
         let frames = self.draw(&states)?;
-        let Episode { length, episode_return, .. } = &episodes[0];
+        let PlayedEpisode { length, episode_return, .. } = &episodes[0];
         Ok(format!("video: {}, {frames} frames; {length} steps, return {episode_return:.1}", self.path.display()))
     }
 
@@ -155,7 +152,7 @@ mod tests {
     #[cfg(feature = "mujoco")]
     #[test]
     fn an_episode_becomes_a_gif() {
-        use crate::{device::CPU, play::spaces::action_spec};
+        use crate::{config::EnvConfig, device::CPU, play::spaces::action_spec};
         use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
 
         let folder = tempfile::tempdir().unwrap();
@@ -174,18 +171,19 @@ mod tests {
         };
         let network = DecisionNetwork::new(&description, 1, &CPU).unwrap();
         let policy = AnyPolicy::Decision(DecisionPolicy { network, description });
-        let rollout = Rollout {
-            env_id: "Hopper-v5",
-            env_options: &env_options,
-            target_returns: vec![100.0, 200.0],
-            seeds: vec![3, 4],
+        let evaluation = Evaluation {
+            env: EnvConfig { id: "Hopper-v5".into(), options: env_options },
+            data: String::new(),
+            target_returns: vec![Some(100.0), Some(200.0)],
+            episodes: 1,
+            seed: 3,
             actors: 2,
             envs_per_actor: 2,
             window: None,
             stochastic: false,
-            record: false,
+            latency_steps: None,
         };
-        let line = video.record(&policy, &rollout).unwrap();
+        let line = video.record(&policy, &evaluation).unwrap();
         // The first state and those after steps 5 and 10, 40 ms apart.
         assert!(line.contains("hop.gif, 3 frames; 11 steps"), "{line}");
         let mut decoder = gif::Decoder::new(std::fs::File::open(&path).unwrap()).unwrap();

@@ -3,14 +3,16 @@
 use super::{
     normalize::{Moments, RewardScale},
     targets::Targets,
+    transitions::{Sequences, Transitions},
 };
-use crate::{config::PpoConfig, play::rollout::Group};
 use crate::{
+    config::PpoConfig,
     device::{CPU, Cpu, Graph},
     optim::{
         AdamW,
         gradient::{Clipping, is_finite},
     },
+    play::rollout::EnvGroup,
     seeds,
 };
 use aaren_envs::derive_seed;
@@ -31,7 +33,7 @@ type Network = ActorCriticNetwork<Graph>;
 
 /// As published for PPO; larger than Adam's own.
 const ADAM_EPSILON: f64 = 1e-5;
-/// Added to the deviation of advantages.
+/// Added to the standard deviation of advantages.
 const ADVANTAGE_EPSILON: f64 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
@@ -64,84 +66,6 @@ pub struct Learner {
     config: PpoConfig,
     /// How far the training has come.
     pub progress: Progress,
-}
-
-/// Timesteps of an update on the host: `rows` sequences of equal length, row after row.
-#[derive(Clone, Debug, Default)]
-pub struct Samples {
-    observations: Vec<f32>,
-    resets: Vec<bool>,
-    draws: Vec<f32>,
-    log_probs: Vec<f32>,
-    advantages: Vec<f32>,
-    values: Vec<f32>,
-    value_targets: Vec<f32>,
-}
-
-impl Samples {
-    /// Appends a group's rollout with its targets.
-    pub fn push(&mut self, group: &Group, targets: &[Targets]) {
-        for (rollout, targets) in group.rollouts().zip(targets) {
-            self.observations.extend_from_slice(&rollout.observations);
-            self.resets.extend_from_slice(&rollout.resets);
-            self.draws.extend_from_slice(&rollout.draws);
-            self.log_probs.extend_from_slice(&rollout.log_probs);
-            self.advantages.extend_from_slice(&targets.advantages);
-            self.values.extend_from_slice(&targets.values);
-            self.value_targets.extend_from_slice(&targets.value_targets);
-        }
-    }
-
-    /// Timesteps.
-    pub fn len(&self) -> usize {
-        self.log_probs.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.log_probs.is_empty()
-    }
-
-    /// Some of the timesteps, in the order of `indices`.
-    fn select(&self, indices: &[usize]) -> Samples {
-        let (width, action_width) = (self.observations.len() / self.len(), self.draws.len() / self.len());
-        let rows = |from: &[f32], width: usize| -> Vec<f32> {
-            let mut rows = Vec::with_capacity(indices.len() * width);
-            indices.iter().for_each(|&i| rows.extend_from_slice(&from[i * width..(i + 1) * width]));
-            rows
-        };
-        Samples {
-            observations: rows(&self.observations, width),
-            resets: indices.iter().map(|&i| self.resets[i]).collect(),
-            draws: rows(&self.draws, action_width),
-            log_probs: rows(&self.log_probs, 1),
-            advantages: rows(&self.advantages, 1),
-            values: rows(&self.values, 1),
-            value_targets: rows(&self.value_targets, 1),
-        }
-    }
-
-    /// Explained variance of the value targets by the values at the rollout: 1 is perfect, 0 is no better than their mean.
-    pub fn explained_variance(&self) -> f64 {
-        let variance = |numbers: &mut dyn Iterator<Item = f64>| {
-            let numbers: Vec<f64> = numbers.collect();
-            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-            numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / numbers.len() as f64
-        };
-        let errors = &mut self.value_targets.iter().zip(&self.values).map(|(target, value)| f64::from(target - value));
-        1.0 - variance(errors) / variance(&mut self.value_targets.iter().map(|&x| f64::from(x)))
-    }
-}
-
-/// A piece of a minibatch that goes through the network in one pass.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    /// Row after row.
-    pub samples: Samples,
-    /// Sequences.
-    pub rows: usize,
-    /// What the policy carried when they began.
-    pub state: PolicyState<Graph>,
 }
 
 /// Numbers of one optimizer step.
@@ -190,6 +114,13 @@ impl Learner {
         ActorCriticPolicy { network: self.network.valid(), description: self.description.clone() }
     }
 
+    /// Takes a rollout's rewards into the scale of rewards.
+    pub fn scale_rewards(&mut self, groups: &[EnvGroup]) {
+        for (env, rollout) in groups.iter().flat_map(EnvGroup::rollouts).enumerate() {
+            self.progress.reward_scale.add(env, rollout, self.config.gamma);
+        }
+    }
+
     /// What a batch of episodes that have not begun carry.
     pub fn initial_state(&self, batch: usize) -> PolicyState<Graph> {
         self.network.initial_state(batch, &CPU)
@@ -200,10 +131,24 @@ impl Learner {
         &self.description
     }
 
-    /// Takes the observations of a rollout into the normalisation of the next one.
-    pub fn observe<'a>(&mut self, raw_observations: impl Iterator<Item = &'a [f64]>) {
-        raw_observations.for_each(|observations| self.progress.observations.add(observations));
+    /// Takes the observations of a rollout into the normalization of the next one, where the job wants one.
+    pub fn observe(&mut self, groups: &[EnvGroup]) {
+        if !self.config.normalise_observations {
+            return;
+        }
+        let rollouts = groups.iter().flat_map(EnvGroup::rollouts);
+        rollouts.for_each(|rollout| self.progress.observations.add(&rollout.raw_observations));
         self.description.normalizer = self.progress.observations.normalizer();
+    }
+
+    /// Counts an iteration; gives the environment steps that it made.
+    ///
+    /// - `loss`: the mean over its updates
+    pub fn end_iteration(&mut self, loss: f64, seconds: f64) -> u64 {
+        self.progress.iteration += 1;
+        self.progress.seconds += seconds;
+        self.progress.loss = Some(loss);
+        self.config.steps_per_iteration()
     }
 
     /// The learning rate of this iteration.
@@ -216,77 +161,77 @@ impl Learner {
     ///
     /// # Errors
     /// If a state cannot be moved into the graph.
-    pub fn pieces(&self, groups: &[Group], targets: &[Vec<Targets>]) -> Result<Vec<Piece>> {
-        let piece = |groups: &[Group], targets: &[Vec<Targets>]| -> Result<Piece> {
-            let mut samples = Samples::default();
-            groups.iter().zip(targets).for_each(|(group, targets)| samples.push(group, targets));
+    pub fn sequences(&self, groups: &[EnvGroup], targets: &[Vec<Targets>]) -> Result<Vec<Sequences>> {
+        let sequence = |groups: &[EnvGroup], targets: &[Vec<Targets>]| -> Result<Sequences> {
+            let mut transitions = Transitions::default();
+            groups.iter().zip(targets).for_each(|(group, targets)| transitions.push(group, targets));
             let rows = groups.iter().map(|group| group.rollouts().count()).sum();
             let state = self.network.restore_state(groups[0].first_state().to_records(), &CPU)?;
-            Ok(Piece { samples, rows, state })
+            Ok(Sequences { transitions, rows, state })
         };
         match self.network.is_recurrent() {
-            true => (0..groups.len()).map(|i| piece(&groups[i..=i], &targets[i..=i])).collect(),
-            false => Ok(vec![piece(groups, targets)?]),
+            true => (0..groups.len()).map(|i| sequence(&groups[i..=i], &targets[i..=i])).collect(),
+            false => Ok(vec![sequence(groups, targets)?]),
         }
     }
 
-    /// The minibatch of some units of the pieces: timesteps for MLPs, whole pieces for recurrent policies, whose time is never
+    /// The minibatch of some indices: of timesteps for MLPs, of groups of environments for recurrent policies, whose time is never
     /// shuffled.
-    pub fn minibatch(&self, pieces: &[Piece], units: &[usize]) -> Vec<Piece> {
+    pub fn minibatch(&self, sequences: &[Sequences], indices: &[usize]) -> Vec<Sequences> {
         match self.network.is_recurrent() {
-            true => units.iter().map(|&unit| pieces[unit].clone()).collect(),
+            true => indices.iter().map(|&index| sequences[index].clone()).collect(),
             false => {
-                let samples = pieces[0].samples.select(units);
-                vec![Piece { rows: samples.len(), samples, state: pieces[0].state.clone() }]
+                let transitions = sequences[0].transitions.select(indices);
+                vec![Sequences { rows: transitions.len(), transitions, state: sequences[0].state.clone() }]
             }
         }
     }
 
-    /// Units that an epoch shuffles.
-    pub fn units(&self, pieces: &[Piece]) -> usize {
-        if self.network.is_recurrent() { pieces.len() } else { pieces[0].samples.len() }
+    /// How many indices an epoch shuffles and splits into minibatches.
+    pub fn indices(&self, sequences: &[Sequences]) -> usize {
+        if self.network.is_recurrent() { sequences.len() } else { sequences[0].transitions.len() }
     }
 
     /// One optimizer step. With `most_kl`, none is made once the policy is further than that from the one that acted.
     ///
     /// # Errors
     /// If the loss or the gradient is not finite; the weights are as before then.
-    pub fn update(&mut self, minibatch: &[Piece], learning_rate: f64, most_kl: Option<f64>) -> Result<(Update, bool)> {
+    pub fn update(&mut self, minibatch: &[Sequences], learning_rate: f64, most_kl: Option<f64>) -> Result<(Update, bool)> {
         let config = &self.config;
-        let (clip, count) = (config.clip as f32, minibatch.iter().map(|piece| piece.samples.len()).sum::<usize>());
-        let column = |of: fn(&Samples) -> &Vec<f32>| -> Vec<f32> {
-            minibatch.iter().flat_map(|piece| of(&piece.samples)).copied().collect()
+        let (clip, count) = (config.clip as f32, minibatch.iter().map(|sequence| sequence.transitions.len()).sum::<usize>());
+        let column = |of: fn(&Transitions) -> &Vec<f32>| -> Vec<f32> {
+            minibatch.iter().flat_map(|sequence| of(&sequence.transitions)).copied().collect()
         };
         let tensor = |numbers: Vec<f32>| Tensor::<Graph, 1>::from_data(TensorData::new(numbers, [count]), &CPU);
 
         // The same forward pass that acted, over whole sequences.
-        let outputs: Vec<_> = minibatch.iter().map(|piece| self.forward(piece)).collect();
+        let outputs: Vec<_> = minibatch.iter().map(|sequence| self.forward(sequence)).collect();
         let entropy = outputs.iter().map(|(distributions, ..)| distributions.entropy()).reduce(|a, b| a + b);
-        let entropy = entropy.context("a minibatch of nothing")? / minibatch.len() as f64; // pieces are equally long
+        let entropy = entropy.context("a minibatch of nothing")? / minibatch.len() as f64; // sequences are equally long
         let log_probs = cat(outputs.iter().map(|(_, log_probs, _)| log_probs.clone()).collect());
         let values = cat(outputs.into_iter().map(|(.., values)| values).collect());
 
         // Clipped surrogate.
         let advantages = match config.normalise_advantages {
-            true => normalised(column(|samples| &samples.advantages)),
-            false => column(|samples| &samples.advantages),
+            true => normalised(column(|transitions| &transitions.advantages)),
+            false => column(|transitions| &transitions.advantages),
         };
-        let log_ratio = log_probs - tensor(column(|samples| &samples.log_probs));
+        let log_ratio = log_probs - tensor(column(|transitions| &transitions.log_probs));
         let ratio = log_ratio.clone().exp();
         let advantages = tensor(advantages);
-        let free = ratio.clone() * advantages.clone();
-        let held = ratio.clamp(1.0 - clip, 1.0 + clip) * advantages;
-        let policy_loss = free.min_pair(held).mean().neg();
+        let unclipped = ratio.clone() * advantages.clone();
+        let clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * advantages;
+        let policy_loss = unclipped.min_pair(clipped).mean().neg();
 
         // Values.
-        let value_targets = tensor(column(|samples| &samples.value_targets));
+        let value_targets = tensor(column(|transitions| &transitions.value_targets));
         let square = |error: Tensor<Graph, 1>| error.clone() * error;
         let value_loss = match config.value_clip {
             None => square(values - value_targets).mean(),
             Some(most) => {
-                let before = tensor(column(|samples| &samples.values));
-                let held = before.clone() + (values.clone() - before).clamp(-most, most);
-                square(values - value_targets.clone()).max_pair(square(held - value_targets)).mean()
+                let before = tensor(column(|transitions| &transitions.values));
+                let clipped = before.clone() + (values.clone() - before).clamp(-most, most);
+                square(values - value_targets.clone()).max_pair(square(clipped - value_targets)).mean()
             }
         };
         let loss =
@@ -323,16 +268,16 @@ impl Learner {
         Ok((update, true))
     }
 
-    /// Distributions, log-probabilities of the draws, and values.
-    fn forward(&self, piece: &Piece) -> (ActionTensors<Graph>, Tensor<Graph, 1>, Tensor<Graph, 1>) {
-        let Piece { samples, rows, state } = piece;
+    /// Distributions, log-probabilities of the raw_actions, and values.
+    fn forward(&self, sequence: &Sequences) -> (ActionTensors<Graph>, Tensor<Graph, 1>, Tensor<Graph, 1>) {
+        let Sequences { transitions, rows, state } = sequence;
         let matrix = |numbers: &[f32]| {
-            let width = numbers.len() / samples.len();
-            Tensor::<Graph, 2>::from_data(TensorData::new(numbers.to_vec(), [samples.len(), width]), &CPU)
+            let width = numbers.len() / transitions.len();
+            Tensor::<Graph, 2>::from_data(TensorData::new(numbers.to_vec(), [transitions.len(), width]), &CPU)
         };
-        let reset = Reset::new(samples.resets.clone(), *rows, &CPU);
-        let (distributions, values, _) = self.network.forward(matrix(&samples.observations), &reset, state.clone());
-        let log_probs = distributions.log_prob(matrix(&samples.draws));
+        let reset = Reset::new(transitions.resets.clone(), *rows, &CPU);
+        let (distributions, values, _) = self.network.forward(matrix(&transitions.observations), &reset, state.clone());
+        let log_probs = distributions.log_prob(matrix(&transitions.raw_actions));
         (distributions, log_probs, values)
     }
 
@@ -387,7 +332,7 @@ fn cat(mut tensors: Vec<Tensor<Graph, 1>>) -> Tensor<Graph, 1> {
     if tensors.len() == 1 { tensors.remove(0) } else { Tensor::cat(tensors, 0) }
 }
 
-/// Brought to mean 0 and deviation 1.
+/// Shifted to mean 0 and scaled to standard deviation 1.
 fn normalised(numbers: Vec<f32>) -> Vec<f32> {
     let count = numbers.len() as f64;
     let mean = numbers.iter().map(|&x| f64::from(x)).sum::<f64>() / count;

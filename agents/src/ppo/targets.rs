@@ -4,7 +4,7 @@ use super::{gae::advantages, normalize::RewardScale};
 use crate::{
     config::PpoConfig,
     device::{CPU, Cpu},
-    play::rollout::{Group, Rollout},
+    play::rollout::{EnvGroup, Rollout},
 };
 use aaren_policy::{ActorCriticPolicy, Reset};
 use burn::tensor::{Tensor, TensorData};
@@ -25,7 +25,7 @@ pub struct Targets {
 type Values = (Vec<f64>, Vec<f64>);
 
 /// The targets of a group's environments.
-pub fn targets(policy: &ActorCriticPolicy<Cpu>, group: &Group, scale: &RewardScale, config: &PpoConfig) -> Vec<Targets> {
+pub fn targets(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup, scale: &RewardScale, config: &PpoConfig) -> Vec<Targets> {
     let values = values(policy, group);
     let of = |(rollout, (values, values_after)): (&Rollout, Values)| {
         let rewards: Vec<f64> = match config.normalise_rewards {
@@ -43,7 +43,7 @@ pub fn targets(policy: &ActorCriticPolicy<Cpu>, group: &Group, scale: &RewardSca
 /// One pass over the rollout with the state that the policy held when it began. Last observations of episodes stand in the
 /// sequence where they were seen, each before the reset that begins the next episode, so a recurrent critic judges them with all
 /// that it knew then.
-fn values(policy: &ActorCriticPolicy<Cpu>, group: &Group) -> Vec<Values> {
+fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
     let width = policy.description.normalizer.width();
     let rows: Vec<&Rollout> = group.rollouts().collect();
     let longest = rows.iter().map(|row| row.rewards.len() + row.last_observations.len() / width + 1).max().unwrap_or(1);
@@ -97,8 +97,8 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &Group) -> Vec<Values> {
 mod tests {
     use super::*;
     use crate::{
-        config::JobConfig,
-        play::rollout::Play,
+        config::Job,
+        play::rollout::RolloutSpec,
         ppo::{describe, learner::Learner},
     };
 
@@ -112,13 +112,14 @@ mod tests {
                    "ppo": {network}, "evaluation": {{}}}}"#
             );
             let job =
-                JobConfig::parse(&text, &["ppo.envs=3", "ppo.envs_per_group=3", "ppo.minibatches=1"].map(String::from)).unwrap();
-            let config = job.ppo.clone().unwrap();
+                Job::parse(&text, &["ppo.envs=3", "ppo.envs_per_group=3", "ppo.minibatches=1"].map(String::from)[..].into());
+            let job = job.unwrap().ppo().unwrap();
+            let config = job.ppo.clone();
             let spec = aaren_envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
-            let policy = Learner::new(describe(&job, &config, &spec).unwrap(), &config, 3).unwrap().policy();
-            let play = |iteration| Play { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
+            let policy = Learner::new(describe(&job, &spec).unwrap(), &config, 3).unwrap().policy();
+            let play = |iteration| RolloutSpec { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
             let make = || aaren_envs::make(&job.env.id, &job.env.options);
-            let mut group = Group::new(&make, &policy, 0, 3, &play(0)).unwrap();
+            let mut group = EnvGroup::new(&make, &policy, 0, 3, &play(0)).unwrap();
             group.play(&policy, &play(0)).unwrap();
             group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode
             let values = values(&policy, &group);

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 
-use crate::config::JobConfig;
+use crate::config::{Changes, Job};
 
 /// Begins the name of everything that is not finished.
 const UNFINISHED: &str = ".unfinished-";
@@ -35,12 +35,12 @@ impl RunDir {
     ///
     /// # Errors
     /// If the folder exists and is not empty, or cannot be made or written.
-    pub fn create(path: &Path, config: &JobConfig) -> Result<RunDir> {
+    pub fn create(path: &Path, job: &impl Serialize, keep_checkpoints: usize) -> Result<RunDir> {
         Self::check_free(path)?;
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: config.keep_checkpoints(), _lock: Some(lock(path)?) };
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock(path)?) };
         fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
-        run.write_json("config.json", config)?;
+        run.write_json("config.json", job)?;
         Ok(run)
     }
 
@@ -86,17 +86,23 @@ impl RunDir {
             path.display()
         );
         let run = RunDir { path: path.to_path_buf(), keep_checkpoints: 1, _lock: None };
-        let keep_checkpoints = run.config(&[])?.keep_checkpoints();
+        let keep_checkpoints = run.job(&Changes::default())?.keep_checkpoints();
         Ok(RunDir { keep_checkpoints, ..run })
     }
 
-    /// `runs/NAME` after the config's file name, or `runs/NAME-2`, `-3`, ... if that is taken.
-    pub fn default_path(config: Option<&Path>) -> PathBuf {
-        let stem = config.and_then(Path::file_stem).map_or("quickstart".into(), |stem| stem.to_string_lossy());
+    /// What a job's files call it: their names joined, or `quickstart` without one.
+    pub fn name_of(files: &[PathBuf]) -> String {
+        let stems: Vec<_> = files.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
+        if stems.is_empty() { "quickstart".into() } else { stems.join("-") }
+    }
+
+    /// `runs/NAME` after the job's files, or `runs/NAME-2`, `-3`, ... if that is taken.
+    pub fn default_path(files: &[PathBuf]) -> PathBuf {
+        let name = Self::name_of(files);
         let taken = |path: &PathBuf| fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
         let runs = Path::new("runs");
-        std::iter::once(runs.join(&*stem))
-            .chain((2..).map(|number: u64| runs.join(format!("{stem}-{number}"))))
+        std::iter::once(runs.join(&name))
+            .chain((2..).map(|number: u64| runs.join(format!("{name}-{number}"))))
             .find(|path| !taken(path))
             .expect("one of endlessly many names is free")
     }
@@ -112,12 +118,12 @@ impl RunDir {
         full.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// The job as resolved when the run began, with `overrides` laid over it.
+    /// The job as resolved when the run began, with changes.
     ///
     /// # Errors
-    /// As [`JobConfig::load`].
-    pub fn config(&self, overrides: &[String]) -> Result<JobConfig> {
-        JobConfig::load(&self.path.join("config.json"), overrides)
+    /// As [`Job::load`].
+    pub fn job(&self, changes: &Changes) -> Result<Job> {
+        Job::load(&[self.path.join("config.json")], changes)
     }
 
     /// Changes the job of a resumed run, where the change cannot alter the steps already made.
@@ -126,11 +132,11 @@ impl RunDir {
     ///
     /// # Errors
     /// Names the keys that differ and may not.
-    pub fn update_config(&mut self, config: &JobConfig) -> Result<()> {
-        let before = self.config(&[])?;
-        let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(config)?);
+    pub fn update_job(&mut self, job: &Job) -> Result<()> {
+        let before = self.job(&Changes::default())?;
+        let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(job)?);
         // An annealed step size depends on the length of the training.
-        let anneals = before.ppo.as_ref().is_some_and(|ppo| ppo.anneal);
+        let anneals = matches!(&before, Job::Ppo(job) if job.ppo.anneal);
         let free = |key: &String| {
             key.starts_with("evaluation.")
                 || key == "ppo.env_steps" && !anneals
@@ -144,8 +150,8 @@ impl RunDir {
             self.path.display(),
             fixed.join(" and ")
         );
-        self.keep_checkpoints = config.keep_checkpoints();
-        if changed.is_empty() { Ok(()) } else { self.write_json("config.json", config) }
+        self.keep_checkpoints = job.keep_checkpoints();
+        if changed.is_empty() { Ok(()) } else { self.write_json("config.json", job) }
     }
 
     /// Writes the checkpoint of a step: `fill` gets an empty folder, which appears under its name only when it is complete

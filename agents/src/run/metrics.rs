@@ -176,10 +176,10 @@ fn as_step(step: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::JobConfig;
+    use crate::config::OfflineJob;
 
     fn run(folder: &tempfile::TempDir) -> RunDir {
-        RunDir::create(&folder.path().join("run"), &JobConfig::quickstart(&[]).unwrap()).unwrap()
+        RunDir::create(&folder.path().join("run"), &OfflineJob::quickstart(&[]).unwrap(), 2).unwrap()
     }
 
     fn lines(run: &RunDir) -> Vec<Value> {

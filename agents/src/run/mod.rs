@@ -1,5 +1,6 @@
 //! What is left on disk and said: run folders, metrics, reports, and Ctrl-C.
 
+pub mod cache_report;
 mod folder;
 pub mod interrupt;
 pub mod metrics;

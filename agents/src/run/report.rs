@@ -313,6 +313,13 @@ pub fn bytes(size: usize) -> String {
     }
 }
 
+/// The middle number.
+pub fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,9 @@
 use super::*;
 use crate::{
-    config::JobConfig,
+    config::OfflineJob,
     offline::{
         data,
         segments::{SegmentSampler, SegmentSource},
-        train::describe,
     },
 };
 use burn_store::ModuleSnapshot;
@@ -19,9 +18,9 @@ fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSample
     let small =
         ["env.options.corridor=3", "data.scripted.episodes=5", "policy.width=8", "policy.feed_forward=8", "train.batch_size=2"];
     let overrides: Vec<String> = small.iter().chain(overrides).map(ToString::to_string).collect();
-    let job = JobConfig::quickstart(&overrides).unwrap();
+    let job = OfflineJob::quickstart(&overrides).unwrap();
     let dataset = data::trajectories(&job).unwrap();
-    let description = describe(&job, &dataset).unwrap();
+    let description = data::describe(&job.env, &job.policy, &dataset).unwrap();
     let source = Arc::new(SegmentSource::new(dataset).unwrap());
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     (Learner::new(description, &job.train, job.seed).unwrap(), sampler)
@@ -138,7 +137,7 @@ mod vulkan {
                 let update = on_device.update(sampler.batch(step, &[])).unwrap();
                 assert!(update.measured.is_none(), "nothing is read back inside a step");
                 let before = on_device.progress.interval.clone();
-                on_device.settle().unwrap();
+                on_device.read_metrics().unwrap();
                 let loss = on_device.progress.interval.loss - before.loss;
                 assert!((loss - expected.loss).abs() <= 1e-3, "{mixer}, step {step}: {loss} is not {}", expected.loss);
                 let norm = on_device.progress.interval.gradient_norm - before.gradient_norm;
@@ -153,7 +152,7 @@ mod vulkan {
         let settings = ["train.row_length=2", "train.cut_segments=continue"];
         let (mut on_device, sampler) = learner_on::<Device>(&settings);
         on_device.update(sampler.batch(0, &[])).unwrap();
-        on_device.settle().unwrap();
+        on_device.read_metrics().unwrap();
         let folder = tempfile::tempdir().unwrap();
         on_device.save(folder.path()).unwrap();
         let mut on_cpu = learner(&settings).0.load(folder.path()).unwrap();
@@ -163,7 +162,7 @@ mod vulkan {
         let expected = on_cpu.update(batch()).unwrap().measured.unwrap().loss;
         let before = resumed.progress.interval.loss;
         resumed.update(batch()).unwrap();
-        resumed.settle().unwrap();
+        resumed.read_metrics().unwrap();
         let found = resumed.progress.interval.loss - before;
         assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
     }
@@ -192,12 +191,12 @@ mod vulkan {
         let Some(_alone) = device() else { return };
         let (mut learner, sampler) = learner_on::<Device>(&[]);
         learner.update(sampler.batch(0, &[])).unwrap();
-        learner.settle().unwrap();
+        learner.read_metrics().unwrap();
         let mut broken = sampler.batch(1, &[]);
         broken.actions[3] = f32::NAN;
         learner.update(broken).unwrap();
         learner.update(sampler.batch(2, &[])).unwrap();
-        let message = learner.settle().unwrap_err().to_string();
+        let message = learner.read_metrics().unwrap_err().to_string();
         assert!(message.contains("in steps 1 to 2"), "{message}");
         let folder = tempfile::tempdir().unwrap();
         assert!(learner.save(folder.path()).is_err());

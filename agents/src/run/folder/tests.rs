@@ -1,7 +1,7 @@
 use super::*;
 
-fn job() -> JobConfig {
-    JobConfig::quickstart(&["train.keep_checkpoints=2".into()]).unwrap()
+fn job() -> Job {
+    Job::load(&[], &["train.keep_checkpoints=2".into()][..].into()).unwrap()
 }
 
 fn fill(text: &'static str) -> impl FnOnce(&Path) -> Result<()> {
@@ -16,11 +16,11 @@ fn steps(run: &RunDir) -> Vec<u64> {
 fn a_new_run_holds_its_config_and_is_not_made_twice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b");
-    let run = RunDir::create(&path, &job()).unwrap();
-    assert_eq!(run.config(&[]).unwrap(), job());
+    let run = RunDir::create(&path, &job(), 2).unwrap();
+    assert_eq!(run.job(&Changes::default()).unwrap(), job());
     assert_eq!(run.name(), "b");
     drop(run);
-    let message = format!("{:#}", RunDir::create(&path, &job()).unwrap_err());
+    let message = format!("{:#}", RunDir::create(&path, &job(), 2).unwrap_err());
     assert!(message.contains("not empty") && message.contains("--resume"), "{message}");
     assert!(format!("{:#}", RunDir::open(&folder.path().join("c")).unwrap_err()).contains("no run folder"));
     assert!(format!("{:#}", RunDir::open(&folder.path().join("a")).unwrap_err()).contains("config.json"));
@@ -30,7 +30,7 @@ fn a_new_run_holds_its_config_and_is_not_made_twice() {
 fn a_run_below_a_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
-    let message = format!("{:#}", RunDir::create(&folder.path().join("file/run"), &job()).unwrap_err());
+    let message = format!("{:#}", RunDir::create(&folder.path().join("file/run"), &job(), 2).unwrap_err());
     assert!(message.contains("cannot make the run folder"), "{message}");
 }
 
@@ -38,7 +38,7 @@ fn a_run_below_a_file_is_refused() {
 fn two_jobs_cannot_write_one_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let first = RunDir::create(&path, &job()).unwrap();
+    let first = RunDir::create(&path, &job(), 2).unwrap();
     assert!(format!("{:#}", RunDir::resume(&path).unwrap_err()).contains("another process"));
     RunDir::open(&path).unwrap();
     drop(first);
@@ -48,7 +48,7 @@ fn two_jobs_cannot_write_one_run() {
 #[test]
 fn pruning_keeps_the_newest_and_the_best() {
     let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
     assert_eq!(run.latest_checkpoint().unwrap(), None);
     assert!(format!("{:#}", run.checkpoint_at(1).unwrap_err()).contains("has no checkpoint"));
     for step in [10, 20, 30] {
@@ -74,7 +74,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 #[test]
 fn a_checkpoint_that_fails_leaves_the_old_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
     run.checkpoint(1, fill("one")).unwrap();
     let failing = |folder: &Path| {
         fs::write(folder.join("weights"), "half")?;
@@ -92,7 +92,7 @@ fn a_checkpoint_that_fails_leaves_the_old_ones() {
 fn leftovers_of_a_killed_write_are_ignored_and_removed_at_resume() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = RunDir::create(&path, &job()).unwrap();
+    let run = RunDir::create(&path, &job(), 2).unwrap();
     run.checkpoint(5, fill("x")).unwrap();
     run.checkpoint(7, fill("x")).unwrap();
     let checkpoints = run.checkpoints();
@@ -118,12 +118,12 @@ fn leftovers_of_a_killed_write_are_ignored_and_removed_at_resume() {
 #[test]
 fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let mut run = RunDir::create(&folder.path().join("run"), &job()).unwrap();
-    let longer = run.config(&["train.steps=900".into(), "evaluation.episodes=3".into()]).unwrap();
-    run.update_config(&longer).unwrap();
-    assert_eq!(run.config(&[]).unwrap(), longer);
-    let other = run.config(&["policy.width=32".into(), "seed=2".into()]).unwrap();
-    let message = format!("{:#}", run.update_config(&other).unwrap_err());
+    let mut run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    let longer = run.job(&["train.steps=900".into(), "evaluation.episodes=3".into()][..].into()).unwrap();
+    run.update_job(&longer).unwrap();
+    assert_eq!(run.job(&Changes::default()).unwrap(), longer);
+    let other = run.job(&["policy.width=32".into(), "seed=2".into()][..].into()).unwrap();
+    let message = format!("{:#}", run.update_job(&other).unwrap_err());
     assert!(message.contains("seed and policy.width"), "{message}");
-    assert_eq!(run.config(&[]).unwrap(), longer);
+    assert_eq!(run.job(&Changes::default()).unwrap(), longer);
 }

@@ -1,0 +1,235 @@
+//! Behaviour policies on disk: finding those that fit a task, saving them, and where they come from.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aaren_envs::Spec;
+use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    config::{Changes, Job},
+    device::{CPU, Cpu},
+    play::spaces::action_spec,
+    run::{RunDir, report::number, write_json_atomically},
+};
+
+/// Beside a saved policy: where it comes from.
+const PROVENANCE: &str = "provenance.json";
+
+/// Where a saved policy comes from, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// How it was trained.
+    pub algorithm: Option<String>,
+    /// Environment steps of training behind it.
+    pub env_steps: Option<u64>,
+    /// Mean undiscounted return when it was evaluated then.
+    pub return_mean: Option<f64>,
+    /// Of the same, in percent.
+    pub normalised_score: Option<f64>,
+    /// The job that trained it.
+    pub job: Option<Value>,
+    /// Versions of what trained it; empty where they are not known.
+    pub versions: Map<String, Value>,
+}
+
+/// Versions of this build, for provenance.
+pub fn versions() -> Map<String, Value> {
+    let mut versions = Map::new();
+    versions.insert("aaren".into(), env!("CARGO_PKG_VERSION").into());
+    if let Some(version) = aaren_envs::mujoco_version() {
+        versions.insert("mujoco".into(), version.into());
+    }
+    versions
+}
+
+/// A policy found on disk.
+#[derive(Clone, Debug)]
+pub struct FoundPolicy {
+    /// What acts.
+    pub policy: ActorCriticPolicy<Cpu>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// Of the file of weights: says whether two policies are the same.
+    pub checksum: u32,
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PolicyLevel {
+    /// The first whose evaluation reached this mean return.
+    Reaches(f64),
+    /// The best one.
+    Best,
+}
+
+/// Reads a policy for a task; `level` says which one of a run.
+///
+/// # Errors
+/// If there is none, or it was trained for another task, or its sizes are not the task's.
+pub fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<FoundPolicy> {
+    let folder = locate(path, level)?;
+    let context = || format!("the policy {}", folder.display());
+    let policy = match checkpoint::load_any::<Cpu>(&folder, &CPU)? {
+        AnyPolicy::ActorCritic(policy) => policy,
+        AnyPolicy::Decision(_) => bail!(
+            "{} is a decision policy, which must be asked for a return; a behaviour policy is an actor-critic, as a job with the key \
+             \"ppo\" trains them",
+            context()
+        ),
+    };
+    let description = &policy.description;
+    if let Some(id) = description.environment["id"].as_str() {
+        let name = |id: &str| id.rsplit_once("-v").map_or(id, |(name, _)| name).to_string();
+        ensure!(name(id) == name(&spec.id), "{} was trained in {id}, this collection is in {}", context(), spec.id);
+    }
+    ensure!(
+        description.normalizer.width() == spec.observation_space.width() && description.action == action_spec(&spec.action_space),
+        "{} takes {} numbers and gives {} ({}), {} shows {} and takes {}",
+        context(),
+        description.normalizer.width(),
+        description.action.width(),
+        if description.action.is_discrete() { "choices" } else { "numbers" },
+        spec.id,
+        spec.observation_space.width(),
+        spec.action_space.width()
+    );
+    let weights = folder.join(checkpoint::WEIGHTS);
+    let checksum = crc32fast::hash(&fs::read(&weights).with_context(|| format!("cannot read {}", weights.display()))?);
+    let provenance = match folder.join(PROVENANCE) {
+        path if path.is_file() => {
+            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?
+        }
+        _ => checkpoint_provenance(&folder)?,
+    };
+    Ok(FoundPolicy { policy, provenance, checksum })
+}
+
+/// The folder with the policy itself: the path, or a checkpoint of a run.
+fn locate(path: &Path, level: PolicyLevel) -> Result<PathBuf> {
+    if path.join(checkpoint::DESCRIPTION).is_file() {
+        return Ok(path.into());
+    }
+    if path.join("config.json").is_file() {
+        let run = RunDir::open(path)?;
+        let step = match level {
+            PolicyLevel::Best => run.best().map(|(step, _)| step),
+            PolicyLevel::Reaches(wanted) => {
+                let reached = evaluations(&run)?.into_iter().find(|evaluation| evaluation.return_mean >= wanted);
+                let missing =
+                    || format!("no evaluation of the run {} reached a mean return of {}", path.display(), number(wanted));
+                Some(reached.with_context(missing)?.step)
+            }
+        };
+        return match step {
+            Some(step) => run.checkpoint_at(step).context(
+                "the one that is asked for is no longer there: train with a larger ppo.keep_checkpoints, or let aaren collect train",
+            ),
+            None => Ok(run.latest_checkpoint()?.with_context(|| format!("the run {} has no checkpoint yet", path.display()))?.1),
+        };
+    }
+    bail!(
+        "{}: {}; expected a saved policy (a folder with {} and {}), or the folder of a run",
+        path.display(),
+        if path.exists() { "there is no policy in it" } else { "there is nothing" },
+        checkpoint::DESCRIPTION,
+        checkpoint::WEIGHTS
+    )
+}
+
+/// What the run around a checkpoint says of it; nothing where there is no run around.
+fn checkpoint_provenance(folder: &Path) -> Result<Provenance> {
+    let Some(root) = folder.parent().and_then(Path::parent).filter(|root| root.join("config.json").is_file()) else {
+        return Ok(Provenance::default());
+    };
+    let run = RunDir::open(root)?;
+    let step = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("step-")?.parse().ok());
+    let job = run.job(&Changes::default())?;
+    let evaluated = step.map(|step| evaluation_of(&run, step)).transpose()?.flatten();
+    Ok(Provenance {
+        algorithm: matches!(job, Job::Ppo(_)).then(|| "PPO".into()),
+        env_steps: step,
+        return_mean: evaluated.map(|evaluated| evaluated.return_mean),
+        normalised_score: evaluated.and_then(|evaluated| evaluated.normalised_score),
+        job: Some(serde_json::to_value(&job)?),
+        versions: Map::new(), // a run does not say
+    })
+}
+
+/// An evaluation in a run's log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Evaluated {
+    pub(super) step: u64,
+    pub(super) return_mean: f64,
+    pub(super) normalised_score: Option<f64>,
+}
+
+fn evaluations(run: &RunDir) -> Result<Vec<Evaluated>> {
+    let path = run.path().join("metrics.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let evaluated = lines.filter_map(|line| {
+        let return_mean = line.get("evaluation/return_mean")?.as_f64()?;
+        let normalised_score = line.get("evaluation/normalised_score").and_then(Value::as_f64);
+        Some(Evaluated { step: line["step"].as_u64()?, return_mean, normalised_score })
+    });
+    Ok(evaluated.collect())
+}
+
+/// The last evaluation that a run's log has of a step.
+pub(super) fn evaluation_of(run: &RunDir, step: u64) -> Result<Option<Evaluated>> {
+    Ok(evaluations(run)?.into_iter().rfind(|evaluated| evaluated.step == step))
+}
+
+/// Writes a policy into a new folder, all at once.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, folder: &Path) -> Result<()> {
+    put(folder, |folder| {
+        checkpoint::save(policy, folder)?;
+        write_json_atomically(&folder.join(PROVENANCE), provenance)
+    })
+}
+
+/// Copies a policy out of a run or from another folder into a new one, with where it comes from; `level` says which one of a run.
+///
+/// # Errors
+/// If there is no policy, or something is in the way.
+pub fn export(path: &Path, level: PolicyLevel, folder: &Path) -> Result<Provenance> {
+    let source = locate(path, level)?;
+    let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| source.join(PROVENANCE).display().to_string())?,
+        Err(_) => checkpoint_provenance(&source)?,
+    };
+    checkpoint::load_any::<Cpu>(&source, &CPU)?;
+    put(folder, |folder| {
+        for name in [checkpoint::DESCRIPTION, checkpoint::WEIGHTS] {
+            fs::copy(source.join(name), folder.join(name))
+                .with_context(|| format!("cannot copy {}", source.join(name).display()))?;
+        }
+        write_json_atomically(&folder.join(PROVENANCE), &provenance)
+    })?;
+    Ok(provenance)
+}
+
+/// Fills a folder under a temporary name, then gives it its own.
+fn put(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    ensure!(!folder.exists(), "{} already exists; choose another folder, or remove it", folder.display());
+    let name = folder.file_name().with_context(|| format!("{} is no folder name", folder.display()))?.to_string_lossy();
+    let unfinished = folder.with_file_name(format!(".unfinished-{name}"));
+    let context = || format!("cannot write {}", folder.display());
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).with_context(context)?;
+    }
+    fs::create_dir_all(&unfinished).with_context(context)?;
+    fill(&unfinished).with_context(context)?;
+    fs::rename(&unfinished, folder).with_context(context)
+}

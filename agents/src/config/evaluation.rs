@@ -1,0 +1,116 @@
+//! How a policy is judged.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// How a policy is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Optimizer steps between two evaluations while training; 0 evaluates only at the end.
+    #[serde(default)]
+    pub every: u64,
+    /// Episodes for each target return.
+    #[serde(default = "default_episodes")]
+    pub episodes: usize,
+    /// Episodes for each target return in the evaluation at the end. Default (null): `episodes`.
+    #[serde(default)]
+    pub final_episodes: Option<usize>,
+    /// Returns to ask the policy for, in units of reward; the first is the headline. At least one, unless `policy.tokens` is
+    /// `"observation"`: such a policy is not told a return.
+    #[serde(default)]
+    pub target_returns: Vec<f64>,
+    /// Actor threads.
+    #[serde(default = "default_actors")]
+    pub actors: usize,
+    /// Environments that each actor steps together.
+    #[serde(default = "default_envs_per_actor")]
+    pub envs_per_actor: usize,
+    /// How the policy is run over an episode.
+    #[serde(default)]
+    pub execution: Execution,
+}
+
+impl EvaluationConfig {
+    /// An evaluation of these target returns with every other key at its default.
+    pub fn new(target_returns: Vec<f64>) -> Self {
+        Self {
+            every: 0,
+            episodes: default_episodes(),
+            final_episodes: None,
+            target_returns,
+            actors: default_actors(),
+            envs_per_actor: default_envs_per_actor(),
+            execution: Execution::default(),
+        }
+    }
+
+    /// Episodes for each target return in the evaluation at the end.
+    pub fn final_episodes(&self) -> usize {
+        self.final_episodes.unwrap_or(self.episodes)
+    }
+}
+
+fn default_episodes() -> usize {
+    10
+}
+
+fn default_actors() -> usize {
+    2
+}
+
+fn default_envs_per_actor() -> usize {
+    4
+}
+
+/// How a policy that learns online is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnlineEvaluationConfig {
+    /// Environment steps between two evaluations while training; 0 evaluates only at the end.
+    pub every: u64,
+    /// Episodes of an evaluation.
+    pub episodes: usize,
+    /// Episodes of the evaluation at the end. Default (null): `episodes`.
+    pub final_episodes: Option<usize>,
+    /// Actor threads.
+    pub actors: usize,
+    /// Environments that each actor steps together.
+    pub envs_per_actor: usize,
+}
+
+impl Default for OnlineEvaluationConfig {
+    fn default() -> Self {
+        let EvaluationConfig { every, episodes, final_episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
+        Self { every, episodes, final_episodes, actors, envs_per_actor }
+    }
+}
+
+impl OnlineEvaluationConfig {
+    /// Episodes of the evaluation at the end.
+    pub fn final_episodes(&self) -> usize {
+        self.final_episodes.unwrap_or(self.episodes)
+    }
+}
+
+/// How a policy is run over an episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Execution {
+    /// One timestep at a time, the mixers' state carried along.
+    #[default]
+    Streaming,
+    /// The last `context_length` timesteps are computed anew at every step, as published for the Decision Transformer.
+    Window,
+}
+
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Execution::Streaming => "streaming",
+            Execution::Window => "window",
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! Keys of a job: which there are, which one a misspelt one may mean, and setting one.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+
+/// Where a task's own options begin; their names are the task's business.
+const OPTIONS: &str = "env.options";
+
+/// Refuses the first key of `json`, at any depth, that `known` lacks.
+///
+/// - `known`: a valid job in which every key is present
+///
+/// # Errors
+/// Names the key and the nearest known one.
+pub(super) fn check_known(json: &Value, known: &Value) -> Result<()> {
+    check_below(json, known, "")
+}
+
+fn check_below(json: &Value, known: &Value, prefix: &str) -> Result<()> {
+    // A plain value where an object belongs is found later, as a wrong type.
+    let Some(object) = json.as_object().filter(|_| prefix != OPTIONS) else { return Ok(()) };
+    let Some(known) = known.as_object() else {
+        bail!("{prefix} is a single value, it has no keys; found {json}");
+    };
+    for (key, value) in object {
+        let path = join(prefix, key);
+        let Some(below) = known.get(key) else {
+            bail!("there is no key {path}{}", hint(key, known));
+        };
+        check_below(value, below, &path)?;
+    }
+    Ok(())
+}
+
+/// The nearest known key, or all of them if none is near.
+fn hint(key: &str, known: &Map<String, Value>) -> String {
+    match did_you_mean(key, known.keys().map(String::as_str)) {
+        hint if hint.is_empty() => format!("; the keys here are {}", list(known)),
+        hint => hint,
+    }
+}
+
+/// The keys of an object, for a message.
+pub(super) fn list(known: &Map<String, Value>) -> String {
+    known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `; did you mean "name"?` for the nearest of `names`, or nothing if none is near.
+pub(super) fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
+    names
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| format!("; did you mean \"{name}\"?"))
+        .unwrap_or_default()
+}
+
+fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_string() } else { format!("{prefix}.{key}") }
+}
+
+/// The value at a dotted key.
+pub(super) fn get<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(json, |json, key| json.get(key))
+}
+
+/// Sets the value at a dotted key, and makes the objects above it that are not there.
+///
+/// # Errors
+/// If the job has no such key, or something above it is no object.
+pub(super) fn set(json: &mut Value, path: &str, value: Value, known: &Value) -> Result<()> {
+    // The setting as a job of its own, so that one function finds every unknown key.
+    let lone = path.rsplit('.').fold(value.clone(), |inner, key| Value::Object(Map::from_iter([(key.to_string(), inner)])));
+    check_known(&lone, known)?;
+    let mut place = json;
+    let mut above = String::new();
+    for key in path.split('.') {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let object = place.as_object_mut().with_context(|| format!("{above} is a single value, it has no key {key}"))?;
+        place = object.entry(key).or_insert(Value::Null);
+        above = join(&above, key);
+    }
+    *place = value;
+    Ok(())
+}
+
+/// Lays `over` over `under`: objects key by key, anything else, lists and null included, as a whole.
+pub(super) fn merge(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}

@@ -1,0 +1,117 @@
+//! Batches on the device that is trained on, prepared ahead of the optimizer.
+
+use super::segments::{Batch, Segment, SegmentSampler};
+use crate::{device::TrainBackend, play::episodes::panic_message};
+use aaren_policy::{Description, TimestepTensors};
+use anyhow::{Context, Result, anyhow};
+use burn::tensor::{Tensor, TensorData};
+use crossbeam::channel::Receiver;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Batches that are prepared ahead of the optimizer, on a thread of their own.
+const BATCHES_AHEAD: usize = 2;
+
+/// The batches of a training, in order.
+pub struct Batches<B: TrainBackend>(Receiver<Result<DeviceBatch<B>>>);
+
+impl<B: TrainBackend> Batches<B> {
+    /// Batches from `first_step` to the last before `steps`; the thread ends with them, or when this is dropped.
+    ///
+    /// - `cut`: what the batch before left over of its rows' segments
+    pub fn prepare(
+        sampler: SegmentSampler,
+        description: Description,
+        first_step: u64,
+        steps: u64,
+        mut cut: Vec<Option<Segment>>,
+    ) -> Self {
+        let (sender, batches) = crossbeam::channel::bounded(BATCHES_AHEAD);
+        std::thread::spawn(move || {
+            for step in first_step..steps {
+                let batch = sampler.batch(step, &cut);
+                cut.clone_from(&batch.cut);
+                let batch = DeviceBatch::new(batch, &description);
+                let is_last = batch.is_err();
+                if sender.send(batch).is_err() || is_last {
+                    return; // the training has ended early, or will
+                }
+            }
+        });
+        Self(batches)
+    }
+
+    /// The next batch.
+    ///
+    /// # Errors
+    /// If the device has no memory for it, or the thread that prepares batches has ended.
+    pub fn next(&self) -> Result<DeviceBatch<B>> {
+        self.0.recv().context("the thread that prepares batches has ended")?
+    }
+}
+
+/// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
+pub struct DeviceBatch<B: TrainBackend> {
+    pub(super) inputs: TimestepTensors<B>,
+    /// `[timesteps, action width]`
+    pub(super) actions: Tensor<B, 2>,
+    pub(super) size: BatchSize,
+    pub(super) cut: Vec<Option<Segment>>,
+}
+
+impl<B: TrainBackend> DeviceBatch<B> {
+    /// Copies a batch to the device.
+    ///
+    /// # Errors
+    /// If the device has no memory for it.
+    pub fn new(batch: Batch, description: &Description) -> Result<Self> {
+        let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
+        let size = BatchSize::new(rows, timesteps, description);
+        on_device::<B, _>(|| {
+            let device = B::device();
+            Self {
+                inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
+                actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
+                size,
+                cut: batch.cut,
+            }
+        })
+        .with_context(|| format!("with {size}"))
+    }
+}
+
+/// What a device holds of a batch, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchSize {
+    pub(super) rows: usize,
+    pub(super) timesteps: usize,
+    bytes: usize,
+}
+
+impl BatchSize {
+    fn new(rows: usize, timesteps: usize, description: &Description) -> Self {
+        // Observation, two actions, return, time and reset.
+        let per_timestep = description.normalizer.width() + 2 * description.action.width() + 3;
+        Self { rows, timesteps, bytes: 4 * per_timestep * timesteps }
+    }
+}
+
+impl std::fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rows, timesteps, bytes } = self;
+        write!(f, "a batch of {rows} rows, {timesteps} timesteps and {bytes} bytes of inputs")
+    }
+}
+
+/// Work on a device. A GPU does it later, on a thread of its own; this asks for what failed there, such as an allocation.
+///
+/// # Errors
+/// What failed, with what to do.
+pub(super) fn on_device<B: TrainBackend, T>(work: impl FnOnce() -> T) -> Result<T> {
+    if B::IS_SYNCHRONOUS {
+        return Ok(work());
+    }
+    let done = catch_unwind(AssertUnwindSafe(work));
+    B::check()
+        .and_then(|()| done.map_err(|panic| anyhow!("the device failed: {}", panic_message(&*panic))))
+        .map_err(|failure| anyhow!("{failure:#}; lower train.batch_size or train.context_length if it has not the memory"))
+}

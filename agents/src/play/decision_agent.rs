@@ -1,0 +1,110 @@
+//! A decision policy that acts.
+
+use std::collections::VecDeque;
+
+use aaren_policy::{ActionBatch, ActionValue, DecisionPolicy, PolicyState, Timesteps};
+
+use super::agent::{Actions, Agent};
+use crate::device::{CPU, Cpu};
+
+/// One timestep of an episode, as the policy is shown it.
+#[derive(Clone, Debug)]
+struct Moment {
+    observation: Vec<f64>,
+    previous_action: Option<ActionBatch>,
+    return_to_go: f64,
+    timestep: usize,
+}
+
+/// The episode in one row.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    return_to_go: f64,
+    previous_action: Option<ActionBatch>,
+    timestep: usize,
+    /// The last timesteps, oldest first; only for windowed execution.
+    history: VecDeque<Moment>,
+}
+
+/// A decision policy, asked in every row for a return, that carries its state along or computes a window anew at every step.
+pub struct DecisionAgent {
+    policy: DecisionPolicy<Cpu>,
+    window: Option<usize>,
+    rows: Vec<Row>,
+    timesteps: Timesteps,
+    /// Absent only while the policy computes, and for windowed execution.
+    state: Option<PolicyState<Cpu>>,
+}
+
+impl DecisionAgent {
+    /// An agent whose episodes have not begun.
+    ///
+    /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
+    pub fn new(policy: DecisionPolicy<Cpu>, window: Option<usize>, rows: usize) -> Self {
+        Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: None }
+    }
+
+    /// Shows the policy where every row is: its newest timestep, or its window.
+    fn show(&mut self, observations: &[f64], active: &[bool]) {
+        let Self { policy, window, rows, timesteps, .. } = self;
+        timesteps.clear();
+        let description = &policy.description;
+        let (width, action_width) = (description.normalizer.width(), description.action.width());
+        let idle = vec![0.0; width];
+        for ((row, observation), active) in rows.iter_mut().zip(observations.chunks_exact(width)).zip(active) {
+            if !active {
+                // A row without an episode is computed all the same, so that batches always have one shape.
+                (0..window.unwrap_or(1)).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+                continue;
+            }
+            let Some(window) = *window else {
+                let previous = row.previous_action.as_ref().map(|action| action.row(0, action_width));
+                timesteps.push(description, observation, previous, row.return_to_go, row.timestep, row.timestep == 0);
+                continue;
+            };
+            if row.history.len() == window {
+                row.history.pop_front();
+            }
+            row.history.push_back(Moment {
+                observation: observation.to_vec(),
+                previous_action: row.previous_action.clone(),
+                return_to_go: row.return_to_go,
+                timestep: row.timestep,
+            });
+            // What is missing at the front of a window is forgotten by the reset at the first timestep that is there.
+            let missing = window - row.history.len();
+            (0..missing).for_each(|_| timesteps.push(description, &idle, None, 0.0, 0, true));
+            for (i, moment) in row.history.iter().enumerate() {
+                let previous = moment.previous_action.as_ref().map(|action| action.row(0, action_width));
+                timesteps.push(description, &moment.observation, previous, moment.return_to_go, moment.timestep, i == 0);
+            }
+        }
+    }
+}
+
+impl Agent for DecisionAgent {
+    fn begin(&mut self, row: usize, _seed: u64, target_return: f64) {
+        self.rows[row] = Row { return_to_go: target_return, ..Row::default() };
+    }
+
+    fn act(&mut self, observations: &[f64], active: &[bool], actions: &mut Actions) {
+        self.show(observations, active);
+        let rows = self.rows.len();
+        let state = self.state.take().unwrap_or_else(|| self.policy.initial_state(rows, &CPU));
+        let (executed, state) = self.policy.act(&self.timesteps, rows, state, &CPU);
+        self.state = self.window.is_none().then_some(state);
+        let width = self.policy.description.action.width();
+        for (index, row) in self.rows.iter_mut().enumerate().filter(|(index, _)| active[*index]) {
+            row.previous_action = Some(match executed.row(index, width) {
+                ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
+                ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
+            });
+            row.timestep += 1;
+        }
+        actions.executed = executed;
+    }
+
+    fn reward(&mut self, row: usize, reward: f64) {
+        self.rows[row].return_to_go -= reward;
+    }
+}

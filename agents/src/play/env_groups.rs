@@ -1,0 +1,127 @@
+//! All environments of an online training, in groups that actor threads play.
+
+use std::{fs, path::Path};
+
+use aaren_envs::{Env, EnvError};
+use aaren_policy::ActorCriticPolicy;
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    episodes::panic_message,
+    rollout::{EnvGroup, FinishedEpisode, GroupSnapshot, RolloutSpec},
+};
+use crate::{config::PpoConfig, device::Cpu};
+
+/// The file of a checkpoint that says where every environment is.
+const ENVIRONMENTS: &str = "environments.mpk";
+
+/// Groups of environments.
+pub struct EnvGroups {
+    groups: Vec<EnvGroup>,
+    env_id: String,
+    actors: usize,
+    spec: RolloutSpec,
+}
+
+impl EnvGroups {
+    /// Environments at the start of their first episodes.
+    ///
+    /// - `seed`: the job's
+    /// - `record`: whether episodes are kept whole
+    ///
+    /// # Errors
+    /// Those of `make` and of the reset; or [`EnvError::Unsupported`] for a task whose state cannot be read.
+    pub fn new(
+        make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>,
+        policy: &ActorCriticPolicy<Cpu>,
+        config: &PpoConfig,
+        seed: u64,
+        record: bool,
+    ) -> Result<Self> {
+        let task = make()?.spec().clone();
+        let spec =
+            RolloutSpec { seed, iteration: 0, rollout_len: config.rollout_len, time_limit: task.max_episode_steps, record };
+        let envs = config.envs_per_group;
+        let groups = (0..config.groups()).map(|group| EnvGroup::new(make, policy, group * envs, envs, &spec));
+        Ok(Self { groups: groups.collect::<Result<_>>()?, env_id: task.id, actors: config.actors, spec })
+    }
+
+    /// Plays a rollout in every environment with as many threads as the job has actors.
+    ///
+    /// # Errors
+    /// The first group's that failed, by its number; or a panic, named.
+    pub fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, iteration: u64) -> Result<()> {
+        let spec = RolloutSpec { iteration, ..self.spec };
+        play_all(&mut self.groups, policy, &spec, self.actors).with_context(|| self.env_id.clone())
+    }
+
+    /// The groups, in order.
+    pub fn groups(&self) -> &[EnvGroup] {
+        &self.groups
+    }
+
+    /// The groups, to work on in parallel.
+    pub fn groups_mut(&mut self) -> &mut [EnvGroup] {
+        &mut self.groups
+    }
+
+    /// Takes the episodes that ended in the last rollout, in order of the timestep that ended them.
+    pub fn take_episodes(&mut self) -> Vec<FinishedEpisode> {
+        let mut episodes: Vec<_> = self.groups.iter_mut().flat_map(EnvGroup::take_episodes).collect();
+        episodes.sort_by_key(|(timestep, env, _)| (*timestep, *env));
+        episodes.into_iter().map(|(.., episode)| episode).collect()
+    }
+
+    /// Writes where every environment is into a folder that exists.
+    ///
+    /// # Errors
+    /// [`EnvError::Unsupported`], or the file if it cannot be written.
+    pub fn save(&mut self, folder: &Path) -> Result<()> {
+        let stored = self.groups.iter_mut().map(EnvGroup::store).collect::<Result<Vec<_>>>()?;
+        let path = folder.join(ENVIRONMENTS);
+        fs::write(&path, rmp_serde::to_vec(&stored)?).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Continues from a folder that [`EnvGroups::save`] wrote.
+    ///
+    /// # Errors
+    /// If the file is missing, damaged, or of another task or policy.
+    pub fn load(&mut self, folder: &Path, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
+        let path = folder.join(ENVIRONMENTS);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let stored: Vec<GroupSnapshot> =
+            rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not the states of environments", path.display()))?;
+        let (found, expected) = (stored.len(), self.groups.len());
+        ensure!(found == expected, "{}: {found} groups of environments, expected {expected}", path.display());
+        let restored = self.groups.iter_mut().zip(stored).try_for_each(|(group, stored)| group.restore(stored, policy));
+        restored.with_context(|| path.display().to_string())
+    }
+}
+
+/// Plays all groups with some threads.
+///
+/// # Errors
+/// The first group's that failed, by its number; or a panic, named.
+fn play_all(groups: &mut [EnvGroup], policy: &ActorCriticPolicy<Cpu>, play: &RolloutSpec, actors: usize) -> Result<()> {
+    let queue = crossbeam::queue::SegQueue::new();
+    groups.iter_mut().enumerate().for_each(|group| queue.push(group));
+    let mut failures: Vec<(usize, anyhow::Error)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..actors)
+            .map(|_| {
+                let (queue, policy) = (&queue, policy.clone());
+                scope.spawn(move || {
+                    let mut failures = Vec::new();
+                    while let Some((index, group)) = queue.pop() {
+                        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| group.play(&policy, play)));
+                        let played = played.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_message(&*panic))));
+                        failures.extend(played.err().map(|error| (index, error)));
+                    }
+                    failures
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    failures.sort_by_key(|(index, _)| *index);
+    failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
