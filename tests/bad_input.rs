@@ -388,7 +388,7 @@ fn replace(folder: &Path, name: &str, from: &str, to: &str) {
 
 fn evaluated(folder: &Path, name: &str, overrides: &[&str]) {
     let job = job(overrides);
-    let run = RunDir::create(&folder.join(name), &job).unwrap();
+    let run = RunDir::create(&folder.join(name), &job, 2).unwrap();
     let report = EvaluationReport {
         format: FORMAT,
         run: name.into(),
