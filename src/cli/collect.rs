@@ -1,6 +1,6 @@
 //! `aaren collect`.
 
-use super::JobArgs;
+use super::{JobArgs, show};
 use aaren_agents::{
     collect,
     config::{Formats, Job, OfflineJob},
@@ -22,6 +22,9 @@ pub struct CollectArgs {
     /// How to store it [default: as in the config; minari where the data are scripted]
     #[arg(long, value_enum)]
     format: Option<Formats>,
+    /// Print what was made as JSON in place of a table
+    #[arg(long)]
+    json: bool,
 }
 
 /// Collects.
@@ -30,7 +33,8 @@ pub fn run(args: &CollectArgs) -> Result<()> {
         Job::Collect(mut job) => {
             job.collect.format = args.format.unwrap_or(job.collect.format);
             let output = args.output.clone().unwrap_or_else(|| job.default_output());
-            report::print(collect::collect(&job, &output)?.render())
+            let summary = collect::collect(&job, &output)?;
+            show(args.json, &summary, || summary.render())
         }
         Job::Offline(job) => collect_scripted(&job, args),
         Job::Ppo(_) => bail!("this job learns online and has no data to collect; `aaren train` runs it"),

@@ -1,9 +1,7 @@
 //! `aaren compare`.
 
-use aaren_agents::{
-    compare::{self, CompareOptions},
-    run::report,
-};
+use super::show;
+use aaren_agents::compare::{self, CompareOptions};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
@@ -22,10 +20,13 @@ pub struct CompareArgs {
     /// Compare even runs on different tasks or data
     #[arg(long)]
     force: bool,
+    /// Print compare.json in place of its tables
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: CompareArgs) -> Result<()> {
     let options = CompareOptions { output: args.output, table: args.table, force: args.force };
     let comparison = compare::compare(&args.runs, &options)?;
-    report::print(comparison.render())
+    show(args.json, &comparison, || comparison.render())
 }

@@ -1,18 +1,31 @@
 //! `aaren devices`: what policies can be trained on here, and why not on the rest.
 
-use aaren_agents::{config::Device, device::find, run::report};
+use aaren_agents::{config::Device, device, run::report};
 use anyhow::Result;
+use serde::Serialize;
 
-/// Prints the table.
-///
-/// # Errors
-/// If stdout cannot be written.
-pub fn run() -> Result<()> {
-    let mut table = report::table(&["device", "usable", "what it is, or why not"]);
-    for device in [Device::Cpu, Device::Cuda, Device::Vulkan] {
-        let found = find(device);
-        let usable = if found.is_ok() { "yes" } else { "no" };
-        table.add_row([device.to_string(), usable.to_owned(), found.unwrap_or_else(|reason| format!("{reason:#}"))]);
-    }
-    report::print(table)
+use super::{ListArgs, show};
+
+#[derive(Serialize)]
+struct Found {
+    device: Device,
+    usable: bool,
+    /// Or why it is not usable.
+    description: String,
+}
+
+/// Prints the list.
+pub fn run(args: &ListArgs) -> Result<()> {
+    let find = |device| match device::find(device) {
+        Ok(description) => Found { device, usable: true, description },
+        Err(reason) => Found { device, usable: false, description: format!("{reason:#}") },
+    };
+    let found = [Device::Cpu, Device::Cuda, Device::Vulkan].map(find);
+    show(args.json, &found, || {
+        let mut table = report::table(&["device", "usable", "what it is, or why not"]);
+        for Found { device, usable, description } in &found {
+            table.add_row([&device.to_string(), if *usable { "yes" } else { "no" }, description]);
+        }
+        table.to_string()
+    })
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use serde::Serialize;
 
 use aaren_agents::run::report;
+
+use super::show;
 
 /// What to do with environments; nothing lists them.
 #[derive(Debug, Subcommand)]
@@ -21,27 +24,51 @@ pub enum Command {
 ///
 /// # Errors
 /// If the recording cannot be replayed, or its episode ends otherwise than recorded.
-pub fn run(command: Option<Command>) -> Result<()> {
+pub fn run(json: bool, command: Option<Command>) -> Result<()> {
     match command {
-        None => list(),
+        None => list(json),
         Some(Command::Replay { fixture }) => replay(&fixture),
     }
 }
 
-fn list() -> Result<()> {
-    let mut table = report::table(&["environment", "what it is", "options (default)"]);
-    for task in aaren_envs::tasks() {
-        let options: Vec<String> =
-            task.options.iter().map(|option| format!("{} ({}): {}", option.key, option.default, option.help)).collect();
-        let what = match task.missing() {
-            Some(missing) => format!("{}\n{missing}", task.summary),
-            None => task.summary.to_string(),
-        };
-        table.add_row([task.id.to_string(), what, options.join("\n")]);
-    }
-    let of_all = "Every environment also takes max_episode_steps (steps, null for no limit) and reward_delay (rewards are kept back and \
-                  paid together: after every so many steps and at the end of the episode, or \"episode\": only then).";
-    report::print(format!("{table}\n{of_all}"))
+#[derive(Serialize)]
+struct Listed {
+    id: String,
+    summary: String,
+    /// Why this build cannot make it.
+    missing: Option<String>,
+    options: Vec<ListedOption>,
+}
+
+#[derive(Serialize)]
+struct ListedOption {
+    key: String,
+    default: String,
+    help: String,
+}
+
+fn list(json: bool) -> Result<()> {
+    let listed = |task: &aaren_envs::TaskInfo| Listed {
+        id: task.id.to_string(),
+        summary: task.summary.to_string(),
+        missing: task.missing().map(|missing| missing.to_string()),
+        options: (task.options.iter())
+            .map(|option| ListedOption { key: option.key.into(), default: option.default.to_string(), help: option.help.into() })
+            .collect(),
+    };
+    let tasks: Vec<Listed> = aaren_envs::tasks().iter().map(listed).collect();
+    show(json, &tasks, || {
+        let mut table = report::table(&["environment", "what it is", "options (default)"]);
+        for Listed { id, summary, missing, options } in &tasks {
+            let options = options.iter().map(|option| format!("{} ({}): {}", option.key, option.default, option.help));
+            let what = missing.as_ref().map_or(summary.clone(), |missing| format!("{summary}\n{missing}"));
+            table.add_row([id.clone(), what, options.collect::<Vec<_>>().join("\n")]);
+        }
+        format!(
+            "{table}\nEvery environment also takes max_episode_steps (steps, null for no limit) and reward_delay (rewards are kept back \
+             and paid together: after every so many steps and at the end of the episode, or \"episode\": only then)."
+        )
+    })
 }
 
 fn replay(fixture: &std::path::Path) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `aaren evaluate`.
 
-use super::{Checkpoint, parse_checkpoint};
+use super::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::{
     config::{Changes, Execution, Job},
     device::{CPU, Cpu},
@@ -15,6 +15,7 @@ use aaren_agents::{
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -53,9 +54,10 @@ pub struct EvaluateArgs {
     /// Root of the episodes' seeds [default: as in the run's config]
     #[arg(long)]
     seed: Option<u64>,
-    /// Where to write the report [default: evaluation.json in the run folder, with --cache-sizes evaluation-caches.json]
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Where to write the report [default: evaluation.json in the run folder, with --cache-sizes evaluation-caches.json]; without a
+    /// file, print it as JSON in place of a table
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    json: Option<Option<PathBuf>>,
     /// Also write the first episode as a GIF; for the robots on MuJoCo
     #[arg(long, value_name = "FILE.gif")]
     video: Option<PathBuf>,
@@ -79,11 +81,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let evaluation = Evaluation { stochastic: args.stochastic, ..evaluation };
     if !args.cache_sizes.is_empty() {
         let report = cache_sweep::evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
-        match &args.json {
-            Some(path) => write_json_atomically(path, &report)?,
-            None => run.write_json(cache_report::FILE, &report)?,
-        }
-        return report::print(report.render());
+        write(args, &run, cache_report::FILE, &report)?;
+        return show(args.prints_json(), &report, || report.render());
     }
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env().id)).transpose()?;
@@ -91,14 +90,26 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(cache) = args.cache.filter(|&cache| cache != CachePolicy::Full) {
         report.execution += &format!(", {cache}");
     }
-    match &args.json {
-        Some(path) => write_json_atomically(path, &report)?,
-        None => run.write_json("evaluation.json", &report)?,
-    }
-    report::print(report.render())?;
+    write(args, &run, "evaluation.json", &report)?;
+    show(args.prints_json(), &report, || report.render())?;
     match video {
         Some(mut video) => report::print(video.record(&policy, &evaluation)?),
         None => Ok(()),
+    }
+}
+
+impl EvaluateArgs {
+    /// Whether the report is printed as JSON.
+    fn prints_json(&self) -> bool {
+        matches!(self.json, Some(None))
+    }
+}
+
+/// Writes a report where the flags say, or into the run folder under a name.
+fn write(args: &EvaluateArgs, run: &RunDir, name: &str, report: &impl Serialize) -> Result<()> {
+    match &args.json {
+        Some(Some(path)) => write_json_atomically(path, report),
+        _ => run.write_json(name, report),
     }
 }
 

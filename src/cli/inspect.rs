@@ -9,25 +9,90 @@ use aaren_agents::{
 use aaren_kernels::Dropout;
 use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy, DecisionNetwork, Description, Normalizer, Timesteps};
 use anyhow::{Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::{JobArgs, show};
 use burn::module::Module;
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    job: JobArgs,
+    /// Print JSON in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a job means in numbers.
+#[derive(Serialize)]
+struct Inspection {
+    mixer: String,
+    env: String,
+    observation_width: usize,
+    action_width: usize,
+    /// By part of the policy, in order; the last one is the sum.
+    parameters: Vec<(String, usize)>,
+    /// Bytes of one episode's state after the first step and after the last.
+    state_bytes: (usize, usize),
+    steps: usize,
+    /// What an iteration of a job that learns online is made of.
+    iterations: Option<Iterations>,
+}
+
+#[derive(Serialize)]
+struct Iterations {
+    iterations: u64,
+    env_steps: u64,
+    optimizer_steps: usize,
+}
 
 /// Prints it.
 ///
 /// # Errors
 /// If the job is wrong, or stdout cannot be written.
-pub fn run(args: &super::JobArgs) -> Result<()> {
-    report::print(match Job::load(&args.files, &args.changes())? {
+pub fn run(args: &InspectArgs) -> Result<()> {
+    let inspection = match Job::load(&args.job.files, &args.job.changes())? {
         Job::Offline(job) => inspect(&job)?,
         Job::Ppo(job) => inspect_online(&job)?,
         Job::Collect(_) => bail!("this job makes a dataset; there is no policy to inspect"),
-    })
+    };
+    show(args.json, &inspection, || inspection.render())
+}
+
+impl Inspection {
+    fn render(&self) -> String {
+        let mut table = report::table(&["part", "parameters"]);
+        for (part, parameters) in &self.parameters {
+            table.add_row([part.clone(), parameters.to_string()]);
+        }
+        align_right(&mut table, 1);
+        let iterations = self.iterations.as_ref().map(|Iterations { iterations, env_steps, optimizer_steps }| {
+            format!(
+                "{iterations} iterations of {env_steps} environment steps, {optimizer_steps} optimizer steps each, {} environment \
+                 steps in all\n",
+                iterations * env_steps
+            )
+        });
+        format!(
+            "{} on {}: observations of {}, actions of {}\n{table}\n{}state of one episode: {} after the first step, {} after step {}",
+            self.mixer,
+            self.env,
+            self.observation_width,
+            self.action_width,
+            iterations.unwrap_or_default(),
+            bytes(self.state_bytes.0),
+            bytes(self.state_bytes.1),
+            self.steps,
+        )
+    }
 }
 
 /// The table of parameters by part, and what the state of one episode takes.
 ///
 /// # Errors
 /// If the task is unknown to this build or the sizes do not fit.
-fn inspect(job: &OfflineJob) -> Result<String> {
+fn inspect(job: &OfflineJob) -> Result<Inspection> {
     let env = job.env.make()?;
     let spec = env.spec();
     let description = Description {
@@ -38,7 +103,6 @@ fn inspect(job: &OfflineJob) -> Result<String> {
         environment: serde_json::Value::Null,
     };
     let network = DecisionNetwork::<Cpu>::new(&description, 0, &CPU)?;
-    let mut table = report::table(&["part", "parameters"]);
     let mut blocks = 0;
     let mut rows = Vec::new();
     let mixers = job.policy.mixer_of_blocks()?;
@@ -53,10 +117,6 @@ fn inspect(job: &OfflineJob) -> Result<String> {
     let total = network.num_params();
     rows.push(("tokens, last norm and head".into(), total - blocks));
     rows.push(("all".into(), total));
-    for (part, parameters) in rows {
-        table.add_row([part, parameters.to_string()]);
-    }
-    align_right(&mut table, 1);
 
     let limit = spec.max_episode_steps.unwrap_or(1000);
     let mut state = network.backbone().initial_state(1, &CPU);
@@ -68,19 +128,20 @@ fn inspect(job: &OfflineJob) -> Result<String> {
         state = network.forward(&timesteps.to_tensors(1, job.policy.tokens, &CPU), state, Dropout::OFF).1;
         sizes.push(state.bytes());
     }
-    Ok(format!(
-        "{} on {}: observations of {}, actions of {}\n{table}\nstate of one episode: {} after the first step, {} after step {limit}",
-        job.policy.mixer_name(),
-        job.env.id,
-        spec.observation_space.width(),
-        spec.action_space.width(),
-        bytes(sizes[0]),
-        bytes(sizes[limit - 1]),
-    ))
+    Ok(Inspection {
+        mixer: job.policy.mixer_name(),
+        env: job.env.id.clone(),
+        observation_width: spec.observation_space.width(),
+        action_width: spec.action_space.width(),
+        parameters: rows,
+        state_bytes: (sizes[0], sizes[limit - 1]),
+        steps: limit,
+        iterations: None,
+    })
 }
 
 /// The same for a job that learns online, with the sizes of an iteration.
-fn inspect_online(job: &PpoJob) -> Result<String> {
+fn inspect_online(job: &PpoJob) -> Result<Inspection> {
     let (env, ppo) = (job.env.make()?, &job.ppo);
     let spec = env.spec();
     let description = aaren_agents::ppo::describe(job, spec)?;
@@ -96,18 +157,18 @@ fn inspect_online(job: &PpoJob) -> Result<String> {
         state = policy.act(&observation, &[step == 0], state, &CPU).1;
         sizes.push(state.bytes());
     }
-    Ok(format!(
-        "{} on {}: observations of {}, actions of {}, {parameters} parameters\n{} iterations of {} environment steps, {} optimizer \
-         steps each, {} environment steps in all\nstate of one episode: {} after the first step, {} after step {limit}",
-        policy.description.network.name(),
-        job.env.id,
-        spec.observation_space.width(),
-        spec.action_space.width(),
-        ppo.iterations(),
-        ppo.steps_per_iteration(),
-        ppo.epochs * ppo.minibatches,
-        ppo.iterations() * ppo.steps_per_iteration(),
-        bytes(sizes[0]),
-        bytes(sizes[limit - 1]),
-    ))
+    Ok(Inspection {
+        mixer: policy.description.network.name(),
+        env: job.env.id.clone(),
+        observation_width: spec.observation_space.width(),
+        action_width: spec.action_space.width(),
+        parameters: vec![("all".into(), parameters)],
+        state_bytes: (sizes[0], sizes[limit - 1]),
+        steps: limit,
+        iterations: Some(Iterations {
+            iterations: ppo.iterations(),
+            env_steps: ppo.steps_per_iteration(),
+            optimizer_steps: ppo.epochs * ppo.minibatches,
+        }),
+    })
 }

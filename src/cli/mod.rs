@@ -2,6 +2,7 @@
 
 mod collect;
 mod compare;
+mod completions;
 mod convert;
 mod dataset;
 mod devices;
@@ -14,13 +15,16 @@ mod train;
 
 use std::path::PathBuf;
 
-use aaren_agents::{config::Changes, run::RunDir};
+use aaren_agents::{
+    config::Changes,
+    run::{RunDir, report},
+};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 /// Reinforcement learning with attention as a recurrent network.
 #[derive(Debug, Parser)]
-#[command(name = "aaren", version, after_help = "AAREN_LOG=info (or debug) says more on stderr.")]
+#[command(name = "aaren", version = env!("AAREN_VERSION"), after_help = "AAREN_LOG=info (or debug) says more on stderr.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,16 +50,23 @@ enum Command {
         command: dataset::Command,
     },
     /// Show what a job's config means, sizes and all
-    Inspect(JobArgs),
+    Inspect(inspect::InspectArgs),
     /// List the environments, or replay a recording in one
     Envs {
+        /// Print the list as JSON in place of a table
+        #[arg(long)]
+        json: bool,
         #[command(subcommand)]
         command: Option<envs::Command>,
     },
     /// List the mixers
-    Mixers,
+    Mixers(ListArgs),
     /// List the devices that policies can be trained on, and why the rest cannot be used
-    Devices,
+    Devices(ListArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::CompletionsArgs),
+    /// Print the manual's page
+    Man(completions::ManArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -86,6 +97,19 @@ impl JobArgs {
         let Self { files: _, set, mixer, env, data, seed } = self.clone();
         Changes { set, mixer, env, data, seed, device: None }
     }
+}
+
+/// How a list is printed.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Print JSON in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a value as JSON, or what it looks like to a person.
+fn show(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    report::print(if json { serde_json::to_string_pretty(value)? } else { text() })
 }
 
 /// Which checkpoint of a run.
@@ -139,9 +163,11 @@ impl Cli {
             Command::Export(args) => export::run(&args),
             Command::Dataset { command } => command.run(),
             Command::Inspect(args) => inspect::run(&args),
-            Command::Envs { command } => envs::run(command),
-            Command::Mixers => mixers::run(),
-            Command::Devices => devices::run(),
+            Command::Envs { json, command } => envs::run(json, command),
+            Command::Mixers(args) => mixers::run(&args),
+            Command::Devices(args) => devices::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => completions::man(&args),
         }
     }
 }

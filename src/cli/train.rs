@@ -1,17 +1,21 @@
 //! `aaren train`.
 
-use super::JobArgs;
+use super::{JobArgs, show};
 use aaren_agents::{
     config::{Changes, Device, Job},
     device,
     offline::{data, train},
     ppo,
-    run::{RunDir, interrupt, report},
+    run::{
+        RunDir, interrupt,
+        report::{EvaluationReport, TrainSummary},
+    },
     session::NoObserver,
 };
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -26,6 +30,17 @@ pub struct TrainArgs {
     /// Continue a run from its newest checkpoint; without a config, with the one in the run folder
     #[arg(long, requires = "run")]
     resume: bool,
+    /// Print the results as JSON in place of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a training ends with, as JSON.
+#[derive(Serialize)]
+struct Trained<'a> {
+    run: &'a Path,
+    train: &'a TrainSummary,
+    evaluation: &'a EvaluationReport,
 }
 
 /// Trains, as the job says.
@@ -66,5 +81,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         }
         Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
     };
-    report::print(format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display()))
+    show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
+        format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display())
+    })
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aaren_data::score;
 use aaren_envs::Spec;
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
@@ -12,11 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Changes, Job},
+    config::{Changes, CollectJob, EnvConfig, Job, Part},
     device::{CPU, Cpu},
     play::spaces::action_spec,
     run::{RunDir, report::number, write_json_atomically},
 };
+
+/// The folder of the policies that come with aaren.
+const POLICIES: &str = "policies";
 
 /// Beside a saved policy: where it comes from.
 const PROVENANCE: &str = "provenance.json";
@@ -110,6 +114,53 @@ pub fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<FoundPolicy>
         _ => checkpoint_provenance(&folder)?,
     };
     Ok(FoundPolicy { policy, provenance, checksum })
+}
+
+/// The policies that a job's parts need, from disk.
+pub(super) fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, FoundPolicy)>> {
+    let mut found = Vec::new();
+    for &part in job.collect.dataset.parts() {
+        let given = match part {
+            Part::Medium => &job.collect.policies.medium,
+            Part::Expert => &job.collect.policies.expert,
+            Part::Random | Part::Replay => continue,
+        };
+        let key = format!("collect.policies.{}", part.name());
+        let path = match given {
+            Some(path) => path.clone(),
+            None => committed(&job.robot(), part.name()).with_context(|| key.clone())?,
+        };
+        // A saved policy is what it is; only in a run the level must be found.
+        let medium = medium_return(&job.env, job.collect.fraction);
+        let level = match medium {
+            Ok(medium) if part == Part::Medium => PolicyLevel::Reaches(medium),
+            _ => PolicyLevel::Best,
+        };
+        found.push((part, find(&path, level, spec).context(key)?));
+    }
+    Ok(found)
+}
+
+/// The folder of a policy that comes with aaren: `policies/ROBOT-LEVEL`, in the current folder or in the checkout of this build.
+fn committed(robot: &str, level: &str) -> Result<PathBuf> {
+    let name = format!("{robot}-{level}");
+    let roots = [Path::new(POLICIES).to_path_buf(), Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(POLICIES)];
+    roots.iter().map(|root| root.join(&name)).find(|path| path.is_dir()).with_context(|| {
+        format!(
+            "there is no policy {POLICIES}/{name} in the current folder; run this in a checkout of aaren that has it, name a saved \
+             policy or the folder of a run here, or set collect.train to a PPO job that trains one"
+        )
+    })
+}
+
+/// The mean return from which on a policy is medium: a share of the way from the random policy's reference to the expert's.
+///
+/// # Errors
+/// If there are no references for the task.
+pub fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
+    let reference = score::of_env(&env.id, &env.options)
+        .with_context(|| format!("there are no reference returns for {}, so nothing says what medium is", env.id))?;
+    Ok(reference.min + fraction * (reference.max - reference.min))
 }
 
 /// The folder with the policy itself: the path, or a checkpoint of a run.

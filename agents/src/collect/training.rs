@@ -2,17 +2,18 @@
 
 use std::{ops::ControlFlow, path::PathBuf};
 
-use aaren_data::{Episode, StepInfos, Trajectory, score};
+use aaren_data::{Episode, StepInfos, Trajectory};
 use aaren_envs::Spec;
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
-    Folder, Journal, POLICIES, RUN,
-    policies::{self, FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, versions},
+    folder::Folder,
+    journal::Journal,
+    policies::{self, FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, medium_return, versions},
 };
 use crate::{
-    config::{Changes, CollectJob, EnvConfig, Job, Part, PpoJob},
+    config::{Changes, CollectJob, Job, Part, PpoJob},
     device::{CPU, Cpu},
     ppo,
     run::{
@@ -21,6 +22,10 @@ use crate::{
     },
     session::Observer,
 };
+
+/// In the output folder: the run that trained the behaviour policies, and these policies.
+const RUN: &str = "run";
+const POLICIES: &str = "policies";
 
 /// The job that trains, checked against the collection's task.
 ///
@@ -48,16 +53,6 @@ pub fn check(job: &CollectJob) -> Result<PpoJob> {
     );
     medium_return(&job.env, job.collect.fraction).context("collect.train")?;
     Ok(trained)
-}
-
-/// The mean return from which on a policy is medium: a share of the way from the random policy's reference to the expert's.
-///
-/// # Errors
-/// If there are no references for the task.
-pub fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
-    let reference = score::of_env(&env.id, &env.options)
-        .with_context(|| format!("there are no reference returns for {}, so nothing says what medium is", env.id))?;
-    Ok(reference.min + fraction * (reference.max - reference.min))
 }
 
 /// Trains, or goes on training, until the policies that the job's parts need are there; gives them.

@@ -3,105 +3,20 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    BestCheckpoint, ComparedCache, ComparedRun, ComparedTarget, Comparison, Results, Task, differences,
-    statistics::{self, Estimate, deviation, mean},
+use super::comparison::{
+    Aggregate, BestCheckpoint, Cell, CellTarget, ComparedCache, ComparedRun, ComparedTarget, Comparison, CurvePoint, Improvement,
+    Spread, Task,
 };
+use super::results::{Results, differences};
+use super::statistics::{self, deviation, mean};
 use crate::config::Job;
-use crate::run::{
-    differing_keys,
-    report::{FORMAT, LatencyPoint},
-};
+use crate::run::differing_keys;
+use crate::run::report::{FORMAT, LatencyPoint};
 
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
 const BOOTSTRAP_SEED: u64 = 1;
-
-/// What all runs of an agent in a task reached.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cell {
-    /// Number of the task.
-    pub task: usize,
-    /// Number of the agent.
-    pub agent: usize,
-    /// Numbers of the runs.
-    pub runs: Vec<usize>,
-    /// Their seeds.
-    pub seeds: Vec<u64>,
-    /// One for each target return that any of the runs was asked for; the first is the headline.
-    pub targets: Vec<CellTarget>,
-    /// Evaluations while training, where every run has one.
-    pub curve: Vec<CurvePoint>,
-    /// Cost of a step against the step of the episode, the median over runs.
-    pub latency: Vec<LatencyPoint>,
-    /// Seconds that training took, the mean over runs.
-    pub train_seconds: Option<f64>,
-}
-
-/// Scores for one target return: normalised, or raw returns where the task has no references.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CellTarget {
-    /// What was asked for; None of a policy that is not told a return.
-    pub target_return: Option<f64>,
-    /// Of the last checkpoints.
-    pub last: Spread,
-    /// Of the checkpoints that evaluated best, where all runs have one.
-    pub best: Option<Spread>,
-}
-
-/// Runs' values, in the order of the runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// Their mean.
-    pub mean: f64,
-    /// Their population standard deviation.
-    pub std: f64,
-    /// Themselves.
-    pub values: Vec<f64>,
-}
-
-impl Spread {
-    pub(super) fn new(values: Vec<f64>) -> Self {
-        Self { mean: mean(&values), std: deviation(&values), values }
-    }
-}
-
-/// A point of a learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct CurvePoint {
-    /// Optimizer steps.
-    pub step: u64,
-    /// Mean over runs.
-    pub mean: f64,
-    /// Population standard deviation over runs.
-    pub std: f64,
-}
-
-/// An agent over several tasks, by its headline scores.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Aggregate {
-    /// Number of the agent.
-    pub agent: usize,
-    /// Mean over tasks of the mean over runs, of the last checkpoints.
-    pub mean: f64,
-    /// The same of the best checkpoints.
-    pub best_mean: Option<f64>,
-    /// Interquartile mean over all runs of all tasks, of the last checkpoints.
-    pub interquartile_mean: Estimate,
-}
-
-/// How likely a run of one agent scores more than one of another, on average over tasks, by their last checkpoints.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Improvement {
-    /// Number of the agent that may score more.
-    pub agent: usize,
-    /// Number of the other.
-    pub over: usize,
-    /// The probability.
-    pub probability: Estimate,
-}
 
 impl Comparison {
     pub(super) fn new(results: &[Results], incompatible: Vec<String>) -> Result<Self> {
@@ -131,16 +46,6 @@ impl Comparison {
         };
         (comparison.aggregates, comparison.improvements) = aggregate(&comparison);
         Ok(comparison)
-    }
-
-    /// The tasks that every agent has runs of, which aggregates are over.
-    pub fn common_tasks(&self) -> Vec<usize> {
-        (0..self.tasks.len()).filter(|&task| (0..self.agents.len()).all(|agent| self.cell(task, agent).is_some())).collect()
-    }
-
-    /// The cell of a task and an agent, if there are runs of it.
-    pub fn cell(&self, task: usize, agent: usize) -> Option<&Cell> {
-        self.cells.iter().find(|cell| (cell.task, cell.agent) == (task, agent))
     }
 }
 

@@ -4,10 +4,8 @@ use std::fmt::Write;
 
 use comfy_table::Table;
 
-use super::{
-    Cell, ComparedCache, ComparedRun, Comparison,
-    plot::{COLOURS, Line, Plot, Scale, escape},
-};
+use super::comparison::{Cell, ComparedCache, ComparedRun, Comparison};
+use super::plot::{COLOURS, Line, Plot, Scale, escape};
 use crate::run::report;
 
 /// Kinds of KV caches in the order of their colours.

@@ -3,7 +3,8 @@
 use comfy_table::{ContentArrangement, Table, TableStyle, presets};
 use serde_json::Value;
 
-use super::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread, statistics::Estimate};
+use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread};
+use super::statistics::Estimate;
 use crate::run::report::{self, LatencyReport};
 
 impl Comparison {

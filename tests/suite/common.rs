@@ -1,5 +1,4 @@
 //! Small jobs for the tests, and what their runs left behind.
-#![allow(dead_code)] // every test file compiles this for itself and uses a part
 
 use std::{
     fs,

@@ -1,11 +1,9 @@
 //! A run that was stopped and goes on is the run that was never stopped, bit for bit.
 
-mod common;
-
 use std::{fs, path::Path};
 
+use crate::common::*;
 use aaren_agents::run::RunDir;
-use common::*;
 
 /// Everything that a step depends on is on: dropout, and rows shorter than the episodes, so that their states are carried on.
 const CARRIED: &[&str] = &["policy.dropout=0.2", "train.row_length=5", "train.cut_segments=continue"];

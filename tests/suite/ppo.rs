@@ -1,9 +1,8 @@
 //! Online learning from outside: it learns, its bits depend on nothing but the job, it resumes, and acting is training.
 
-mod common;
-
 use std::{ops::ControlFlow, path::Path};
 
+use crate::common::*;
 use aaren_agents::{
     config::{Job, PpoJob},
     device::Cpu,
@@ -19,7 +18,6 @@ use aaren_agents::{
 use aaren_data::Trajectory;
 use aaren_policy::AnyPolicy;
 use anyhow::Result;
-use common::*;
 
 fn job(text: &str, overrides: &[&str]) -> PpoJob {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
@@ -163,12 +161,7 @@ impl Observer for Diary {
         Ok(())
     }
 
-    fn evaluated(
-        &mut self,
-        env_steps: u64,
-        _policy: &AnyPolicy<Cpu>,
-        report: &EvaluationReport,
-    ) -> Result<ControlFlow<()>> {
+    fn evaluated(&mut self, env_steps: u64, _policy: &AnyPolicy<Cpu>, report: &EvaluationReport) -> Result<ControlFlow<()>> {
         self.evaluated.push((env_steps, report.targets[0].return_mean));
         let is_enough = self.most.is_some_and(|most| self.evaluated.len() >= most);
         Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -1,7 +1,5 @@
 //! Datasets made the D4RL way: what is in them, that they are the same however they came about, and what is refused.
 
-mod common;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{aaren, json, stdout};
 use aaren_agents::{
     collect::{Provenance, Summary, collect, keep},
     config::{Changes, CollectJob, DatasetKind, Job},
@@ -23,7 +22,6 @@ use aaren_policy::{
     ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, HiddenActivation, Normalizer, PolicyConfig,
 };
 use anyhow::Result;
-use common::{aaren, json, stdout};
 use serde_json::Value;
 
 const ENV: &str = "Pendulum-v1";

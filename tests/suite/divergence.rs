@@ -1,10 +1,8 @@
 //! A training whose numbers leave the finite says so and stops; what was good before stays.
 
-mod common;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
-use common::*;
+use crate::common::*;
 
 fn message(outcome: anyhow::Result<impl std::fmt::Debug>) -> String {
     format!("{:#}", outcome.expect_err("a training that diverges"))

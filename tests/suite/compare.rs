@@ -1,11 +1,16 @@
-use super::*;
-use crate::{
-    config::OfflineJob,
-    play::cache_sweep::of_size,
-    run::cache_report::FILE,
-    run::report::{FORMAT, LatencyPoint, TargetReport},
-};
+//! Runs side by side: what is compared, what is refused, and what the results say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aaren_agents::compare::{CompareOptions, Spread, compare};
+use aaren_agents::config::{Changes, OfflineJob};
+use aaren_agents::play::cache_sweep::of_size;
+use aaren_agents::run::cache_report::{CacheEvaluation, CacheReport, FILE};
+use aaren_agents::run::report::{EvaluationReport, FORMAT, LatencyPoint, LatencyReport, TargetReport};
+use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_policy::mixer::CachePolicy;
+use serde_json::Value;
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
@@ -106,7 +111,7 @@ fn a_run_without_results_says_what_to_type() {
 fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&str]) -> PathBuf {
     let path = run(folder, name, overrides);
     let file = path.join("evaluation.json");
-    let mut report: EvaluationReport = read_json(&file).unwrap().unwrap();
+    let mut report: EvaluationReport = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let is_told =
         RunDir::open(&path).unwrap().job(&Changes::default()).unwrap().offline().unwrap().policy.tokens.has_return_to_go();
     let target = |target: Option<f64>, value: f64| TargetReport::new(target, vec![value], vec![41], 1, |mean| Some(mean * 100.0));
@@ -242,7 +247,7 @@ fn one_run_with_several_caches_is_a_table_and_a_plot() {
         assert!(lines.iter().any(|found| found == line), "{page}\nlacks {line}");
     }
     assert!(comparison.render().contains("0.64 ± 0 (64.0)"));
-    let json: Value = read_json(&folder.path().join("compare/compare.json")).unwrap().unwrap();
+    let json: Value = crate::common::json(&folder.path().join("compare/compare.json"));
     assert_eq!(json["runs"][0]["caches"][8]["kind"], "tova");
     let page = fs::read_to_string(folder.path().join("compare/compare.html")).unwrap();
     let plots = page.split("Score against the size of the KV cache").nth(1).unwrap();

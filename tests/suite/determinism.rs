@@ -1,8 +1,6 @@
 //! On the CPU a seed is a run: the number of threads changes no bit of it, and another seed is another run.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 
 /// Batches as large as the quickstart's, which are divided among threads; few steps.
 const LARGE: &[&str] = &["train.steps=3", "data.scripted.episodes=60", "evaluation.every=0", "evaluation.final_episodes=4"];

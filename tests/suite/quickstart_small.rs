@@ -1,11 +1,9 @@
 //! The story of the quickstart in a short corridor: who remembers the cue turns to its side, who cannot see it any more guesses.
 
-mod common;
-
 use std::{fs, path::Path};
 
+use crate::common::*;
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
-use common::*;
 use protobuf::Message;
 use tensorboard_proto::event::Event;
 

@@ -1,8 +1,6 @@
 //! Ctrl-C ends a process with exit code 130: at its next clean point, or at once when pressed again. A training goes on from there.
 #![cfg(unix)]
 
-mod common;
-
 use std::{
     fs,
     path::Path,
@@ -11,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::*;
+use crate::common::*;
 
 /// Presses Ctrl-C `presses` times on a collection of so many episodes; gives the exit code and what was said.
 fn interrupted(episodes: &str, presses: usize) -> (Option<i32>, String) {

@@ -243,7 +243,7 @@ fn cases() -> Vec<Case> {
     ];
     if cfg!(not(feature = "mujoco")) {
         cases.push(case("MuJoCo missing", "train job.toml", &["Hopper-v5", "--features mujoco"], |to| {
-            file(to, "job.toml", include_bytes!("../configs/hopper-medium.toml"))
+            file(to, "job.toml", include_bytes!("../../configs/hopper-medium.toml"))
         }));
     }
     cases

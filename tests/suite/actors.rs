@@ -1,7 +1,5 @@
 //! What episodes give does not depend on who plays them: threads, order, neighbours. And a failing environment takes down its actor only.
 
-mod common;
-
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},

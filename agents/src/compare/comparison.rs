@@ -1,0 +1,243 @@
+//! What a comparison says: the shape of `compare.json`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::statistics::{Estimate, deviation, mean};
+use crate::run::cache_report::{CacheEvaluation, kind};
+use crate::run::report::{LatencyPoint, LatencyReport, TargetReport};
+
+/// Several runs, `compare.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// [`FORMAT`](crate::run::report::FORMAT).
+    pub format: u32,
+    /// The runs in the order they were given.
+    pub runs: Vec<ComparedRun>,
+    /// The tasks in the order in which runs of them came.
+    pub tasks: Vec<Task>,
+    /// The agents in the order in which runs of them came.
+    pub agents: Vec<String>,
+    /// What all runs of an agent in a task reached; task by task.
+    pub cells: Vec<Cell>,
+    /// Each agent over all tasks that every agent has runs of. Empty where scores of different tasks do not go together.
+    pub aggregates: Vec<Aggregate>,
+    /// Pairs of agents over the same tasks.
+    pub improvements: Vec<Improvement>,
+    /// Config keys that are not the same in all runs, with each run's value in the same order.
+    pub differences: BTreeMap<String, Vec<Value>>,
+    /// What makes the comparison unfair, if it was forced.
+    pub incompatible: Vec<String>,
+}
+
+impl Comparison {
+    /// The tasks that every agent has runs of, which aggregates are over.
+    pub fn common_tasks(&self) -> Vec<usize> {
+        (0..self.tasks.len()).filter(|&task| (0..self.agents.len()).all(|agent| self.cell(task, agent).is_some())).collect()
+    }
+
+    /// The cell of a task and an agent, if there are runs of it.
+    pub fn cell(&self, task: usize, agent: usize) -> Option<&Cell> {
+        self.cells.iter().find(|cell| (cell.task, cell.agent) == (task, agent))
+    }
+}
+
+/// What runs have to share to be compared with each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Task {
+    /// Names it in tables.
+    pub name: String,
+    /// The environment.
+    pub env_id: String,
+    /// Its options.
+    pub env_options: Value,
+    /// The datasets, whatever an agent leaves out of them; `online` where there are none.
+    pub data: Value,
+    /// Whether all runs have normalised scores; their raw returns are compared otherwise.
+    pub is_normalised: bool,
+}
+
+/// One run's line.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComparedRun {
+    /// The run folder's name, or its path where two have the same name.
+    pub run: String,
+    /// Number of its task.
+    pub task: usize,
+    /// Number of its agent.
+    pub agent: usize,
+    /// Root of its random numbers.
+    pub seed: u64,
+    /// Name of the mixer.
+    pub mixer: String,
+    /// Timesteps of a training segment, or `episode`; `online` where there are none.
+    pub context_length: String,
+    /// `streaming` or `window`.
+    pub execution: String,
+    /// Optimizer steps behind the evaluated weights.
+    pub checkpoint_step: u64,
+    /// Root of the evaluated episodes' seeds.
+    pub evaluation_seed: u64,
+    /// Trained numbers in the policy.
+    pub parameters: usize,
+    /// One for each target return.
+    pub targets: Vec<ComparedTarget>,
+    /// The checkpoint that evaluated best while training; None without `evaluation-best.json`.
+    pub best: Option<BestCheckpoint>,
+    /// Evaluations while training, for the first target return.
+    pub curve: Vec<(u64, f64)>,
+    /// Seconds that training took; None without `train.json`.
+    pub train_seconds: Option<f64>,
+    /// Timesteps a second while training; None without `train.json`.
+    pub train_timesteps_per_second: Option<f64>,
+    /// Cost of a single step, where it was measured.
+    pub latency: Option<LatencyReport>,
+    /// What its weights reached with KV caches of several kinds and sizes; empty without `evaluation-caches.json`.
+    pub caches: Vec<ComparedCache>,
+}
+
+/// What a run reached with one KV cache.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComparedCache {
+    /// What it keeps, whatever its size.
+    pub kind: &'static str,
+    /// Entries that it keeps in each layer; None without a bound.
+    pub entries: Option<usize>,
+    /// One for each target return.
+    pub targets: Vec<ComparedTarget>,
+    /// Bytes of one environment's state at the last step.
+    pub state_bytes: usize,
+}
+
+impl ComparedCache {
+    pub(super) fn new(evaluation: &CacheEvaluation) -> Self {
+        Self {
+            kind: kind(evaluation.cache),
+            entries: evaluation.entries,
+            targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+            state_bytes: evaluation.state_bytes,
+        }
+    }
+}
+
+/// Another checkpoint's results.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BestCheckpoint {
+    /// Optimizer steps behind it.
+    pub step: u64,
+    /// One for each target return.
+    pub targets: Vec<ComparedTarget>,
+}
+
+/// What a run reached for one target return.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComparedTarget {
+    /// What was asked for; None of a policy that is not told a return.
+    pub target_return: Option<f64>,
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Mean undiscounted return.
+    pub return_mean: f64,
+    /// Population standard deviation of the returns.
+    pub return_std: f64,
+    /// 0 is a random policy, 100 an expert; None where the task has no reference returns.
+    pub normalised_score: Option<f64>,
+}
+
+impl ComparedTarget {
+    pub(super) fn new(target: &TargetReport) -> Self {
+        Self {
+            target_return: target.target_return,
+            episodes: target.episodes,
+            return_mean: target.return_mean,
+            return_std: target.return_std,
+            normalised_score: target.normalised_score,
+        }
+    }
+}
+
+/// What all runs of an agent in a task reached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// Number of the task.
+    pub task: usize,
+    /// Number of the agent.
+    pub agent: usize,
+    /// Numbers of the runs.
+    pub runs: Vec<usize>,
+    /// Their seeds.
+    pub seeds: Vec<u64>,
+    /// One for each target return that any of the runs was asked for; the first is the headline.
+    pub targets: Vec<CellTarget>,
+    /// Evaluations while training, where every run has one.
+    pub curve: Vec<CurvePoint>,
+    /// Cost of a step against the step of the episode, the median over runs.
+    pub latency: Vec<LatencyPoint>,
+    /// Seconds that training took, the mean over runs.
+    pub train_seconds: Option<f64>,
+}
+
+/// Scores for one target return: normalised, or raw returns where the task has no references.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CellTarget {
+    /// What was asked for; None of a policy that is not told a return.
+    pub target_return: Option<f64>,
+    /// Of the last checkpoints.
+    pub last: Spread,
+    /// Of the checkpoints that evaluated best, where all runs have one.
+    pub best: Option<Spread>,
+}
+
+/// Runs' values, in the order of the runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Their mean.
+    pub mean: f64,
+    /// Their population standard deviation.
+    pub std: f64,
+    /// Themselves.
+    pub values: Vec<f64>,
+}
+
+impl Spread {
+    pub(super) fn new(values: Vec<f64>) -> Self {
+        Self { mean: mean(&values), std: deviation(&values), values }
+    }
+}
+
+/// A point of a learning curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// Optimizer steps.
+    pub step: u64,
+    /// Mean over runs.
+    pub mean: f64,
+    /// Population standard deviation over runs.
+    pub std: f64,
+}
+
+/// An agent over several tasks, by its headline scores.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Aggregate {
+    /// Number of the agent.
+    pub agent: usize,
+    /// Mean over tasks of the mean over runs, of the last checkpoints.
+    pub mean: f64,
+    /// The same of the best checkpoints.
+    pub best_mean: Option<f64>,
+    /// Interquartile mean over all runs of all tasks, of the last checkpoints.
+    pub interquartile_mean: Estimate,
+}
+
+/// How likely a run of one agent scores more than one of another, on average over tasks, by their last checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Improvement {
+    /// Number of the agent that may score more.
+    pub agent: usize,
+    /// Number of the other.
+    pub over: usize,
+    /// The probability.
+    pub probability: Estimate,
+}

@@ -1,0 +1,151 @@
+//! What runs left behind, and what makes two of them comparable.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{Changes, DataConfig, Job};
+use crate::run::cache_report::{self, CacheReport};
+use crate::run::report::{EvaluationReport, TrainSummary};
+use crate::run::{RunDir, differing_keys};
+
+/// What one run left behind.
+pub(super) struct Results {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) job: Job,
+    pub(super) evaluation: EvaluationReport,
+    pub(super) best: Option<EvaluationReport>,
+    pub(super) train: Option<TrainSummary>,
+    pub(super) caches: Option<CacheReport>,
+    /// `metrics.jsonl`; empty without.
+    pub(super) metrics: Vec<Value>,
+}
+
+impl Results {
+    pub(super) fn read(path: &Path) -> Result<Results> {
+        let run = RunDir::open(path)?;
+        let evaluation: EvaluationReport = read_json(&path.join("evaluation.json"))?.ok_or_else(|| {
+            let path = path.display();
+            anyhow!("the run {path} has no evaluation.json; make it with `aaren evaluate {path}`")
+        })?;
+        ensure!(!evaluation.targets.is_empty(), "{} has no target return", path.join("evaluation.json").display());
+        Ok(Results {
+            path: path.to_path_buf(),
+            name: run.name(),
+            job: run.job(&Changes::default())?,
+            evaluation,
+            best: read_json(&path.join("evaluation-best.json"))?,
+            train: read_json(&path.join("train.json"))?,
+            caches: read_json(&path.join(cache_report::FILE))?,
+            metrics: read_lines(&path.join("metrics.jsonl"))?,
+        })
+    }
+
+    /// The task: environment, options, data.
+    pub(super) fn task(&self) -> Result<(String, Value, Value)> {
+        let data = match &self.job {
+            // What is left out of the data is the agent's choice.
+            Job::Offline(job) => serde_json::to_value(DataConfig { top_fraction: 1.0, ..job.data.clone() })?,
+            _ => Value::from("online"),
+        };
+        Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
+    }
+
+    /// All of the config that makes an agent: not its seed, its task, how it is judged and how often it is saved.
+    pub(super) fn agent(&self) -> Result<Value> {
+        let mut json = serde_json::to_value(&self.job)?;
+        if let Job::Offline(job) = &self.job {
+            json["data"] = serde_json::json!({ "top_fraction": job.data.top_fraction });
+        }
+        json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
+        let often = ["log_every", "checkpoint_every", "keep_checkpoints"];
+        for (section, keys) in [("", &["seed", "device", "env"]), ("/train", &often), ("/ppo", &often)] {
+            if let Some(section) = json.pointer_mut(section).and_then(Value::as_object_mut) {
+                keys.iter().for_each(|key| {
+                    section.shift_remove(*key);
+                });
+            }
+        }
+        Ok(json)
+    }
+
+    /// What an agent of this kind is called in papers.
+    pub(super) fn agent_name(&self) -> String {
+        let Job::Offline(job) = &self.job else {
+            let mixer = &self.evaluation.mixer;
+            return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
+        };
+        let (policy, fraction) = (&job.policy, job.data.top_fraction);
+        let share = if fraction == 1.0 { String::new() } else { format!("{} %-", crate::run::report::number(100.0 * fraction)) };
+        match (policy.tokens.has_return_to_go(), &*policy.mixer) {
+            (false, "mlp") => format!("{share}BC"),
+            (false, mixer) => format!("{share}BC with {mixer}"),
+            (true, mixer) => format!("{share}{mixer}"),
+        }
+    }
+
+    pub(super) fn task_name(&self) -> String {
+        let data = match &self.job {
+            Job::Offline(job) => DataConfig { top_fraction: 1.0, ..job.data.clone() }.describe(),
+            _ => "online".into(),
+        };
+        let options = &self.evaluation.env_options;
+        let options = if options.is_empty() { String::new() } else { format!(" {}", Value::from(options.clone())) };
+        format!("{}{options}, {data}", self.evaluation.env_id)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is not a result of this version", path.display()))
+}
+
+/// Whole lines of JSON; a last line that a kill cut short is left out.
+fn read_lines(path: &Path) -> Result<Vec<Value>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// In what the runs' tasks or data differ from the first run's.
+pub(super) fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
+    let first = &results[0];
+    let (env_id, env_options, data) = first.task()?;
+    let mut found = Vec::new();
+    for other in &results[1..] {
+        let (other_id, other_options, other_data) = other.task()?;
+        let pair = format!("{} and {}", first.path.display(), other.path.display());
+        let mut note = |what: &str, left: &Value, right: &Value| {
+            if left != right {
+                found.push(format!("{pair} differ in {what} ({left} and {right})"));
+            }
+        };
+        note("the environment", &env_id.as_str().into(), &other_id.as_str().into());
+        note("its options", &env_options, &other_options);
+        note("the data", &data, &other_data);
+    }
+    Ok(found)
+}
+
+/// Config keys that some run has otherwise than the first.
+pub(super) fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Value>>> {
+    let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
+    let keys = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config));
+    let value = |config: &Value, key: &str| config.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
+    Ok(keys
+        .map(|key| {
+            let values = configs.iter().map(|config| value(config, &key).unwrap_or_default()).collect();
+            (key, values)
+        })
+        .collect())
+}

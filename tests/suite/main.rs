@@ -1,0 +1,17 @@
+//! The program and the library from outside. One binary, for every further one would compile the generic code of tensors anew.
+
+mod actors;
+mod bad_input;
+mod collect;
+mod common;
+mod compare;
+mod configs;
+mod determinism;
+mod divergence;
+mod interrupt;
+mod ppo;
+mod presets;
+mod quickstart_small;
+mod resume;
+mod rliable;
+mod tensorboard;
