@@ -24,7 +24,7 @@ pub fn run(args: &ListArgs) -> Result<()> {
     show(args.json, &found, || {
         let mut table = report::table(&["device", "usable", "what it is, or why not"]);
         for Found { device, usable, description } in &found {
-            table.add_row([&device.to_string(), if *usable { "yes" } else { "no" }, description]);
+            table.add_row([&*device.to_string(), if *usable { "yes" } else { "no" }, description]);
         }
         table.to_string()
     })
