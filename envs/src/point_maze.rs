@@ -7,10 +7,11 @@ pub(crate) mod waypoint;
 use std::f64::consts::PI;
 
 use crate::{
-    EnvError, Space,
     env::Action,
+    error::EnvError,
     options::Options,
     rng::Generator,
+    space::Space,
     task::{Outcome, Task},
 };
 use rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
@@ -194,8 +195,7 @@ mod tests {
     #[test]
     fn steps_in_free_space_are_mujocos() {
         for (name, case) in ["umaze", "medium", "large"].iter().flat_map(|n| ["random", "push", "controller"].map(|c| (*n, c))) {
-            let Some(files) = fixtures::files(&format!("maze2d/{name}")) else { return };
-            let recording = fixtures::json(files.iter().find(|file| file.file_stem().unwrap() == case).unwrap());
+            let recording = fixtures::recording(&format!("maze2d/{name}"), case);
             let mut env = maze(name, recording["reward_type"].as_str().unwrap());
             let layout = Layout::named(name).unwrap();
             let mut state = fixtures::numbers(&recording["init_obs"]);

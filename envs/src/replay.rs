@@ -1,7 +1,7 @@
-//! Replays a recorded rollout and says how far we are from it.
+//! Replays a recorded rollout and measures the differences.
 //!
 //! The recordings are JSON files of the kinds `mujoco_rollout`, `mujoco_transitions`, `classic_rollout` and `maze2d_rollout`: a task,
-//! its options, a first state, actions, and what the original implementation answered.
+//! its options, a first state, actions, and the observations, rewards and flags of the original implementation.
 
 mod node;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 use node::Node;
 
-/// How a replay compares with its recording.
+/// The differences between a replay and its recording.
 ///
 /// Errors are largest absolute differences over the first `robust_steps` steps: beyond them the simulation amplifies the last
 /// digit of the math library, so that only bit-equal runs can be compared.
@@ -87,7 +87,7 @@ fn replay_rollout(root: &Node) -> Result<ReplayReport, EnvError> {
     for (t, recorded) in steps.iter().enumerate() {
         replay.robust = t < robust_steps;
         if over {
-            // The recording goes on where we ended.
+            // Our episode ended before the recorded one.
             replay.flags_equal &= !replay.robust;
             replay.equal_so_far = false;
             break;
@@ -199,7 +199,7 @@ impl Replay {
         Ok(())
     }
 
-    /// A step of which Gymnasium told its end and its diagnostics.
+    /// A step of a recording of Gymnasium, which has both flags and the diagnostics.
     fn step_of_gymnasium(&mut self, action: &Node, recorded: &Node, state: Option<&[f64]>) -> Result<StepEnd, EnvError> {
         let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: recorded.get("truncated")?.flag()? };
         self.step(action, recorded, end, recorded.get("info")?.object()?, state)
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A recording of the T-maze, which we know by heart.
+    /// A recording of the T-maze.
     fn recording() -> Value {
         let step = |obs: [f64; 3], reward: f64, terminated: bool, state: [f64; 3]| json!({"obs": obs, "reward": reward, "terminated": terminated, "truncated": false, "info": {}, "state": state});
         json!({
@@ -333,7 +333,7 @@ mod tests {
         let flags = change("/steps/1/terminated", json!(false));
         assert!(!flags.flags_equal && !flags.bit_equal);
         assert_eq!(flags.steps_bit_equal, 1);
-        // Ours ends where the recording goes on.
+        // Our episode ends before the recorded one.
         let early = change("/max_episode_steps_override", json!(1));
         assert!(!early.flags_equal && !early.bit_equal, "{early:?}");
     }

@@ -1,10 +1,11 @@
 //! `TMaze-v0`: the memory test. One bit, seen once, decides everything much later.
 
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
 
@@ -12,11 +13,8 @@ use crate::{
 pub(crate) const ID: &str = "TMaze-v0";
 
 /// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] = &[OptionInfo {
-    key: "corridor",
-    default: OptionDefault::Count(40, 1, 1_000_000),
-    help: "forward steps from the start to the junction",
-}];
+pub(crate) const OPTIONS: &[OptionInfo] =
+    &[OptionInfo::count("corridor", 40, 1, 1_000_000, "forward steps from the start to the junction")];
 
 /// Walks on.
 pub(crate) const FORWARD: i64 = 0;

@@ -47,7 +47,7 @@ impl JobConfig {
 
     /// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
     fn check_env(&self) -> Result<()> {
-        let task = aaren_envs::tasks().iter().find(|task| task.id == self.env.id);
+        let task = aaren_envs::tasks().into_iter().find(|task| task.id == self.env.id);
         if task.is_none_or(|task| task.missing().is_none()) {
             aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
         }

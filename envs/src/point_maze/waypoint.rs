@@ -137,15 +137,10 @@ mod tests {
 
     const RECORDED: [&str; 3] = ["umaze", "medium", "large"];
 
-    fn recording(name: &str, case: &str) -> Option<Value> {
-        let files = fixtures::files(&format!("maze2d/{name}"))?;
-        Some(fixtures::json(files.iter().find(|file| file.file_stem().unwrap() == case).unwrap()))
-    }
-
     #[test]
     fn plans_are_d4rls() {
         for name in RECORDED {
-            let (Some(plans), layout) = (recording(name, "plans"), Layout::named(name).unwrap()) else { return };
+            let (plans, layout) = (fixtures::recording(&format!("maze2d/{name}"), "plans"), Layout::named(name).unwrap());
             let plans = plans["plans"].as_array().unwrap();
             assert!(plans.len() > 20);
             for recorded in plans {
@@ -159,7 +154,7 @@ mod tests {
     #[test]
     fn controlled_runs_are_d4rls() {
         for name in RECORDED {
-            let Some(recording) = recording(name, "controller") else { return };
+            let recording = fixtures::recording(&format!("maze2d/{name}"), "controller");
             let Value::Object(options) = json!({"layout": name, "max_episode_steps": null}) else { unreachable!() };
             let mut env = make(ID, &options).unwrap();
             let mut controller = WaypointController::new(Layout::named(name).unwrap());
