@@ -1,4 +1,4 @@
-//! Trajectories in memory: what every file format is read into and written from.
+//! Trajectories in memory, the same for every file format.
 
 use aaren_envs::{Space, StepEnd};
 

@@ -88,7 +88,7 @@ impl<T: Task> Task for DelayedReward<T> {
         let (owed, steps) = (own[0], own[1]);
         if steps.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&steps) {
             let problem = format!("has {steps} steps behind it, expected an integer from 0 to {}", u32::MAX);
-            return Err(EnvError::State { env: self.id.clone(), problem });
+            return Err(EnvError::state(&self.id, problem));
         }
         self.task.set_state(of_task, observation)?;
         (self.owed, self.steps) = (owed, steps as u64);
@@ -98,13 +98,12 @@ impl<T: Task> Task for DelayedReward<T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Action, EnvError, StepEnd, make};
+    use crate::{Action, EnvError, StepEnd, fixtures, make};
     use serde_json::{Value, json};
 
     /// Rewards and ends of one episode of some options: CartPole terminates, Pendulum is truncated.
     fn episode(id: &str, options: Value, action: &dyn Fn(usize) -> Vec<f32>) -> (Vec<f64>, Vec<StepEnd>) {
-        let Value::Object(options) = options else { unreachable!() };
-        let mut env = make(id, &options).unwrap();
+        let mut env = make(id, &fixtures::options(options)).unwrap();
         let mut observation = vec![0.0; env.spec().observation_space.width()];
         env.reset(Some(11), &mut observation).unwrap();
         let (mut rewards, mut ends) = (vec![], vec![]);
@@ -145,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_state_carries_what_is_owed() {
-        let Value::Object(options) = json!({"max_episode_steps": 9, "reward_delay": 4}) else { unreachable!() };
-        let (mut env, mut copy) = (make("Pendulum-v1", &options).unwrap(), make("Pendulum-v1", &options).unwrap());
+        let options = fixtures::options(json!({"max_episode_steps": 9, "reward_delay": 4}));
+        let [mut env, mut copy] = [(); 2].map(|()| make("Pendulum-v1", &options).unwrap());
         let (mut observation, mut seen) = ([0.0; 3], [0.0; 3]);
         env.reset(Some(2), &mut observation).unwrap();
         for _ in 0..6 {
@@ -174,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_step_with_delayed_rewards_needs_a_reset_after_the_end() {
-        let Value::Object(options) = json!({"max_episode_steps": 2, "reward_delay": "episode"}) else { unreachable!() };
-        let mut env = make("Pendulum-v1", &options).unwrap();
+        let mut env =
+            make("Pendulum-v1", &fixtures::options(json!({"max_episode_steps": 2, "reward_delay": "episode"}))).unwrap();
         let mut observation = [0.0; 3];
         for episode in 0..3 {
             env.reset((episode == 0).then_some(4), &mut observation).unwrap();

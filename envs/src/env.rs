@@ -26,6 +26,17 @@ pub enum Action<'a> {
     F64(&'a [f64]),
 }
 
+impl Action<'_> {
+    /// One component of a continuous action, in double precision. Tasks may rely on the kind of their actions.
+    pub(crate) fn component(self, index: usize) -> f64 {
+        match self {
+            Self::F32(values) => f64::from(values[index]),
+            Self::F64(values) => values[index],
+            Self::Discrete(_) => unreachable!("actions are checked before the task sees them"),
+        }
+    }
+}
+
 /// How a step ended its episode, if it did. Neither flag hides the other; a learner treats both as terminated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StepEnd {

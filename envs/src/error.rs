@@ -143,6 +143,10 @@ pub enum EnvError {
 }
 
 impl EnvError {
+    pub(crate) fn state(env: &str, problem: String) -> Self {
+        Self::State { env: env.into(), problem }
+    }
+
     /// [`EnvError::Shape`] unless a buffer has the length it must have.
     pub(crate) fn check_length(env: &str, what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
         if found == expected { Ok(()) } else { Err(Self::Shape { env: env.into(), what, found, expected }) }

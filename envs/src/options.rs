@@ -1,6 +1,6 @@
 //! Options of a task: one table a task with keys, defaults, ranges and help, and the values given, checked against it.
 
-use std::{fmt, ops::RangeInclusive};
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -126,33 +126,34 @@ impl<'a> Options<'a> {
         EnvError::Option { env: self.env.into(), key: key.into(), problem }
     }
 
-    fn wrong(&self, key: &str, found: &Value, expected: String) -> EnvError {
-        self.error(key, format!("{found}, expected {expected}"))
-    }
-
-    /// The value given, if any, and the table's default.
-    fn get(&self, key: &str) -> (Option<&'a Value>, OptionDefault) {
+    fn default(&self, key: &str) -> OptionDefault {
         let info = self.table.iter().find(|option| option.key == key);
-        let default = info.unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env)).default;
-        (self.values.get(key), default)
+        info.unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env)).default
     }
 
     fn mistyped(&self, key: &str) -> ! {
         panic!("{}: option {key} is read as another type than its table says", self.env)
     }
 
+    /// The value given, or the default where there is none.
+    fn read<T>(
+        &self,
+        key: &str,
+        default: T,
+        parse: impl Fn(&Value) -> Option<T>,
+        expected: impl Fn() -> String,
+    ) -> Result<T, EnvError> {
+        let Some(value) = self.values.get(key) else { return Ok(default) };
+        parse(value).ok_or_else(|| self.error(key, format!("{value}, expected {}", expected())))
+    }
+
     /// Reads a boolean.
     ///
     /// # Errors
-    /// [`EnvError::Option`] for a value of another type or out of range.
+    /// [`EnvError::Option`] for a value of another type.
     pub fn bool(&self, key: &str) -> Result<bool, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Bool(default)) => Ok(default),
-            (Some(value), OptionDefault::Bool(_)) => {
-                value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false".into()))
-            }
-            _ => self.mistyped(key),
-        }
+        let OptionDefault::Bool(default) = self.default(key) else { self.mistyped(key) };
+        self.read(key, default, Value::as_bool, || "true or false".into())
     }
 
     /// Reads an integer.
@@ -160,18 +161,9 @@ impl<'a> Options<'a> {
     /// # Errors
     /// [`EnvError::Option`] for a value of another type or out of range.
     pub fn count(&self, key: &str) -> Result<u64, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Count(default, ..)) => Ok(default),
-            (Some(value), OptionDefault::Count(_, low, high)) => self.integer(key, value, low..=high),
-            _ => self.mistyped(key),
-        }
-    }
-
-    fn integer(&self, key: &str, value: &Value, range: RangeInclusive<u64>) -> Result<u64, EnvError> {
-        value
-            .as_u64()
-            .filter(|count| range.contains(count))
-            .ok_or_else(|| self.wrong(key, value, format!("an integer from {} to {}", range.start(), range.end())))
+        let OptionDefault::Count(default, low, high) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| value.as_u64().filter(|count| (low..=high).contains(count));
+        self.read(key, default, parse, || format!("an integer from {low} to {high}"))
     }
 
     /// Reads a finite number.
@@ -179,14 +171,9 @@ impl<'a> Options<'a> {
     /// # Errors
     /// [`EnvError::Option`] for a value of another type or out of range.
     pub fn number(&self, key: &str) -> Result<f64, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Number(default, ..)) => Ok(default),
-            (Some(value), OptionDefault::Number(_, low, high)) => value
-                .as_f64()
-                .filter(|number| (low..=high).contains(number))
-                .ok_or_else(|| self.wrong(key, value, format!("a number from {low} to {high}"))),
-            _ => self.mistyped(key),
-        }
+        let OptionDefault::Number(default, low, high) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| value.as_f64().filter(|number| (low..=high).contains(number));
+        self.read(key, default, parse, || format!("a number from {low} to {high}"))
     }
 
     /// Reads a pair of bounds.
@@ -194,59 +181,48 @@ impl<'a> Options<'a> {
     /// # Errors
     /// [`EnvError::Option`] for a value of another type, or a lower bound that is not below the upper one.
     pub fn interval(&self, key: &str) -> Result<(f64, f64), EnvError> {
-        let (value, default) = match self.get(key) {
-            (None, OptionDefault::Interval(low, high)) => return Ok((low, high)),
-            (Some(value), OptionDefault::Interval(low, high)) => (value, (low, high)),
-            _ => self.mistyped(key),
-        };
+        let OptionDefault::Interval(low, high) = self.default(key) else { self.mistyped(key) };
         let bound = |value: &Value, infinite: f64| {
             if value.is_null() { Some(infinite) } else { value.as_f64() }
         };
-        let bounds = match value.as_array().map(Vec::as_slice) {
-            Some([low, high]) => bound(low, f64::NEG_INFINITY).zip(bound(high, f64::INFINITY)),
+        let parse = |value: &Value| match value.as_array()?.as_slice() {
+            [low, high] => bound(low, f64::NEG_INFINITY).zip(bound(high, f64::INFINITY)).filter(|(low, high)| low < high),
             _ => None,
         };
-        bounds.filter(|(low, high)| low < high).ok_or_else(|| {
-            self.wrong(key, value, format!("two rising numbers such as [{}, {}], null for no bound", default.0, default.1))
-        })
+        self.read(key, (low, high), parse, || format!("two rising numbers such as [{low}, {high}], null for no bound"))
     }
 
     /// Reads one of some names.
     ///
     /// # Errors
-    /// [`EnvError::Option`] for a value of another type or out of range.
+    /// [`EnvError::Option`] for another value.
     pub fn choice(&self, key: &str) -> Result<&'static str, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Choice(names)) => Ok(names[0]),
-            (Some(value), OptionDefault::Choice(names)) => {
-                names.iter().copied().find(|&name| value.as_str() == Some(name)).ok_or_else(|| {
-                    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-                    self.wrong(key, value, format!("one of {}", names.join(", ")))
-                })
-            }
-            _ => self.mistyped(key),
-        }
+        let OptionDefault::Choice(names) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| names.iter().copied().find(|&name| value.as_str() == Some(name));
+        self.read(key, names[0], parse, || {
+            format!("one of {}", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
+        })
     }
 
     /// The time limit to use where the task's own is `default`: a positive integer, or null for none.
     pub(crate) fn max_episode_steps(&self, default: Option<usize>) -> Result<Option<usize>, EnvError> {
-        match self.values.get(MAX_EPISODE_STEPS) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(None),
-            Some(value) => self.integer(MAX_EPISODE_STEPS, value, 1..=u64::from(u32::MAX)).map(|steps| Some(steps as usize)),
-        }
+        let parse = |value: &Value| if value.is_null() { Some(None) } else { steps(value).map(|steps| Some(steps as usize)) };
+        self.read(MAX_EPISODE_STEPS, default, parse, || format!("an integer from 1 to {}", u32::MAX))
     }
 
     /// How rewards are delayed, if they are: a number of steps, or `"episode"`.
     pub(crate) fn reward_delay(&self) -> Result<Option<RewardDelay>, EnvError> {
-        let Some(value) = self.values.get(REWARD_DELAY) else { return Ok(None) };
-        let steps = value.as_u64().filter(|steps| (1..=u64::from(u32::MAX)).contains(steps));
-        match (steps, value.as_str()) {
-            (Some(steps), _) => Ok(Some(RewardDelay::Steps(steps))),
-            (_, Some("episode")) => Ok(Some(RewardDelay::Episode)),
-            _ => Err(self.wrong(REWARD_DELAY, value, format!("a number of steps from 1 to {}, or \"episode\"", u32::MAX))),
-        }
+        let parse = |value: &Value| match steps(value) {
+            None => (value.as_str() == Some("episode")).then_some(Some(RewardDelay::Episode)),
+            Some(steps) => Some(Some(RewardDelay::Steps(steps))),
+        };
+        self.read(REWARD_DELAY, None, parse, || format!("a number of steps from 1 to {}, or \"episode\"", u32::MAX))
     }
+}
+
+/// A positive number of steps.
+fn steps(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|steps| (1..=u64::from(u32::MAX)).contains(steps))
 }
 
 /// The candidate nearest to `name` by edits, case aside; `None` if all are far.

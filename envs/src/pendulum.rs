@@ -94,10 +94,6 @@ impl Pendulum {
             }
         }
     }
-
-    fn error(problem: String) -> EnvError {
-        EnvError::State { env: ID.into(), problem }
-    }
 }
 
 impl Task for Pendulum {
@@ -166,9 +162,10 @@ impl Task for Pendulum {
             let whole = |number: f64, below: f64| number.fract() == 0.0 && (0.0..below).contains(&number);
             if !(whole(seed, (1_u64 << NOISE_SEED_BITS) as f64) && whole(steps, f64::from(u32::MAX))) {
                 let bits = NOISE_SEED_BITS;
-                return Err(Self::error(format!(
-                    "has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"
-                )));
+                return Err(EnvError::state(
+                    ID,
+                    format!("has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"),
+                ));
             }
             (self.noise_seed, self.steps) = (seed as u64, steps as u64);
         }

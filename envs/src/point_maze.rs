@@ -160,9 +160,9 @@ impl Task for PointMaze {
         let mut placed = Self { position: [state[0], state[1]], velocity: [state[2], state[3]], ..self.clone() };
         if placed.rules.layout.is_wall(placed.cell()) {
             let problem = format!("has its position ({}, {}) in a wall", state[0], state[1]);
-            return Err(EnvError::State { env: ID.into(), problem });
+            return Err(EnvError::state(ID, problem));
         }
-        // Only the position: what goes into the wall is the next step's to stop.
+        // The velocity stays as given; the next step takes away the part that goes into the wall.
         placed.resolve_contacts();
         (self.position, self.velocity) = (placed.position, [state[2], state[3]]);
         self.observe(observation);
@@ -175,11 +175,10 @@ mod tests {
     use super::*;
     use crate::{Env, fixtures, make};
     use layout::{Layout, NAMES};
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     fn maze(layout: &str, reward: &str) -> Box<dyn Env> {
-        let Value::Object(options) = json!({"layout": layout, "reward": reward}) else { unreachable!() };
-        make(ID, &options).unwrap()
+        make(ID, &fixtures::options(json!({"layout": layout, "reward": reward}))).unwrap()
     }
 
     /// Distance of the ball's surface from the nearest wall.

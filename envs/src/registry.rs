@@ -32,8 +32,10 @@ pub struct TaskInfo {
     /// compiled in, and for a task that [`register`] added.
     pub options: &'static [OptionInfo],
     /// Absent where the feature is not compiled in, and for a task that [`register`] added.
-    build: Option<fn(&Options) -> Result<Box<dyn Env>, EnvError>>,
+    build: Option<Build>,
 }
+
+type Build = fn(&Options) -> Result<Box<dyn Env>, EnvError>;
 
 impl TaskInfo {
     /// Why [`make`] cannot make it in this build, and what to do about it; `None` if it can.
@@ -125,10 +127,10 @@ const TASKS: &[TaskInfo] = &[
     ),
 ];
 
-type Build = Arc<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Env>, EnvError> + Send + Sync>;
+type BuildRegistered = Arc<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Env>, EnvError> + Send + Sync>;
 
 /// What [`register`] added, for the whole process.
-static REGISTERED: RwLock<Vec<(TaskInfo, Build)>> = RwLock::new(Vec::new());
+static REGISTERED: RwLock<Vec<(TaskInfo, BuildRegistered)>> = RwLock::new(Vec::new());
 
 /// All tasks: those of this crate, whether or not they are compiled in, then those that [`register`] added.
 pub fn tasks() -> Vec<TaskInfo> {
@@ -262,10 +264,10 @@ pub fn renderer(id: &str, width: usize, height: usize) -> Result<Box<dyn Rendere
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     fn error(id: &str, options: Value) -> String {
-        let Value::Object(options) = options else { unreachable!() };
-        make(id, &options).err().expect("an error").to_string()
+        make(id, &fixtures::options(options)).err().expect("an error").to_string()
     }
 
     #[test]
@@ -311,8 +313,13 @@ mod tests {
 
     #[test]
     fn the_time_limit_can_be_given() {
-        let Value::Object(options) = serde_json::json!({"max_episode_steps": 6}) else { unreachable!() };
-        assert_eq!(make("Pendulum-v1", &options).unwrap().spec().max_episode_steps, Some(6));
+        assert_eq!(
+            make("Pendulum-v1", &fixtures::options(serde_json::json!({"max_episode_steps": 6})))
+                .unwrap()
+                .spec()
+                .max_episode_steps,
+            Some(6)
+        );
         assert_eq!(make("Pendulum-v1", &Map::new()).unwrap().spec().max_episode_steps, Some(200));
     }
 }

@@ -93,10 +93,6 @@ impl RepeatPrevious {
         let present = usize::from(self.suit(self.dealt - 1));
         observation.iter_mut().enumerate().for_each(|(suit, shown)| *shown = if suit == present { 1.0 } else { 0.0 });
     }
-
-    fn error(problem: String) -> EnvError {
-        EnvError::State { env: ID.into(), problem }
-    }
 }
 
 impl Task for RepeatPrevious {
@@ -144,10 +140,10 @@ impl Task for RepeatPrevious {
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let (pile, dealt) = (&state[..self.pile.len()], state[self.pile.len()]);
         if let Some(card) = pile.iter().position(|suit| ![0.0, 1.0, 2.0, 3.0].contains(suit)) {
-            return Err(Self::error(format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
+            return Err(EnvError::state(ID, format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
         }
         if dealt.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&dealt) {
-            return Err(Self::error(format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
+            return Err(EnvError::state(ID, format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
         }
         self.pile.iter_mut().zip(pile).for_each(|(suit, &given)| *suit = given as u8);
         self.dealt = dealt as u64;
@@ -159,12 +155,11 @@ impl Task for RepeatPrevious {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Env, make};
+    use crate::{Env, fixtures, make};
     use serde_json::{Value, json};
 
     fn game(options: Value) -> Box<dyn Env> {
-        let Value::Object(options) = options else { unreachable!() };
-        make(ID, &options).unwrap()
+        make(ID, &fixtures::options(options)).unwrap()
     }
 
     fn suit(observation: &[f64]) -> i64 {
@@ -259,8 +254,7 @@ mod tests {
     #[test]
     fn there_are_more_cards_than_k() {
         for (k, decks) in [(52, 1), (104, 2)] {
-            let Value::Object(options) = json!({"k": k, "decks": decks}) else { unreachable!() };
-            let error = make(ID, &options).err().unwrap().to_string();
+            let error = make(ID, &fixtures::options(json!({"k": k, "decks": decks}))).err().unwrap().to_string();
             assert!(error.contains(&format!("{k}, expected less than the {k} cards of {decks} decks")), "{error}");
         }
     }

@@ -44,7 +44,7 @@ enum Script {
     Random(Space, Vec<f64>),
     /// Walks to the junction; takes the arm that the cue named with probability `quality`, else the other.
     TMaze { quality: f64, turn: i64 },
-    /// Answers right with probability `quality`, else with one of the other suits; with suit 0 where nothing is asked for yet.
+    /// Answers right with probability `quality`, else with one of the other suits; with suit 0 before the k-th card.
     RepeatPrevious { quality: f64, k: usize, seen: Vec<i64> },
     /// Pushes the cart as a linear controller of the true state would with probability `quality`, else the other way.
     CartPole { quality: f64 },

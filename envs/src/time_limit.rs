@@ -151,7 +151,7 @@ impl<T: Task> Env for TimeLimit<T> {
         EnvError::check_length(&self.spec.id, "state", state.len(), width)?;
         self.check_observation(observation)?;
         if let Some(i) = state.iter().position(|value| !value.is_finite()) {
-            return Err(EnvError::State { env: self.spec.id.clone(), problem: format!("has {} at number {i}", state[i]) });
+            return Err(EnvError::state(&self.spec.id, format!("has {} at number {i}", state[i])));
         }
         self.running = false;
         self.task.set_state(state, observation)?;

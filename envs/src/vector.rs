@@ -252,11 +252,12 @@ fn row_mut(batch: &mut [f64], row: usize, width: usize) -> &mut [f64] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     /// Three mazes that each need two steps: the middle one walks ahead of the others.
     fn mazes(autoreset: Autoreset) -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
-        let mut mazes = VectorEnv::make("TMaze-v0", &options, 3, autoreset).unwrap();
+        let mut mazes =
+            VectorEnv::make("TMaze-v0", &fixtures::options(serde_json::json!({"corridor": 1})), 3, autoreset).unwrap();
         mazes.reset(Some(7)).unwrap();
         mazes.step(ActionBatch::Discrete(&[1, 0, 1]), None).unwrap();
         mazes
@@ -313,8 +314,7 @@ mod tests {
     }
 
     fn mazes_of_one() -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
-        VectorEnv::make("TMaze-v0", &options, 1, Autoreset::Disabled).unwrap()
+        VectorEnv::make("TMaze-v0", &fixtures::options(serde_json::json!({"corridor": 1})), 1, Autoreset::Disabled).unwrap()
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn the_variant_of_d4rl_rewards_every_step() {
     }
 }
 
-/// Actions beyond the bounds: the simulator clamps the torque, the cost is of what was asked for.
+/// Actions beyond the bounds: the simulator clamps the torque, the cost is that of the unclamped action.
 #[cfg(feature = "mujoco")]
 #[test]
 fn an_action_outside_the_bounds_costs_more_and_moves_no_more() {

@@ -147,14 +147,8 @@ fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
         }
         _ => return Err(("type", "Box or Discrete, the supported spaces")),
     }
-    let dtype = match value["dtype"].as_str() {
-        Some("float32") => Dtype::Float32,
-        Some("float64") => Dtype::Float64,
-        Some("int64") => Dtype::Int64,
-        _ => {
-            return Err(("dtype", "float32, float64 or int64 (images are not supported)"));
-        }
-    };
+    let dtype = serde_json::from_value(value["dtype"].clone());
+    let dtype = dtype.map_err(|_| ("dtype", "float32, float64 or int64 (images are not supported)"))?;
     let width = match value["shape"].as_array().map(Vec::as_slice) {
         Some([width]) => width.as_u64().filter(|&width| width > 0),
         _ => None,
@@ -185,26 +179,22 @@ pub(crate) fn space_json(space: &Space) -> String {
             format!(r#"{{"type": "Discrete", "dtype": "int64", "start": {start}, "n": {n}}}"#)
         }
         Space::Box { low, high, dtype } => {
-            let dtype = match dtype {
-                Dtype::Float32 => "float32",
-                Dtype::Float64 => "float64",
-                Dtype::Int64 => "int64",
-            };
             let list = |bounds: &[f64]| {
-                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, dtype)).collect();
+                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, *dtype)).collect();
                 bounds.join(", ")
             };
             let (shape, low, high) = (low.len(), list(low), list(high));
-            format!(r#"{{"type": "Box", "dtype": "{dtype}", "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
+            let dtype = serde_json::json!(dtype);
+            format!(r#"{{"type": "Box", "dtype": {dtype}, "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
         }
     }
 }
 
-fn bound_json(bound: f64, dtype: &str) -> String {
+fn bound_json(bound: f64, dtype: Dtype) -> String {
     match bound {
         f64::INFINITY => "Infinity".into(),
         f64::NEG_INFINITY => "-Infinity".into(),
-        integer if dtype == "int64" => format!("{integer:.0}"),
+        integer if dtype == Dtype::Int64 => format!("{integer:.0}"),
         number => format!("{number:?}"),
     }
 }

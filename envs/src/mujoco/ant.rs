@@ -121,7 +121,7 @@ impl Ant {
             is_d4rl: options.choice("variant")? == "d4rl",
         };
         let simulation = Simulation::new(&MODEL)?;
-        let contact_forces = vec![0.0; 6 * simulation.bodies()];
+        let contact_forces = vec![0.0; 6 * simulation.data.xpos().len()];
         Ok(Self { simulation, settings, contact_forces, terms: None })
     }
 
@@ -179,9 +179,9 @@ impl Robot for Ant {
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
         let settings = &self.settings;
         // The body's place lags behind `qpos` by a stage of the integrator, after a step but not after a reset. So does Gymnasium's.
-        let before = self.simulation.body_position(settings.main_body);
+        let before = self.simulation.data.xpos()[settings.main_body];
         self.simulation.act(action)?;
-        let after = self.simulation.body_position(settings.main_body);
+        let after = self.simulation.data.xpos()[settings.main_body];
         let velocity = |axis: usize| (after[axis] - before[axis]) / self.simulation.seconds();
         let (x_velocity, y_velocity) = (velocity(0), velocity(1));
         if !settings.is_d4rl && (settings.include_contact_forces || settings.contact_cost_weight > 0.0) {

@@ -63,7 +63,7 @@ impl Model {
     /// The compiled model: ours, or the one in the folder that the variable `AAREN_GYMNASIUM_ASSETS` names.
     ///
     /// # Errors
-    /// [`EnvError::Model`] with what MuJoCo says about the XML, for a model of another robot, and for a MuJoCo of another version.
+    /// [`EnvError::Model`] for an XML that MuJoCo refuses, a model of another robot, or a MuJoCo of another version.
     pub(super) fn get(&self) -> Result<Arc<MjModel>, EnvError> {
         let compiled = self.compiled.get_or_init(|| {
             let assets = std::env::var_os(ASSETS).filter(|folder| !folder.is_empty());

@@ -19,7 +19,7 @@ const SIDE: View = View { distance: 3.6, azimuth: 90.0, elevation: -12.0 };
 /// A robot that moves in three dimensions is seen from above.
 const ABOVE: View = View { distance: 4.5, azimuth: 75.0, elevation: -28.0 };
 
-/// Geoms that a scene has room for beside the model's.
+/// Capacity of a scene for geoms beside the model's.
 const MORE_GEOMS: usize = 100;
 
 /// The body that the camera follows: the torso.

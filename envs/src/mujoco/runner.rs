@@ -22,7 +22,7 @@ pub(crate) struct Runner {
     terms: Option<Terms>,
 }
 
-/// When a robot is healthy, and what that is worth.
+/// The conditions under which a robot is healthy, and the reward for it.
 pub(super) struct Health {
     reward: f64,
     terminate_when_unhealthy: bool,

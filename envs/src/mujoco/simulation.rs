@@ -85,16 +85,13 @@ impl Simulation {
     /// # Errors
     /// [`EnvError::Simulation`] where MuJoCo raised a warning: it has then reset itself, and its numbers mean nothing.
     pub(super) fn act(&mut self, action: Action<'_>) -> Result<(), EnvError> {
-        let ctrl = self.data.ctrl_mut();
-        match action {
-            Action::F32(values) => ctrl.iter_mut().zip(values).for_each(|(ctrl, &value)| *ctrl = f64::from(value)),
-            Action::F64(values) => ctrl.copy_from_slice(values),
-            Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
-        }
-        for _ in 0..self.frame_skip {
-            self.data.step();
-        }
+        self.advance(action);
         self.check()
+    }
+
+    fn advance(&mut self, action: Action<'_>) {
+        self.data.ctrl_mut().iter_mut().enumerate().for_each(|(index, ctrl)| *ctrl = action.component(index));
+        (0..self.frame_skip).for_each(|_| self.data.step());
     }
 
     /// Writes the velocities back clipped to `-limit..=limit`, and computes what depends on them.
@@ -111,16 +108,6 @@ impl Simulation {
         for (seen, velocity) in seen_velocities.iter_mut().zip(self.qvel()) {
             *seen = velocity.clamp(-limit, limit);
         }
-    }
-
-    /// Position of a body's frame in m, as of the last evaluated stage of the integrator.
-    pub(super) fn body_position(&self, body: usize) -> [f64; 3] {
-        self.data.xpos()[body]
-    }
-
-    /// Number of bodies, the world included.
-    pub(super) fn bodies(&self) -> usize {
-        self.data.xpos().len()
     }
 
     /// Torque and force on each body by contacts, six numbers a body, the world's first. A plain step leaves them alone, so they are
@@ -160,10 +147,8 @@ impl BareSimulation for Simulation {
     }
 
     fn step(&mut self, action: &[f32]) {
-        let ctrl = self.data.ctrl_mut();
-        assert_eq!(ctrl.len(), action.len(), "an action's width");
-        ctrl.iter_mut().zip(action).for_each(|(ctrl, &value)| *ctrl = f64::from(value));
-        (0..self.frame_skip).for_each(|_| self.data.step());
+        assert_eq!(self.motors(), action.len(), "an action's width");
+        self.advance(Action::F32(action));
     }
 }
 

@@ -91,12 +91,5 @@ impl Rules {
 
 /// Forces along x and y in units of [`GEAR`], -1 to 1.
 pub(crate) fn forces(action: Action<'_>) -> [f64; 2] {
-    std::array::from_fn(|axis| {
-        let force = match action {
-            Action::F32(values) => f64::from(values[axis]),
-            Action::F64(values) => values[axis],
-            Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
-        };
-        force.clamp(-1.0, 1.0)
-    })
+    std::array::from_fn(|axis| action.component(axis).clamp(-1.0, 1.0))
 }

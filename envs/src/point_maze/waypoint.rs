@@ -155,8 +155,7 @@ mod tests {
     fn controlled_runs_are_d4rls() {
         for name in RECORDED {
             let recording = fixtures::recording(&format!("maze2d/{name}"), "controller");
-            let Value::Object(options) = json!({"layout": name, "max_episode_steps": null}) else { unreachable!() };
-            let mut env = make(ID, &options).unwrap();
+            let mut env = make(ID, &fixtures::options(json!({"layout": name, "max_episode_steps": null}))).unwrap();
             let mut controller = WaypointController::new(Layout::named(name).unwrap());
             let mut observation = [0.0; 4];
             env.set_state(&fixtures::numbers(&recording["init_obs"]), &mut observation).unwrap();
@@ -190,8 +189,7 @@ mod tests {
     fn the_controller_reaches_the_goal_from_everywhere() {
         for &name in super::super::layout::NAMES {
             let layout = Layout::named(name).unwrap();
-            let Value::Object(options) = json!({"layout": name, "max_episode_steps": 2000}) else { unreachable!() };
-            let mut env = make(ID, &options).unwrap();
+            let mut env = make(ID, &fixtures::options(json!({"layout": name, "max_episode_steps": 2000}))).unwrap();
             let target = layout.goal().map(|coordinate| coordinate as f64);
             for (seed, start) in layout.starts().into_iter().enumerate() {
                 let mut generator = Generator::from_seed(seed as u64);
