@@ -1,8 +1,8 @@
 //! Episodes as a collector records them, and sources of episodes that need not be in memory together.
 
-use super::{DatasetError, Trajectory};
+use crate::{error::DatasetError, trajectory::Trajectory};
 
-/// What is known of each step besides the transition. D4RL keeps it under `infos/`.
+/// Records of each step besides the transition. D4RL keeps them under `infos/`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepInfos {
     /// Log-density of each action under the policy that acted, where it was drawn. `[time]`
@@ -18,11 +18,11 @@ pub struct StepInfos {
 pub struct Episode {
     /// The transitions.
     pub trajectory: Trajectory,
-    /// What was recorded beside them.
+    /// The other records of its steps.
     pub infos: StepInfos,
 }
 
-/// What [`Episodes::visit`] calls with each episode and its number.
+/// The function that [`Episodes::visit`] calls with each episode and its number.
 pub type Visit<'a> = dyn FnMut(usize, &Trajectory, &StepInfos) -> Result<(), DatasetError> + 'a;
 
 /// Episodes in a fixed order, handed over one by one: a dataset larger than the memory is written from such a source.
@@ -30,7 +30,7 @@ pub trait Episodes {
     /// Hands over every episode in order. Writers call this several times and rely on getting the same each time.
     ///
     /// # Errors
-    /// What `visit` returned, or what is wrong with the source.
+    /// The error of `visit`, or of the source.
     fn visit(&self, visit: &mut Visit<'_>) -> Result<(), DatasetError>;
 }
 

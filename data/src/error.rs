@@ -1,7 +1,7 @@
-//! What a loader refuses, and says.
+//! Why a dataset cannot be read or written.
 
-use super::verify::Report;
-use std::path::PathBuf;
+use crate::{format::Format, report::Report};
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a dataset could not be read or written. Every message names the file, the array or key, what was found and what was
@@ -9,12 +9,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// The file system said no.
+    /// An error of the file system.
     #[error("{}: {what}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         what: String,
         /// The cause.
         #[source]
@@ -26,9 +26,9 @@ pub enum DatasetError {
         list_paths(looked)
     )]
     NotFound {
-        /// What was asked for.
+        /// The name.
         name: String,
-        /// Every place that was tried.
+        /// All places that were tried.
         looked: Vec<PathBuf>,
     },
     /// A file where a directory was expected, or the other way round.
@@ -38,7 +38,7 @@ pub enum DatasetError {
         path: PathBuf,
         /// What is there.
         found: &'static str,
-        /// What the format wants there.
+        /// What the format needs there.
         expected: &'static str,
     },
     /// A collection that has not been finished.
@@ -50,13 +50,7 @@ pub enum DatasetError {
         /// The collection's folder.
         path: PathBuf,
     },
-    /// The HDF5 signature is missing.
-    #[error("{}: not an HDF5 file (bad signature)", path.display())]
-    NotHdf5 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was cut.
+    /// A file that is shorter than its header says.
     #[error(
         "{}: truncated HDF5 file: it has {found} bytes and its header says {expected}; copy it again, or if a killed \
          `aaren collect` left it, run that command again, which resumes",
@@ -75,7 +69,7 @@ pub enum DatasetError {
     Hdf5 {
         /// The file.
         path: PathBuf,
-        /// What was tried, on which object.
+        /// The operation and the object.
         what: String,
         /// The cause.
         #[source]
@@ -91,67 +85,23 @@ pub enum DatasetError {
         /// What is wrong with it.
         problem: String,
     },
-    /// An array that every dataset of this format has is absent.
-    #[error("{}: {array} is missing; {}", path.display(), list_contents(found))]
-    MissingArray {
+    /// An array that is missing, or has another shape, type or value than it must.
+    #[error("{}: {array} {problem}", path.display())]
+    Array {
         /// The file.
         path: PathBuf,
         /// The array, with its group.
         array: String,
-        /// What is there in its place.
-        found: Vec<String>,
+        /// What was found and what was expected.
+        problem: String,
     },
-    /// First dimensions differ.
-    #[error("{}: lengths differ: {}", path.display(), list_lengths(lengths))]
-    Lengths {
+    /// A file that breaks a rule of its format.
+    #[error("{}: {problem}", path.display())]
+    Invalid {
         /// The file.
         path: PathBuf,
-        /// Every array with its first dimension.
-        lengths: Vec<(String, u64)>,
-    },
-    /// Wrong rank or width.
-    #[error("{}: {array} has shape {found:?}, expected {expected}", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The array, with its group.
-        array: String,
-        /// Its shape.
-        found: Vec<u64>,
-        /// What it should be, and who says so.
-        expected: String,
-    },
-    /// Wrong type.
-    #[error("{}: {array} has type {found}, expected {expected}", path.display())]
-    Type {
-        /// The file.
-        path: PathBuf,
-        /// The array, with its group.
-        array: String,
-        /// Its type.
-        found: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// A flag that is neither bool nor 0 or 1.
-    #[error("{}: {array} holds {value} at row {row}, expected false, true, 0 or 1", path.display())]
-    Flag {
-        /// The file.
-        path: PathBuf,
-        /// The array, with its group.
-        array: String,
-        /// First offending row.
-        row: usize,
-        /// What is there.
-        value: f64,
-    },
-    /// Nothing to train on.
-    #[error("{}: {what}: nothing can be trained on", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-        /// What is empty.
-        what: String,
+        /// What was found and what was expected.
+        problem: String,
     },
     /// `metadata.json`, or a part of it, is not JSON.
     #[error("{}: {key} is not JSON", path.display())]
@@ -176,86 +126,12 @@ pub enum DatasetError {
         /// What should be there.
         expected: String,
     },
-    /// A storage that is not read.
-    #[error("{}: data_format {found} is not supported, {advice}", path.display())]
-    DataFormat {
-        /// The file.
-        path: PathBuf,
-        /// The format's name.
-        found: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A Minari version nobody has checked.
-    #[error("{}: minari_version {found} is not supported (supported: {supported}); load leniently to try it all the same", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The version.
-        found: String,
-        /// The list.
-        supported: String,
-    },
-    /// The metadata counts something else than the file holds.
-    #[error("{}: {key} is {metadata} in metadata.json, but the file holds {file}", path.display())]
-    Count {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What the metadata says.
-        metadata: u64,
-        /// What is there.
-        file: u64,
-    },
-    /// Episodes are not numbered from 0 without gaps.
-    #[error("{}: episode_{missing} is missing: the {found} episodes must be numbered from 0 without gaps", path.display())]
-    EpisodeGap {
-        /// The file.
-        path: PathBuf,
-        /// The first number without an episode.
-        missing: u64,
-        /// How many there are.
-        found: u64,
-    },
-    /// An episode does not have one observation more than actions.
-    #[error("{}: episode {episode} has {observations} observations and {actions} actions, expected one observation more than actions", path.display())]
-    ObservationRows {
-        /// The file.
-        path: PathBuf,
-        /// The episode.
-        episode: u64,
-        /// Rows of observations.
-        observations: u64,
-        /// Rows of actions.
-        actions: u64,
-    },
-    /// A flag before the last step of an episode.
-    #[error("{}: episode {episode}: {array} is true at step {step}, before the last step {last}", path.display())]
-    EarlyEnd {
-        /// The file.
-        path: PathBuf,
-        /// The episode.
-        episode: u64,
-        /// `terminations` or `truncations`.
-        array: &'static str,
-        /// The step.
-        step: usize,
-        /// The episode's last step.
-        last: usize,
-    },
-    /// A D4RL file without `timeouts`, of a task with an unknown time limit.
-    #[error("{}: there is no timeouts array, and the task's time limit is unknown: give max_episode_steps", path.display())]
-    UnknownTimeLimit {
-        /// The file.
-        path: PathBuf,
-    },
     /// The file can be read, but its numbers cannot be used. The report says which and where.
     #[error("{}: {}", path.display(), list_findings(report))]
     Content {
         /// The file.
         path: PathBuf,
-        /// All that was found.
+        /// All findings.
         report: Box<Report>,
     },
     /// Something is already there.
@@ -270,22 +146,24 @@ pub enum DatasetError {
         /// Where the dataset was to be written.
         path: PathBuf,
         /// The format.
-        format: super::Format,
+        format: Format,
         /// What does not fit, and what to do.
         problem: String,
     },
 }
 
+impl DatasetError {
+    pub(crate) fn invalid(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Invalid { path: path.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn io(path: &Path, what: &str, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), what: what.into(), source }
+    }
+}
+
 fn list_paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn list_contents(names: &[String]) -> String {
-    if names.is_empty() { "there is nothing in its place".into() } else { format!("found {}", names.join(", ")) }
-}
-
-fn list_lengths(lengths: &[(String, u64)]) -> String {
-    lengths.iter().map(|(name, length)| format!("{name} {length}")).collect::<Vec<_>>().join(", ")
 }
 
 fn list_findings(report: &Report) -> String {

@@ -1,6 +1,6 @@
 //! HDF5 files as the formats need them: named arrays with checked types, and errors in place of panics.
 
-use super::DatasetError;
+use crate::error::DatasetError;
 use hdf5_pure::{AttrValue, DType, Dataset, Error, File, FileBuilder, Group};
 use std::{
     cell::Cell,
@@ -22,13 +22,13 @@ const LARGEST_EXPANSION: u64 = 1100;
 
 /// Longest side of a chunk that is written. The HDF5 writer stores a longer one in four bytes where three would do, and HDF5
 /// 2.0 refuses to read that.
-pub(super) const LONGEST_CHUNK: u64 = u16::MAX as u64;
+pub(crate) const LONGEST_CHUNK: u64 = u16::MAX as u64;
 
 /// How many numbers are decoded at a time where an array is not wanted whole.
 const WINDOW: u64 = 1 << 20;
 
 /// An open HDF5 file.
-pub(super) struct Hdf5 {
+pub(crate) struct Hdf5 {
     path: PathBuf,
     file: File,
     len: u64,
@@ -36,24 +36,20 @@ pub(super) struct Hdf5 {
 
 impl Hdf5 {
     /// Opens a file, after checking its signature and that nothing is cut off.
-    pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io { path: path.into(), what: "cannot be read".into(), source };
+    pub(crate) fn open(path: &Path) -> Result<Self, DatasetError> {
+        let io = |source| DatasetError::io(path, "cannot be read", source);
         let mut head = Vec::new();
         let mut reader = std::fs::File::open(path).map_err(io)?;
         let len = reader.metadata().map_err(io)?.len();
         reader.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
         drop(reader);
         if !head.starts_with(&SIGNATURE) {
-            return Err(DatasetError::NotHdf5 { path: path.into() });
+            return Err(DatasetError::invalid(path, "not an HDF5 file (bad signature)"));
         }
-        match end_of_file(&head) {
-            Some(expected) if expected <= len => {}
-            Some(expected) => {
-                return Err(DatasetError::Truncated { path: path.into(), expected, found: len });
-            }
-            None => {
-                return Err(DatasetError::Truncated { path: path.into(), expected: 96, found: len });
-            }
+        // A file whose superblock is cut must have at least a whole one.
+        let expected = end_of_file(&head).unwrap_or(96);
+        if expected > len || end_of_file(&head).is_none() {
+            return Err(DatasetError::Truncated { path: path.into(), expected, found: len });
         }
         let open = || {
             if len <= IN_MEMORY { File::open(path) } else { File::open_streaming(path) }
@@ -63,14 +59,23 @@ impl Hdf5 {
     }
 
     /// The file's path.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The group everything is in.
-    pub(super) fn root(&self) -> Result<Node<'_>, DatasetError> {
+    pub(crate) fn root(&self) -> Result<Node<'_>, DatasetError> {
         let group = guard(&self.path, "the root group", || Ok(self.file.root()))?;
         Ok(Node { hdf5: self, group, place: String::new() })
+    }
+
+    /// Checks that arrays have equally many rows.
+    pub(crate) fn expect_same_rows(&self, arrays: &[&Array]) -> Result<(), DatasetError> {
+        if arrays.windows(2).all(|pair| pair[0].rows() == pair[1].rows()) {
+            return Ok(());
+        }
+        let lengths: Vec<String> = arrays.iter().map(|array| format!("{} {}", array.name, array.rows())).collect();
+        Err(DatasetError::invalid(&self.path, format!("lengths differ: {}", lengths.join(", "))))
     }
 
     fn guard<T>(&self, what: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, DatasetError> {
@@ -79,45 +84,41 @@ impl Hdf5 {
 }
 
 /// A group, with its path inside the file.
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     hdf5: &'a Hdf5,
     group: Group,
     place: String,
 }
 
 impl<'a> Node<'a> {
-    fn child_place(&self, name: &str) -> String {
-        if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) }
-    }
-
     fn place(&self) -> &str {
         if self.place.is_empty() { "the root group" } else { &self.place }
     }
 
     /// The groups inside, in the file's order, which is alphabetical.
-    pub(super) fn groups(&self) -> Result<Vec<(String, Node<'a>)>, DatasetError> {
+    pub(crate) fn groups(&self) -> Result<Vec<(String, Node<'a>)>, DatasetError> {
         let groups = self.hdf5.guard(self.place(), || Ok(self.group.iter_groups()?.collect::<Vec<_>>()))?;
         let node = |(name, group): (String, Group)| {
-            let place = self.child_place(&name);
+            let place = join(&self.place, &name);
             (name, Node { hdf5: self.hdf5, group, place })
         };
         Ok(groups.into_iter().map(node).collect())
     }
 
     /// The arrays inside, in the file's order.
-    pub(super) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
+    pub(crate) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
         let arrays = self.hdf5.guard(self.place(), || Ok(self.group.iter_datasets()?.collect::<Vec<_>>()))?;
         Ok(Arrays { hdf5: self.hdf5, place: self.place.clone(), arrays })
     }
 
     /// The attributes. One that cannot be decoded is left out: nothing depends on it.
-    pub(super) fn attributes(&self) -> HashMap<String, AttrValue> {
+    pub(crate) fn attributes(&self) -> HashMap<String, AttrValue> {
         self.hdf5.guard("attributes", || self.group.attrs()).unwrap_or_default()
     }
 }
 
 /// The arrays of one group.
-pub(super) struct Arrays<'a> {
+pub(crate) struct Arrays<'a> {
     hdf5: &'a Hdf5,
     place: String,
     arrays: Vec<(String, Dataset)>,
@@ -125,36 +126,37 @@ pub(super) struct Arrays<'a> {
 
 impl<'a> Arrays<'a> {
     /// Their names.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.arrays.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Takes out an array that may be absent.
-    pub(super) fn take_optional(&mut self, name: &str) -> Result<Option<Array<'a>>, DatasetError> {
+    pub(crate) fn take_optional(&mut self, name: &str) -> Result<Option<Array<'a>>, DatasetError> {
         let Some(index) = self.arrays.iter().position(|(found, _)| found == name) else {
             return Ok(None);
         };
         let (_, dataset) = self.arrays.remove(index);
-        let name = if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) };
-        Array::new(self.hdf5, dataset, name).map(Some)
+        Array::new(self.hdf5, dataset, join(&self.place, name)).map(Some)
     }
 
     /// Takes out an array that must be there. `all` is what the group held at first, for the message.
-    pub(super) fn take(&mut self, name: &str, all: &[String]) -> Result<Array<'a>, DatasetError> {
-        let array = if self.place.is_empty() { name.into() } else { format!("{}/{name}", self.place) };
-        let path = self.hdf5.path.clone();
-        self.take_optional(name)?.ok_or(DatasetError::MissingArray { path, array, found: all.to_vec() })
+    pub(crate) fn take(&mut self, name: &str, all: &[String]) -> Result<Array<'a>, DatasetError> {
+        self.take_optional(name)?.ok_or_else(|| {
+            let found = if all.is_empty() { "there is nothing in its place".into() } else { format!("found {}", all.join(", ")) };
+            let array = join(&self.place, name);
+            DatasetError::Array { path: self.hdf5.path.clone(), array, problem: format!("is missing; {found}") }
+        })
     }
 }
 
 /// One array: its shape and type are known, its numbers not yet read.
-pub(super) struct Array<'a> {
+pub(crate) struct Array<'a> {
     hdf5: &'a Hdf5,
     dataset: Dataset,
     /// Path inside the file.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Dimensions.
-    pub(super) shape: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     dtype: DType,
 }
 
@@ -173,18 +175,21 @@ impl<'a> Array<'a> {
     }
 
     /// First dimension; 0 for a scalar.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.shape.first().copied().unwrap_or(0)
     }
 
     /// A complaint about the shape.
-    pub(super) fn shape_error(&self, expected: impl Into<String>) -> DatasetError {
-        let (path, array) = (self.hdf5.path.clone(), self.name.clone());
-        DatasetError::Shape { path, array, found: self.shape.clone(), expected: expected.into() }
+    pub(crate) fn shape_error(&self, expected: impl Into<String>) -> DatasetError {
+        self.error(format!("has shape {:?}, expected {}", self.shape, expected.into()))
+    }
+
+    fn error(&self, problem: String) -> DatasetError {
+        DatasetError::Array { path: self.hdf5.path.clone(), array: self.name.clone(), problem }
     }
 
     /// Checks for `[rows, width]`.
-    pub(super) fn expect_matrix(&self, width: usize, who: &str) -> Result<(), DatasetError> {
+    pub(crate) fn expect_matrix(&self, width: usize, who: &str) -> Result<(), DatasetError> {
         match self.shape[..] {
             [_, found] if found == width as u64 => Ok(()),
             _ => Err(self.shape_error(format!("[rows, {width}] ({who})"))),
@@ -192,19 +197,15 @@ impl<'a> Array<'a> {
     }
 
     /// Checks for `[rows]` or `[rows, 1]`.
-    pub(super) fn expect_column(&self) -> Result<(), DatasetError> {
+    pub(crate) fn expect_column(&self) -> Result<(), DatasetError> {
         match self.shape[..] {
             [_] | [_, 1] => Ok(()),
             _ => Err(self.shape_error("[rows] or [rows, 1]")),
         }
     }
 
-    fn expect_type(&self, fits: bool, expected: &'static str) -> Result<(), DatasetError> {
-        if fits {
-            return Ok(());
-        }
-        let (path, array) = (self.hdf5.path.clone(), self.name.clone());
-        Err(DatasetError::Type { path, array, found: self.dtype.to_string(), expected })
+    fn expect_type(&self, fits: bool, expected: &str) -> Result<(), DatasetError> {
+        if fits { Ok(()) } else { Err(self.error(format!("has type {}, expected {expected}", self.dtype))) }
     }
 
     fn expect_numbers(&self) -> Result<(), DatasetError> {
@@ -213,7 +214,7 @@ impl<'a> Array<'a> {
     }
 
     /// Whether the numbers are stored in double precision.
-    pub(super) fn is_double(&self) -> bool {
+    pub(crate) fn is_double(&self) -> bool {
         self.dtype == DType::F64
     }
 
@@ -223,39 +224,38 @@ impl<'a> Array<'a> {
     }
 
     /// Everything, as double precision. Row-major.
-    pub(super) fn f64s(&self) -> Result<Vec<f64>, DatasetError> {
+    pub(crate) fn f64s(&self) -> Result<Vec<f64>, DatasetError> {
         self.expect_numbers()?;
         self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)
     }
 
     /// Everything, as single precision: exact for what was stored so, rounded for double. Row-major.
-    pub(super) fn f32s(&self) -> Result<Vec<f32>, DatasetError> {
+    pub(crate) fn f32s(&self) -> Result<Vec<f32>, DatasetError> {
         self.expect_numbers()?;
         self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f32())?)
     }
 
     /// Everything, as indices.
-    pub(super) fn i64s(&self) -> Result<Vec<i64>, DatasetError> {
+    pub(crate) fn i64s(&self) -> Result<Vec<i64>, DatasetError> {
         self.expect_type(self.is_integer(), "integer numbers")?;
         self.counted(self.hdf5.guard(&self.name, || self.dataset.read_i64())?)
     }
 
     /// Everything, as flags: an HDF5 enum (how booleans are written), or numbers that are 0 or 1.
-    pub(super) fn flags(&self) -> Result<Vec<bool>, DatasetError> {
+    pub(crate) fn flags(&self) -> Result<Vec<bool>, DatasetError> {
         let boolean = matches!(self.dtype, DType::Enum(_));
         if !boolean {
             self.expect_numbers()?;
         }
         let numbers = self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)?;
         if let Some(row) = numbers.iter().position(|&number| number != 0.0 && number != 1.0) {
-            let (path, array, value) = (self.hdf5.path.clone(), self.name.clone(), numbers[row]);
-            return Err(DatasetError::Flag { path, array, row, value });
+            return Err(self.error(format!("holds {} at row {row}, expected false, true, 0 or 1", numbers[row])));
         }
         Ok(numbers.into_iter().map(|number| number == 1.0).collect())
     }
 
     /// Hands over the rows of a matrix in order, some at a time: `visit(first row, numbers)`, row-major.
-    pub(super) fn visit_rows(&self, mut visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
+    pub(crate) fn visit_rows(&self, mut visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
         self.expect_numbers()?;
         let width = self.shape.get(1).copied().unwrap_or(1).max(1);
         // Windows end where chunks end, or the chunks at the border would be decompressed twice.
@@ -274,7 +274,7 @@ impl<'a> Array<'a> {
     }
 
     /// Text of a scalar string array.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         if !matches!(self.dtype, DType::String | DType::VariableLengthString) {
             return None;
         }
@@ -293,6 +293,11 @@ impl<'a> Array<'a> {
         let problem = format!("{found} numbers could be read, expected {expected}");
         Err(DatasetError::Damaged { path: self.hdf5.path.clone(), what: self.name.clone(), problem })
     }
+}
+
+/// The path of a member of a group, which is empty for the root.
+fn join(place: &str, name: &str) -> String {
+    if place.is_empty() { name.into() } else { format!("{place}/{name}") }
 }
 
 /// Where the file ends according to its superblock; `None` if the superblock itself is cut. HDF5 file format, section II.A.
@@ -324,7 +329,7 @@ fn guard<T>(path: &Path, what: &str, read: impl FnOnce() -> Result<T, Error>) ->
 }
 
 /// Turns a panic into its message, and keeps it off the terminal.
-pub(super) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     thread_local!(static CONTAINED: Cell<bool> = const { Cell::new(false) });
     static HOOK: Once = Once::new();
     // The hook belongs to the whole process, so it is wrapped once and looks at a flag of its own thread.
@@ -346,8 +351,8 @@ pub(super) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Writes the file and makes sure that it is on disk. `target` is the path in messages: the file has a temporary name.
-pub(super) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result<(), DatasetError> {
-    let io = |source| DatasetError::Io { path: target.into(), what: "cannot be written".into(), source };
+pub(crate) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result<(), DatasetError> {
+    let io = |source| DatasetError::io(target, "cannot be written", source);
     let out = std::fs::File::create(file).map_err(io)?;
     let written = contain(|| builder.finish_to(&out)).map_err(|problem| DatasetError::Damaged {
         path: target.into(),
@@ -362,7 +367,7 @@ pub(super) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result
 }
 
 /// The HDF5 writer's complaint.
-pub(super) fn writing(target: &Path, source: Error) -> DatasetError {
+pub(crate) fn writing(target: &Path, source: Error) -> DatasetError {
     DatasetError::Hdf5 { path: target.into(), what: "cannot be written as HDF5".into(), source: Box::new(source) }
 }
 

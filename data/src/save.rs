@@ -1,10 +1,14 @@
 //! Writing a dataset so that nothing is lost when writing fails.
 
-use super::{
-    Dataset, DatasetError, Format, JOURNAL, d4rl,
+use crate::{
+    d4rl,
     episode::Episodes,
+    error::DatasetError,
+    format::{Format, JOURNAL},
     minari,
-    verify::{Strictness, verify},
+    report::Strictness,
+    trajectory::Dataset,
+    verify::verify,
 };
 use std::{
     fs,
@@ -13,10 +17,10 @@ use std::{
 
 /// Writes a dataset: a file for [`Format::D4rl`], a directory (the one with `data/` inside) for [`Format::Minari`].
 ///
-/// All is written under a temporary name beside the target and renamed when it is complete. An existing dataset is replaced
-/// only if `overwrite` is set; what is no dataset of this format is never replaced.
+/// Everything is written under a temporary name beside the target and renamed when it is complete. An existing dataset is replaced
+/// only if `overwrite` is set; anything that is not a dataset of this format is never replaced.
 ///
-/// What a format cannot hold: D4RL stores single precision, no discrete actions and no seeds; Minari keeps the number types of
+/// Limits of the formats: D4RL stores single precision, no discrete actions and no seeds; Minari keeps the number types of
 /// the spaces and needs the observation after the last step of every trajectory. Infos are not part of a [`Dataset`]; see
 /// [`save_episodes`]. A trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
 ///
@@ -31,9 +35,9 @@ pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> 
     put(dataset, &dataset.trajectories.as_slice(), path, format, overwrite)
 }
 
-/// [`save`] for episodes that are not in memory together. `about` says everything else; it has no trajectories of its own.
+/// [`save`] for episodes that are not in memory together. `about` is the rest of the dataset; its trajectories are ignored.
 ///
-/// D4RL files get what was recorded beside the transitions, where every episode has it, under `infos/`.
+/// D4RL files get the [`StepInfos`](crate::StepInfos) that every episode has, under `infos/`.
 ///
 /// The memory that this takes is that of the file, before compression: the HDF5 writer holds it until it is finished.
 ///
@@ -62,10 +66,10 @@ pub fn save_episodes(
     put(about, episodes, path, format, overwrite)
 }
 
-/// Writes what was checked.
+/// Writes episodes that passed the checks.
 fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|source| io(parent, "cannot be created", source))?;
+        fs::create_dir_all(parent).map_err(|source| DatasetError::io(parent, "cannot be created", source))?;
     }
     if path.exists() && !overwrite && !is_collecting(path) {
         return Err(DatasetError::Exists { path: path.into() });
@@ -83,7 +87,7 @@ fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<()
     }
     let temporary = Temporary::beside(path)?;
     d4rl::write::write(about, episodes, &temporary.path, path)?;
-    fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))
+    fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))
 }
 
 fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
@@ -97,25 +101,25 @@ fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Resu
     }
     let temporary = Temporary::beside(path)?;
     let data = temporary.path.join("data");
-    fs::create_dir_all(&data).map_err(|source| io(path, "cannot be written", source))?;
+    fs::create_dir_all(&data).map_err(|source| DatasetError::io(path, "cannot be written", source))?;
     minari::write::write(about, episodes, &data, path)?;
     if exists {
         // Only `data` is ours. A directory cannot be renamed over another: the old one steps aside, and back on failure.
         // It does so inside its own directory, where it is found again should the process die in between.
         let (current, old) = (path.join("data"), path.join(".data.old"));
         if old.exists() {
-            fs::remove_dir_all(&old).map_err(|source| io(&old, "cannot be removed", source))?;
+            fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
         }
-        fs::rename(&current, &old).map_err(|source| io(path, "cannot be replaced", source))?;
+        fs::rename(&current, &old).map_err(|source| DatasetError::io(path, "cannot be replaced", source))?;
         if let Err(source) = fs::rename(&data, &current) {
             let _ = fs::rename(&old, &current);
-            return Err(io(path, "cannot be put in place", source));
+            return Err(DatasetError::io(path, "cannot be put in place", source));
         }
-        fs::remove_dir_all(&old).map_err(|source| io(&old, "cannot be removed", source))?;
+        fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
     } else if path.exists() {
-        fs::rename(&data, path.join("data")).map_err(|source| io(path, "cannot be put in place", source))?;
+        fs::rename(&data, path.join("data")).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
     } else {
-        fs::rename(&temporary.path, path).map_err(|source| io(path, "cannot be put in place", source))?;
+        fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
     }
     mark_namespaces(about, path)
 }
@@ -125,7 +129,7 @@ fn is_collecting(path: &Path) -> bool {
     path.join(JOURNAL).is_dir() && !path.join("data").exists()
 }
 
-/// Removes what killed writers of this dataset left under temporary names. Nobody else may be writing it.
+/// Removes the temporary files of writers of this dataset that were killed. No other process may be writing it.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
@@ -137,7 +141,7 @@ pub fn remove_leftovers(path: &Path) -> Result<(), DatasetError> {
         let found = entry.file_name().to_string_lossy().into_owned();
         let middle = found.strip_prefix(&format!(".{}.", name.to_string_lossy())).and_then(|rest| rest.strip_suffix(".tmp"));
         if middle.is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit())) {
-            remove(&entry.path()).map_err(|source| io(&entry.path(), "cannot be removed", source))?;
+            remove(&entry.path()).map_err(|source| DatasetError::io(&entry.path(), "cannot be removed", source))?;
         }
     }
     Ok(())
@@ -152,7 +156,7 @@ fn mark_namespaces(dataset: &Dataset, path: &Path) -> Result<(), DatasetError> {
     for level in path.ancestors().skip(1).take(levels) {
         let file = level.join("namespace_metadata.json");
         if !file.exists() {
-            fs::write(&file, "{}").map_err(|source| io(&file, "cannot be written", source))?;
+            fs::write(&file, "{}").map_err(|source| DatasetError::io(&file, "cannot be written", source))?;
         }
     }
     Ok(())
@@ -190,8 +194,4 @@ impl Drop for Temporary {
 
 fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-fn io(path: &Path, what: &str, source: std::io::Error) -> DatasetError {
-    DatasetError::Io { path: path.into(), what: what.into(), source }
 }

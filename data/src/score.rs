@@ -1,8 +1,15 @@
-//! Reference returns with their source, and the normalised score made of them.
+//! Reference returns with their source, and the normalised score: 0 is a random policy, 100 an expert.
+//!
+//! ```
+//! use aaren_data::score::{d4rl, normalised_score};
+//!
+//! let hopper = d4rl("hopper-medium-v2").unwrap();
+//! assert_eq!(normalised_score(hopper.max, hopper.min, hopper.max), 100.0);
+//! ```
 
 use serde_json::{Map, Value};
 
-/// The returns that the normalised score calls 0 and 100.
+/// The returns whose normalised scores are 0 and 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reference {
     /// The name under which they are published.
@@ -11,7 +18,7 @@ pub struct Reference {
     pub min: f64,
     /// Mean return of an expert.
     pub max: f64,
-    /// Where the numbers come from, and what they were measured on.
+    /// Where the numbers were published, and the simulator they were measured on.
     pub source: &'static str,
 }
 

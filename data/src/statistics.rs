@@ -1,15 +1,24 @@
-//! Means and spreads of a dataset, in double precision.
+//! Means, standard deviations and extremes of a dataset, in double precision.
+//!
+//! ```
+//! use aaren_data::statistics::Spread;
+//!
+//! let spread = Spread::of([1.0, 2.0, 6.0].into_iter());
+//! assert_eq!((spread.mean, spread.min, spread.max), (3.0, 1.0, 6.0));
+//! ```
 
-use super::{Dataset, Trajectory};
-use crate::score;
+use crate::{
+    score,
+    trajectory::{Dataset, Trajectory},
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Metadata key: where `reference_scores` were taken from, if not from the dataset itself.
-pub(super) const REFERENCES_FROM: &str = "reference_scores_from";
+/// Metadata key: the source of `reference_scores`, if not the dataset itself.
+pub(crate) const REFERENCES_FROM: &str = "reference_scores_from";
 
-/// Metadata key: the options that the dataset's task is to be made with.
-pub(super) const ENV_OPTIONS: &str = "env_options";
+/// Metadata key: the options of the dataset's task.
+pub(crate) const ENV_OPTIONS: &str = "env_options";
 
 /// Summary of some numbers. All zero where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -25,7 +34,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Two passes: the mean, then the deviations from it.
+    /// Mean and standard deviation in two passes.
     pub fn of(numbers: impl Iterator<Item = f64> + Clone) -> Self {
         let count = numbers.clone().count();
         if count == 0 {
@@ -39,14 +48,14 @@ impl Spread {
     }
 }
 
-/// Who says which returns are 0 and 100.
+/// The returns whose normalised scores are 0 and 100.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct References {
     /// Return of a random policy: normalised score 0.
     pub min: f64,
     /// Return of an expert: normalised score 100.
     pub max: f64,
-    /// Where the two come from.
+    /// Where the two were published or measured.
     pub source: String,
 }
 
@@ -57,14 +66,14 @@ impl References {
     }
 }
 
-/// What a dataset is like.
+/// Statistics of a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statistics {
     /// Trajectories.
     pub episodes: usize,
     /// Transitions.
     pub steps: usize,
-    /// Mean of each component over the observations that were acted on: rows `0..T` of every trajectory. `[width]`
+    /// Mean of each component over the observations before an action: rows `0..T` of every trajectory. `[width]`
     pub observation_mean: Vec<f64>,
     /// Population standard deviation of the same. `[width]`
     pub observation_std: Vec<f64>,
@@ -145,7 +154,7 @@ fn observation_moments(trajectories: &[Trajectory], width: usize) -> (Vec<f64>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Actions;
+    use crate::trajectory::Actions;
     use aaren_envs::{Dtype, Space, StepEnd};
 
     #[test]

@@ -1,6 +1,6 @@
-//! What there is to say about a dataset in one page.
+//! The description of a dataset in one page.
 
-use super::{Format, Loaded, statistics::Statistics, verify::Finding};
+use crate::{format::Format, loaded::Loaded, report::Finding, statistics::Statistics};
 use aaren_envs::Space;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 pub struct Summary {
     /// The dataset's own name.
     pub id: String,
-    /// Where it was read.
+    /// Its path.
     pub path: PathBuf,
-    /// How it is stored.
+    /// Its format.
     pub format: Format,
     /// The task, where known.
     pub env_id: Option<String>,
@@ -29,9 +29,9 @@ pub struct Summary {
     /// Counts, means, spreads, ends, references and score.
     #[serde(flatten)]
     pub statistics: Statistics,
-    /// What else the dataset says about itself.
+    /// All other metadata.
     pub metadata: serde_json::Map<String, serde_json::Value>,
-    /// What the checks found odd.
+    /// The warnings of the checks.
     pub warnings: Vec<Finding>,
 }
 

@@ -1,108 +1,15 @@
-//! Whether the numbers of a dataset can be trained on. The loaders run the same checks.
+//! Checks of the numbers of a dataset. The loaders run the same.
 
-use super::{Actions, Dataset, DatasetError, LoadOptions, Trajectory, load_with};
+use crate::{
+    error::DatasetError,
+    report::{Check, Report, Strictness},
+    trajectory::{Actions, Dataset, Trajectory},
+};
 use aaren_envs::Space;
-use serde::Serialize;
-use std::fmt;
+use std::path::Path;
 
 /// How far an action may lie outside its bounds: rounding to single precision, with room.
 pub const ACTION_TOLERANCE: f64 = 1e-5;
-
-/// What to do about what is suspicious, but not wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strictness {
-    /// Also accept versions that nobody has checked.
-    Lenient,
-    /// Warn.
-    #[default]
-    Normal,
-    /// Refuse.
-    Strict,
-}
-
-/// What was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Check {
-    /// The file's structure: whatever a [`DatasetError`] says.
-    Structure,
-    /// NaN or infinity in observations, actions or rewards.
-    Finite,
-    /// Array sizes against the spaces.
-    Width,
-    /// Continuous actions against the action space.
-    ActionBounds,
-    /// Discrete actions against the action space.
-    ActionIndex,
-    /// `next_observations[i]` against `observations[i + 1]`.
-    NextObservations,
-    /// Rows after the last end of an episode.
-    UnfinishedTail,
-    /// Episodes whose last step carries no flag.
-    OpenEnd,
-    /// Whether anything is there.
-    Empty,
-    /// A version outside the supported list.
-    Version,
-    /// Metadata that cannot be used.
-    Metadata,
-}
-
-/// One thing that was found, however often.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Which check found it.
-    pub check: Check,
-    /// How many numbers, rows or episodes are affected.
-    pub count: usize,
-    /// What is wrong and where it is first seen. Rows, columns, steps and episodes count from 0.
-    pub text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// All that was found in one dataset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Episodes looked at.
-    pub episodes: usize,
-    /// Transitions looked at.
-    pub steps: usize,
-    /// What makes the dataset unusable.
-    pub errors: Vec<Finding>,
-    /// What the user should know.
-    pub warnings: Vec<Finding>,
-}
-
-impl Report {
-    /// Whether the dataset can be used.
-    pub fn is_ok(&self) -> bool {
-        self.errors.is_empty()
-    }
-
-    pub(super) fn error(&mut self, check: Check, count: usize, text: String) {
-        self.errors.push(Finding { check, count, text });
-    }
-
-    pub(super) fn warn(&mut self, check: Check, count: usize, text: String) {
-        self.warnings.push(Finding { check, count, text });
-    }
-
-    /// A warning, or an error in strict mode.
-    pub(super) fn suspect(&mut self, strictness: Strictness, check: Check, count: usize, text: String) {
-        if strictness == Strictness::Strict { self.error(check, count, text) } else { self.warn(check, count, text) }
-    }
-
-    fn absorb(&mut self, mut other: Report) {
-        self.errors.append(&mut other.errors);
-        self.warnings.append(&mut other.warnings);
-    }
-}
 
 /// The first of some offending numbers, and how many there are.
 #[derive(Default)]
@@ -150,40 +57,11 @@ pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
     report
 }
 
-/// Checks a file: reads it and reports what the loader finds, whether or not it can be used.
-pub fn verify_source(source: &str, options: &LoadOptions) -> Report {
-    match load_with(source, options) {
-        Ok(loaded) => loaded.report,
-        Err(DatasetError::Content { report, .. }) => *report,
-        Err(error) => {
-            let mut report = Report::default();
-            report.error(Check::Structure, 1, with_causes(&error));
-            report
-        }
-    }
-}
-
-/// Ends a loader: the checks of [`verify`] added to what the loader itself noticed.
-pub(super) fn accept(
-    path: &std::path::Path,
-    dataset: &Dataset,
-    strictness: Strictness,
-    noticed: Report,
-) -> Result<Report, DatasetError> {
+/// The report of a loader: the checks of [`verify`], then the loader's own findings.
+pub(crate) fn accept(path: &Path, dataset: &Dataset, strictness: Strictness, noticed: Report) -> Result<Report, DatasetError> {
     let mut report = verify(dataset, strictness);
     report.absorb(noticed);
     if report.is_ok() { Ok(report) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn check_sizes(dataset: &Dataset, report: &mut Report) {
@@ -276,7 +154,7 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
                     }
                 }
             }
-            _ => {} // refused by the sizes
+            _ => {} // refused by `check_sizes`
         }
         row += trajectory.len();
     }

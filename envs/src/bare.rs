@@ -1,9 +1,9 @@
 //! The simulator under a task, without the task.
 
-/// A bare simulation of a robot, which neither observes nor rewards: what a task's step can be measured against. Made by
+/// A bare simulation of a robot, which neither observes nor rewards, to measure what the task costs on top of it. Made by
 /// [`bare_simulation`](crate::bare_simulation).
 pub trait BareSimulation: Send {
-    /// Takes over the positions and velocities of a state, as [`Env::state`](crate::Env::state) gives it, and computes nothing.
+    /// Sets positions and velocities from a state, as [`Env::state`](crate::Env::state) gives it, and computes nothing.
     ///
     /// # Panics
     /// If the state has another length than the task's.

@@ -1,10 +1,11 @@
 //! `CartPole-v1`: balance a pole, the classic with discrete actions.
 
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
 
@@ -12,11 +13,8 @@ use crate::{
 pub(crate) const ID: &str = "CartPole-v1";
 
 /// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] = &[OptionInfo {
-    key: "hide_velocity",
-    default: OptionDefault::Bool(false),
-    help: "show the two positions only, so that balancing takes memory",
-}];
+pub(crate) const OPTIONS: &[OptionInfo] =
+    &[OptionInfo::flag("hide_velocity", false, "show the two positions only, so that balancing takes memory")];
 
 /// The cart and pole of Gymnasium's `CartPole-v1`.
 ///

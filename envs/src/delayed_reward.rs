@@ -1,4 +1,4 @@
-//! Rewards that are paid late: what an action earned shows some steps after it, or at the end of the episode.
+//! Rewards that are paid some steps after they were earned, or at the end of the episode.
 
 use crate::{
     env::Action,
@@ -17,16 +17,16 @@ pub(crate) enum RewardDelay {
     Episode,
 }
 
-/// A task whose rewards are kept back and paid as one sum; in between the reward is 0. The sum over an episode stays what it was.
+/// A task whose rewards are held back and paid as one sum; in between the reward is 0. The sum over an episode does not change.
 ///
-/// What is owed at the end of an episode is paid in its last step, whether that step is terminated or truncated; so the wrapper
-/// has to know the time limit under which the task will stand. It changes neither flag. An episode that has no limit and never
-/// terminates pays nothing with [`RewardDelay::Episode`].
+/// What is owed at the end of an episode is paid in its last step, whether that step is terminated or truncated, so the wrapper
+/// must know the time limit. It changes neither flag. An episode that has no limit and never terminates pays nothing with
+/// [`RewardDelay::Episode`].
 ///
 /// # State
 /// The task's, then the sum that is owed, and the steps of the episode so far.
 pub(crate) struct DelayedReward<T> {
-    id: &'static str,
+    id: String,
     task: T,
     delay: RewardDelay,
     limit: Option<u64>,
@@ -35,9 +35,9 @@ pub(crate) struct DelayedReward<T> {
 }
 
 impl<T: Task> DelayedReward<T> {
-    /// Wraps a task of the name `id` that will stand under a time limit of `limit` steps.
-    pub(crate) fn new(id: &'static str, task: T, delay: RewardDelay, limit: Option<usize>) -> Self {
-        Self { id, task, delay, limit: limit.map(|limit| limit as u64), owed: 0.0, steps: 0 }
+    /// Wraps the task `id`, whose time limit is `limit` steps.
+    pub(crate) fn new(id: &str, task: T, delay: RewardDelay, limit: Option<usize>) -> Self {
+        Self { id: id.into(), task, delay, limit: limit.map(|limit| limit as u64), owed: 0.0, steps: 0 }
     }
 }
 
@@ -76,7 +76,7 @@ impl<T: Task> Task for DelayedReward<T> {
         self.task.state_width().map(|width| width + 2)
     }
 
-    // No `qpos_width`: what stands behind the positions is more than velocities here.
+    // No `qpos_width`: there is more than velocities behind the positions here.
 
     fn state(&self, state: &mut Vec<f64>) {
         self.task.state(state);
@@ -88,7 +88,7 @@ impl<T: Task> Task for DelayedReward<T> {
         let (owed, steps) = (own[0], own[1]);
         if steps.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&steps) {
             let problem = format!("has {steps} steps behind it, expected an integer from 0 to {}", u32::MAX);
-            return Err(EnvError::State { env: self.id.into(), problem });
+            return Err(EnvError::state(&self.id, problem));
         }
         self.task.set_state(of_task, observation)?;
         (self.owed, self.steps) = (owed, steps as u64);
@@ -98,18 +98,17 @@ impl<T: Task> Task for DelayedReward<T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Action, EnvError, StepEnd, make};
+    use crate::{Action, EnvError, StepEnd, fixtures, make};
     use serde_json::{Value, json};
 
     /// Rewards and ends of one episode of some options: CartPole terminates, Pendulum is truncated.
-    fn episode(id: &str, options: Value, action: impl Fn(usize) -> f32) -> (Vec<f64>, Vec<StepEnd>) {
-        let Value::Object(options) = options else { unreachable!() };
-        let mut env = make(id, &options).unwrap();
+    fn episode(id: &str, options: Value, action: &dyn Fn(usize) -> Vec<f32>) -> (Vec<f64>, Vec<StepEnd>) {
+        let mut env = make(id, &fixtures::options(options)).unwrap();
         let mut observation = vec![0.0; env.spec().observation_space.width()];
         env.reset(Some(11), &mut observation).unwrap();
         let (mut rewards, mut ends) = (vec![], vec![]);
         while ends.last().is_none_or(|end: &StepEnd| !end.is_end()) {
-            let value = [action(rewards.len())];
+            let value = action(rewards.len());
             let discrete = env.spec().action_space.is_discrete();
             let action = if discrete { Action::Discrete(value[0] as i64) } else { Action::F32(&value) };
             let step = env.step(action, &mut observation).unwrap();
@@ -124,13 +123,13 @@ mod tests {
         for (id, limit, terminates) in
             [("CartPole-v1", 500, true), ("CartPole-v1", 7, false), ("Pendulum-v1", 200, false), ("Pendulum-v1", 23, false)]
         {
-            let action = |t: usize| if id == "CartPole-v1" { 1.0 } else { (t % 5) as f32 * 0.3 - 0.4 };
-            let (plain, ends) = episode(id, json!({ "max_episode_steps": limit }), action);
+            let action = |t: usize| vec![if id == "CartPole-v1" { 1.0 } else { (t % 5) as f32 * 0.3 - 0.4 }];
+            let (plain, ends) = episode(id, json!({ "max_episode_steps": limit }), &action);
             let last = ends[ends.len() - 1];
             assert_eq!((last.terminated, last.truncated), (terminates, !terminates), "{id}");
             assert!(terminates || plain.len() == limit);
             for (delay, every) in [(json!(1), 1), (json!(3), 3), (json!(1000), 1000), (json!("episode"), usize::MAX)] {
-                let (delayed, same_ends) = episode(id, json!({"max_episode_steps": limit, "reward_delay": delay}), action);
+                let (delayed, same_ends) = episode(id, json!({"max_episode_steps": limit, "reward_delay": delay}), &action);
                 assert_eq!(same_ends, ends, "{id}, {delay}");
                 let mut owed = 0.0;
                 for (t, (now, late)) in plain.iter().zip(&delayed).enumerate() {
@@ -145,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_state_carries_what_is_owed() {
-        let Value::Object(options) = json!({"max_episode_steps": 9, "reward_delay": 4}) else { unreachable!() };
-        let (mut env, mut copy) = (make("Pendulum-v1", &options).unwrap(), make("Pendulum-v1", &options).unwrap());
+        let options = fixtures::options(json!({"max_episode_steps": 9, "reward_delay": 4}));
+        let [mut env, mut copy] = [(); 2].map(|()| make("Pendulum-v1", &options).unwrap());
         let (mut observation, mut seen) = ([0.0; 3], [0.0; 3]);
         env.reset(Some(2), &mut observation).unwrap();
         for _ in 0..6 {
@@ -174,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_step_with_delayed_rewards_needs_a_reset_after_the_end() {
-        let Value::Object(options) = json!({"max_episode_steps": 2, "reward_delay": "episode"}) else { unreachable!() };
-        let mut env = make("Pendulum-v1", &options).unwrap();
+        let mut env =
+            make("Pendulum-v1", &fixtures::options(json!({"max_episode_steps": 2, "reward_delay": "episode"}))).unwrap();
         let mut observation = [0.0; 3];
         for episode in 0..3 {
             env.reset((episode == 0).then_some(4), &mut observation).unwrap();
@@ -188,26 +187,12 @@ mod tests {
     #[cfg(feature = "mujoco")]
     #[test]
     fn a_robot_pays_at_its_fall() {
+        let hop = |options| episode("Hopper-v5", options, &|_| vec![0.9, -0.7, 0.5]);
         let (plain, ends) = hop(json!({}));
         let (delayed, same_ends) = hop(json!({"reward_delay": "episode"}));
         assert_eq!(ends, same_ends);
         assert!(ends[ends.len() - 1].terminated && !ends[ends.len() - 1].truncated);
         assert!((plain.iter().sum::<f64>() - delayed[delayed.len() - 1]).abs() < 1e-9);
         assert!(delayed[..delayed.len() - 1].iter().all(|&reward| reward == 0.0));
-    }
-
-    #[cfg(feature = "mujoco")]
-    fn hop(options: Value) -> (Vec<f64>, Vec<StepEnd>) {
-        let Value::Object(options) = options else { unreachable!() };
-        let mut env = make("Hopper-v5", &options).unwrap();
-        let mut observation = vec![0.0; env.spec().observation_space.width()];
-        env.reset(Some(11), &mut observation).unwrap();
-        let (mut rewards, mut ends) = (vec![], vec![]);
-        while ends.last().is_none_or(|end: &StepEnd| !end.is_end()) {
-            let step = env.step(Action::F32(&[0.9, -0.7, 0.5]), &mut observation).unwrap();
-            rewards.push(step.reward);
-            ends.push(step.end);
-        }
-        (rewards, ends)
     }
 }

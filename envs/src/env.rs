@@ -2,12 +2,12 @@
 
 use crate::{error::EnvError, space::Space};
 
-/// What a task is, independent of any running instance of it.
+/// The description of a task, independent of any running instance of it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Spec {
     /// Registered name with version, for example `Hopper-v5`.
     pub id: String,
-    /// Observations: always a `Box` here; `observation_space.width()` numbers each.
+    /// Observations: a `Box`, `observation_space.width()` numbers each.
     pub observation_space: Space,
     /// Actions: a `Box` (continuous) or `Discrete`.
     pub action_space: Space,
@@ -15,7 +15,7 @@ pub struct Spec {
     pub max_episode_steps: Option<usize>,
 }
 
-/// An action as the caller holds it. The float width decides the arithmetic of a control cost, as it does in NumPy.
+/// An action. The float width decides the arithmetic of a control cost, as it does in NumPy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action<'a> {
     /// The index of a discrete action, counted from the space's `start`.
@@ -26,12 +26,23 @@ pub enum Action<'a> {
     F64(&'a [f64]),
 }
 
+impl Action<'_> {
+    /// One component of a continuous action, in double precision. Tasks may rely on the kind of their actions.
+    pub(crate) fn component(self, index: usize) -> f64 {
+        match self {
+            Self::F32(values) => f64::from(values[index]),
+            Self::F64(values) => values[index],
+            Self::Discrete(_) => unreachable!("actions are checked before the task sees them"),
+        }
+    }
+}
+
 /// How a step ended its episode, if it did. Neither flag hides the other; a learner treats both as terminated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StepEnd {
     /// The task itself ended: the value of what follows is zero.
     pub terminated: bool,
-    /// Somebody stopped counting (a time limit): the value of what follows is unknown.
+    /// The episode was cut off (by a time limit): the value of what follows is unknown.
     pub truncated: bool,
 }
 
@@ -42,7 +53,7 @@ impl StepEnd {
     }
 }
 
-/// What one step gave, besides the observation, which is written into the caller's buffer.
+/// The result of one step, besides the observation, which is written into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Raw reward of this transition.
@@ -61,8 +72,8 @@ pub trait Env: Send {
 
     /// Starts an episode and writes its first observation.
     ///
-    /// With `Some(seed)` the generator is replaced by one made from the seed; with `None` its stream goes on (and is seeded
-    /// by the operating system if there never was a seed).
+    /// With `Some(seed)` the generator is replaced by one made from the seed; with `None` it continues (seeded by the operating
+    /// system if there never was a seed).
     ///
     /// # Shapes
     /// - `observation`: `[observation_space.width()]`

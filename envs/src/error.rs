@@ -1,4 +1,4 @@
-//! What can go wrong with an environment.
+//! Errors of environments.
 
 use std::path::PathBuf;
 
@@ -19,11 +19,11 @@ pub enum EnvError {
     Action {
         /// The task.
         env: String,
-        /// The step of the episode that it was for, counted from 1.
+        /// The step of the episode, counted from 1.
         step: usize,
         /// What was given.
         found: String,
-        /// What the action space asks for.
+        /// What the action space allows.
         expected: String,
     },
     /// A buffer or state of the wrong length.
@@ -53,7 +53,7 @@ pub enum EnvError {
         env: String,
         /// Steps since reset.
         step: usize,
-        /// What the simulator said.
+        /// The simulator's warning.
         warning: String,
     },
     /// Something this task cannot do.
@@ -61,16 +61,30 @@ pub enum EnvError {
     Unsupported {
         /// The task.
         env: String,
-        /// What was asked for.
+        /// The request.
         what: &'static str,
     },
     /// No task of that name; `hint` names the nearest or says what is missing.
     #[error("unknown environment \"{id}\"; {hint}")]
     Unknown {
-        /// The name asked for.
+        /// The name.
         id: String,
         /// The nearest name, or how to get it.
         hint: String,
+    },
+    /// The name of an environment that [`register`](crate::register) cannot use.
+    #[error("there is an environment \"{id}\" already")]
+    Registered {
+        /// The name.
+        id: String,
+    },
+    /// An environment that does not keep the contract of [`Env`](crate::Env).
+    #[error("{env}: {problem}")]
+    Contract {
+        /// The environment.
+        env: String,
+        /// What it does, and what it should do.
+        problem: String,
     },
     /// An option that the task does not have, or a value out of range.
     #[error("{env}: option \"{key}\": {problem}")]
@@ -111,7 +125,7 @@ pub enum EnvError {
     Row {
         /// Which copy, counted from 0.
         row: usize,
-        /// What it said.
+        /// Its error.
         #[source]
         source: Box<EnvError>,
     },
@@ -126,4 +140,15 @@ pub enum EnvError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+impl EnvError {
+    pub(crate) fn state(env: &str, problem: String) -> Self {
+        Self::State { env: env.into(), problem }
+    }
+
+    /// [`EnvError::Shape`] unless a buffer has the length it must have.
+    pub(crate) fn check_length(env: &str, what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
+        if found == expected { Ok(()) } else { Err(Self::Shape { env: env.into(), what, found, expected }) }
+    }
 }

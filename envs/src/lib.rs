@@ -1,9 +1,12 @@
 //! Environments with Gymnasium's semantics.
 //!
 //! [`make`] builds a task by name as a boxed [`Env`]: `reset` and `step` with terminated and truncated kept apart, seeds that
-//! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists what there is. [`VectorEnv`] steps several copies into
-//! batched buffers. A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract.
-//! [`replay`] compares a task with a recording of the original, [`scripted`] has policies that need no learning.
+//! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists the names. [`VectorEnv`] steps several copies into
+//! batched buffers.
+//!
+//! A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract. [`register`] gives it a
+//! name, and [`check_env`] checks it. [`replay`] compares a task with a recording of the original, [`scripted`] has policies that
+//! need no learning.
 //!
 //! ```
 //! use aaren_envs::{Action, make};
@@ -18,6 +21,7 @@
 
 mod bare;
 mod cartpole;
+mod check;
 mod delayed_reward;
 mod env;
 mod error;
@@ -42,10 +46,11 @@ mod tmaze;
 mod vector;
 
 pub use bare::BareSimulation;
+pub use check::check_env;
 pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
-pub use options::{OptionDefault, OptionInfo};
-pub use registry::{TaskInfo, bare_simulation, make, renderer, tasks};
+pub use options::{OptionDefault, OptionInfo, Options};
+pub use registry::{TaskInfo, bare_simulation, make, mujoco_version, register, renderer, tasks};
 pub use render::Renderer;
 pub use replay::{ReplayReport, replay};
 pub use rng::{Generator, derive_seed};
@@ -53,11 +58,3 @@ pub use space::{Dtype, Space};
 pub use task::{Outcome, Task};
 pub use time_limit::TimeLimit;
 pub use vector::{ActionBatch, Autoreset, VectorEnv};
-
-/// Version of the MuJoCo library that simulates; `None` in a build without the feature `mujoco`.
-pub fn mujoco_version() -> Option<&'static str> {
-    #[cfg(feature = "mujoco")]
-    return Some(mujoco_rs::mujoco_version());
-    #[cfg(not(feature = "mujoco"))]
-    None
-}

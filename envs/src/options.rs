@@ -1,6 +1,6 @@
-//! Options of a task: what there is, its default and its help in one table a task, read with checks.
+//! Options of a task: one table a task with keys, defaults, ranges and help, and the values given, checked against it.
 
-use std::{fmt, ops::RangeInclusive};
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -11,13 +11,40 @@ use crate::{delayed_reward::RewardDelay, error::EnvError};
 pub struct OptionInfo {
     /// Its key in the options object.
     pub key: &'static str,
-    /// What holds when the key is absent.
+    /// The value when the key is absent, and the values allowed.
     pub default: OptionDefault,
     /// One sentence: meaning and unit.
     pub help: &'static str,
 }
 
-/// The default of an option, which also says what kind of value it takes.
+impl OptionInfo {
+    /// A boolean.
+    pub const fn flag(key: &'static str, default: bool, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Bool(default), help }
+    }
+
+    /// An integer from `low` to `high`.
+    pub const fn count(key: &'static str, default: u64, low: u64, high: u64, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Count(default, low, high), help }
+    }
+
+    /// A number from `low` to `high`.
+    pub const fn number(key: &'static str, default: f64, low: f64, high: f64, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Number(default, low, high), help }
+    }
+
+    /// A pair of bounds.
+    pub const fn interval(key: &'static str, low: f64, high: f64, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Interval(low, high), help }
+    }
+
+    /// One of some names, the first by default.
+    pub const fn choice(key: &'static str, names: &'static [&'static str], help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Choice(names), help }
+    }
+}
+
+/// The default of an option, which also decides its type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OptionDefault {
     /// A boolean.
@@ -44,144 +71,161 @@ impl fmt::Display for OptionDefault {
     }
 }
 
-/// The options given for one task, checked against its table.
-pub(crate) struct Options<'a> {
-    env: &'static str,
-    table: &'static [OptionInfo],
+/// The options given for a task, checked against its table.
+///
+/// ```
+/// use aaren_envs::{OptionInfo, Options};
+///
+/// const OPTIONS: &[OptionInfo] = &[OptionInfo::number("wind", 0.5, 0.0, 9.0, "speed of the wind in m/s")];
+/// let given = serde_json::json!({"wind": 3}).as_object().unwrap().clone();
+/// assert_eq!(Options::new("my/Kite-v0", OPTIONS, &given)?.number("wind")?, 3.0);
+///
+/// let given = serde_json::json!({"wid": 3}).as_object().unwrap().clone();
+/// let error = Options::new("my/Kite-v0", OPTIONS, &given).err().unwrap().to_string();
+/// assert!(error.contains("did you mean \"wind\"?"));
+/// # Ok::<(), aaren_envs::EnvError>(())
+/// ```
+///
+/// # Panics
+/// The methods that read an option panic if the table has no such key, or says that it has another type.
+pub struct Options<'a> {
+    env: &'a str,
+    table: &'a [OptionInfo],
     values: &'a Map<String, Value>,
 }
 
-/// Accepted for every task, so no task lists them.
-pub(crate) const MAX_EPISODE_STEPS: &str = "max_episode_steps";
-pub(crate) const REWARD_DELAY: &str = "reward_delay";
+/// Keys that every task accepts, so no table lists them.
+const MAX_EPISODE_STEPS: &str = "max_episode_steps";
+const REWARD_DELAY: &str = "reward_delay";
 
 impl<'a> Options<'a> {
-    /// Options of `env`, whose keys must be in `table` (or be those of every task).
-    pub(crate) fn new(env: &'static str, table: &'static [OptionInfo], values: &'a Map<String, Value>) -> Result<Self, EnvError> {
+    /// Options of the task `env`. `max_episode_steps` and `reward_delay` belong to every task;
+    /// [`TimeLimit::boxed`](crate::TimeLimit::boxed) reads them.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a key that is not in `table`; the message names the nearest one.
+    pub fn new(env: &'a str, table: &'a [OptionInfo], values: &'a Map<String, Value>) -> Result<Self, EnvError> {
         let options = Self { env, table, values };
         let known = || table.iter().map(|option| option.key).chain([MAX_EPISODE_STEPS, REWARD_DELAY]);
-        match values.keys().find(|&key| known().all(|known| known != key)) {
-            None => Ok(options),
-            Some(key) => {
-                let all = known().collect::<Vec<_>>().join(", ");
-                let problem = match nearest(key, known()) {
-                    Some(near) => format!("unknown; did you mean \"{near}\"? (options: {all})"),
-                    None => format!("unknown (options: {all})"),
-                };
-                Err(options.error(key, problem))
-            }
-        }
+        let Some(key) = values.keys().find(|&key| known().all(|known| known != key)) else { return Ok(options) };
+        let all = known().collect::<Vec<_>>().join(", ");
+        let problem = match nearest(key, known()) {
+            Some(near) => format!("unknown; did you mean \"{near}\"? (options: {all})"),
+            None => format!("unknown (options: {all})"),
+        };
+        Err(options.error(key, problem))
     }
 
-    pub(crate) fn error(&self, key: &str, problem: String) -> EnvError {
+    /// The task's name.
+    pub fn env(&self) -> &'a str {
+        self.env
+    }
+
+    /// The error of a value that has no sense for the task.
+    pub fn error(&self, key: &str, problem: String) -> EnvError {
         EnvError::Option { env: self.env.into(), key: key.into(), problem }
     }
 
-    fn wrong(&self, key: &str, found: &Value, expected: String) -> EnvError {
-        self.error(key, format!("{found}, expected {expected}"))
-    }
-
-    /// The value given, if any, and the table's default.
-    fn get(&self, key: &str) -> (Option<&'a Value>, OptionDefault) {
+    fn default(&self, key: &str) -> OptionDefault {
         let info = self.table.iter().find(|option| option.key == key);
-        let default = info.unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env)).default;
-        (self.values.get(key), default)
+        info.unwrap_or_else(|| panic!("{}: option {key} is read but is not in the table", self.env)).default
     }
 
     fn mistyped(&self, key: &str) -> ! {
         panic!("{}: option {key} is read as another type than its table says", self.env)
     }
 
-    pub(crate) fn bool(&self, key: &str) -> Result<bool, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Bool(default)) => Ok(default),
-            (Some(value), OptionDefault::Bool(_)) => {
-                value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false".into()))
-            }
-            _ => self.mistyped(key),
-        }
+    /// The value given, or the default where there is none.
+    fn read<T>(
+        &self,
+        key: &str,
+        default: T,
+        parse: impl Fn(&Value) -> Option<T>,
+        expected: impl Fn() -> String,
+    ) -> Result<T, EnvError> {
+        let Some(value) = self.values.get(key) else { return Ok(default) };
+        parse(value).ok_or_else(|| self.error(key, format!("{value}, expected {}", expected())))
     }
 
-    pub(crate) fn count(&self, key: &str) -> Result<u64, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Count(default, ..)) => Ok(default),
-            (Some(value), OptionDefault::Count(_, low, high)) => self.integer(key, value, low..=high),
-            _ => self.mistyped(key),
-        }
+    /// Reads a boolean.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of another type.
+    pub fn bool(&self, key: &str) -> Result<bool, EnvError> {
+        let OptionDefault::Bool(default) = self.default(key) else { self.mistyped(key) };
+        self.read(key, default, Value::as_bool, || "true or false".into())
     }
 
-    fn integer(&self, key: &str, value: &Value, range: RangeInclusive<u64>) -> Result<u64, EnvError> {
-        value
-            .as_u64()
-            .filter(|count| range.contains(count))
-            .ok_or_else(|| self.wrong(key, value, format!("an integer from {} to {}", range.start(), range.end())))
+    /// Reads an integer.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of another type or out of range.
+    pub fn count(&self, key: &str) -> Result<u64, EnvError> {
+        let OptionDefault::Count(default, low, high) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| value.as_u64().filter(|count| (low..=high).contains(count));
+        self.read(key, default, parse, || format!("an integer from {low} to {high}"))
     }
 
-    pub(crate) fn number(&self, key: &str) -> Result<f64, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Number(default, ..)) => Ok(default),
-            (Some(value), OptionDefault::Number(_, low, high)) => value
-                .as_f64()
-                .filter(|number| (low..=high).contains(number))
-                .ok_or_else(|| self.wrong(key, value, format!("a number from {low} to {high}"))),
-            _ => self.mistyped(key),
-        }
+    /// Reads a finite number.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of another type or out of range.
+    pub fn number(&self, key: &str) -> Result<f64, EnvError> {
+        let OptionDefault::Number(default, low, high) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| value.as_f64().filter(|number| (low..=high).contains(number));
+        self.read(key, default, parse, || format!("a number from {low} to {high}"))
     }
 
-    #[cfg_attr(not(feature = "mujoco"), allow(dead_code, reason = "only the MuJoCo tasks have such options"))]
-    pub(crate) fn interval(&self, key: &str) -> Result<(f64, f64), EnvError> {
-        let (value, default) = match self.get(key) {
-            (None, OptionDefault::Interval(low, high)) => return Ok((low, high)),
-            (Some(value), OptionDefault::Interval(low, high)) => (value, (low, high)),
-            _ => self.mistyped(key),
-        };
+    /// Reads a pair of bounds.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of another type, or a lower bound that is not below the upper one.
+    pub fn interval(&self, key: &str) -> Result<(f64, f64), EnvError> {
+        let OptionDefault::Interval(low, high) = self.default(key) else { self.mistyped(key) };
         let bound = |value: &Value, infinite: f64| {
             if value.is_null() { Some(infinite) } else { value.as_f64() }
         };
-        let bounds = match value.as_array().map(Vec::as_slice) {
-            Some([low, high]) => bound(low, f64::NEG_INFINITY).zip(bound(high, f64::INFINITY)),
+        let parse = |value: &Value| match value.as_array()?.as_slice() {
+            [low, high] => bound(low, f64::NEG_INFINITY).zip(bound(high, f64::INFINITY)).filter(|(low, high)| low < high),
             _ => None,
         };
-        bounds.filter(|(low, high)| low < high).ok_or_else(|| {
-            self.wrong(key, value, format!("two rising numbers such as [{}, {}], null for no bound", default.0, default.1))
-        })
+        self.read(key, (low, high), parse, || format!("two rising numbers such as [{low}, {high}], null for no bound"))
     }
 
-    pub(crate) fn choice(&self, key: &str) -> Result<&'static str, EnvError> {
-        match self.get(key) {
-            (None, OptionDefault::Choice(names)) => Ok(names[0]),
-            (Some(value), OptionDefault::Choice(names)) => {
-                names.iter().copied().find(|&name| value.as_str() == Some(name)).ok_or_else(|| {
-                    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-                    self.wrong(key, value, format!("one of {}", names.join(", ")))
-                })
-            }
-            _ => self.mistyped(key),
-        }
+    /// Reads one of some names.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for another value.
+    pub fn choice(&self, key: &str) -> Result<&'static str, EnvError> {
+        let OptionDefault::Choice(names) = self.default(key) else { self.mistyped(key) };
+        let parse = |value: &Value| names.iter().copied().find(|&name| value.as_str() == Some(name));
+        self.read(key, names[0], parse, || {
+            format!("one of {}", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
+        })
     }
 
     /// The time limit to use where the task's own is `default`: a positive integer, or null for none.
     pub(crate) fn max_episode_steps(&self, default: Option<usize>) -> Result<Option<usize>, EnvError> {
-        match self.values.get(MAX_EPISODE_STEPS) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(None),
-            Some(value) => self.integer(MAX_EPISODE_STEPS, value, 1..=u64::from(u32::MAX)).map(|steps| Some(steps as usize)),
-        }
+        let parse = |value: &Value| if value.is_null() { Some(None) } else { steps(value).map(|steps| Some(steps as usize)) };
+        self.read(MAX_EPISODE_STEPS, default, parse, || format!("an integer from 1 to {}", u32::MAX))
     }
 
     /// How rewards are delayed, if they are: a number of steps, or `"episode"`.
     pub(crate) fn reward_delay(&self) -> Result<Option<RewardDelay>, EnvError> {
-        let Some(value) = self.values.get(REWARD_DELAY) else { return Ok(None) };
-        let steps = value.as_u64().filter(|steps| (1..=u64::from(u32::MAX)).contains(steps));
-        match (steps, value.as_str()) {
-            (Some(steps), _) => Ok(Some(RewardDelay::Steps(steps))),
-            (_, Some("episode")) => Ok(Some(RewardDelay::Episode)),
-            _ => Err(self.wrong(REWARD_DELAY, value, format!("a number of steps from 1 to {}, or \"episode\"", u32::MAX))),
-        }
+        let parse = |value: &Value| match steps(value) {
+            None => (value.as_str() == Some("episode")).then_some(Some(RewardDelay::Episode)),
+            Some(steps) => Some(Some(RewardDelay::Steps(steps))),
+        };
+        self.read(REWARD_DELAY, None, parse, || format!("a number of steps from 1 to {}, or \"episode\"", u32::MAX))
     }
 }
 
-/// The candidate that `name` most likely meant: few edits away, case aside.
+/// A positive number of steps.
+fn steps(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|steps| (1..=u64::from(u32::MAX)).contains(steps))
+}
+
+/// The candidate nearest to `name` by edits, case aside; `None` if all are far.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     candidates
@@ -198,11 +242,11 @@ mod tests {
     use serde_json::json;
 
     const TABLE: &[OptionInfo] = &[
-        OptionInfo { key: "flag", default: OptionDefault::Bool(true), help: "" },
-        OptionInfo { key: "length", default: OptionDefault::Count(7, 2, 9), help: "" },
-        OptionInfo { key: "weight", default: OptionDefault::Number(0.5, 0.0, 3.0), help: "" },
-        OptionInfo { key: "range", default: OptionDefault::Interval(0.7, f64::INFINITY), help: "" },
-        OptionInfo { key: "shape", default: OptionDefault::Choice(&["round", "square"]), help: "" },
+        OptionInfo::flag("flag", true, ""),
+        OptionInfo::count("length", 7, 2, 9, ""),
+        OptionInfo::number("weight", 0.5, 0.0, 3.0, ""),
+        OptionInfo::interval("range", 0.7, f64::INFINITY, ""),
+        OptionInfo::choice("shape", &["round", "square"], ""),
     ];
 
     fn with<R>(values: Value, read: impl Fn(&Options) -> Result<R, EnvError>) -> Result<R, String> {

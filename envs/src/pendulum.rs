@@ -1,10 +1,11 @@
 //! `Pendulum-v1`: swing a pendulum up.
 
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
 use std::f64::consts::PI;
@@ -14,17 +15,15 @@ pub(crate) const ID: &str = "Pendulum-v1";
 
 /// Options of the task.
 pub(crate) const OPTIONS: &[OptionInfo] = &[
-    OptionInfo { key: "g", default: OptionDefault::Number(10.0, 0.0, 1000.0), help: "acceleration of gravity in m/s^2" },
-    OptionInfo {
-        key: "hide_velocity",
-        default: OptionDefault::Bool(false),
-        help: "show the angle only, so that swinging up takes memory",
-    },
-    OptionInfo {
-        key: "noise",
-        default: OptionDefault::Number(0.0, 0.0, 100.0),
-        help: "standard deviation of Gaussian noise on every number shown (POPGym with hide_velocity: 0.1, 0.2, 0.3)",
-    },
+    OptionInfo::number("g", 10.0, 0.0, 1000.0, "acceleration of gravity in m/s^2"),
+    OptionInfo::flag("hide_velocity", false, "show the angle only, so that swinging up takes memory"),
+    OptionInfo::number(
+        "noise",
+        0.0,
+        0.0,
+        100.0,
+        "standard deviation of Gaussian noise on every number shown (POPGym with hide_velocity: 0.1, 0.2, 0.3)",
+    ),
 ];
 
 /// The pendulum of Gymnasium's `Pendulum-v1`.
@@ -63,7 +62,7 @@ pub(crate) struct Pendulum {
     noise: f64,
     angle: f64,
     velocity: f64,
-    /// The noise of a step is a function of the two, so that a state says all that is to come. The seed has
+    /// The noise of a step is a function of the seed and the steps, so that a state determines the future. The seed has
     /// [`NOISE_SEED_BITS`], which a double holds exactly.
     noise_seed: u64,
     steps: u64,
@@ -94,10 +93,6 @@ impl Pendulum {
                 *shown = f64::from((*shown + noise).clamp(-bound, bound) as f32);
             }
         }
-    }
-
-    fn error(problem: String) -> EnvError {
-        EnvError::State { env: ID.into(), problem }
     }
 }
 
@@ -167,9 +162,10 @@ impl Task for Pendulum {
             let whole = |number: f64, below: f64| number.fract() == 0.0 && (0.0..below).contains(&number);
             if !(whole(seed, (1_u64 << NOISE_SEED_BITS) as f64) && whole(steps, f64::from(u32::MAX))) {
                 let bits = NOISE_SEED_BITS;
-                return Err(Self::error(format!(
-                    "has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"
-                )));
+                return Err(EnvError::state(
+                    ID,
+                    format!("has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"),
+                ));
             }
             (self.noise_seed, self.steps) = (seed as u64, steps as u64);
         }

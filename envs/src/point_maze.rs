@@ -7,10 +7,11 @@ pub(crate) mod waypoint;
 use std::f64::consts::PI;
 
 use crate::{
-    EnvError, Space,
     env::Action,
+    error::EnvError,
     options::Options,
     rng::Generator,
+    space::Space,
     task::{Outcome, Task},
 };
 use rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
@@ -159,9 +160,9 @@ impl Task for PointMaze {
         let mut placed = Self { position: [state[0], state[1]], velocity: [state[2], state[3]], ..self.clone() };
         if placed.rules.layout.is_wall(placed.cell()) {
             let problem = format!("has its position ({}, {}) in a wall", state[0], state[1]);
-            return Err(EnvError::State { env: ID.into(), problem });
+            return Err(EnvError::state(ID, problem));
         }
-        // Only the position: what goes into the wall is the next step's to stop.
+        // The velocity stays as given; the next step takes away the part that goes into the wall.
         placed.resolve_contacts();
         (self.position, self.velocity) = (placed.position, [state[2], state[3]]);
         self.observe(observation);
@@ -174,11 +175,10 @@ mod tests {
     use super::*;
     use crate::{Env, fixtures, make};
     use layout::{Layout, NAMES};
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     fn maze(layout: &str, reward: &str) -> Box<dyn Env> {
-        let Value::Object(options) = json!({"layout": layout, "reward": reward}) else { unreachable!() };
-        make(ID, &options).unwrap()
+        make(ID, &fixtures::options(json!({"layout": layout, "reward": reward}))).unwrap()
     }
 
     /// Distance of the ball's surface from the nearest wall.
@@ -194,8 +194,7 @@ mod tests {
     #[test]
     fn steps_in_free_space_are_mujocos() {
         for (name, case) in ["umaze", "medium", "large"].iter().flat_map(|n| ["random", "push", "controller"].map(|c| (*n, c))) {
-            let Some(files) = fixtures::files(&format!("maze2d/{name}")) else { return };
-            let recording = fixtures::json(files.iter().find(|file| file.file_stem().unwrap() == case).unwrap());
+            let recording = fixtures::recording(&format!("maze2d/{name}"), case);
             let mut env = maze(name, recording["reward_type"].as_str().unwrap());
             let layout = Layout::named(name).unwrap();
             let mut state = fixtures::numbers(&recording["init_obs"]);

@@ -1,4 +1,6 @@
-//! Every task by name.
+//! Every task by name: those of this crate, and those that a program registers.
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 
@@ -7,14 +9,12 @@ use crate::mujoco;
 use crate::{
     bare::BareSimulation,
     cartpole,
-    delayed_reward::DelayedReward,
     env::Env,
     error::EnvError,
     options::{OptionInfo, Options, nearest},
     pendulum, point_maze,
     render::Renderer,
     repeat_previous,
-    task::Task,
     time_limit::TimeLimit,
     tmaze,
 };
@@ -28,13 +28,14 @@ pub struct TaskInfo {
     pub summary: &'static str,
     /// The cargo feature that it needs, if any.
     pub feature: Option<&'static str>,
-    /// Its options; every task also takes `max_episode_steps` and `reward_delay`. Empty where the task is not compiled in.
+    /// Its options; every task of this crate also takes `max_episode_steps` and `reward_delay`. Empty where the task is not
+    /// compiled in, and for a task that [`register`] added.
     pub options: &'static [OptionInfo],
-    /// Builds it; absent where its feature is not compiled in.
+    /// Absent where the feature is not compiled in, and for a task that [`register`] added.
     build: Option<Build>,
 }
 
-type Build = fn(&Options) -> Result<Box<dyn Task>, EnvError>;
+type Build = fn(&Options) -> Result<Box<dyn Env>, EnvError>;
 
 impl TaskInfo {
     /// Why [`make`] cannot make it in this build, and what to do about it; `None` if it can.
@@ -49,9 +50,23 @@ impl TaskInfo {
     }
 }
 
-/// All tasks, those that are not compiled in included.
-pub fn tasks() -> &'static [TaskInfo] {
-    TASKS
+/// An entry of [`TASKS`] that needs the feature `mujoco`: a name, a summary, and the options and constructor of its module.
+macro_rules! on_mujoco {
+    ($id:literal, $summary:literal, $options:path, $constructor:path) => {
+        TaskInfo {
+            id: $id,
+            summary: $summary,
+            feature: Some("mujoco"),
+            #[cfg(feature = "mujoco")]
+            options: $options,
+            #[cfg(feature = "mujoco")]
+            build: Some(|options| TimeLimit::boxed($constructor(options)?, options)),
+            #[cfg(not(feature = "mujoco"))]
+            options: &[],
+            #[cfg(not(feature = "mujoco"))]
+            build: None,
+        }
+    };
 }
 
 const TASKS: &[TaskInfo] = &[
@@ -60,132 +75,161 @@ const TASKS: &[TaskInfo] = &[
         summary: "remember a cue seen at the first step through a corridor, then turn to its side",
         feature: None,
         options: tmaze::OPTIONS,
-        build: Some(|options| Ok(Box::new(tmaze::TMaze::from_options(options)?))),
+        build: Some(|options| TimeLimit::boxed(tmaze::TMaze::from_options(options)?, options)),
     },
     TaskInfo {
         id: repeat_previous::ID,
         summary: "name the suit of the card that was shown k cards ago, at every card (POPGym)",
         feature: None,
         options: repeat_previous::OPTIONS,
-        build: Some(|options| Ok(Box::new(repeat_previous::RepeatPrevious::from_options(options)?))),
+        build: Some(|options| TimeLimit::boxed(repeat_previous::RepeatPrevious::from_options(options)?, options)),
     },
     TaskInfo {
         id: point_maze::ID,
         summary: "drive a ball through one of D4RL's mazes to the goal (continuous force)",
         feature: None,
         options: point_maze::rules::OPTIONS,
-        build: Some(|options| Ok(Box::new(point_maze::PointMaze::from_options(options)?))),
+        build: Some(|options| TimeLimit::boxed(point_maze::PointMaze::from_options(options)?, options)),
     },
     TaskInfo {
         id: pendulum::ID,
         summary: "swing a pendulum up and keep it upright (continuous torque)",
         feature: None,
         options: pendulum::OPTIONS,
-        build: Some(|options| Ok(Box::new(pendulum::Pendulum::from_options(options)?))),
+        build: Some(|options| TimeLimit::boxed(pendulum::Pendulum::from_options(options)?, options)),
     },
     TaskInfo {
         id: cartpole::ID,
         summary: "balance a pole on a cart by pushing left or right",
         feature: None,
         options: cartpole::OPTIONS,
-        build: Some(|options| Ok(Box::new(cartpole::CartPole::from_options(options)?))),
+        build: Some(|options| TimeLimit::boxed(cartpole::CartPole::from_options(options)?, options)),
     },
-    TaskInfo {
-        id: "Hopper-v5",
-        summary: "hop forward on one leg (MuJoCo)",
-        feature: Some("mujoco"),
-        #[cfg(feature = "mujoco")]
-        options: mujoco::hopper::OPTIONS,
-        #[cfg(not(feature = "mujoco"))]
-        options: &[],
-        #[cfg(feature = "mujoco")]
-        build: Some(|options| Ok(Box::new(mujoco::hopper::Hopper::from_options(options)?))),
-        #[cfg(not(feature = "mujoco"))]
-        build: None,
-    },
-    TaskInfo {
-        id: "HalfCheetah-v5",
-        summary: "run forward on two legs, with a spring in every joint (MuJoCo)",
-        feature: Some("mujoco"),
-        #[cfg(feature = "mujoco")]
-        options: mujoco::half_cheetah::OPTIONS,
-        #[cfg(not(feature = "mujoco"))]
-        options: &[],
-        #[cfg(feature = "mujoco")]
-        build: Some(|options| Ok(Box::new(mujoco::half_cheetah::HalfCheetah::from_options(options)?))),
-        #[cfg(not(feature = "mujoco"))]
-        build: None,
-    },
-    TaskInfo {
-        id: "Walker2d-v5",
-        summary: "walk forward on two legs (MuJoCo)",
-        feature: Some("mujoco"),
-        #[cfg(feature = "mujoco")]
-        options: mujoco::walker2d::OPTIONS,
-        #[cfg(not(feature = "mujoco"))]
-        options: &[],
-        #[cfg(feature = "mujoco")]
-        build: Some(|options| Ok(Box::new(mujoco::walker2d::Walker2d::from_options(options)?))),
-        #[cfg(not(feature = "mujoco"))]
-        build: None,
-    },
-    TaskInfo {
-        id: "Ant-v5",
-        summary: "walk forward on four legs in three dimensions (MuJoCo)",
-        feature: Some("mujoco"),
-        #[cfg(feature = "mujoco")]
-        options: mujoco::ant::OPTIONS,
-        #[cfg(not(feature = "mujoco"))]
-        options: &[],
-        #[cfg(feature = "mujoco")]
-        build: Some(|options| Ok(Box::new(mujoco::ant::Ant::from_options(options)?))),
-        #[cfg(not(feature = "mujoco"))]
-        build: None,
-    },
-    TaskInfo {
-        id: "Maze2D-v1",
-        summary: "drive a ball through one of D4RL's mazes to the goal, the walls as in D4RL (MuJoCo)",
-        feature: Some("mujoco"),
-        #[cfg(feature = "mujoco")]
-        options: point_maze::rules::OPTIONS,
-        #[cfg(not(feature = "mujoco"))]
-        options: &[],
-        #[cfg(feature = "mujoco")]
-        build: Some(|options| Ok(Box::new(mujoco::maze2d::Maze2d::from_options(options)?))),
-        #[cfg(not(feature = "mujoco"))]
-        build: None,
-    },
+    on_mujoco!("Hopper-v5", "hop forward on one leg (MuJoCo)", mujoco::hopper::OPTIONS, mujoco::hopper::hopper),
+    on_mujoco!(
+        "HalfCheetah-v5",
+        "run forward on two legs, with a spring in every joint (MuJoCo)",
+        mujoco::half_cheetah::OPTIONS,
+        mujoco::half_cheetah::half_cheetah
+    ),
+    on_mujoco!("Walker2d-v5", "walk forward on two legs (MuJoCo)", mujoco::walker2d::OPTIONS, mujoco::walker2d::walker2d),
+    on_mujoco!(
+        "Ant-v5",
+        "walk forward on four legs in three dimensions (MuJoCo)",
+        mujoco::ant::OPTIONS,
+        mujoco::ant::Ant::from_options
+    ),
+    on_mujoco!(
+        "Maze2D-v1",
+        "drive a ball through one of D4RL's mazes to the goal, the walls as in D4RL (MuJoCo)",
+        point_maze::rules::OPTIONS,
+        mujoco::maze2d::Maze2d::from_options
+    ),
 ];
+
+type BuildRegistered = Arc<dyn Fn(&Map<String, Value>) -> Result<Box<dyn Env>, EnvError> + Send + Sync>;
+
+/// What [`register`] added, for the whole process.
+static REGISTERED: RwLock<Vec<(TaskInfo, BuildRegistered)>> = RwLock::new(Vec::new());
+
+/// All tasks: those of this crate, whether or not they are compiled in, then those that [`register`] added.
+pub fn tasks() -> Vec<TaskInfo> {
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    TASKS.iter().copied().chain(registered.iter().map(|(task, _)| *task)).collect()
+}
+
+/// Gives an environment a name, under which [`make`] and everything above it finds it in this process.
+///
+/// `build` receives the options that [`make`] was given and checks them; [`Options`] helps. It is called for every copy.
+///
+/// ```
+/// use aaren_envs::{Action, Dtype, EnvError, Generator, OptionInfo, Options, Outcome, Space, Task, TimeLimit};
+///
+/// /// Walk right until the end of a line.
+/// struct Line { length: f64, position: f64 }
+///
+/// impl Task for Line {
+///     fn observation_space(&self) -> Space { Space::uniform_box(1, 0.0, self.length, Dtype::Float32) }
+///     fn action_space(&self) -> Space { Space::Discrete { n: 2, start: 0 } }
+///     fn max_episode_steps(&self) -> Option<usize> { Some(50) }
+///     fn reset(&mut self, _: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+///         self.position = 0.0;
+///         observation[0] = self.position;
+///         Ok(())
+///     }
+///     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
+///         if action == Action::Discrete(1) { self.position += 1.0 }
+///         observation[0] = self.position;
+///         Ok(Outcome { reward: -1.0, terminated: self.position == self.length })
+///     }
+/// }
+///
+/// const ID: &str = "my/Line-v0";
+/// const OPTIONS: &[OptionInfo] = &[OptionInfo::count("length", 5, 1, 1000, "steps from one end to the other")];
+/// aaren_envs::register(ID, "walk right until the end of a line", |options| {
+///     let options = Options::new(ID, OPTIONS, options)?;
+///     TimeLimit::boxed(Line { length: options.count("length")? as f64, position: 0.0 }, &options)
+/// })?;
+///
+/// let mut env = aaren_envs::make(ID, &Default::default())?;
+/// aaren_envs::check_env(&mut *env)?;
+/// assert!(aaren_envs::tasks().iter().any(|task| task.id == ID));
+/// # Ok::<(), EnvError>(())
+/// ```
+///
+/// # Errors
+/// [`EnvError::Registered`] if the name is taken.
+pub fn register(
+    id: &'static str,
+    summary: &'static str,
+    build: impl Fn(&Map<String, Value>) -> Result<Box<dyn Env>, EnvError> + Send + Sync + 'static,
+) -> Result<(), EnvError> {
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    if TASKS.iter().chain(registered.iter().map(|(task, _)| task)).any(|task| task.id == id) {
+        return Err(EnvError::Registered { id: id.into() });
+    }
+    registered.push((TaskInfo { id, summary, feature: None, options: &[], build: None }, Arc::new(build)));
+    Ok(())
+}
 
 /// Makes a task by name, under its time limit.
 ///
 /// `options`: the keys that [`TaskInfo::options`] lists, `max_episode_steps` (a positive integer, or null for no limit), and
-/// `reward_delay` (rewards are kept back and paid as one sum: after every so many steps, a positive integer, and at the end of the
-/// episode; or only then, `"episode"`).
+/// `reward_delay` (rewards are held back and paid as one sum: after every so many steps, a positive integer, and at the end of
+/// the episode; or only then, `"episode"`). A task that [`register`] added reads its options itself.
 ///
 /// # Errors
 /// [`EnvError::Unknown`] for a name that is not registered (the message names the nearest) or not compiled in (the message
 /// says how to get it), [`EnvError::Option`] for an unknown key or a value out of range, [`EnvError::Model`] where a
 /// simulator's model does not load.
 pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvError> {
-    let unknown = |hint: String| EnvError::Unknown { id: id.into(), hint };
-    let Some(task) = TASKS.iter().find(|task| task.id == id) else {
-        let all = || TASKS.iter().map(|task| task.id);
-        return Err(unknown(match nearest(id, all()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("the environments are {}", all().collect::<Vec<_>>().join(", ")),
-        }));
-    };
-    let Some(build) = task.build else {
-        return Err(unknown(task.missing().unwrap_or_default()));
-    };
-    let options = Options::new(task.id, task.options, options)?;
-    let built = build(&options)?;
-    let limit = options.max_episode_steps(built.max_episode_steps())?;
-    match options.reward_delay()? {
-        None => Ok(Box::new(TimeLimit::new(task.id, built, limit)?)),
-        Some(delay) => Ok(Box::new(TimeLimit::new(task.id, DelayedReward::new(task.id, built, delay, limit), limit)?)),
+    if let Some(task) = TASKS.iter().find(|task| task.id == id) {
+        return match task.build {
+            Some(build) => build(&Options::new(task.id, task.options, options)?),
+            None => Err(EnvError::Unknown { id: id.into(), hint: task.missing().unwrap_or_default() }),
+        };
     }
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    let build = registered.iter().find(|(task, _)| task.id == id).map(|(_, build)| Arc::clone(build));
+    drop(registered); // A `build` may itself call `make` or `register`.
+    if let Some(build) = build {
+        return build(options);
+    }
+    let tasks = tasks();
+    let ids = || tasks.iter().map(|task| task.id);
+    let hint = match nearest(id, ids()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("the environments are {}", ids().collect::<Vec<_>>().join(", ")),
+    };
+    Err(EnvError::Unknown { id: id.into(), hint })
+}
+
+/// Version of the MuJoCo library that simulates; `None` in a build without the feature `mujoco`.
+pub fn mujoco_version() -> Option<&'static str> {
+    #[cfg(feature = "mujoco")]
+    return Some(mujoco_rs::mujoco_version());
+    #[cfg(not(feature = "mujoco"))]
+    None
 }
 
 /// The simulator under a registered robot, to measure what the task costs on top of it; `None` for a task that is no robot, and in
@@ -195,7 +239,7 @@ pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvE
 /// [`EnvError::Model`] where the model does not load.
 pub fn bare_simulation(id: &str) -> Result<Option<Box<dyn BareSimulation>>, EnvError> {
     #[cfg(feature = "mujoco")]
-    return mujoco::bare_simulation(id);
+    return mujoco::robots::bare_simulation(id);
     #[cfg(not(feature = "mujoco"))]
     {
         let _ = id;
@@ -220,10 +264,10 @@ pub fn renderer(id: &str, width: usize, height: usize) -> Result<Box<dyn Rendere
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     fn error(id: &str, options: Value) -> String {
-        let Value::Object(options) = options else { unreachable!() };
-        make(id, &options).err().expect("an error").to_string()
+        make(id, &fixtures::options(options)).err().expect("an error").to_string()
     }
 
     #[test]
@@ -242,6 +286,24 @@ mod tests {
         assert!(error("MountainLionCar-v7", Value::Object(Map::new())).contains("the environments are TMaze-v0, "));
     }
 
+    #[test]
+    fn a_registered_task_is_found_like_any_other_and_its_name_is_taken() {
+        let shorter = |options: &Map<String, Value>| {
+            Options::new("test/Short-v0", &[], options)?;
+            make("TMaze-v0", &Map::from_iter([("corridor".to_string(), 2.into())]))
+        };
+        register("test/Short-v0", "a short corridor", shorter).unwrap();
+        assert_eq!(make("test/Short-v0", &Map::new()).unwrap().spec().max_episode_steps, Some(16));
+        let found = tasks().into_iter().find(|task| task.id == "test/Short-v0").unwrap();
+        assert_eq!((found.summary, found.missing()), ("a short corridor", None));
+        assert!(error("test/Shart-v0", Value::Object(Map::new())).ends_with("did you mean \"test/Short-v0\"?"));
+        assert!(error("test/Short-v0", serde_json::json!({"k": 1})).starts_with("test/Short-v0: option \"k\": unknown"));
+        for taken in ["test/Short-v0", "TMaze-v0", "Hopper-v5"] {
+            let error = register(taken, "", shorter).unwrap_err().to_string();
+            assert_eq!(error, format!("there is an environment \"{taken}\" already"));
+        }
+    }
+
     #[cfg(not(feature = "mujoco"))]
     #[test]
     fn a_task_that_is_not_compiled_in_says_how_to_get_it() {
@@ -251,8 +313,13 @@ mod tests {
 
     #[test]
     fn the_time_limit_can_be_given() {
-        let Value::Object(options) = serde_json::json!({"max_episode_steps": 6}) else { unreachable!() };
-        assert_eq!(make("Pendulum-v1", &options).unwrap().spec().max_episode_steps, Some(6));
+        assert_eq!(
+            make("Pendulum-v1", &fixtures::options(serde_json::json!({"max_episode_steps": 6})))
+                .unwrap()
+                .spec()
+                .max_episode_steps,
+            Some(6)
+        );
         assert_eq!(make("Pendulum-v1", &Map::new()).unwrap().spec().max_episode_steps, Some(200));
     }
 }

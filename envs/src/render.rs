@@ -1,8 +1,8 @@
-//! Images of a task.
+//! Images of robots.
 
 use crate::error::EnvError;
 
-/// Draws states of a robot. Made by [`renderer`](crate::renderer), and used in the thread that made it.
+/// Draws states of a robot. Made by [`renderer`](crate::renderer); it stays in the thread that made it.
 pub trait Renderer {
     /// Simulated seconds that one environment step takes.
     fn seconds_per_step(&self) -> f64;

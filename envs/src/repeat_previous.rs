@@ -1,10 +1,11 @@
-//! `RepeatPrevious-v0`: POPGym's test of a memory that has to let go of the old as the new comes in.
+//! `RepeatPrevious-v0`: POPGym's test of a memory of the last few observations.
 
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
 
@@ -13,16 +14,20 @@ pub(crate) const ID: &str = "RepeatPrevious-v0";
 
 /// Options of the task.
 pub(crate) const OPTIONS: &[OptionInfo] = &[
-    OptionInfo {
-        key: "k",
-        default: OptionDefault::Count(4, 1, 5199),
-        help: "which card is asked for, counted back from the present one, which is 1; less than there are cards",
-    },
-    OptionInfo {
-        key: "decks",
-        default: OptionDefault::Count(1, 1, 100),
-        help: "decks of 52 cards that are dealt (POPGym easy: k 4 and 1 deck, medium: 32 and 2, hard: 64 and 3)",
-    },
+    OptionInfo::count(
+        "k",
+        4,
+        1,
+        5199,
+        "which card to name, counted back from the present one, which is 1; less than there are cards",
+    ),
+    OptionInfo::count(
+        "decks",
+        1,
+        1,
+        100,
+        "decks of 52 cards that are dealt (POPGym easy: k 4 and 1 deck, medium: 32 and 2, hard: 64 and 3)",
+    ),
 ];
 
 /// Suits, and so observations and answers.
@@ -30,12 +35,12 @@ pub(crate) const SUITS: usize = 4;
 /// Cards of a suit in a deck.
 const RANKS: u64 = 13;
 
-/// `RepeatPrevious` of POPGym (Morad et al. 2023, arXiv:2303.01859): cards are dealt, and at every card the suit of an earlier one is
-/// asked for.
+/// `RepeatPrevious` of POPGym (Morad et al. 2023, arXiv:2303.01859): cards are dealt, and at every card the suit of an earlier one
+/// must be named.
 ///
 /// # Task
 /// A shuffled pile of `decks` decks is dealt card by card. From the k-th card on, answer with the suit of the card that was shown
-/// `k - 1` steps before the present one: `k = 1` asks for the present card, `k = 4` for the third before it. A policy without memory
+/// `k - 1` steps before the present one: `k = 1` means the present card, `k = 4` the third before it. A policy without memory
 /// answers right once in four.
 /// # Actions
 /// `Discrete(4)`: a suit.
@@ -79,7 +84,7 @@ impl RepeatPrevious {
         self.pile[(card % self.pile.len() as u64) as usize]
     }
 
-    /// What is asked for, once there are enough cards.
+    /// The right answer, once there are enough cards.
     fn wanted(&self) -> Option<i64> {
         self.dealt.checked_sub(self.k as u64).map(|card| i64::from(self.suit(card)))
     }
@@ -87,10 +92,6 @@ impl RepeatPrevious {
     fn observe(&self, observation: &mut [f64]) {
         let present = usize::from(self.suit(self.dealt - 1));
         observation.iter_mut().enumerate().for_each(|(suit, shown)| *shown = if suit == present { 1.0 } else { 0.0 });
-    }
-
-    fn error(problem: String) -> EnvError {
-        EnvError::State { env: ID.into(), problem }
     }
 }
 
@@ -139,10 +140,10 @@ impl Task for RepeatPrevious {
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let (pile, dealt) = (&state[..self.pile.len()], state[self.pile.len()]);
         if let Some(card) = pile.iter().position(|suit| ![0.0, 1.0, 2.0, 3.0].contains(suit)) {
-            return Err(Self::error(format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
+            return Err(EnvError::state(ID, format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
         }
         if dealt.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&dealt) {
-            return Err(Self::error(format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
+            return Err(EnvError::state(ID, format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
         }
         self.pile.iter_mut().zip(pile).for_each(|(suit, &given)| *suit = given as u8);
         self.dealt = dealt as u64;
@@ -154,12 +155,11 @@ impl Task for RepeatPrevious {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Env, make};
+    use crate::{Env, fixtures, make};
     use serde_json::{Value, json};
 
     fn game(options: Value) -> Box<dyn Env> {
-        let Value::Object(options) = options else { unreachable!() };
-        make(ID, &options).unwrap()
+        make(ID, &fixtures::options(options)).unwrap()
     }
 
     fn suit(observation: &[f64]) -> i64 {
@@ -254,8 +254,7 @@ mod tests {
     #[test]
     fn there_are_more_cards_than_k() {
         for (k, decks) in [(52, 1), (104, 2)] {
-            let Value::Object(options) = json!({"k": k, "decks": decks}) else { unreachable!() };
-            let error = make(ID, &options).err().unwrap().to_string();
+            let error = make(ID, &fixtures::options(json!({"k": k, "decks": decks}))).err().unwrap().to_string();
             assert!(error.contains(&format!("{k}, expected less than the {k} cards of {decks} decks")), "{error}");
         }
     }

@@ -1,7 +1,7 @@
-//! Replays a recorded rollout and says how far we are from it.
+//! Replays a recorded rollout and measures the differences.
 //!
 //! The recordings are JSON files of the kinds `mujoco_rollout`, `mujoco_transitions`, `classic_rollout` and `maze2d_rollout`: a task,
-//! its options, a first state, actions, and what the original implementation answered.
+//! its options, a first state, actions, and the observations, rewards and flags of the original implementation.
 
 mod node;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 use node::Node;
 
-/// How a replay compares with its recording.
+/// The differences between a replay and its recording.
 ///
 /// Errors are largest absolute differences over the first `robust_steps` steps: beyond them the simulation amplifies the last
 /// digit of the math library, so that only bit-equal runs can be compared.
@@ -74,34 +74,32 @@ fn replay_rollout(root: &Node) -> Result<ReplayReport, EnvError> {
     if let Some(limit) = root.optional("max_episode_steps_override") {
         options.insert("max_episode_steps".into(), Value::from(limit.count()?));
     }
-    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &options)?;
-    let classic = root.get("kind")?.text()? == "classic_rollout";
-    let first_state = if classic { root.get("init_state")?.numbers()? } else { root.state("init_qpos", "init_qvel")? };
     let (actions, steps) = (root.get("actions")?, root.get("steps")?.items()?);
     let robust_steps = match root.optional("other_libm") {
         Some(other) => other.get("steps_within_1e-9")?.count()?.min(steps.len()),
         None => steps.len(),
     };
+    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &options, steps.len(), robust_steps)?;
+    let classic = root.get("kind")?.text()? == "classic_rollout";
+    let first_state = if classic { root.get("init_state")?.numbers()? } else { root.state("init_qpos", "init_qvel")? };
     replay.start(&first_state, &root.get("init_obs")?.numbers()?)?;
-    let (mut episode_return, mut over) = (0.0, false);
+    let mut over = false;
     for (t, recorded) in steps.iter().enumerate() {
         replay.robust = t < robust_steps;
         if over {
-            // The recording goes on where we ended.
-            replay.flags_equal &= !replay.robust;
-            replay.equal_so_far = false;
+            // Our episode ended before the recorded one.
+            replay.report.flags_equal &= !replay.robust;
+            replay.report.bit_equal = false;
             break;
         }
         let state = if classic { Some(recorded.get("state")?.numbers()?) } else { None };
-        let end = replay.step_of_gymnasium(&actions.index(t)?, recorded, state.as_deref())?;
-        episode_return += replay.reward;
-        over = end.is_end();
+        over = replay.step_of_gymnasium(&actions.index(t)?, recorded, state.as_deref())?.is_end();
     }
     if !classic && replay.steps == steps.len() {
         replay.robust = robust_steps == steps.len();
         replay.compare_state(&root.state("final_qpos", "final_qvel")?)?;
     }
-    Ok(replay.report(root, steps.len(), robust_steps, Some(episode_return)))
+    Ok(replay.report)
 }
 
 /// A run in one of D4RL's mazes, which has no time limit. The observation is the state.
@@ -111,44 +109,42 @@ fn replay_maze(root: &Node) -> Result<ReplayReport, EnvError> {
         options.insert(key.into(), root.get(name)?.text()?.into());
     }
     options.insert("max_episode_steps".into(), Value::Null);
-    let mut replay = Replay::new(root, "Maze2D-v1", &options)?;
     let (actions, steps) = (root.get("actions")?, root.get("steps")?.items()?);
+    let mut replay = Replay::new(root, "Maze2D-v1", &options, steps.len(), steps.len())?;
     replay.start(&root.state("init_qpos", "init_qvel")?, &root.get("init_obs")?.numbers()?)?;
-    let mut episode_return = 0.0;
     for (t, recorded) in steps.iter().enumerate() {
         let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: false };
         let state = recorded.get("obs")?.numbers()?;
         replay.step(&actions.index(t)?, recorded, end, &Map::new(), Some(&state))?;
-        episode_return += replay.reward;
     }
-    Ok(replay.report(root, steps.len(), steps.len(), Some(episode_return)))
+    Ok(replay.report)
 }
 
 /// Single steps from given states, in which no error can grow.
 fn replay_transitions(root: &Node) -> Result<ReplayReport, EnvError> {
-    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &Map::new())?;
     let transitions = root.get("transitions")?.items()?;
+    let steps = transitions.len();
+    let mut replay = Replay::new(root, root.get("env_id")?.text()?, &Map::new(), steps, steps)?;
+    replay.report.episode_return = None;
     for transition in &transitions {
         replay.start(&transition.state("qpos", "qvel")?, &transition.get("obs_before")?.numbers()?)?;
         let state = transition.state("next_qpos", "next_qvel")?;
         replay.step_of_gymnasium(&transition.get("action")?, transition, Some(&state))?;
     }
-    Ok(replay.report(root, transitions.len(), transitions.len(), None))
+    Ok(replay.report)
 }
 
-/// A replay under way.
+/// A running replay.
 struct Replay {
     env: Box<dyn Env>,
     dtype: ActionDtype,
     observation: Vec<f64>,
-    reward: f64,
     /// Whether the step counts for the errors.
     robust: bool,
-    errors: Errors,
-    flags_equal: bool,
-    equal_so_far: bool,
+    /// Steps replayed.
     steps: usize,
-    steps_bit_equal: usize,
+    /// Errors and equality of the steps so far.
+    report: ReplayReport,
 }
 
 #[derive(Clone, Copy)]
@@ -158,16 +154,8 @@ enum ActionDtype {
     Int64,
 }
 
-#[derive(Default)]
-struct Errors {
-    observation: f64,
-    reward: f64,
-    state: f64,
-    info: f64,
-}
-
 impl Replay {
-    fn new(root: &Node, env_id: &str, options: &Map<String, Value>) -> Result<Self, EnvError> {
+    fn new(root: &Node, env_id: &str, options: &Map<String, Value>, steps: usize, robust_steps: usize) -> Result<Self, EnvError> {
         let dtype = root.get("action_dtype")?;
         let dtype = match dtype.text()? {
             "float32" => ActionDtype::Float32,
@@ -176,30 +164,33 @@ impl Replay {
             other => return Err(dtype.error(format!("\"{other}\", expected float32, float64 or int64"))),
         };
         let env = make(env_id, options)?;
-        let observation = vec![0.0; env.spec().observation_space.width()];
-        Ok(Self {
-            env,
-            dtype,
-            observation,
-            reward: 0.0,
-            robust: true,
-            errors: Errors::default(),
+        let report = ReplayReport {
+            file: root.file().display().to_string(),
+            env_id: env.spec().id.clone(),
+            steps,
+            robust_steps,
+            max_abs_error_observation: 0.0,
+            max_abs_error_reward: 0.0,
+            max_abs_error_state: 0.0,
+            max_abs_error_info: 0.0,
             flags_equal: true,
-            equal_so_far: true,
-            steps: 0,
             steps_bit_equal: 0,
-        })
+            bit_equal: true,
+            episode_return: Some(0.0),
+        };
+        let observation = vec![0.0; env.spec().observation_space.width()];
+        Ok(Self { env, dtype, observation, robust: true, steps: 0, report })
     }
 
     fn start(&mut self, state: &[f64], expected: &[f64]) -> Result<(), EnvError> {
         self.env.set_state(state, &mut self.observation)?;
         let (error, equal) = difference(&self.observation, expected);
-        self.errors.observation = self.errors.observation.max(error);
-        self.equal_so_far &= equal;
+        self.report.max_abs_error_observation = self.report.max_abs_error_observation.max(error);
+        self.report.bit_equal &= equal;
         Ok(())
     }
 
-    /// A step of which Gymnasium told its end and its diagnostics.
+    /// A step of a recording of Gymnasium, which has both flags and the diagnostics.
     fn step_of_gymnasium(&mut self, action: &Node, recorded: &Node, state: Option<&[f64]>) -> Result<StepEnd, EnvError> {
         let end = StepEnd { terminated: recorded.get("terminated")?.flag()?, truncated: recorded.get("truncated")?.flag()? };
         self.step(action, recorded, end, recorded.get("info")?.object()?, state)
@@ -221,22 +212,23 @@ impl Replay {
                 self.env.step(Action::F32(&narrow), &mut self.observation)?
             }
         };
-        self.reward = step.reward;
         self.steps += 1;
         let observation = difference(&self.observation, &recorded.get("obs")?.numbers()?);
         let reward = difference(&[step.reward], &[recorded.get("reward")?.number()?]);
         let info = self.info_difference(info);
+        let report = &mut self.report;
+        report.episode_return = report.episode_return.map(|sum| sum + step.reward);
         if self.robust {
-            self.errors.observation = self.errors.observation.max(observation.0);
-            self.errors.reward = self.errors.reward.max(reward.0);
-            self.errors.info = self.errors.info.max(info.0);
-            self.flags_equal &= step.end == end;
+            report.max_abs_error_observation = report.max_abs_error_observation.max(observation.0);
+            report.max_abs_error_reward = report.max_abs_error_reward.max(reward.0);
+            report.max_abs_error_info = report.max_abs_error_info.max(info.0);
+            report.flags_equal &= step.end == end;
         }
-        self.equal_so_far &= observation.1 && reward.1 && info.1 && step.end == end;
+        report.bit_equal &= observation.1 && reward.1 && info.1 && step.end == end;
         if let Some(state) = state {
             self.compare_state(state)?;
         }
-        self.steps_bit_equal += usize::from(self.equal_so_far);
+        self.report.steps_bit_equal += usize::from(self.report.bit_equal);
         Ok(step.end)
     }
 
@@ -245,9 +237,9 @@ impl Replay {
         self.env.state(&mut state)?;
         let (error, equal) = difference(&state, expected);
         if self.robust {
-            self.errors.state = self.errors.state.max(error);
+            self.report.max_abs_error_state = self.report.max_abs_error_state.max(error);
         }
-        self.equal_so_far &= equal;
+        self.report.bit_equal &= equal;
         Ok(())
     }
 
@@ -258,23 +250,6 @@ impl Replay {
             wanted.push(expected.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN));
         });
         if found.len() != expected.len() { (f64::INFINITY, false) } else { difference(&found, &wanted) }
-    }
-
-    fn report(self, root: &Node, steps: usize, robust_steps: usize, episode_return: Option<f64>) -> ReplayReport {
-        ReplayReport {
-            file: root.file().display().to_string(),
-            env_id: self.env.spec().id.clone(),
-            steps,
-            robust_steps,
-            max_abs_error_observation: self.errors.observation,
-            max_abs_error_reward: self.errors.reward,
-            max_abs_error_state: self.errors.state,
-            max_abs_error_info: self.errors.info,
-            flags_equal: self.flags_equal,
-            steps_bit_equal: self.steps_bit_equal,
-            bit_equal: self.equal_so_far && self.steps == steps,
-            episode_return,
-        }
     }
 }
 
@@ -294,7 +269,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A recording of the T-maze, which we know by heart.
+    /// A recording of the T-maze.
     fn recording() -> Value {
         let step = |obs: [f64; 3], reward: f64, terminated: bool, state: [f64; 3]| json!({"obs": obs, "reward": reward, "terminated": terminated, "truncated": false, "info": {}, "state": state});
         json!({
@@ -333,7 +308,7 @@ mod tests {
         let flags = change("/steps/1/terminated", json!(false));
         assert!(!flags.flags_equal && !flags.bit_equal);
         assert_eq!(flags.steps_bit_equal, 1);
-        // Ours ends where the recording goes on.
+        // Our episode ends before the recorded one.
         let early = change("/max_episode_steps_override", json!(1));
         assert!(!early.flags_equal && !early.bit_equal, "{early:?}");
     }

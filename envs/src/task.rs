@@ -1,8 +1,8 @@
-//! What an environment has to say for itself; [`TimeLimit`](crate::TimeLimit) makes an [`Env`](crate::Env) of it.
+//! The dynamics of an environment, of which [`TimeLimit`](crate::TimeLimit) makes an [`Env`](crate::Env).
 
 use crate::{env::Action, error::EnvError, rng::Generator, space::Space};
 
-/// What one step of a task gave, before any time limit.
+/// The result of one step of a task, before any time limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// Raw reward of this transition.
@@ -17,10 +17,10 @@ pub struct Outcome {
 /// [`TimeLimit`](crate::TimeLimit). So an implementation may rely on: buffers of the right length, finite actions of the right
 /// kind and width (a discrete one inside its space), finite states of the right width, and no `step` without an episode.
 pub trait Task: Send {
-    /// What is observed: a box.
+    /// The observations: a box.
     fn observation_space(&self) -> Space;
 
-    /// What may be done.
+    /// The actions.
     fn action_space(&self) -> Space;
 
     /// The limit under which the task is registered, in environment steps.
@@ -59,54 +59,12 @@ pub trait Task: Send {
         let _ = state;
     }
 
-    /// Takes over a state and writes its observation. No random number is drawn.
+    /// Sets the state and writes its observation. No random number is drawn.
     ///
     /// # Errors
     /// [`EnvError::State`] for a state that this task cannot be in, [`EnvError::Simulation`] if the simulator refuses it.
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let _ = (state, observation);
         Ok(())
-    }
-}
-
-impl Task for Box<dyn Task> {
-    fn observation_space(&self) -> Space {
-        (**self).observation_space()
-    }
-
-    fn action_space(&self) -> Space {
-        (**self).action_space()
-    }
-
-    fn max_episode_steps(&self) -> Option<usize> {
-        (**self).max_episode_steps()
-    }
-
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        (**self).reset(generator, observation)
-    }
-
-    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
-        (**self).step(action, observation)
-    }
-
-    fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
-        (**self).info(visit)
-    }
-
-    fn state_width(&self) -> Option<usize> {
-        (**self).state_width()
-    }
-
-    fn qpos_width(&self) -> Option<usize> {
-        (**self).qpos_width()
-    }
-
-    fn state(&self, state: &mut Vec<f64>) {
-        (**self).state(state)
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        (**self).set_state(state, observation)
     }
 }

@@ -1,8 +1,10 @@
 //! The wrapper around every task: order of calls, argument checks, the generator, and the time limit.
 
 use crate::{
+    delayed_reward::DelayedReward,
     env::{Action, Env, Spec, Step, StepEnd},
     error::EnvError,
+    options::Options,
     rng::Generator,
     space::Space,
     task::Task,
@@ -42,37 +44,39 @@ impl<T: Task> TimeLimit<T> {
         Ok(Self { spec, task, generator: None, elapsed: 0, running: false })
     }
 
-    fn check_length(&self, what: &'static str, found: usize, expected: usize) -> Result<(), EnvError> {
-        if found == expected {
-            return Ok(());
+    /// Wraps `task` under its own time limit, unless the options `max_episode_steps` and `reward_delay` say otherwise.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of these two that is out of range.
+    pub fn boxed(task: T, options: &Options) -> Result<Box<dyn Env>, EnvError>
+    where
+        T: 'static,
+    {
+        let (id, limit) = (options.env(), options.max_episode_steps(task.max_episode_steps())?);
+        match options.reward_delay()? {
+            None => Ok(Box::new(TimeLimit::new(id, task, limit)?)),
+            Some(delay) => Ok(Box::new(TimeLimit::new(id, DelayedReward::new(id, task, delay, limit), limit)?)),
         }
-        Err(EnvError::Shape { env: self.spec.id.clone(), what, found, expected })
+    }
+
+    fn check_observation(&self, observation: &[f64]) -> Result<(), EnvError> {
+        EnvError::check_length(&self.spec.id, "observation", observation.len(), self.spec.observation_space.width())
     }
 
     fn check_action(&self, action: Action<'_>) -> Result<(), EnvError> {
         let (width, bad_component) = match (&self.spec.action_space, action) {
             (Space::Discrete { n, start }, Action::Discrete(index)) => {
-                if index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice)) {
-                    return Ok(());
-                }
-                return Err(self.wrong_action(index.to_string()));
+                let is_inside = index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice));
+                return if is_inside { Ok(()) } else { Err(self.wrong_action(index.to_string())) };
             }
-            (Space::Box { .. }, Action::F32(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
-            (Space::Box { .. }, Action::F64(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
-            (Space::Discrete { .. }, Action::F32(values)) => {
-                return Err(self.wrong_action(format!("of {} floats", values.len())));
-            }
-            (Space::Discrete { .. }, Action::F64(values)) => {
-                return Err(self.wrong_action(format!("of {} floats", values.len())));
-            }
-            (Space::Box { .. }, Action::Discrete(index)) => {
-                return Err(self.wrong_action(format!("index {index}")));
-            }
+            (Space::Box { .. }, Action::Discrete(index)) => return Err(self.wrong_action(format!("index {index}"))),
+            (_, Action::F32(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
+            (_, Action::F64(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
         };
-        if width != self.spec.action_space.width() {
-            return Err(self.wrong_action(format!("of {width} floats")));
-        }
         match bad_component {
+            _ if self.spec.action_space.is_discrete() || width != self.spec.action_space.width() => {
+                Err(self.wrong_action(format!("of {width} floats")))
+            }
             None => Ok(()),
             Some(component) => Err(self.wrong_action(format!("with a NaN or infinity at component {component}"))),
         }
@@ -99,7 +103,7 @@ impl<T: Task> Env for TimeLimit<T> {
     }
 
     fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
+        self.check_observation(observation)?;
         if let Some(seed) = seed {
             self.generator = Some(Generator::from_seed(seed));
         }
@@ -113,9 +117,9 @@ impl<T: Task> Env for TimeLimit<T> {
         if !self.running {
             return Err(EnvError::ResetNeeded { env: self.spec.id.clone() });
         }
-        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
+        self.check_observation(observation)?;
         self.check_action(action)?;
-        // A simulation that failed has no episode to go on with.
+        // After an error the episode is over.
         self.running = false;
         let outcome = self.task.step(action, observation).map_err(|error| match error {
             EnvError::Simulation { env, warning, .. } => EnvError::Simulation { env, step: self.elapsed + 1, warning },
@@ -144,10 +148,10 @@ impl<T: Task> Env for TimeLimit<T> {
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let width = self.state_width("setting its state")?;
-        self.check_length("state", state.len(), width)?;
-        self.check_length("observation", observation.len(), self.spec.observation_space.width())?;
+        EnvError::check_length(&self.spec.id, "state", state.len(), width)?;
+        self.check_observation(observation)?;
         if let Some(i) = state.iter().position(|value| !value.is_finite()) {
-            return Err(EnvError::State { env: self.spec.id.clone(), problem: format!("has {} at number {i}", state[i]) });
+            return Err(EnvError::state(&self.spec.id, format!("has {} at number {i}", state[i])));
         }
         self.running = false;
         self.task.set_state(state, observation)?;
@@ -159,7 +163,7 @@ impl<T: Task> Env for TimeLimit<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dtype, task::Outcome};
+    use crate::{space::Dtype, task::Outcome};
 
     /// Counts its steps and terminates at the third.
     struct Three(f64);

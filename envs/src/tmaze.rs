@@ -1,10 +1,11 @@
 //! `TMaze-v0`: the memory test. One bit, seen once, decides everything much later.
 
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
 
@@ -12,11 +13,8 @@ use crate::{
 pub(crate) const ID: &str = "TMaze-v0";
 
 /// Options of the task.
-pub(crate) const OPTIONS: &[OptionInfo] = &[OptionInfo {
-    key: "corridor",
-    default: OptionDefault::Count(40, 1, 1_000_000),
-    help: "forward steps from the start to the junction",
-}];
+pub(crate) const OPTIONS: &[OptionInfo] =
+    &[OptionInfo::count("corridor", 40, 1, 1_000_000, "forward steps from the start to the junction")];
 
 /// Walks on.
 pub(crate) const FORWARD: i64 = 0;
@@ -83,10 +81,6 @@ impl TMaze {
             Place::Arm => [0.0, 0.0, 0.0],
         });
     }
-
-    fn error(problem: String) -> EnvError {
-        EnvError::State { env: ID.into(), problem }
-    }
 }
 
 impl Task for TMaze {
@@ -142,19 +136,20 @@ impl Task for TMaze {
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let (cue, position, shown) = (state[0], state[1], state[2]);
         if cue.abs() != 1.0 {
-            return Err(Self::error(format!("has cue {cue}, expected -1 or 1")));
+            return Err(EnvError::state(ID, format!("has cue {cue}, expected -1 or 1")));
         }
         if position.fract() != 0.0 || !(0.0..=self.corridor as f64).contains(&position) {
-            return Err(Self::error(format!("has position {position}, expected an integer from 0 to {}", self.corridor)));
+            return Err(EnvError::state(ID, format!("has position {position}, expected an integer from 0 to {}", self.corridor)));
         }
         let place = match (shown, position as u64) {
             (1.0, 0) => Place::Start,
             (0.0, position) if position == self.corridor => Place::Junction,
             (0.0, _) => Place::Corridor,
             _ => {
-                return Err(Self::error(format!(
-                    "shows the cue ({shown}) at position {position}; expected 0, or 1 at the start"
-                )));
+                return Err(EnvError::state(
+                    ID,
+                    format!("shows the cue ({shown}) at position {position}; expected 0, or 1 at the start"),
+                ));
             }
         };
         (self.cue, self.position, self.place) = (cue, position as u64, place);
@@ -166,12 +161,11 @@ impl Task for TMaze {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::make;
-    use serde_json::{Map, Value, json};
+    use crate::{fixtures, make};
+    use serde_json::{Map, json};
 
     fn maze(corridor: u64) -> Box<dyn crate::Env> {
-        let Value::Object(options) = json!({ "corridor": corridor }) else { unreachable!() };
-        make(ID, &options).unwrap()
+        make(ID, &fixtures::options(json!({ "corridor": corridor }))).unwrap()
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Autoreset {
     Disabled,
 }
 
-/// The actions of all copies, row-major. Rows that are not stepped must be there, but are not looked at.
+/// The actions of all copies, row-major. Rows that are not stepped must be there, but are not read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ActionBatch<'a> {
     /// `[copies]`, counted from the space's `start`.
@@ -125,7 +125,7 @@ impl VectorEnv {
         self.envs.len()
     }
 
-    /// Starts an episode in every copy. With a seed, copy `i` gets `seed + i`; without one, every stream goes on.
+    /// Starts an episode in every copy. With a seed, copy `i` gets `seed + i`; without one, every generator continues.
     ///
     /// # Errors
     /// [`EnvError::Row`] with the first copy's error.
@@ -160,9 +160,9 @@ impl VectorEnv {
     /// [`EnvError::ResetNeeded`] for an ended copy with [`Autoreset::Disabled`] and for a copy that was never reset.
     pub fn step(&mut self, actions: ActionBatch<'_>, active: Option<&[bool]>) -> Result<(), EnvError> {
         let width = if matches!(actions, ActionBatch::Discrete(_)) { 1 } else { self.action_width };
-        self.check_length("action batch", actions.len(), self.copies() * width)?;
+        EnvError::check_length(&self.spec().id, "action batch", actions.len(), self.copies() * width)?;
         if let Some(active) = active {
-            self.check_length("active mask", active.len(), self.copies())?;
+            EnvError::check_length(&self.spec().id, "active mask", active.len(), self.copies())?;
         }
         for row in 0..self.copies() {
             if active.is_none_or(|active| active[row]) {
@@ -176,7 +176,7 @@ impl VectorEnv {
         Ok(())
     }
 
-    /// Steps one copy and leaves the others as they are, so that a caller can take in what it gave before the next one fails.
+    /// Steps one copy and leaves the others as they are, so that a caller can use its result before the next one fails.
     ///
     /// # Errors
     /// [`EnvError::Row`], as [`VectorEnv::step`].
@@ -208,19 +208,12 @@ impl VectorEnv {
         Ok(())
     }
 
-    fn check_length(&self, what: &'static str, found: usize, expected: usize) -> Result<(), EnvError> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(EnvError::Shape { env: self.spec().id.clone(), what, found, expected })
-    }
-
-    /// `[copies, observation width]`: what each copy shows now.
+    /// `[copies, observation width]`: the current observations.
     pub fn observations(&self) -> &[f64] {
         &self.observations
     }
 
-    /// `[observation width]`: what one copy shows now.
+    /// `[observation width]`: the current observation of one copy.
     pub fn observation(&self, row: usize) -> &[f64] {
         &self.observations[row * self.observation_width..][..self.observation_width]
     }
@@ -259,11 +252,12 @@ fn row_mut(batch: &mut [f64], row: usize, width: usize) -> &mut [f64] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     /// Three mazes that each need two steps: the middle one walks ahead of the others.
     fn mazes(autoreset: Autoreset) -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
-        let mut mazes = VectorEnv::make("TMaze-v0", &options, 3, autoreset).unwrap();
+        let mut mazes =
+            VectorEnv::make("TMaze-v0", &fixtures::options(serde_json::json!({"corridor": 1})), 3, autoreset).unwrap();
         mazes.reset(Some(7)).unwrap();
         mazes.step(ActionBatch::Discrete(&[1, 0, 1]), None).unwrap();
         mazes
@@ -320,8 +314,7 @@ mod tests {
     }
 
     fn mazes_of_one() -> VectorEnv {
-        let Value::Object(options) = serde_json::json!({"corridor": 1}) else { unreachable!() };
-        VectorEnv::make("TMaze-v0", &options, 1, Autoreset::Disabled).unwrap()
+        VectorEnv::make("TMaze-v0", &fixtures::options(serde_json::json!({"corridor": 1})), 1, Autoreset::Disabled).unwrap()
     }
 
     #[test]

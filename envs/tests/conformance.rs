@@ -5,7 +5,11 @@ use std::{
     cell::Cell,
 };
 
-use aaren_envs::{Action, ActionBatch, Autoreset, Env, EnvError, Generator, Space, StepEnd, VectorEnv, make, tasks};
+#[cfg(feature = "mujoco")]
+use aaren_envs::Action;
+use aaren_envs::{
+    ActionBatch, Autoreset, Env, EnvError, Generator, StepEnd, VectorEnv, check_env, make, scripted::ScriptedPolicy, tasks,
+};
 use serde_json::{Map, Value};
 
 /// Counts the allocations of each thread.
@@ -47,30 +51,6 @@ fn environments() -> Vec<Box<dyn Env>> {
     made
 }
 
-/// A random action's storage, lent as an [`Action`].
-enum Sample {
-    Index(i64),
-    Vector(Vec<f32>),
-}
-
-impl Sample {
-    fn draw(space: &Space, generator: &mut Generator) -> Self {
-        if space.is_discrete() {
-            return Self::Index(space.sample_index(generator));
-        }
-        let mut sample = vec![0.0; space.width()];
-        space.sample(generator, &mut sample);
-        Self::Vector(sample.iter().map(|&value| value as f32).collect())
-    }
-
-    fn action(&self) -> Action<'_> {
-        match self {
-            Self::Index(index) => Action::Discrete(*index),
-            Self::Vector(values) => Action::F32(values),
-        }
-    }
-}
-
 fn buffer(env: &dyn Env) -> Vec<f64> {
     vec![f64::NAN; env.spec().observation_space.width()]
 }
@@ -79,13 +59,12 @@ fn buffer(env: &dyn Env) -> Vec<f64> {
 fn transcript(env: &mut dyn Env, seed: u64) -> (Vec<f64>, Vec<StepEnd>) {
     let mut observation = buffer(env);
     let (mut numbers, mut ends) = (vec![], vec![]);
-    let mut generator = Generator::from_seed(99);
+    let (mut policy, mut generator) = (ScriptedPolicy::random(&env.spec().action_space), Generator::from_seed(99));
     for episode in 0..3 {
         env.reset((episode == 0).then_some(seed), &mut observation).unwrap();
         numbers.extend_from_slice(&observation);
         for _ in 0..150 {
-            let sample = Sample::draw(&env.spec().action_space.clone(), &mut generator);
-            let step = env.step(sample.action(), &mut observation).unwrap();
+            let step = env.step(policy.act(&[], &[], &mut generator), &mut observation).unwrap();
             numbers.extend_from_slice(&observation);
             numbers.push(step.reward);
             ends.push(step.end);
@@ -95,6 +74,13 @@ fn transcript(env: &mut dyn Env, seed: u64) -> (Vec<f64>, Vec<StepEnd>) {
         }
     }
     (numbers, ends)
+}
+
+#[test]
+fn every_environment_keeps_the_contract() {
+    for mut env in environments() {
+        check_env(&mut *env).unwrap();
+    }
 }
 
 #[test]
@@ -111,91 +97,16 @@ fn the_same_seed_and_actions_give_the_same_bits() {
 }
 
 #[test]
-fn observations_stay_inside_their_space() {
-    for mut env in environments() {
-        let Space::Box { low, high, .. } = env.spec().observation_space.clone() else { panic!("observations are boxes") };
-        let (numbers, _) = transcript(&mut *env, 5);
-        assert!(numbers.iter().all(|number| number.is_finite()), "{}", env.spec().id);
-        let mut observation = buffer(&*env);
-        let (space, mut generator) = (env.spec().action_space.clone(), Generator::from_seed(1));
-        for seed in 0..5 {
-            env.reset(Some(seed), &mut observation).unwrap();
-            let mut on = true;
-            for _ in 0..200 {
-                let inside =
-                    observation.iter().zip(low.iter().zip(&high)).all(|(value, (low, high))| low <= value && value <= high);
-                assert!(inside, "{}: {observation:?} is outside", env.spec().id);
-                if !on {
-                    break;
-                }
-                on = !env.step(Sample::draw(&space, &mut generator).action(), &mut observation).unwrap().end.is_end();
-            }
-        }
-    }
-}
-
-#[test]
-fn steps_out_of_order_are_refused() {
-    for mut env in environments() {
-        let (mut observation, mut generator) = (buffer(&*env), Generator::from_seed(3));
-        let space = env.spec().action_space.clone();
-        let sample = Sample::draw(&space, &mut generator);
-        assert!(matches!(env.step(sample.action(), &mut observation), Err(EnvError::ResetNeeded { .. })), "{}", env.spec().id);
-        env.reset(Some(4), &mut observation).unwrap();
-        while !env.step(Sample::draw(&space, &mut generator).action(), &mut observation).unwrap().end.is_end() {}
-        assert!(matches!(env.step(sample.action(), &mut observation), Err(EnvError::ResetNeeded { .. })), "{}", env.spec().id);
-        env.reset(None, &mut observation).unwrap();
-        env.step(sample.action(), &mut observation).unwrap();
-    }
-}
-
-#[test]
-fn wrong_actions_and_buffers_are_refused_and_change_nothing() {
-    for mut env in environments() {
-        let mut observation = buffer(&*env);
-        let (id, space) = (env.spec().id.clone(), env.spec().action_space.clone());
-        let mut short = vec![0.0; observation.len() - 1];
-        assert!(matches!(env.reset(Some(1), &mut short), Err(EnvError::Shape { .. })), "{id}");
-        env.reset(Some(1), &mut observation).unwrap();
-        let width = space.width();
-        let (long32, long64) = (vec![0.0_f32; width + 1], vec![0.0_f64; width + 1]);
-        let mut nan = vec![0.0_f32; width];
-        nan[width - 1] = f32::NAN;
-        let wrong = match space {
-            Space::Discrete { n, start } => vec![
-                Action::Discrete(start - 1),
-                Action::Discrete(start + n as i64),
-                Action::F32(&long32[..width]),
-                Action::F64(&long64[..1]),
-            ],
-            Space::Box { .. } => {
-                vec![Action::Discrete(0), Action::F32(&long32), Action::F64(&long64), Action::F32(&[]), Action::F32(&nan)]
-            }
-        };
-        for action in wrong {
-            assert!(matches!(env.step(action, &mut observation), Err(EnvError::Action { .. })), "{id}: {action:?}");
-        }
-        let sample = Sample::draw(&env.spec().action_space.clone(), &mut Generator::from_seed(8));
-        assert!(matches!(env.step(sample.action(), &mut short), Err(EnvError::Shape { .. })), "{id}");
-        // The episode goes on as if nothing had happened.
-        let step = env.step(sample.action(), &mut observation).unwrap();
-        let (mut fresh, mut expected) = (make(&id, &Map::new()).unwrap(), observation.clone());
-        fresh.reset(Some(1), &mut expected).unwrap();
-        assert_eq!((fresh.step(sample.action(), &mut expected).unwrap(), expected), (step, observation), "{id}");
-    }
-}
-
-#[test]
 fn the_time_limit_truncates_and_an_earlier_end_terminates() {
     for env in environments() {
         let id = env.spec().id.clone();
         let Value::Object(options) = serde_json::json!({"max_episode_steps": 3}) else { unreachable!() };
         let mut env = make(&id, &options).unwrap();
         let (mut observation, mut generator) = (buffer(&*env), Generator::from_seed(6));
-        let space = env.spec().action_space.clone();
+        let mut policy = ScriptedPolicy::random(&env.spec().action_space);
         env.reset(Some(2), &mut observation).unwrap();
         let ends: Vec<StepEnd> =
-            (0..3).map(|_| env.step(Sample::draw(&space, &mut generator).action(), &mut observation).unwrap().end).collect();
+            (0..3).map(|_| env.step(policy.act(&[], &[], &mut generator), &mut observation).unwrap().end).collect();
         // No task here can end within three steps of any start.
         assert_eq!(
             ends.iter().map(|end| (end.terminated, end.truncated)).collect::<Vec<_>>(),
@@ -209,10 +120,10 @@ fn the_time_limit_truncates_and_an_earlier_end_terminates() {
 fn a_state_set_by_hand_is_where_the_episode_goes_on() {
     for mut env in environments() {
         let (mut observation, mut generator) = (buffer(&*env), Generator::from_seed(12));
-        let (id, space) = (env.spec().id.clone(), env.spec().action_space.clone());
+        let (id, mut policy) = (env.spec().id.clone(), ScriptedPolicy::random(&env.spec().action_space));
         env.reset(Some(7), &mut observation).unwrap();
         for _ in 0..2 {
-            env.step(Sample::draw(&space, &mut generator).action(), &mut observation).unwrap();
+            env.step(policy.act(&[], &[], &mut generator), &mut observation).unwrap();
         }
         let mut state = vec![];
         env.state(&mut state).unwrap();
@@ -220,9 +131,9 @@ fn a_state_set_by_hand_is_where_the_episode_goes_on() {
         let mut seen = buffer(&*copy);
         copy.set_state(&state, &mut seen).unwrap();
         assert_eq!(seen, observation, "{id}");
-        let sample = Sample::draw(&space, &mut generator);
-        let expected = env.step(sample.action(), &mut observation).unwrap();
-        let found = copy.step(sample.action(), &mut seen).unwrap();
+        let action = policy.act(&[], &[], &mut generator);
+        let expected = env.step(action, &mut observation).unwrap();
+        let found = copy.step(action, &mut seen).unwrap();
         // A simulator starts its solver from the last step's forces, so the last digits may differ.
         let error = seen.iter().zip(&observation).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(found.end == expected.end && error < 1e-9, "{id}: {error}");
@@ -239,14 +150,13 @@ fn a_state_set_by_hand_is_where_the_episode_goes_on() {
 fn a_step_allocates_nothing() {
     for mut env in environments() {
         let (mut observation, mut generator) = (buffer(&*env), Generator::from_seed(2));
-        let (id, space) = (env.spec().id.clone(), env.spec().action_space.clone());
-        let samples: Vec<Sample> = (0..1200).map(|_| Sample::draw(&space, &mut generator)).collect();
+        let (id, mut policy) = (env.spec().id.clone(), ScriptedPolicy::random(&env.spec().action_space));
         env.reset(Some(3), &mut observation).unwrap();
         let mut steps = 0;
         let count = allocations(|| {
-            for sample in &samples {
+            for _ in 0..1200 {
                 steps += 1;
-                if env.step(sample.action(), &mut observation).unwrap().end.is_end() {
+                if env.step(policy.act(&[], &[], &mut generator), &mut observation).unwrap().end.is_end() {
                     break;
                 }
             }
@@ -323,7 +233,7 @@ fn the_variant_of_d4rl_rewards_every_step() {
     }
 }
 
-/// Actions beyond the bounds: the simulator clamps the torque, the cost is of what was asked for.
+/// Actions beyond the bounds: the simulator clamps the torque, the cost is that of the unclamped action.
 #[cfg(feature = "mujoco")]
 #[test]
 fn an_action_outside_the_bounds_costs_more_and_moves_no_more() {

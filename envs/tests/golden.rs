@@ -1,15 +1,15 @@
-//! Every task against recordings of the original implementation, where this checkout has them beside it.
+//! Every task against recordings of the original implementation.
 
 mod fixtures;
 
 use std::path::Path;
 
-use aaren_envs::{Action, ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay};
+use aaren_envs::{ActionBatch, Autoreset, Generator, ReplayReport, StepEnd, VectorEnv, make, replay, scripted::ScriptedPolicy};
 use serde_json::{Map, Value, json};
 
 /// Replays every recording in a folder, prints what was measured, and hands it to `check`.
 fn replay_all(folder: &str, check: impl Fn(&ReplayReport)) {
-    let Some(files) = fixtures::files(folder) else { return };
+    let files = fixtures::files(folder);
     let is_replay = |file: &&std::path::PathBuf| !matches!(stem(file), "model" | "resets" | "plans");
     for file in files.iter().filter(is_replay) {
         let report = replay(file).unwrap();
@@ -109,11 +109,9 @@ fn maze2d_replays() {
 
 /// Seeds give the original's start states, and its samples of the action space.
 fn resets(folder: &str, env_id: &str) {
-    let Some(files) = fixtures::files(&format!("gymnasium/{folder}")) else { return };
-    let file = files.iter().find(|file| stem(file) == "resets").unwrap();
     let mut env = make(env_id, &Map::new()).unwrap();
     let mut observation = vec![0.0; env.spec().observation_space.width()];
-    for reset in fixtures::json(file)["resets"].as_array().unwrap() {
+    for reset in fixtures::recording(&format!("gymnasium/{folder}"), "resets")["resets"].as_array().unwrap() {
         let seed = reset["seed"].as_u64().unwrap();
         for (which, seed) in [("first", Some(seed)), ("second", None)] {
             env.reset(seed, &mut observation).unwrap();
@@ -164,8 +162,7 @@ fn robots_start_as_seeded() {
 
 /// Three CartPoles over 70 steps with automatic resets.
 fn autoreset(case: &str, mode: Autoreset) {
-    let Some(files) = fixtures::files("gymnasium/vector") else { return };
-    let recording = fixtures::json(files.iter().find(|file| stem(file) == case).unwrap());
+    let recording = fixtures::recording("gymnasium/vector", case);
     let Value::Object(options) = json!({"max_episode_steps": recording["max_episode_steps_override"]}) else { unreachable!() };
     let copies = recording["num_envs"].as_u64().unwrap() as usize;
     let mut envs = VectorEnv::make("CartPole-v1", &options, copies, mode).unwrap();
@@ -205,21 +202,14 @@ fn same_step_autoreset_is_gymnasiums() {
 /// resets unseeded: what Gymnasium 1.4 gives is known to the digits compared.
 fn random_policy(env_id: &str) -> (f64, f64) {
     let mut env = make(env_id, &Map::new()).unwrap();
-    let (space, mut generator) = (env.spec().action_space.clone(), Generator::from_seed(123));
+    let (mut policy, mut generator) = (ScriptedPolicy::random(&env.spec().action_space), Generator::from_seed(123));
     let mut observation = vec![0.0; env.spec().observation_space.width()];
     let (mut total, mut steps) = (0.0, 0);
     for episode in 0..100 {
         env.reset((episode == 0).then_some(123), &mut observation).unwrap();
         let mut over = false;
         while !over {
-            let step = if space.is_discrete() {
-                env.step(Action::Discrete(space.sample_index(&mut generator)), &mut observation)
-            } else {
-                let mut action = vec![0.0; space.width()];
-                space.sample(&mut generator, &mut action);
-                let action: Vec<f32> = action.iter().map(|&value| value as f32).collect();
-                env.step(Action::F32(&action), &mut observation)
-            };
+            let step = env.step(policy.act(&observation, &[], &mut generator), &mut observation);
             let step = step.unwrap();
             total += step.reward;
             steps += 1;

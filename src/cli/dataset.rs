@@ -2,11 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aaren_data::{
-    self, Dataset, DatasetError, Format, LoadOptions, Summary,
-    statistics::Spread,
-    verify::{Strictness, verify_source},
-};
+use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, Summary, statistics::Spread, verify_source};
 use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 

@@ -1,19 +1,20 @@
-//! What a D4RL file is about: from its own attributes where we wrote it, else from its name.
+//! The description of a D4RL file: from its own attributes where we wrote it, else from its name.
 
 use super::task;
 use crate::{
-    Dataset, DatasetError,
+    error::DatasetError,
     hdf5::Node,
     minari::metadata,
     score,
     statistics::{ENV_OPTIONS, REFERENCES_FROM},
+    trajectory::Dataset,
 };
 use aaren_envs::{Dtype, Space};
 use hdf5_pure::AttrValue;
 use serde_json::{Map, Value};
 use std::{collections::HashMap, path::Path};
 
-/// Attributes of the root group, which D4RL's own reader ignores.
+// Attributes of the root group, which D4RL's own reader ignores.
 const ID: &str = "dataset_id";
 const ENV: &str = "env_id";
 const LIMIT: &str = "max_episode_steps";
@@ -32,11 +33,11 @@ pub(super) struct About {
     pub(super) max_episode_steps: Option<usize>,
     pub(super) reference_scores: Option<(f64, f64)>,
     pub(super) rest: Map<String, Value>,
-    /// Who says how wide the arrays are.
+    /// Source of the arrays' widths, for messages.
     pub(super) widths_from: String,
 }
 
-/// Collects what is known about a file whose arrays have the given widths.
+/// Describes a file whose arrays have the given widths.
 pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<About, DatasetError> {
     let attributes = root.attributes();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -80,7 +81,7 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
     Ok(about)
 }
 
-/// The attributes that [`read`] takes a dataset's description from.
+/// The attributes from which [`read`] restores a dataset's description.
 pub(super) fn attributes(dataset: &Dataset) -> Vec<(&'static str, AttrValue)> {
     let text = |text: String| AttrValue::String(text);
     let mut attributes = vec![

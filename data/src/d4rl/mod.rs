@@ -1,21 +1,34 @@
-//! D4RL's flat HDF5 files: one row per transition, all episodes behind one another.
+//! D4RL's flat HDF5 files: one row per transition, one episode after the other.
 //!
 //! An episode ends at a row with `terminals` or `timeouts` (with both: terminated); without `timeouts` also after as many rows
-//! as the task's time limit. Rows after the last end are dropped unless asked for. The file name tells the task
-//! (`hopper_medium-v2.hdf5`), unless the file has our own attributes; of an unknown task the
-//! actions are taken to be bounded by -1 and 1, as all of D4RL's are. Infos are not read; those of recorded episodes are written.
+//! as the task's time limit. Rows after the last end are dropped unless [`LoadOptions::keep_unfinished`] is set. The file name
+//! gives the task (`hopper_medium-v2.hdf5`), unless the file has our own attributes; actions of an unknown task are assumed to be
+//! bounded by -1 and 1, as all of D4RL's are. Infos are not read; those of recorded episodes are written.
 //!
 //! Numbers are stored in single precision, so observations and rewards of a double-precision dataset are rounded by saving;
-//! actions are single precision in memory already. Seeds have no place in these files.
+//! actions are single precision in memory already. Seeds are not stored.
+//!
+//! ```
+//! use aaren_data::{LoadOptions, d4rl};
+//!
+//! let loaded = d4rl::read("tests/fixtures/d4rl/hopper_medium-v2.hdf5".as_ref(), &LoadOptions::default())?;
+//! assert_eq!(loaded.dataset.trajectories.len(), 3);
+//! assert_eq!(loaded.dataset.env_id.as_deref(), Some("Hopper-v5"));
+//! # Ok::<(), aaren_data::DatasetError>(())
+//! ```
 
 mod about;
 mod task;
-pub(super) mod write;
+pub(crate) mod write;
 
-use super::{
-    Actions, Dataset, DatasetError, Format, LoadOptions, Loaded, Trajectory,
+use crate::{
+    error::DatasetError,
+    format::Format,
     hdf5::{Array, Hdf5},
-    verify::{Check, Report, accept},
+    loaded::{LoadOptions, Loaded},
+    report::{Check, Report},
+    trajectory::{Actions, Dataset, Trajectory},
+    verify::accept,
 };
 use aaren_envs::{Dtype, StepEnd};
 use std::{ops::Range, path::Path};
@@ -33,7 +46,7 @@ struct Segment {
 /// Reads a D4RL file.
 ///
 /// # Errors
-/// Whatever is wrong with the file, as a [`DatasetError`] that names it. No input makes this panic.
+/// A [`DatasetError`] that names the file and the fault. No input makes this panic.
 pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
     let hdf5 = Hdf5::open(path)?;
     let root = hdf5.root()?;
@@ -57,13 +70,9 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     let columns = [Some(&rewards), Some(&terminals), timeouts.as_ref()];
     columns.into_iter().flatten().try_for_each(Array::expect_column)?;
     let matrices = [Some(&observations), Some(&actions), next_observations.as_ref()];
-    let all: Vec<&Array> = matrices.into_iter().chain(columns).flatten().collect();
-    if all.iter().any(|array| array.rows() != observations.rows()) {
-        let lengths = all.iter().map(|array| (array.name.clone(), array.rows())).collect();
-        return Err(DatasetError::Lengths { path: path.into(), lengths });
-    }
+    hdf5.expect_same_rows(&matrices.into_iter().chain(columns).flatten().collect::<Vec<_>>())?;
     if observations.rows() == 0 {
-        return Err(DatasetError::Empty { path: path.into(), what: "zero rows".into() });
+        return Err(DatasetError::invalid(path, "zero rows: nothing can be trained on"));
     }
     let dtype = if observations.is_double() { Dtype::Float64 } else { Dtype::Float32 };
     let about = about::read(path, &root, widths, dtype)?;
@@ -99,9 +108,9 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
 
 fn refuse_other_layouts(path: &Path, groups: &[String]) -> Result<(), DatasetError> {
     if groups.iter().any(|name| name == "virtual") {
-        let (path, found) = (path.into(), "D4RL in virtual/ groups".into());
-        let advice = "expected flat arrays: observations, actions, rewards, terminals";
-        return Err(DatasetError::DataFormat { path, found, advice });
+        let problem = "data_format D4RL in virtual/ groups is not supported, expected flat arrays: observations, actions, rewards, \
+                       terminals";
+        return Err(DatasetError::invalid(path, problem));
     }
     if groups.iter().any(|name| name == "episode_0") {
         return Err(DatasetError::WrongKind {
@@ -125,7 +134,10 @@ fn segments(
     let limit = match (timeouts, limit) {
         (Some(_), _) => None,
         (None, Some(limit)) => Some(limit),
-        (None, None) => return Err(DatasetError::UnknownTimeLimit { path: path.into() }),
+        (None, None) => {
+            let problem = "there is no timeouts array, and the task's time limit is unknown: give max_episode_steps";
+            return Err(DatasetError::invalid(path, problem));
+        }
     };
     let rows = terminals.len();
     let mut segments = Vec::new();
@@ -151,8 +163,8 @@ fn segments(
         report.warn(Check::UnfinishedTail, tail, text);
     }
     if segments.is_empty() {
-        let what = format!("no finished episode in {rows} rows");
-        return Err(DatasetError::Empty { path: path.into(), what });
+        let problem = format!("no finished episode in {rows} rows: nothing can be trained on");
+        return Err(DatasetError::invalid(path, problem));
     }
     Ok(segments)
 }
@@ -191,7 +203,7 @@ fn read_observations(
     })
 }
 
-/// Takes what the last action of each episode led to, and compares the other rows with the observations they repeat.
+/// Takes the observation after the last action of each episode, and compares the other rows with the observations they repeat.
 fn read_next_observations(
     next: &Array,
     segments: &[Segment],

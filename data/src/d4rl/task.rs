@@ -1,11 +1,11 @@
-//! What D4RL's tasks are, since their files do not say.
+//! D4RL's tasks, which its files do not describe.
 
 use serde_json::{Map, Value};
 
 /// One of D4RL's tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Task {
-    /// D4RL's own name for it, without the kind of data; its reference returns are listed under this name.
+    /// D4RL's name of the task, without the kind of data; its reference returns are listed under this name.
     pub(super) name: String,
     /// The registered task that comes closest, if one reads the same observations. The physics of D4RL's locomotion is that
     /// of Gym v2: a score measured in v5 is not a score on the published benchmark.

@@ -5,9 +5,11 @@
 
 use super::about;
 use crate::{
-    Actions, Dataset, DatasetError, Format, Trajectory,
     episode::{Episodes, StepInfos},
+    error::DatasetError,
+    format::Format,
     hdf5,
+    trajectory::{Actions, Dataset, Trajectory},
 };
 use hdf5_pure::{DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, make_f32_type, make_i8_type};
 use std::path::Path;
@@ -46,8 +48,8 @@ impl Shape {
     }
 }
 
-/// Writes checked episodes into a new file. `about` describes them, its own trajectories are not looked at; `target` is the
-/// path in messages.
+/// Writes checked episodes into a new file. `about` describes them, its own trajectories are ignored; `target` is the path in
+/// messages.
 pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, file: &Path, target: &Path) -> Result<(), DatasetError> {
     let unsupported =
         |problem: &str| DatasetError::Unsupported { path: target.into(), format: Format::D4rl, problem: problem.into() };

@@ -1,18 +1,19 @@
-//! `metadata.json`: what a Minari dataset says about itself.
+//! `metadata.json`: the description of a Minari dataset.
 
 use crate::{
-    DatasetError, LoadOptions,
-    verify::{Check, Report, Strictness},
+    error::DatasetError,
+    loaded::LoadOptions,
+    report::{Check, Report, Strictness},
 };
 use aaren_envs::{Dtype, Space};
 use serde_json::{Map, Value};
 use std::{borrow::Cow, path::Path};
 
-/// What the official library accepts, 0.5.4.
+/// The versions that the official library, 0.5.4, accepts.
 pub(crate) const SUPPORTED_VERSIONS: [&str; 9] =
     ["0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.5.0", "0.5.1", "0.5.2", "0.5.3", "0.5.4"];
 
-/// What [`super::write`] writes.
+/// The version that is written.
 pub(crate) const WRITTEN_VERSION: &str = "0.5.4";
 
 /// The checked contents of `metadata.json`.
@@ -31,11 +32,8 @@ pub(super) struct Metadata {
 
 /// Reads and checks `metadata.json`.
 pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Metadata, DatasetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Io {
-        path: path.into(),
-        what: "cannot be read, and every Minari dataset has one".into(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| DatasetError::io(path, "cannot be read, and every Minari dataset has one", source))?;
     let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
     let Value::Object(mut keys) = value else {
         return Err(metadata_error(path, "metadata.json", Some(&value), "an object"));
@@ -101,7 +99,7 @@ fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {
         "arrow" | "parquet" => "re-save as hdf5",
         _ => "expected hdf5",
     };
-    Err(DatasetError::DataFormat { path: path.into(), found: format.into(), advice })
+    Err(DatasetError::invalid(path, format!("data_format {format} is not supported, {advice}")))
 }
 
 fn check_version(path: &Path, found: String, mode: Strictness, report: &mut Report) -> Result<(), DatasetError> {
@@ -114,7 +112,9 @@ fn check_version(path: &Path, found: String, mode: Strictness, report: &mut Repo
         report.warn(Check::Version, 1, text);
         return Ok(());
     }
-    Err(DatasetError::Version { path: path.into(), found, supported })
+    let problem =
+        format!("minari_version {found} is not supported (supported: {supported}); load leniently to try it all the same");
+    Err(DatasetError::invalid(path, problem))
 }
 
 fn take_text(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<String, DatasetError> {
@@ -147,14 +147,8 @@ fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
         }
         _ => return Err(("type", "Box or Discrete, the supported spaces")),
     }
-    let dtype = match value["dtype"].as_str() {
-        Some("float32") => Dtype::Float32,
-        Some("float64") => Dtype::Float64,
-        Some("int64") => Dtype::Int64,
-        _ => {
-            return Err(("dtype", "float32, float64 or int64 (images are not supported)"));
-        }
-    };
+    let dtype = serde_json::from_value(value["dtype"].clone());
+    let dtype = dtype.map_err(|_| ("dtype", "float32, float64 or int64 (images are not supported)"))?;
     let width = match value["shape"].as_array().map(Vec::as_slice) {
         Some([width]) => width.as_u64().filter(|&width| width > 0),
         _ => None,
@@ -185,26 +179,22 @@ pub(crate) fn space_json(space: &Space) -> String {
             format!(r#"{{"type": "Discrete", "dtype": "int64", "start": {start}, "n": {n}}}"#)
         }
         Space::Box { low, high, dtype } => {
-            let dtype = match dtype {
-                Dtype::Float32 => "float32",
-                Dtype::Float64 => "float64",
-                Dtype::Int64 => "int64",
-            };
             let list = |bounds: &[f64]| {
-                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, dtype)).collect();
+                let bounds: Vec<String> = bounds.iter().map(|&bound| bound_json(bound, *dtype)).collect();
                 bounds.join(", ")
             };
             let (shape, low, high) = (low.len(), list(low), list(high));
-            format!(r#"{{"type": "Box", "dtype": "{dtype}", "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
+            let dtype = serde_json::json!(dtype);
+            format!(r#"{{"type": "Box", "dtype": {dtype}, "shape": [{shape}], "low": [{low}], "high": [{high}]}}"#)
         }
     }
 }
 
-fn bound_json(bound: f64, dtype: &str) -> String {
+fn bound_json(bound: f64, dtype: Dtype) -> String {
     match bound {
         f64::INFINITY => "Infinity".into(),
         f64::NEG_INFINITY => "-Infinity".into(),
-        integer if dtype == "int64" => format!("{integer:.0}"),
+        integer if dtype == Dtype::Int64 => format!("{integer:.0}"),
         number => format!("{number:?}"),
     }
 }

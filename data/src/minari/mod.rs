@@ -6,14 +6,25 @@
 //! ```
 //!
 //! An episode of `T` steps has `T + 1` observations. Infos are neither read nor written.
+//!
+//! ```
+//! use aaren_data::minari;
+//!
+//! assert!(minari::is_id("mujoco/hopper/medium-v0") && !minari::is_id("hopper.hdf5"));
+//! assert!(minari::find("mujoco/hopper/medium-v0", &["/nowhere".into()]).is_err());
+//! ```
 
-pub(super) mod metadata;
-pub(super) mod write;
+pub(crate) mod metadata;
+pub(crate) mod write;
 
-use super::{
-    Actions, Dataset, DatasetError, Format, LoadOptions, Loaded, Trajectory,
+use crate::{
+    error::DatasetError,
+    format::Format,
     hdf5::{Array, Hdf5, Node},
-    verify::{Check, Report, accept},
+    loaded::{LoadOptions, Loaded},
+    report::{Check, Report},
+    trajectory::{Actions, Dataset, Trajectory},
+    verify::accept,
 };
 use aaren_envs::{Space, StepEnd};
 use hdf5_pure::AttrValue;
@@ -59,7 +70,7 @@ pub fn find(id: &str, roots: &[PathBuf]) -> Result<PathBuf, DatasetError> {
 }
 
 /// The `data` directory of a dataset, given the dataset's directory, its `data`, or the main file itself.
-pub(super) fn data_dir(path: &Path) -> Option<PathBuf> {
+pub(crate) fn data_dir(path: &Path) -> Option<PathBuf> {
     let has_data = |dir: &Path| dir.join("metadata.json").is_file() || dir.join(MAIN_FILE).is_file();
     if path.is_file() {
         let is_main = path.file_name().is_some_and(|name| name == MAIN_FILE);
@@ -75,7 +86,7 @@ pub(super) fn data_dir(path: &Path) -> Option<PathBuf> {
 /// Reads a dataset from its directory (or its `data`, or its main file).
 ///
 /// # Errors
-/// Whatever is wrong with the file, as a [`DatasetError`] that names it. No input makes this panic.
+/// A [`DatasetError`] that names the file and the fault. No input makes this panic.
 pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
     let data = data_dir(path).ok_or_else(|| DatasetError::WrongKind {
         path: path.into(),
@@ -114,14 +125,15 @@ fn read_episodes(
     episodes.sort_by_key(|&(number, _)| number);
     let found = episodes.len() as u64;
     if found == 0 {
-        return Err(DatasetError::Empty { path: hdf5.path().into(), what: "no episodes".into() });
+        return Err(DatasetError::invalid(hdf5.path(), "no episodes: nothing can be trained on"));
     }
     if let Some(missing) = (0..found).find(|&k| episodes[k as usize].0 != k) {
-        return Err(DatasetError::EpisodeGap { path: hdf5.path().into(), missing, found });
+        let problem = format!("episode_{missing} is missing: the {found} episodes must be numbered from 0 without gaps");
+        return Err(DatasetError::invalid(hdf5.path(), problem));
     }
-    let count = |key, metadata, file| {
-        let path = metadata_path.to_path_buf();
-        if metadata == file { Ok(()) } else { Err(DatasetError::Count { path, key, metadata, file }) }
+    let count = |key: &str, metadata: u64, file: u64| {
+        let problem = || format!("{key} is {metadata} in metadata.json, but the file holds {file}");
+        if metadata == file { Ok(()) } else { Err(DatasetError::invalid(metadata_path, problem())) }
     };
     count("total_episodes", metadata.total_episodes, found)?;
 
@@ -153,17 +165,19 @@ fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, metadata: &metadata::Met
 
     let columns = [&rewards, &terminations, &truncations];
     columns.iter().try_for_each(|column| column.expect_column())?;
-    if columns.iter().any(|column| column.rows() != actions.rows()) {
-        let lengths = [&actions, &rewards, &terminations, &truncations].map(|array| (array.name.clone(), array.rows()));
-        return Err(DatasetError::Lengths { path: hdf5.path().into(), lengths: lengths.into() });
-    }
+    hdf5.expect_same_rows(&[&actions, &rewards, &terminations, &truncations])?;
     observations.expect_matrix(metadata.observation_space.width(), "observation_space")?;
     if observations.rows() != actions.rows() + 1 {
-        let (observations, actions) = (observations.rows(), actions.rows());
-        return Err(DatasetError::ObservationRows { path: hdf5.path().into(), episode, observations, actions });
+        let problem = format!(
+            "episode {episode} has {} observations and {} actions, expected one observation more than actions",
+            observations.rows(),
+            actions.rows()
+        );
+        return Err(DatasetError::invalid(hdf5.path(), problem));
     }
     if actions.rows() == 0 {
-        return Err(DatasetError::Empty { path: hdf5.path().into(), what: format!("episode {episode} has no steps") });
+        let problem = format!("episode {episode} has no steps: nothing can be trained on");
+        return Err(DatasetError::invalid(hdf5.path(), problem));
     }
     let terminated = read_end(hdf5, episode, &terminations, "terminations")?;
     let truncated = read_end(hdf5, episode, &truncations, "truncations")?;
@@ -192,11 +206,14 @@ fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, metadata: &metadata::Met
 }
 
 /// The flag of the last step, after checking that no earlier step has it.
-fn read_end(hdf5: &Hdf5, episode: u64, flags: &Array, array: &'static str) -> Result<bool, DatasetError> {
+fn read_end(hdf5: &Hdf5, episode: u64, flags: &Array, array: &str) -> Result<bool, DatasetError> {
     let flags = flags.flags()?;
     let last = flags.len().saturating_sub(1);
     match flags.iter().position(|&flag| flag) {
-        Some(step) if step < last => Err(DatasetError::EarlyEnd { path: hdf5.path().into(), episode, array, step, last }),
+        Some(step) if step < last => {
+            let problem = format!("episode {episode}: {array} is true at step {step}, before the last step {last}");
+            Err(DatasetError::invalid(hdf5.path(), problem))
+        }
         first => Ok(first.is_some()),
     }
 }

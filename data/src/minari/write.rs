@@ -1,9 +1,16 @@
 //! Writing Minari datasets that the official library, version 0.5.4, reads.
 
-use super::{MAIN_FILE, is_id, metadata::space_json};
+use super::{
+    MAIN_FILE, is_id,
+    metadata::{WRITTEN_VERSION, space_json},
+};
 use crate::{
-    Actions, Dataset, DatasetError, Format, Trajectory, episode::Episodes, hdf5, minari::metadata::WRITTEN_VERSION,
+    episode::Episodes,
+    error::DatasetError,
+    format::Format,
+    hdf5,
     statistics::Spread,
+    trajectory::{Actions, Dataset, Trajectory},
 };
 use aaren_envs::{Dtype, Space};
 use hdf5_pure::{AttrValue, DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, FinishedGroup, MaxExtent, make_i8_type};
@@ -11,10 +18,10 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Writes `metadata.json` and the main file into an existing directory. `about` describes the episodes, its own trajectories
-/// are not looked at; `target` is the path in messages.
+/// are ignored; `target` is the path in messages.
 ///
 /// Observations and actions keep the number types of their spaces, rewards are double precision. The HDF5 writer holds the file
-/// in memory until it is finished; the episodes themselves are let go one by one.
+/// in memory until it is finished; the episodes are dropped one by one.
 pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, data: &Path, target: &Path) -> Result<(), DatasetError> {
     let unsupported = |problem: String| DatasetError::Unsupported { path: target.into(), format: Format::Minari, problem };
     if !is_id(&about.id) {
@@ -37,7 +44,7 @@ pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, data: &Path, targe
     let main = data.join(MAIN_FILE);
     hdf5::finish(builder, &main, target)?;
 
-    let io = |source| DatasetError::Io { path: target.into(), what: "cannot be written".into(), source };
+    let io = |source| DatasetError::io(target, "cannot be written", source);
     let bytes = std::fs::metadata(&main).map_err(io)?.len();
     let text = Value::Object(describe(about, count, steps, bytes)).to_string();
     std::fs::write(data.join("metadata.json"), text).map_err(io)
@@ -131,7 +138,7 @@ fn describe(dataset: &Dataset, episodes: usize, steps: usize, bytes: u64) -> Map
     keys
 }
 
-/// What Gymnasium needs to know a task by name, and to build it where the task is one of its own.
+/// Gymnasium's description of a task, from which it makes the ones that are its own.
 fn env_spec(env_id: &str, max_episode_steps: Option<usize>) -> String {
     let entry_point = match env_id {
         "Hopper-v5" => Value::from("gymnasium.envs.mujoco.hopper_v5:HopperEnv"),

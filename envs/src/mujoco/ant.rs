@@ -1,77 +1,40 @@
 //! `Ant-v5`: four legs that walk forward.
 
-use super::{Model, Robot, Simulation, VARIANT, VelocityNoise, control_cost, sum_of_squares};
+use super::{
+    control_cost::{control_cost, sum_of_squares},
+    model::Model,
+    robot::{FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise},
+    simulation::Simulation,
+};
 use crate::{
-    EnvError,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     task::Outcome,
 };
 
-pub(super) static MODEL: Model = Model::new("Ant-v5", include_str!("ant.xml"), "ant.xml");
-
-pub(super) const FRAME_SKIP: usize = 5;
+pub(super) static MODEL: Model = Model::new("Ant-v5", 5, include_str!("ant.xml"), "ant.xml");
 
 /// The positions x and y, which an observation leaves out.
 const PLACE: usize = 2;
 
 /// Options of the task, named as in Gymnasium.
 pub(crate) const OPTIONS: &[OptionInfo] = &[
-    OptionInfo {
-        key: "forward_reward_weight",
-        default: OptionDefault::Number(1.0, -1e6, 1e6),
-        help: "reward for each m/s forward",
-    },
-    OptionInfo {
-        key: "ctrl_cost_weight",
-        default: OptionDefault::Number(0.5, 0.0, 1e6),
-        help: "cost of the sum of squared actions",
-    },
-    OptionInfo {
-        key: "contact_cost_weight",
-        default: OptionDefault::Number(5e-4, 0.0, 1e6),
-        help: "cost of the sum of squared contact forces, each clipped",
-    },
-    OptionInfo {
-        key: "healthy_reward",
-        default: OptionDefault::Number(1.0, -1e6, 1e6),
-        help: "reward for a step that ends healthy",
-    },
-    OptionInfo {
-        key: "main_body",
-        default: OptionDefault::Count(1, 1, 13),
-        help: "number of the body whose velocity is rewarded; 1 is the torso",
-    },
-    OptionInfo {
-        key: "terminate_when_unhealthy",
-        default: OptionDefault::Bool(true),
-        help: "whether an unhealthy state ends the episode",
-    },
-    OptionInfo {
-        key: "healthy_z_range",
-        default: OptionDefault::Interval(0.2, 1.0),
-        help: "closed range of the torso's height in m in a healthy state",
-    },
-    OptionInfo {
-        key: "contact_force_range",
-        default: OptionDefault::Interval(-1.0, 1.0),
-        help: "range that contact forces (N, N m) are clipped to",
-    },
-    OptionInfo {
-        key: "reset_noise_scale",
-        default: OptionDefault::Number(0.1, 0.0, 1e3),
-        help: "half width of the uniform noise on the first positions, standard deviation of the normal noise on the velocities",
-    },
-    OptionInfo {
-        key: "exclude_current_positions_from_observation",
-        default: OptionDefault::Bool(true),
-        help: "whether the x and y positions are left out of the observation",
-    },
-    OptionInfo {
-        key: "include_cfrc_ext_in_observation",
-        default: OptionDefault::Bool(true),
-        help: "whether contact forces are observed",
-    },
+    FORWARD_REWARD,
+    ctrl_cost(0.5),
+    OptionInfo::number("contact_cost_weight", 5e-4, 0.0, 1e6, "cost of the sum of squared contact forces, each clipped"),
+    HEALTHY_REWARD,
+    OptionInfo::count("main_body", 1, 1, 13, "number of the body whose velocity is rewarded; 1 is the torso"),
+    TERMINATE,
+    OptionInfo::interval("healthy_z_range", 0.2, 1.0, "closed range of the torso's height in m in a healthy state"),
+    OptionInfo::interval("contact_force_range", -1.0, 1.0, "range that contact forces (N, N m) are clipped to"),
+    normal_noise(0.1),
+    OptionInfo::flag(
+        "exclude_current_positions_from_observation",
+        true,
+        "whether the x and y positions are left out of the observation",
+    ),
+    OptionInfo::flag("include_cfrc_ext_in_observation", true, "whether contact forces are observed"),
     VARIANT,
 ];
 
@@ -157,8 +120,8 @@ impl Ant {
             include_contact_forces: options.bool("include_cfrc_ext_in_observation")?,
             is_d4rl: options.choice("variant")? == "d4rl",
         };
-        let simulation = Simulation::new(&MODEL, FRAME_SKIP)?;
-        let contact_forces = vec![0.0; 6 * simulation.bodies()];
+        let simulation = Simulation::new(&MODEL)?;
+        let contact_forces = vec![0.0; 6 * simulation.data.xpos().len()];
         Ok(Self { simulation, settings, contact_forces, terms: None })
     }
 
@@ -190,9 +153,6 @@ impl Ant {
 }
 
 impl Robot for Ant {
-    const MOTORS: usize = 8;
-    const VELOCITY_NOISE: VelocityNoise = VelocityNoise::Normal;
-
     fn simulation(&self) -> &Simulation {
         &self.simulation
     }
@@ -205,8 +165,8 @@ impl Robot for Ant {
         self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len()
     }
 
-    fn reset_noise_scale(&self) -> f64 {
-        self.settings.reset_noise_scale
+    fn reset_noise(&self) -> (f64, VelocityNoise) {
+        (self.settings.reset_noise_scale, VelocityNoise::Normal)
     }
 
     fn begin(&mut self, observation: &mut [f64]) {
@@ -219,9 +179,9 @@ impl Robot for Ant {
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
         let settings = &self.settings;
         // The body's place lags behind `qpos` by a stage of the integrator, after a step but not after a reset. So does Gymnasium's.
-        let before = self.simulation.body_position(settings.main_body);
+        let before = self.simulation.data.xpos()[settings.main_body];
         self.simulation.act(action)?;
-        let after = self.simulation.body_position(settings.main_body);
+        let after = self.simulation.data.xpos()[settings.main_body];
         let velocity = |axis: usize| (after[axis] - before[axis]) / self.simulation.seconds();
         let (x_velocity, y_velocity) = (velocity(0), velocity(1));
         if !settings.is_d4rl && (settings.include_contact_forces || settings.contact_cost_weight > 0.0) {
@@ -261,16 +221,5 @@ impl Robot for Ant {
             visit("reward_contact", -terms.contact);
             visit("reward_survive", terms.survive);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mujoco::facts;
-
-    #[test]
-    fn the_compiled_model_is_gymnasiums() {
-        facts::compare("gymnasium/ant", &MODEL, FRAME_SKIP);
     }
 }

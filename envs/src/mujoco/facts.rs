@@ -3,15 +3,21 @@
 use mujoco_rs::prelude::MjtObjBase;
 use serde_json::Value;
 
-use super::{Model, Simulation};
+use super::{model::Model, robots::ROBOTS, simulation::Simulation};
 use crate::fixtures;
 
+#[test]
+fn the_compiled_models_are_gymnasiums() {
+    for (folder, model) in ["hopper", "halfcheetah", "walker2d", "ant"].iter().zip(ROBOTS) {
+        compare(&format!("gymnasium/{folder}"), model);
+    }
+}
+
 /// Every recorded array of `<folder>/model.json`, exactly.
-pub(super) fn compare(folder: &str, model: &Model, frame_skip: usize) {
-    let Some(files) = fixtures::files(folder) else { return };
-    let facts = fixtures::json(files.iter().find(|file| file.ends_with("model.json")).unwrap());
-    let simulation = Simulation::new(model, frame_skip).unwrap();
-    assert_eq!(facts["frame_skip"], frame_skip);
+pub(super) fn compare(folder: &str, model: &Model) {
+    let facts = fixtures::recording(folder, "model");
+    let simulation = Simulation::new(model).unwrap();
+    assert_eq!(facts["frame_skip"], model.frame_skip);
     let model = model.get().unwrap();
     let (mut compared, ffi) = (vec!["frame_skip"], model.ffi());
     let mut check = |key: &'static str, found: Vec<f64>| {

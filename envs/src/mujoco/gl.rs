@@ -10,15 +10,15 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 /// A context that is current in the thread that made it, until it is dropped there.
 pub(super) struct GlContext {
-    /// Nothing is asked of it but to be there.
+    /// Held only to be dropped.
     _context: Box<dyn Any>,
 }
 
 impl GlContext {
     /// Makes a context for images of this size, in pixels, and makes it current.
     ///
-    /// MuJoCo finds OpenGL's functions through the loaded library, by the name that the variable `MUJOCO_GL` says (`egl` or
-    /// `osmesa`); without it, through whichever is there. So OSMesa goes first only where that variable asks for it.
+    /// MuJoCo takes OpenGL's functions from the library that the variable `MUJOCO_GL` names (`egl` or `osmesa`), or else from the
+    /// one that is loaded. So OSMesa is tried only where EGL fails or that variable names OSMesa.
     ///
     /// # Errors
     /// Why neither library gave a context, and what to install.
@@ -100,7 +100,7 @@ impl EglContext {
     }
 }
 
-/// The displays of all devices, a graphics card's or Mesa's in software, then the default one.
+/// The displays of all devices (GPUs, and Mesa's in software), then the default one.
 fn displays(egl: &Egl) -> Vec<egl::Display> {
     type Function = extern "system" fn();
     type QueryDevices = extern "system" fn(c_int, *mut *mut c_void, *mut c_int) -> egl::Boolean;

@@ -2,16 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Model, Simulation};
+use super::{model::Model, simulation::Simulation};
 use crate::{
-    EnvError, Space,
     env::Action,
+    error::EnvError,
     options::Options,
     point_maze::{
         layout::{LARGE, Layout, MEDIUM, OPEN, UMAZE},
         rules::{self, DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules},
     },
     rng::Generator,
+    space::Space,
     task::{Outcome, Task},
 };
 
@@ -20,13 +21,11 @@ pub(crate) const ID: &str = "Maze2D-v1";
 
 /// One model a layout.
 static MODELS: [(Layout, Model); 4] = [
-    (UMAZE, Model::generated(ID, || xml(&UMAZE))),
-    (MEDIUM, Model::generated(ID, || xml(&MEDIUM))),
-    (LARGE, Model::generated(ID, || xml(&LARGE))),
-    (OPEN, Model::generated(ID, || xml(&OPEN))),
+    (UMAZE, Model::generated(ID, 1, || xml(&UMAZE))),
+    (MEDIUM, Model::generated(ID, 1, || xml(&MEDIUM))),
+    (LARGE, Model::generated(ID, 1, || xml(&LARGE))),
+    (OPEN, Model::generated(ID, 1, || xml(&OPEN))),
 ];
-
-const FRAME_SKIP: usize = 1;
 
 /// The model of a maze: a ball on two slides, and a box for every wall. Bodies are named as D4RL's.
 fn xml(layout: &Layout) -> String {
@@ -63,30 +62,13 @@ fn xml(layout: &Layout) -> String {
     )
 }
 
-/// A ball in one of D4RL's mazes.
+/// A ball in one of D4RL's mazes: [`PointMaze`](crate::point_maze::PointMaze) with MuJoCo's walls.
 ///
-/// # Task
-/// A ball is driven by two motors through a maze seen from above. Reach the goal and stay there. Where the goal is is not
-/// observed; it is always the same cell of the layout.
-/// # Actions
-/// `Box(-1, 1, float32)` of width 2: forces along x and y in units of 100 N. Larger ones are clipped.
-/// # Observation
-/// | number | meaning | range |
-/// |---|---|---|
-/// | 0, 1 | position; cell (row, column) is centred at row - 0.2, column - 0.2 | unbounded |
-/// | 2, 3 | velocity | unbounded; clipped to -5 to 5 before each step |
-/// # Rewards
-/// With d the distance of the position to the goal's row and column: sparse 1 where d <= 0.5, else 0; dense `exp(-d)`. One point
-/// for each step spent at the goal, so faster is better.
-/// # First state
-/// Row and column of a random free cell plus uniform noise in [-0.1, 0.1); velocity 0.1 times a standard normal.
-/// # Episode end
-/// Never terminates; truncated after 300 (umaze), 600 (medium), 800 (large) or 150 (open) steps.
 /// # State
 /// The observation: `qpos`, then `qvel`. MuJoCo pushes a ball that is set into a wall out of it.
 /// # Version history
 /// v1: D4RL's `maze2d-*-v1` on MuJoCo 3.17.0, bit-equal, walls included. Start states are drawn with NumPy's newer generator, not
-/// D4RL's legacy one. `PointMaze-v0` is the same task without MuJoCo, with walls of its own.
+/// D4RL's legacy one.
 pub(crate) struct Maze2d {
     rules: Rules,
     simulation: Simulation,
@@ -97,7 +79,7 @@ impl Maze2d {
         let rules = Rules::from_options(options)?;
         let model = MODELS.iter().find(|(layout, _)| *layout == rules.layout);
         let (_, model) = model.ok_or_else(|| options.error("layout", "has no model".into()))?;
-        Ok(Self { rules, simulation: Simulation::new(model, FRAME_SKIP)? })
+        Ok(Self { rules, simulation: Simulation::new(model)? })
     }
 
     fn observe(&self, observation: &mut [f64]) {
@@ -169,7 +151,7 @@ mod tests {
             assert_eq!(Layout::named(name), Some(*layout));
             // The open maze is not recorded.
             if *layout != OPEN {
-                facts::compare(&format!("maze2d/{name}"), model, FRAME_SKIP);
+                facts::compare(&format!("maze2d/{name}"), model);
             }
         }
     }

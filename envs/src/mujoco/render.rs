@@ -2,7 +2,7 @@
 
 use mujoco_rs::prelude::{MjModel, MjrContext, MjrRectangle, MjvCamera, MjvOption, MjvPerturb, MjvScene};
 
-use super::{ROBOTS, Simulation, gl::GlContext};
+use super::{gl::GlContext, robots::ROBOTS, simulation::Simulation};
 use crate::{bare::BareSimulation, error::EnvError, render::Renderer};
 
 /// Where the camera stands.
@@ -19,7 +19,7 @@ const SIDE: View = View { distance: 3.6, azimuth: 90.0, elevation: -12.0 };
 /// A robot that moves in three dimensions is seen from above.
 const ABOVE: View = View { distance: 4.5, azimuth: 75.0, elevation: -28.0 };
 
-/// Geoms that a scene has room for beside the model's.
+/// Capacity of a scene for geoms beside the model's.
 const MORE_GEOMS: usize = 100;
 
 /// The body that the camera follows: the torso.
@@ -39,8 +39,9 @@ struct RobotRenderer {
 
 /// Draws a robot; `None` for a task that is no robot.
 pub(crate) fn renderer(env_id: &str, width: usize, height: usize) -> Result<Option<Box<dyn Renderer>>, EnvError> {
-    let Some((env, model, frame_skip)) = ROBOTS.into_iter().find(|(id, ..)| *id == env_id) else { return Ok(None) };
-    let simulation = Simulation::new(model, frame_skip)?;
+    let Some(model) = ROBOTS.into_iter().find(|model| model.env == env_id) else { return Ok(None) };
+    let env = model.env;
+    let simulation = Simulation::new(model)?;
     // The model's image buffers have the size that it says; the shared model stays as it is.
     let mut sized: MjModel = MjModel::clone(&*model.get()?);
     let global = &mut sized.vis_mut().global;
@@ -103,13 +104,14 @@ mod tests {
     #[test]
     fn every_robot_is_drawn_and_followed() {
         let (width, height) = (120, 80);
-        for (env_id, model, frame_skip) in ROBOTS {
+        for model in ROBOTS {
+            let env_id = model.env;
             let mut renderer = match renderer(env_id, width, height) {
                 Ok(renderer) => renderer.unwrap(),
                 Err(EnvError::Render { reason, .. }) => return println!("skipped: {reason}"),
                 Err(other) => panic!("{other}"),
             };
-            let simulation = Simulation::new(model, frame_skip).unwrap();
+            let simulation = Simulation::new(model).unwrap();
             assert_eq!(renderer.seconds_per_step(), simulation.seconds());
             let mut state = [simulation.qpos(), simulation.qvel()].concat();
             let mut image = |state: &[f64]| {

@@ -1,13 +1,46 @@
-//! What the robots have in common: the simulation's state is theirs, motors take -1 to 1, first states are noisy, 1,000 steps are an
-//! episode. A robot says how it moves, is seen and is rewarded.
+//! What the robots have in common: their state is the simulation's, motors take -1 to 1, first states are noisy, an episode has
+//! at most 1,000 steps. A robot defines its observation and its reward.
 
-use super::Simulation;
+use super::simulation::Simulation;
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
+    error::EnvError,
+    options::OptionInfo,
     rng::Generator,
+    space::{Dtype, Space},
     task::{Outcome, Task},
 };
+
+// Options that several robots have.
+
+pub(super) const FORWARD_REWARD: OptionInfo =
+    OptionInfo::number("forward_reward_weight", 1.0, -1e6, 1e6, "reward for each m/s forward");
+pub(super) const HEALTHY_REWARD: OptionInfo =
+    OptionInfo::number("healthy_reward", 1.0, -1e6, 1e6, "reward for a step that ends healthy");
+pub(super) const TERMINATE: OptionInfo =
+    OptionInfo::flag("terminate_when_unhealthy", true, "whether an unhealthy state ends the episode");
+pub(super) const HIDE_X: OptionInfo =
+    OptionInfo::flag("exclude_current_positions_from_observation", true, "whether the x position is left out of the observation");
+/// Which rewards, observations and model: Gymnasium's v5, or those that D4RL's data were made with.
+pub(super) const VARIANT: OptionInfo = OptionInfo::choice(
+    "variant",
+    &["gymnasium", "d4rl"],
+    "gymnasium: as in v5; d4rl: as in the older task that D4RL's data come from",
+);
+
+pub(super) const fn ctrl_cost(weight: f64) -> OptionInfo {
+    OptionInfo::number("ctrl_cost_weight", weight, 0.0, 1e6, "cost of the sum of squared actions")
+}
+
+pub(super) const fn uniform_noise(scale: f64) -> OptionInfo {
+    let help = "half width of the uniform noise on the first positions and velocities";
+    OptionInfo::number("reset_noise_scale", scale, 0.0, 1e3, help)
+}
+
+pub(super) const fn normal_noise(scale: f64) -> OptionInfo {
+    let help = "half width of the uniform noise on the first positions, standard deviation of the normal noise on the velocities";
+    OptionInfo::number("reset_noise_scale", scale, 0.0, 1e3, help)
+}
 
 /// How the velocities of a first state are drawn. Positions are always uniform in plus and minus the noise scale.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +53,6 @@ pub(super) enum VelocityNoise {
 
 /// One robot; [`Task`] follows from it.
 pub(super) trait Robot: Send {
-    /// Components of an action.
-    const MOTORS: usize;
-    /// How first velocities are drawn.
-    const VELOCITY_NOISE: VelocityNoise;
-
     fn simulation(&self) -> &Simulation;
 
     fn simulation_mut(&mut self) -> &mut Simulation;
@@ -32,10 +60,10 @@ pub(super) trait Robot: Send {
     /// Numbers in an observation.
     fn observation_width(&self) -> usize;
 
-    /// Scale of the noise on first states.
-    fn reset_noise_scale(&self) -> f64;
+    /// Scale of the noise on first states, and how first velocities are drawn.
+    fn reset_noise(&self) -> (f64, VelocityNoise);
 
-    /// Forgets the last step, for the simulation is in another state now, and observes that.
+    /// Observes a state that no step led to: forgets the last step.
     fn begin(&mut self, observation: &mut [f64]);
 
     /// As [`Task::step`].
@@ -51,7 +79,7 @@ impl<R: Robot> Task for R {
     }
 
     fn action_space(&self) -> Space {
-        Space::uniform_box(R::MOTORS, -1.0, 1.0, Dtype::Float32)
+        Space::uniform_box(self.simulation().motors(), -1.0, 1.0, Dtype::Float32)
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
@@ -59,11 +87,11 @@ impl<R: Robot> Task for R {
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let noise = self.reset_noise_scale();
+        let (noise, velocity_noise) = self.reset_noise();
         self.simulation_mut().start(|qpos, qvel| {
             qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
             qvel.iter_mut().for_each(|value| {
-                *value += match R::VELOCITY_NOISE {
+                *value += match velocity_noise {
                     VelocityNoise::Uniform => generator.uniform(-noise, noise),
                     VelocityNoise::Normal => noise * generator.normal(),
                 }

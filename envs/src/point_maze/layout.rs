@@ -119,9 +119,7 @@ mod tests {
             if name == "open" {
                 continue; // Not recorded.
             }
-            let Some(files) = fixtures::files(&format!("maze2d/{name}")) else { return };
-            let plans = fixtures::json(files.iter().find(|file| file.ends_with("plans.json")).unwrap());
-            assert_eq!(plans["layout"], serde_json::json!(layout.rows));
+            assert_eq!(fixtures::recording(&format!("maze2d/{name}"), "plans")["layout"], serde_json::json!(layout.rows));
         }
     }
 

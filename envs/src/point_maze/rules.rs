@@ -1,21 +1,18 @@
-//! What D4RL's maze2d is, whatever simulates it: options, spaces, numbers of the model, first states, forces and rewards.
+//! The rules of D4RL's maze2d, with and without MuJoCo: options, spaces, physical constants, first states, forces and rewards.
 
 use super::layout::{Layout, NAMES};
 use crate::{
-    Dtype, EnvError, Space,
     env::Action,
-    options::{OptionDefault, OptionInfo, Options},
+    error::EnvError,
+    options::{OptionInfo, Options},
     rng::Generator,
+    space::{Dtype, Space},
 };
 
 /// Options of the tasks.
 pub(crate) const OPTIONS: &[OptionInfo] = &[
-    OptionInfo { key: "layout", default: OptionDefault::Choice(NAMES), help: "the maze: umaze, medium, large or open" },
-    OptionInfo {
-        key: "reward",
-        default: OptionDefault::Choice(&["sparse", "dense"]),
-        help: "sparse: 1 within 0.5 of the goal; dense: exp(-distance to the goal)",
-    },
+    OptionInfo::choice("layout", NAMES, "the maze: umaze, medium, large or open"),
+    OptionInfo::choice("reward", &["sparse", "dense"], "sparse: 1 within 0.5 of the goal; dense: exp(-distance to the goal)"),
 ];
 
 /// Seconds a step.
@@ -24,18 +21,18 @@ pub(crate) const DT: f64 = 0.01;
 pub(crate) const GEAR: f64 = 100.0;
 /// Newton for each m/s.
 pub(crate) const DAMPING: f64 = 1.0;
-/// To which each component of the velocity is clipped before a step, in m/s.
+/// Bound of each component of the velocity, clipped before a step, in m/s.
 pub(crate) const MAX_SPEED: f64 = 5.0;
-/// Of the ball, in metres.
+/// Radius of the ball in m.
 pub(crate) const RADIUS: f64 = 0.1;
-/// Of the ball, in kg/m^3.
+/// Density of the ball in kg/m^3.
 pub(crate) const DENSITY: f64 = 1000.0;
 /// A position of 0 lies at 1.2 in the frame in which cell `(row, column)` is centred at `(row + 1, column + 1)`.
 pub(crate) const OFFSET: f64 = 1.2;
 /// Largest distance from the goal that the sparse reward counts.
 const GOAL_RADIUS: f64 = 0.5;
 
-/// One of the tasks: a maze with its goal, and what is paid for being there.
+/// One of the tasks: a maze, its goal, and the kind of reward.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) layout: Layout,
@@ -94,12 +91,5 @@ impl Rules {
 
 /// Forces along x and y in units of [`GEAR`], -1 to 1.
 pub(crate) fn forces(action: Action<'_>) -> [f64; 2] {
-    std::array::from_fn(|axis| {
-        let force = match action {
-            Action::F32(values) => f64::from(values[axis]),
-            Action::F64(values) => values[axis],
-            Action::Discrete(_) => unreachable!("actions are checked before the task sees them"),
-        };
-        force.clamp(-1.0, 1.0)
-    })
+    std::array::from_fn(|axis| action.component(axis).clamp(-1.0, 1.0))
 }

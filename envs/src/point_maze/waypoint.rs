@@ -137,15 +137,10 @@ mod tests {
 
     const RECORDED: [&str; 3] = ["umaze", "medium", "large"];
 
-    fn recording(name: &str, case: &str) -> Option<Value> {
-        let files = fixtures::files(&format!("maze2d/{name}"))?;
-        Some(fixtures::json(files.iter().find(|file| file.file_stem().unwrap() == case).unwrap()))
-    }
-
     #[test]
     fn plans_are_d4rls() {
         for name in RECORDED {
-            let (Some(plans), layout) = (recording(name, "plans"), Layout::named(name).unwrap()) else { return };
+            let (plans, layout) = (fixtures::recording(&format!("maze2d/{name}"), "plans"), Layout::named(name).unwrap());
             let plans = plans["plans"].as_array().unwrap();
             assert!(plans.len() > 20);
             for recorded in plans {
@@ -159,9 +154,8 @@ mod tests {
     #[test]
     fn controlled_runs_are_d4rls() {
         for name in RECORDED {
-            let Some(recording) = recording(name, "controller") else { return };
-            let Value::Object(options) = json!({"layout": name, "max_episode_steps": null}) else { unreachable!() };
-            let mut env = make(ID, &options).unwrap();
+            let recording = fixtures::recording(&format!("maze2d/{name}"), "controller");
+            let mut env = make(ID, &fixtures::options(json!({"layout": name, "max_episode_steps": null}))).unwrap();
             let mut controller = WaypointController::new(Layout::named(name).unwrap());
             let mut observation = [0.0; 4];
             env.set_state(&fixtures::numbers(&recording["init_obs"]), &mut observation).unwrap();
@@ -195,8 +189,7 @@ mod tests {
     fn the_controller_reaches_the_goal_from_everywhere() {
         for &name in super::super::layout::NAMES {
             let layout = Layout::named(name).unwrap();
-            let Value::Object(options) = json!({"layout": name, "max_episode_steps": 2000}) else { unreachable!() };
-            let mut env = make(ID, &options).unwrap();
+            let mut env = make(ID, &fixtures::options(json!({"layout": name, "max_episode_steps": 2000}))).unwrap();
             let target = layout.goal().map(|coordinate| coordinate as f64);
             for (seed, start) in layout.starts().into_iter().enumerate() {
                 let mut generator = Generator::from_seed(seed as u64);

@@ -1,4 +1,4 @@
-//! A value in a JSON file that knows its file and its key, for errors that name both.
+//! A value in a JSON file with its file and its key, for errors that name both.
 
 use std::path::Path;
 

@@ -1,0 +1,72 @@
+//! Reading a dataset in whatever format it is stored.
+
+use crate::{
+    d4rl,
+    error::DatasetError,
+    format::JOURNAL,
+    loaded::{LoadOptions, Loaded},
+    minari,
+    report::{Check, Report},
+};
+use std::path::Path;
+
+/// Reads a dataset: a D4RL file, a Minari directory (or its `data`, or the main file in it), or a Minari id such as
+/// `mujoco/hopper/medium-v0`, which is looked for in [`minari::roots`]. The format is recognised by what is there.
+///
+/// # Errors
+/// A [`DatasetError`] that names the file, the array or key, and what was expected. No input makes this panic.
+pub fn load(source: &str) -> Result<Loaded, DatasetError> {
+    load_with(source, &LoadOptions::default())
+}
+
+/// [`load`] with choices.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(source: &str, options: &LoadOptions) -> Result<Loaded, DatasetError> {
+    let path = Path::new(source);
+    if minari::data_dir(path).is_some() {
+        return minari::read(path, options);
+    }
+    if path.is_file() {
+        return d4rl::read(path, options);
+    }
+    if path.join(JOURNAL).is_dir() {
+        return Err(DatasetError::Unfinished { path: path.into() });
+    }
+    if path.exists() {
+        return Err(DatasetError::WrongKind {
+            path: path.into(),
+            found: "a directory without a dataset",
+            expected: "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5) or a D4RL file",
+        });
+    }
+    if minari::is_id(source) {
+        return minari::read(&minari::find(source, &minari::roots())?, options);
+    }
+    Err(DatasetError::NotFound { name: source.into(), looked: vec![path.into()] })
+}
+
+/// Checks a file: reads it and reports what the loader finds, whether or not it can be used.
+pub fn verify_source(source: &str, options: &LoadOptions) -> Report {
+    match load_with(source, options) {
+        Ok(loaded) => loaded.report,
+        Err(DatasetError::Content { report, .. }) => *report,
+        Err(error) => {
+            let mut report = Report::default();
+            report.error(Check::Structure, 1, with_causes(&error));
+            report
+        }
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

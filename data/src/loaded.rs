@@ -1,0 +1,34 @@
+//! The result of reading a dataset, and the choices in reading.
+
+use crate::{
+    format::Format,
+    report::{Finding, Report, Strictness},
+    trajectory::Dataset,
+};
+use std::path::PathBuf;
+
+/// Choices in reading. The default refuses what is wrong, and warns about what is suspicious.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// How to treat what is suspicious.
+    pub strictness: Strictness,
+    /// D4RL: keep the rows after the last end of an episode, as a truncated episode, in place of dropping them.
+    pub keep_unfinished: bool,
+    /// D4RL without `timeouts`: the time limit in steps, where the task is unknown.
+    pub max_episode_steps: Option<usize>,
+}
+
+/// A dataset that was read and passed the checks.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The format of the file.
+    pub format: Format,
+    /// The path as given, or as found in a Minari root.
+    pub path: PathBuf,
+    /// The warnings of the report.
+    pub warnings: Vec<Finding>,
+    /// The findings of the checks.
+    pub report: Report,
+}
