@@ -16,7 +16,9 @@ use envs::{
     dataset::{Actions, Trajectory},
     derive_seed,
 };
-use policy::{ActionBatch, ActionValue, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
+use policy::{
+    ActionBatch, ActionValue, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps, mixer::CachePolicy,
+};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde_json::{Map, Value};
@@ -44,6 +46,8 @@ pub struct Rollout<'a> {
     pub envs_per_actor: usize,
     /// Timesteps that are computed anew at every step; `None` carries the state along. Only for decision policies.
     pub window: Option<usize>,
+    /// What Transformers among the mixers keep of the past.
+    pub cache: CachePolicy,
     /// Whether actions are drawn from the policy's distribution; else they are its mean, or the likeliest. Only for actor-critics.
     pub stochastic: bool,
     /// Whether episodes are kept whole, with their observations, actions and rewards.
@@ -206,7 +210,9 @@ impl<'a> Actor<'a> {
     fn run(mut self, next: &AtomicUsize, finished: &Sender<Episode>) -> Result<()> {
         let copies = self.envs.copies();
         let action_width = self.policy.action().width();
-        let mut state = self.policy.initial_state(copies, &CPU);
+        let mut state = self.policy.bounded_state(self.rollout.cache, copies, &CPU)?;
+        // Every window begins anew.
+        let window = self.rollout.window.map(|_| state.clone());
         let mut timesteps = Timesteps::new();
         loop {
             for row in 0..copies {
@@ -220,7 +226,11 @@ impl<'a> Actor<'a> {
             let actions;
             (actions, state) = match &self.policy {
                 AnyPolicy::Decision(policy) => {
-                    decide(policy, self.rollout.window, &self.envs, &mut self.rows, &mut timesteps, state)
+                    show(policy, self.rollout.window, &self.envs, &mut self.rows, &mut timesteps);
+                    timed(&SPENT.policy, || match &window {
+                        Some(first) => (policy.act(&timesteps, copies, first.clone(), &CPU).0, state),
+                        None => policy.act(&timesteps, copies, state, &CPU),
+                    })
                 }
                 AnyPolicy::ActorCritic(policy) => draw(policy, self.rollout.stochastic, &self.envs, &mut self.rows, state),
             };
@@ -302,22 +312,6 @@ pub fn record(trajectory: &mut Trajectory, action: ActionValue<'_>, reward: f64,
     }
     trajectory.rewards.push(reward);
     trajectory.observations.extend_from_slice(observation);
-}
-
-/// The actions of a decision policy, with the state after them.
-fn decide(
-    policy: &DecisionPolicy<Cpu>,
-    window: Option<usize>,
-    envs: &VectorEnv,
-    rows: &mut [Row],
-    timesteps: &mut Timesteps,
-    state: PolicyState<Cpu>,
-) -> (ActionBatch, PolicyState<Cpu>) {
-    show(policy, window, envs, rows, timesteps);
-    timed(&SPENT.policy, || match window {
-        Some(_) => (policy.act(timesteps, rows.len(), policy.initial_state(rows.len(), &CPU), &CPU).0, state),
-        None => policy.act(timesteps, rows.len(), state, &CPU),
-    })
 }
 
 /// Shows a decision policy where every row is: its newest timestep, or its window.

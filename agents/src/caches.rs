@@ -1,7 +1,7 @@
 //! A trained Transformer with bounded KV caches: every kind of them at several sizes, in the same episodes.
 
 use crate::{
-    backend::Cpu,
+    backend::{CPU, Cpu},
     config::JobConfig,
     evaluate::{Evaluation, evaluate},
     report::{FORMAT, TargetReport, align_right, bytes, mean_std, table},
@@ -91,10 +91,9 @@ pub fn evaluate_caches(
     let mut evaluations = Vec::with_capacity(1 + bounded.len());
     // Bounded ones first to fail early: a policy without a cache to bound says so.
     for cache in bounded.into_iter().chain([CachePolicy::Full]) {
-        let mut policy = policy.clone();
-        policy.set_cache(cache).context("--cache-sizes")?;
+        policy.bounded_state(cache, 1, &CPU).context("--cache-sizes")?;
         tracing::info!(%cache, "evaluating");
-        let report = evaluate(job, &policy, run, step, evaluation)?;
+        let report = evaluate(job, policy, run, step, &Evaluation { cache, ..*evaluation })?;
         let latency = report.latency.context("the cost of a step was not measured")?;
         evaluations.push(CacheEvaluation {
             cache,
@@ -163,7 +162,8 @@ mod tests {
         let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
         policy.network = policy.network.map(&mut Times(5.0));
         let policy = policy.into();
-        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), stochastic: false };
+        let evaluation =
+            Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), cache: CachePolicy::Full, stochastic: false };
         // Three tokens in each of 200 timesteps.
         let report = evaluate_caches(&job, &policy, "run", 0, &[6, 600], &evaluation).unwrap();
         let caches: Vec<String> = report.evaluations.iter().map(|one| one.cache.to_string()).collect();

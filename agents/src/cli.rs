@@ -323,15 +323,16 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     }
     let job = run.config(&overrides)?;
     let (step, checkpoint) = args.checkpoint.of(&run)?;
-    let mut policy =
+    let policy =
         load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
-    if let Some(cache) = args.cache {
-        policy.set_cache(cache).context("--cache")?;
-    }
+    let cache = args.cache.unwrap_or_default();
+    // A policy without a cache to bound shows before the episodes are played.
+    policy.bounded_state(cache, 1, &CPU).context("--cache")?;
     let evaluation = Evaluation {
         episodes: job.evaluation.final_episodes(),
         seed: envs::derive_seed(job.seed, &[backend::seeds::EPISODES]),
         latency_steps: Some(evaluate::LATENCY_STEPS),
+        cache,
         stochastic: args.stochastic,
     };
     if !args.cache_sizes.is_empty() {
@@ -344,10 +345,7 @@ fn evaluate(args: &EvaluateArgs) -> Result<()> {
     }
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env.id)).transpose()?;
-    let mut report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
-    if let Some(cache) = args.cache.filter(|&cache| cache != CachePolicy::Full) {
-        report.execution += &format!(", {cache}");
-    }
+    let report = evaluate::evaluate(&job, &policy, &run.name(), step, &evaluation)?;
     match &args.json {
         Some(path) => write_json_atomically(path, &report)?,
         None => run.write_json("evaluation.json", &report)?,

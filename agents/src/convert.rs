@@ -7,7 +7,7 @@ use crate::{
     run::RunDir,
 };
 use anyhow::{Context, Result, ensure};
-use policy::{DecisionNetwork, Description, checkpoint, convert::carry_over};
+use policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let description = Description { config: job.policy.clone(), ..stored };
     let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
     let (learner, carried) = learner
-        .map_network(|network| carry_over(&old, network))
+        .map_network(|network| transfer_weights(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
     let run = RunDir::create(to, &job)?;
@@ -60,7 +60,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         checkpoint_step: step,
         mixer: before.policy.mixer_name(),
         converted_to: job.policy.mixer_name(),
-        carried: carried.carried,
+        carried: carried.transferred,
         drawn: carried.drawn,
     };
     run.write_json("converted.json", &conversion)?;

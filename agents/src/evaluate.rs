@@ -9,7 +9,7 @@ use crate::{
     train::window,
 };
 use anyhow::{Context, Result};
-use policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, Timesteps};
+use policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps, mixer::CachePolicy};
 use std::time::Instant;
 
 /// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
@@ -27,6 +27,8 @@ pub struct Evaluation {
     pub seed: u64,
     /// Steps over which the cost of a step is measured, if it is.
     pub latency_steps: Option<usize>,
+    /// What Transformers among the mixers keep of the past.
+    pub cache: CachePolicy,
     /// Whether an actor-critic draws its actions; else it takes the likeliest.
     pub stochastic: bool,
 }
@@ -62,6 +64,7 @@ pub fn evaluate(
         TargetReport::new(*target, returns, lengths, terminated, score)
     };
     let targets = asked.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
+    let bound = if evaluation.cache == CachePolicy::Full { String::new() } else { format!(", {}", evaluation.cache) };
     let env_steps: u64 = episodes.iter().map(|episode| episode.length as u64).sum();
     Ok(EvaluationReport {
         format: FORMAT,
@@ -78,7 +81,7 @@ pub fn evaluate(
             (AnyPolicy::Decision(_), _) => config.execution.to_string(),
             (AnyPolicy::ActorCritic(_), false) => "deterministic".into(),
             (AnyPolicy::ActorCritic(_), true) => "stochastic".into(),
-        },
+        } + &bound,
         seed: evaluation.seed,
         parameters: policy.parameters(),
         targets,
@@ -86,7 +89,7 @@ pub fn evaluate(
         wall_seconds,
         env_steps_per_second: env_steps as f64 / wall_seconds,
         latency: match evaluation.latency_steps {
-            Some(steps) => Some(latency(job, policy, rollout.window, steps)?),
+            Some(steps) => Some(latency(job, policy, &rollout, steps)?),
             None => None,
         },
     })
@@ -116,6 +119,7 @@ pub fn rollout<'a>(job: &'a JobConfig, policy: &AnyPolicy<Cpu>, evaluation: &Eva
         actors: config.actors,
         envs_per_actor: config.envs_per_actor,
         window,
+        cache: evaluation.cache,
         stochastic: evaluation.stochastic,
         record: false,
     })
@@ -124,21 +128,27 @@ pub fn rollout<'a>(job: &'a JobConfig, policy: &AnyPolicy<Cpu>, evaluation: &Eva
 /// The cost of acting for one environment on one thread, over an episode as long as the task allows.
 ///
 /// The observations are zeros: what a step costs depends on how many came before, not on what they were.
-fn latency(job: &JobConfig, policy: &AnyPolicy<Cpu>, window: Option<usize>, most_steps: usize) -> Result<LatencyReport> {
+fn latency(job: &JobConfig, policy: &AnyPolicy<Cpu>, rollout: &Rollout, most_steps: usize) -> Result<LatencyReport> {
     let spec = envs::make(&job.env.id, &job.env.options)?.spec().clone();
     let steps = spec.max_episode_steps.unwrap_or(most_steps).clamp(1, most_steps);
+    let state = policy.bounded_state(rollout.cache, 1, &CPU)?;
     Ok(match policy {
-        AnyPolicy::Decision(policy) => measure_latency(policy, window, steps),
-        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, steps),
+        AnyPolicy::Decision(policy) => measure_latency(policy, state, rollout.window, steps),
+        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, state, steps),
     })
 }
 
-/// Times `steps` consecutive steps of one environment.
-pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, steps: usize) -> LatencyReport {
+/// Times `steps` consecutive steps of one environment, from the state of an episode that has not begun.
+fn measure_latency(
+    policy: &DecisionPolicy<Cpu>,
+    mut state: PolicyState<Cpu>,
+    window: Option<usize>,
+    steps: usize,
+) -> LatencyReport {
     let description = &policy.description;
     let observation = vec![0.0; description.normalizer.width()];
     let width = description.action.width();
-    let mut state = policy.initial_state(1, &CPU);
+    let first = window.map(|_| state.clone());
     let mut previous: Option<ActionBatch> = None;
     let mut timesteps = Timesteps::new();
     let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
@@ -152,7 +162,7 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
             let action = previous.as_ref().map(|action| action.row(0, width));
             timesteps.push(description, &observation, action, 0.0, step, if window.is_some() { i == 0 } else { step == 0 });
         }
-        let start = if window.is_some() { policy.initial_state(1, &CPU) } else { state.clone() };
+        let start = first.as_ref().unwrap_or(&state).clone();
         // A clone shares memory; the original must be gone before the step, or appending to a cache would copy it.
         drop(state);
         let (actions, next) = policy.act(&timesteps, 1, start, &CPU);
@@ -165,9 +175,8 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
 }
 
 /// The same for an actor-critic.
-fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, steps: usize) -> LatencyReport {
+fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, mut state: PolicyState<Cpu>, steps: usize) -> LatencyReport {
     let observation = vec![0.0; policy.description.normalizer.width()];
-    let mut state = policy.initial_state(1, &CPU);
     let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
     for step in 0..steps {
         let started = Instant::now();

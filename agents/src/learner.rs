@@ -204,7 +204,7 @@ impl<B: TrainBackend> Learner<B> {
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::place())?;
-        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().undecayed());
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().no_decay());
         let config = config.clone();
         Ok(Self { network, optimizer, description, config, seed, state: None, unread: None, progress: Progress::default() })
     }

@@ -31,7 +31,7 @@ use crate::{
 use anyhow::{Context, Result};
 use burn::module::Module;
 use envs::{Spec, dataset::Trajectory, derive_seed};
-use policy::{ActorCriticDescription, ActorCriticPolicy, Normalizer};
+use policy::{ActorCriticDescription, ActorCriticPolicy, Normalizer, mixer::CachePolicy};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
@@ -397,7 +397,7 @@ fn evaluate(
     latency_steps: Option<usize>,
 ) -> Result<EvaluationReport> {
     let seed = derive_seed(job.seed, &[seeds::EPISODES]);
-    let evaluation = Evaluation { episodes, seed, latency_steps, stochastic: false };
+    let evaluation = Evaluation { episodes, seed, latency_steps, cache: CachePolicy::Full, stochastic: false };
     let policy = policy.clone().into();
     evaluate::evaluate(job, &policy, &run.name(), env_steps, &evaluation).with_context(|| newest_checkpoint(run))
 }

@@ -17,7 +17,7 @@ use envs::{
     Space,
     dataset::{Dataset, Statistics},
 };
-use policy::{ActionSpec, DecisionPolicy, Description, Normalizer};
+use policy::{ActionSpec, DecisionPolicy, Description, Normalizer, mixer::CachePolicy};
 use std::{sync::Arc, time::Instant};
 
 /// The headline of an evaluation in the log.
@@ -230,8 +230,13 @@ fn evaluate(
     episodes: usize,
     latency_steps: Option<usize>,
 ) -> Result<EvaluationReport> {
-    let evaluation =
-        Evaluation { episodes, seed: envs::derive_seed(job.seed, &[seeds::EPISODES]), latency_steps, stochastic: false };
+    let evaluation = Evaluation {
+        episodes,
+        seed: envs::derive_seed(job.seed, &[seeds::EPISODES]),
+        latency_steps,
+        cache: CachePolicy::Full,
+        stochastic: false,
+    };
     evaluate::evaluate(job, &policy.clone().into(), &run.name(), step, &evaluation).with_context(|| stopped(job, run, step))
 }
 

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn an_episode_becomes_a_gif() {
         use crate::{backend::CPU, train::action_spec};
-        use policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
+        use policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig, mixer::CachePolicy};
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hop.gif");
@@ -182,6 +182,7 @@ mod tests {
             actors: 2,
             envs_per_actor: 2,
             window: None,
+            cache: CachePolicy::Full,
             stochastic: false,
             record: false,
         };

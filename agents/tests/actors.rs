@@ -17,7 +17,7 @@ use burn::{
     tensor::Tensor,
 };
 use envs::{Action, Env, EnvError, Spec, Step};
-use policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
+use policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig, mixer::CachePolicy};
 use serde_json::{Map, Value, json};
 
 /// Timesteps that a window shows.
@@ -73,6 +73,7 @@ fn rollout<'a>(env_id: &'a str, env_options: &'a Map<String, Value>, episodes: u
         actors: 1,
         envs_per_actor: 4,
         window: None,
+        cache: CachePolicy::Full,
         stochastic: false,
         record: false,
     }

@@ -9,7 +9,7 @@ use crate::{
 use anyhow::Result;
 use clap::Args;
 use envs::{Action, Env, EnvError, Spec, Step};
-use policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
+use policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, mixer::CachePolicy};
 use serde::Serialize;
 use serde_json::Map;
 use std::{
@@ -85,6 +85,7 @@ fn measure(policy: &AnyPolicy<Cpu>, episodes: usize, actors: usize, envs_per_act
         actors,
         envs_per_actor,
         window: None,
+        cache: CachePolicy::Full,
         stochastic: false,
         record: false,
     };

@@ -1,10 +1,10 @@
 //! Stacks of mixers by name, with about as many parameters each.
 
-use super::Mqar;
+use super::{Mqar, TokenModel};
 use crate::backend::{CPU, Cpu};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
-use policy::{PolicyConfig, TokenModel, mixer};
+use policy::{PolicyConfig, mixer};
 use serde_json::{Map, Value};
 
 /// The sizes that all stacks share.

@@ -1,6 +1,6 @@
 //! Training on the task, and what is measured of a trained model.
 
-use super::{Examples, Mqar, Split, Stack};
+use super::{Examples, Mqar, Split, Stack, TokenModel};
 use crate::{
     backend::{CPU, Cpu, Graph, seeds},
     evaluate::median,
@@ -17,7 +17,6 @@ use burn::{
 };
 use envs::derive_seed;
 use kernels::{Dropout, KernelBackend};
-use policy::TokenModel;
 use serde::Serialize;
 use std::{
     f64::consts::PI,

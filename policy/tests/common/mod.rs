@@ -141,7 +141,8 @@ fn scale(name: &str) -> f64 {
 
 /// A mixer whose weights are not as small as freshly drawn ones can be.
 pub fn mixer<B: policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
-    let mixer = AnyMixer::new(&config(name).mixer, &config(name), &mut Init::new(seed), &Default::default()).unwrap();
+    let config = config(name);
+    let mixer = AnyMixer::new(&config.mixer, config.sizes(), &config.options, &mut Init::new(seed), &Default::default()).unwrap();
     mixer.map(&mut Scale::by(scale(name)))
 }
 
