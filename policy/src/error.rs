@@ -15,6 +15,12 @@ pub enum PolicyError {
         /// The names there are.
         known: String,
     },
+    /// A name to register a mixer by that another has.
+    #[error("there is a mixer \"{name}\" already")]
+    MixerName {
+        /// The name.
+        name: String,
+    },
     /// Sizes that do not fit each other.
     #[error("policy.{key}: {problem}")]
     Size {

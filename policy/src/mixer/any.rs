@@ -5,6 +5,9 @@
 use super::{
     bounded_cache::CachePolicy,
     contract::{Mixer, MixerOptions, Sizes},
+    custom::CustomMixer,
+    custom_state::CustomState,
+    registry::{self, MixerFamily},
 };
 use crate::{
     error::PolicyError,
@@ -18,6 +21,7 @@ use burn::{
 };
 use kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The options of one mixer, or none.
 macro_rules! options_of {
@@ -38,12 +42,16 @@ macro_rules! mixers {
         #[derive(Module, Debug)]
         pub enum AnyMixer<B: Backend> {
             $($(#[doc = $doc])* $variant(super::$module::$mixer<B>),)*
+            /// Of another crate, see [`register`].
+            Custom(CustomMixer<B>),
         }
 
         /// The state of a mixer of any kind.
         #[derive(Clone, Debug)]
         pub enum AnyState<B: Backend> {
             $($(#[doc = $doc])* $variant(super::$module::$state<B>),)*
+            /// Of a mixer of another crate.
+            Custom(CustomState<B>),
         }
 
         /// `policy.options`: the options of every mixer that has some.
@@ -51,6 +59,9 @@ macro_rules! mixers {
         #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
         pub struct Options {
             $($(#[doc = concat!("Options of `", $name, "`.")] pub $module: $options,)?)*
+            /// Options of mixers of other crates, by name.
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            pub custom: BTreeMap<String, serde_json::Value>,
         }
 
         impl Options {
@@ -69,7 +80,7 @@ macro_rules! mixers {
                         });
                     }
                 )?)*
-                Ok(())
+                self.check_custom(used)
             }
         }
 
@@ -84,7 +95,12 @@ macro_rules! mixers {
             pub fn new(name: &str, sizes: Sizes, options: &Options, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
                 match name {
                     $($name => Ok(Self::$variant(Mixer::<B>::new(sizes, options_of!(options $($module $options)?), init, device))),)*
-                    name => Err(unknown(name)),
+                    name => {
+                        let mixer = registry::find(name).ok_or_else(|| unknown(name))?;
+                        let options = options.custom.get(name).cloned().unwrap_or_default();
+                        mixer.check(&options)?;
+                        Ok(Self::Custom(mixer.make(sizes, options, init, device)))
+                    }
                 }
             }
 
@@ -92,6 +108,7 @@ macro_rules! mixers {
             pub fn initial_state(&self, batch: usize, device: &B::Device) -> AnyState<B> {
                 match self {
                     $(Self::$variant(mixer) => AnyState::$variant(mixer.initial_state(batch, device)),)*
+                    Self::Custom(mixer) => AnyState::Custom(mixer.initial_state(batch, device)),
                 }
             }
 
@@ -105,7 +122,10 @@ macro_rules! mixers {
                         let (y, state) = mixer.forward(x, reset, state, dropout);
                         (y, AnyState::$variant(state))
                     })*
-                    #[allow(unreachable_patterns)]
+                    (Self::Custom(mixer), AnyState::Custom(state)) => {
+                        let (y, state) = mixer.forward(x, reset, state, dropout);
+                        (y, AnyState::Custom(state))
+                    }
                     (_, _) => panic!("a mixer was given another mixer's state"),
                 }
             }
@@ -114,6 +134,7 @@ macro_rules! mixers {
             pub(crate) fn no_decay(&self) -> Vec<ParamId> {
                 match self {
                     $(Self::$variant(mixer) => mixer.no_decay(),)*
+                    Self::Custom(mixer) => mixer.no_decay(),
                 }
             }
 
@@ -124,6 +145,7 @@ macro_rules! mixers {
             pub fn restore_state(&self, record: StateRecord, device: &B::Device) -> Result<AnyState<B>, PolicyError> {
                 match self {
                     $(Self::$variant(_) => Ok(AnyState::$variant(MixerState::from_record(record, device)?)),)*
+                    Self::Custom(mixer) => Ok(AnyState::Custom(mixer.restore_state(record, device)?)),
                 }
             }
         }
@@ -131,22 +153,22 @@ macro_rules! mixers {
         impl<B: Backend> AnyState<B> {
             /// Bytes that the state holds on its device.
             pub fn bytes(&self) -> usize where B: KernelBackend {
-                match self { $(Self::$variant(state) => state.bytes(),)* }
+                match self { $(Self::$variant(state) => state.bytes(),)* Self::Custom(state) => state.bytes() }
             }
 
             /// The state as named tensors on the host.
             pub fn to_record(&self) -> StateRecord where B: KernelBackend {
-                match self { $(Self::$variant(state) => state.to_record(),)* }
+                match self { $(Self::$variant(state) => state.to_record(),)* Self::Custom(state) => state.to_record() }
             }
 
             /// Cut from the graph that made it: gradients stop here.
             pub fn detach(self) -> Self where B: KernelBackend {
-                match self { $(Self::$variant(state) => Self::$variant(state.detach()),)* }
+                match self { $(Self::$variant(state) => Self::$variant(state.detach()),)* Self::Custom(state) => Self::Custom(state.detach()) }
             }
 
             /// On another device.
             pub fn to_device(self, device: &B::Device) -> Self where B: KernelBackend {
-                match self { $(Self::$variant(state) => Self::$variant(state.to_device(device)),)* }
+                match self { $(Self::$variant(state) => Self::$variant(state.to_device(device)),)* Self::Custom(state) => Self::Custom(state.to_device(device)) }
             }
         }
     };
@@ -162,6 +184,19 @@ impl<B: KernelBackend> AnyMixer<B> {
     }
 }
 
+impl Options {
+    fn check_custom(&self, used: &[&str]) -> Result<(), PolicyError> {
+        let wrong = |problem: String| Err(PolicyError::Size { key: "options.custom", problem });
+        if let Some(name) = self.custom.keys().find(|name| !used.contains(&name.as_str())) {
+            return wrong(format!("given for \"{name}\", but no block is one; there are {}", used.join(", ")));
+        }
+        let default = serde_json::Value::Null;
+        used.iter()
+            .filter_map(|name| registry::find(name))
+            .try_for_each(|mixer| mixer.check(self.custom.get(mixer.name).unwrap_or(&default)))
+    }
+}
+
 /// Stacks: a name, its mixers in turn, and what it is.
 const STACKS: &[(&str, &[&str], &str)] = &[
     (
@@ -174,7 +209,7 @@ const STACKS: &[(&str, &[&str], &str)] = &[
 
 /// Names of all mixers.
 pub fn names() -> Vec<&'static str> {
-    LIST.iter().map(|(name, _)| *name).collect()
+    LIST.iter().map(|(name, _)| *name).chain(registry::all().iter().map(|mixer| mixer.name)).collect()
 }
 
 /// Names of all mixers and stacks: what `policy.mixer` in a config may be.
@@ -184,7 +219,27 @@ pub fn choices() -> Vec<&'static str> {
 
 /// Name and one-line description of all mixers and stacks.
 pub fn list() -> Vec<(&'static str, &'static str)> {
-    LIST.iter().copied().chain(STACKS.iter().map(|(name, _, what)| (*name, *what))).collect()
+    let registered = registry::all().into_iter().map(|mixer| (mixer.name, mixer.sentence));
+    LIST.iter().copied().chain(registered).chain(STACKS.iter().map(|(name, _, what)| (*name, *what))).collect()
+}
+
+/// Makes a mixer of another crate known by a name, from now on and in all of the process: `policy.mixer` in a config may name it, and
+/// `policy.options.custom.NAME` holds its options. `sentence` is what lists show; end it in the state's size, `: ... bytes a layer`.
+///
+/// The mixer runs on the CPU and on the GPU backends that this crate is built with. Its parameters are float tensors of one to four axes.
+/// Whatever else it holds, [`Mixer::new`] makes again when the mixer moves to another backend.
+///
+/// # Errors
+/// [`PolicyError::MixerName`] if another mixer has the name. To register the same one twice is no error.
+pub fn register<F: MixerFamily>(name: &'static str, sentence: &'static str) -> Result<(), PolicyError> {
+    if registry::find(name).is_some_and(|mixer| mixer.is::<F>()) {
+        return Ok(());
+    }
+    if resolve(name).is_ok() {
+        return Err(PolicyError::MixerName { name: name.into() });
+    }
+    registry::insert::<F>(name, sentence);
+    Ok(())
 }
 
 fn unknown(name: &str) -> PolicyError {
