@@ -4,18 +4,20 @@
 //! timestep) and training (whole rollouts with their resets), as with every policy here.
 
 use crate::{
-    backbone::{Backbone, Keep},
+    action::ActionSpec,
+    backbone::Backbone,
     config::PolicyConfig,
-    decision::ActionSpec,
     distribution::{ActionDistributions, ActionTensors},
     error::PolicyError,
     init::Init,
+    keep::Keep,
     layers::Dense,
     mixer::CachePolicy,
     mlp::{HiddenActivation, Mlp},
     normalizer::Normalizer,
+    policy_state::PolicyState,
     reset::Reset,
-    state::{PolicyState, StateRecord},
+    state::StateRecord,
 };
 use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
@@ -39,7 +41,7 @@ pub enum ActorCriticConfig {
         /// What follows each of them.
         activation: HiddenActivation,
     },
-    /// A backbone under both heads. Its tokens are embedded observations; of the config only what a backbone reads counts.
+    /// A backbone under both heads. Its tokens are embedded observations; of the config, only what a backbone reads matters.
     Recurrent(PolicyConfig),
 }
 
@@ -60,9 +62,9 @@ pub struct ActorCriticDescription {
     pub format: u32,
     /// Sizes and parts.
     pub network: ActorCriticConfig,
-    /// Observation normalisation; its width is the observation's.
+    /// Observation normalization; its width is the observation's.
     pub normalizer: Normalizer,
-    /// Normalised observations are held between minus and plus this.
+    /// Normalized observations are clipped to between minus and plus this.
     pub observation_clip: f64,
     /// The actions.
     pub action: ActionSpec,
@@ -97,12 +99,12 @@ impl ActorCriticDescription {
         self.action.check()
     }
 
-    /// Appends a normalised observation.
-    pub fn push_observation(&self, observation: &[f64], normalised: &mut Vec<f32>) {
-        let start = normalised.len();
-        self.normalizer.push(observation, normalised);
+    /// Appends a normalized observation.
+    pub fn push_observation(&self, observation: &[f64], normalized: &mut Vec<f32>) {
+        let start = normalized.len();
+        self.normalizer.push(observation, normalized);
         let clip = self.observation_clip as f32;
-        normalised[start..].iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
+        normalized[start..].iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
     }
 }
 
@@ -136,12 +138,12 @@ pub struct RecurrentPair<B: Backend> {
 #[derive(Module, Debug)]
 pub struct ActorCriticNetwork<B: Backend> {
     body: ActorCriticBody<B>,
-    /// Logarithm of the Gaussian's deviations, `[action width]`; absent for discrete actions.
+    /// Logarithms of the Gaussian's standard deviations, `[action width]`; absent for discrete actions.
     log_std: Option<Param<Tensor<B, 1>>>,
 }
 
 impl<B: KernelBackend> ActorCriticNetwork<B> {
-    /// Draws initial weights; `log_std` is where the Gaussian's deviations begin.
+    /// Draws initial weights; `log_std` is where the logarithms of the Gaussian's standard deviations begin.
     ///
     /// # Errors
     /// If the description does not [`check`](ActorCriticDescription::check) or names an unknown mixer.
@@ -165,26 +167,26 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
         Ok(Self { body, log_std })
     }
 
-    /// [`Backbone::set_cache`].
-    ///
-    /// # Errors
-    /// As there; MLPs have no caches.
-    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError> {
-        match &mut self.body {
-            ActorCriticBody::Mlp(_) if cache == CachePolicy::Full => Ok(()),
-            ActorCriticBody::Mlp(_) => {
-                let problem = "the policy is an MLP, which has no KV cache to bound".into();
-                Err(PolicyError::Cache { text: cache.to_string(), problem })
-            }
-            ActorCriticBody::Recurrent(pair) => pair.backbone.set_cache(cache),
-        }
-    }
-
     /// The state of a batch of episodes that have not begun. MLPs have none.
     pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
         match &self.body {
             ActorCriticBody::Mlp(_) => PolicyState { blocks: Vec::new() },
             ActorCriticBody::Recurrent(pair) => pair.backbone.initial_state(batch, device),
+        }
+    }
+
+    /// [`Backbone::bounded_state`].
+    ///
+    /// # Errors
+    /// As there; MLPs have no caches.
+    pub fn bounded_state(&self, cache: CachePolicy, batch: usize, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        match &self.body {
+            ActorCriticBody::Mlp(_) if cache == CachePolicy::Full => Ok(PolicyState { blocks: Vec::new() }),
+            ActorCriticBody::Mlp(_) => {
+                let problem = "the policy is an MLP, which has no KV cache to bound".into();
+                Err(PolicyError::Cache { text: cache.to_string(), problem })
+            }
+            ActorCriticBody::Recurrent(pair) => pair.backbone.bounded_state(cache, batch, device),
         }
     }
 
@@ -208,7 +210,7 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
     /// Distributions of the actions and values, and the next state.
     ///
     /// # Shapes
-    /// - `observations`: `[batch * time, observation width]`, normalised, batch-major
+    /// - `observations`: `[batch * time, observation width]`, normalized, batch-major
     /// - `reset`: `[batch, time]`
     /// - returns: distributions of `[batch * time]` rows; values `[batch * time]`
     pub fn forward(

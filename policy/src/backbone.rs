@@ -5,10 +5,12 @@ use crate::{
     config::PolicyConfig,
     error::PolicyError,
     init::Init,
+    keep::Keep,
     layers::Norm,
     mixer::{AnyState, CachePolicy},
+    policy_state::PolicyState,
     reset::Reset,
-    state::{PolicyState, StateRecord},
+    state::StateRecord,
 };
 use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
@@ -21,28 +23,6 @@ use burn::{
 pub struct Backbone<B: Backend> {
     blocks: Vec<Block<B>>,
     norm: Norm<B>,
-}
-
-/// Which tokens' outputs the caller reads. After the last mixer the others are dead weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// All of them.
-    All,
-    /// The last of every group of this many.
-    LastOf(usize),
-}
-
-impl Keep {
-    /// The kept rows of `[rows, width]`.
-    pub(crate) fn of<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        match self {
-            Keep::All | Keep::LastOf(1) => x,
-            Keep::LastOf(group) => {
-                let [rows, width] = x.dims();
-                x.reshape([rows / group, group * width]).slice([0..rows / group, (group - 1) * width..group * width])
-            }
-        }
-    }
 }
 
 /// The places in a policy that drop, as numbers that tell their seeds apart.
@@ -70,35 +50,29 @@ impl<B: KernelBackend> Backbone<B> {
         &self.blocks
     }
 
-    /// Lets all Transformers among the mixers act with KV caches of bounded size, from states made after this on.
-    ///
-    /// # Errors
-    /// [`PolicyError::Cache`] if there is none among them.
-    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError> {
-        let changed = self.blocks.iter_mut().filter_map(|block| block.mixer_mut().set_cache(cache).then_some(())).count();
-        if changed == 0 && cache != CachePolicy::Full {
-            let problem = "no block is a \"transformer\", and other mixers have no KV cache to bound".into();
-            return Err(PolicyError::Cache { text: cache.to_string(), problem });
-        }
-        Ok(())
-    }
-
-    /// With the random features of Performers drawn anew from a seed, as published training does now and then. The function
-    /// changes, and states made before are worthless with it: only between episodes.
-    pub fn redrawn(mut self, seed: u64) -> Self {
-        let init = &mut Init::new(seed);
-        self.blocks = self.blocks.into_iter().map(|block| block.redrawn(init)).collect();
-        self
-    }
-
     /// Parameters that weight decay leaves alone.
-    pub fn undecayed(&self) -> Vec<ParamId> {
-        self.blocks.iter().flat_map(|block| block.mixer().undecayed()).collect()
+    pub fn no_decay(&self) -> Vec<ParamId> {
+        self.blocks.iter().flat_map(|block| block.mixer().no_decay()).collect()
     }
 
     /// The state of sequences that have not begun.
     pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
         PolicyState { blocks: self.blocks.iter().map(|block| block.mixer().initial_state(batch, device)).collect() }
+    }
+
+    /// The state of sequences that have not begun, where all Transformers among the mixers keep KV caches of bounded size.
+    ///
+    /// # Errors
+    /// [`PolicyError::Cache`] if the cache is bounded and there is no Transformer among the mixers.
+    pub fn bounded_state(&self, cache: CachePolicy, batch: usize, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        let bounded: Vec<_> = self.blocks.iter().map(|block| block.mixer().bounded_state(cache, batch)).collect();
+        if cache != CachePolicy::Full && bounded.iter().all(Option::is_none) {
+            let problem = "no block is a \"transformer\", and other mixers have no KV cache to bound".into();
+            return Err(PolicyError::Cache { text: cache.to_string(), problem });
+        }
+        let state =
+            |(block, bounded): (&Block<B>, Option<_>)| bounded.unwrap_or_else(|| block.mixer().initial_state(batch, device));
+        Ok(PolicyState { blocks: self.blocks.iter().zip(bounded).map(state).collect() })
     }
 
     /// A state that was stored with [`PolicyState::to_records`].

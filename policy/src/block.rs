@@ -1,10 +1,10 @@
 //! A residual block: `x + mix(norm(x))`, then `x + feed_forward(norm(x))`.
 
 use crate::{
-    backbone::Keep,
     config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, PolicyConfig},
     error::PolicyError,
     init::Init,
+    keep::Keep,
     layers::{BlockDiagonal, Dense, Norm},
     mixer::{AnyMixer, AnyState},
     reset::Reset,
@@ -76,7 +76,7 @@ impl<B: KernelBackend> Block<B> {
         let is_dense = config.feed_forward_kind == FeedForwardKind::Dense;
         Ok(Self {
             mixer_norm: Norm::new(width, init, device),
-            mixer: AnyMixer::new(mixer, config, init, device)?,
+            mixer: AnyMixer::new(mixer, config.sizes(), &config.options, init, device)?,
             feed_forward_norm: Norm::new(width, init, device),
             up: is_dense.then(|| Dense::in_block(width, feed_forward, init, device)),
             down: is_dense.then(|| Dense::in_block(feed_forward, width, init, device)),
@@ -88,17 +88,6 @@ impl<B: KernelBackend> Block<B> {
     /// The mixer.
     pub fn mixer(&self) -> &AnyMixer<B> {
         &self.mixer
-    }
-
-    /// The mixer, to change how it is executed.
-    pub(crate) fn mixer_mut(&mut self) -> &mut AnyMixer<B> {
-        &mut self.mixer
-    }
-
-    /// With the random features of its mixer drawn anew.
-    pub(crate) fn redrawn(mut self, init: &mut Init) -> Self {
-        self.mixer = self.mixer.redrawn(init);
-        self
     }
 
     /// `[batch * time, width]` to `[batch * kept, width]`: only kept tokens go through the feed-forward half.

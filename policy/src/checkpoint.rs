@@ -1,10 +1,30 @@
-//! A policy on disk: `weights.safetensors` and `policy.json`. Needs nothing else to act.
+//! A policy on disk: `weights.safetensors` and `policy.json`, which are all that acting needs.
+//!
+//! ```
+//! use burn::backend::Flex;
+//! use aaren_policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig, checkpoint};
+//!
+//! let description = Description {
+//!     format: Description::FORMAT,
+//!     config: PolicyConfig { width: 8, feed_forward: 16, ..Default::default() },
+//!     normalizer: Normalizer::identity(3),
+//!     action: ActionSpec::Discrete { n: 2, start: 0 },
+//!     environment: serde_json::Value::Null,
+//! };
+//! let network = DecisionNetwork::<Flex>::new(&description, 1, &Default::default())?;
+//! let folder = tempfile::tempdir().expect("a folder to write to");
+//! checkpoint::save(&DecisionPolicy { network, description }, folder.path())?;
+//! let policy = checkpoint::load_any::<Flex>(folder.path(), &Default::default())?;
+//! assert_eq!((policy.mixer(), policy.observation_width()), ("aaren".to_owned(), 3));
+//! # Ok::<(), aaren_policy::PolicyError>(())
+//! ```
 
 use crate::{
     actor_critic::{ActorCriticNetwork, ActorCriticPolicy},
-    decision::{DecisionNetwork, DecisionPolicy, Description},
+    any::{AnyDescription, AnyPolicy},
+    decision::{DecisionNetwork, DecisionPolicy},
+    description::Description,
     error::PolicyError,
-    saved::{AnyDescription, AnyPolicy},
 };
 use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
@@ -31,7 +51,7 @@ pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(
     })?;
 
     let path = folder.join(WEIGHTS);
-    // Burn's own entries come in an order drawn by chance; the same weights shall be the same bytes.
+    // Burn's own entries come in an order drawn by chance; the same weights should be the same bytes.
     let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
     policy
         .save_weights(&mut store)
@@ -43,10 +63,10 @@ pub trait Saved<B: Backend> {
     /// What goes into `policy.json`.
     fn any_description(&self) -> AnyDescription;
 
-    /// Writes the weights; the error is said in words.
+    /// Writes the weights.
     ///
     /// # Errors
-    /// What the store reports.
+    /// What the store reports, as text.
     fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String>;
 }
 

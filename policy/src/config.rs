@@ -2,7 +2,7 @@
 
 use crate::{
     error::PolicyError,
-    mixer::{self, Options},
+    mixer::{self, Options, Sizes},
 };
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +121,11 @@ impl PolicyConfig {
         Ok(named.iter().copied().cycle().take(self.layers).collect())
     }
 
+    /// What a mixer is told of the sizes.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { width: self.width, heads: self.heads, layers: self.layers }
+    }
+
     /// What the mixer is called in reports: a mixer, a stack, or the mixers of a list joined by `+`.
     pub fn mixer_name(&self) -> String {
         if self.mixers.is_empty() { self.mixer.clone() } else { self.mixers.join("+") }
@@ -154,7 +159,7 @@ impl PolicyConfig {
         if !(return_scale.is_finite() && return_scale > 0.0) {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
-        self.options.check(&self.mixer_of_blocks()?, self)
+        self.options.check(&self.mixer_of_blocks()?)
     }
 }
 

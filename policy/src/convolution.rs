@@ -17,7 +17,7 @@ pub struct ShortConvolution<B: Backend> {
 }
 
 impl<B: Backend> ShortConvolution<B> {
-    /// PyTorch's initialisation of a depthwise convolution: uniform within `1 / sqrt(taps)`.
+    /// PyTorch's initialization of a depthwise convolution: uniform within `1 / sqrt(taps)`.
     pub fn new(taps: usize, channels: usize, init: &mut Init, device: &B::Device) -> Self {
         let bound = 1.0 / (taps as f32).sqrt();
         Self { taps: init.uniform([taps, channels], bound, device), bias: init.uniform([channels], bound, device) }

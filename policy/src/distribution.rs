@@ -1,9 +1,9 @@
 //! Distributions over actions: a diagonal Gaussian, or a categorical. On the host one row at a time, to act; as tensors, to train.
 //!
-//! Continuous actions live in `[-1, 1]`, which the [`ActionSpec`] maps to the environment's bounds. A draw may lie outside: it is
-//! executed at the bound, and its probability is that of the draw itself.
+//! Continuous actions live in `[-1, 1]`, which the [`ActionSpec`] maps to the environment's bounds. A raw action, as
+//! drawn, may lie outside: it is executed at the bound, and its probability is that of the raw action itself.
 
-use crate::decision::{ActionBatch, ActionSpec};
+use crate::action::{ActionSpec, likeliest, one_hot};
 use burn::tensor::{Tensor, activation::log_softmax, backend::Backend};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution as _, StandardNormal};
@@ -17,7 +17,7 @@ pub struct ActionDistributions<'a> {
     pub(crate) action: &'a ActionSpec,
     /// Means in `[-1, 1]`'s units, or logits: `[rows, action width]`
     pub(crate) outputs: Vec<f32>,
-    /// Of the deviations, `[action width]`; empty for discrete actions.
+    /// Logarithms of the standard deviations, `[action width]`; empty for discrete actions.
     pub(crate) log_std: Vec<f32>,
 }
 
@@ -27,19 +27,19 @@ impl ActionDistributions<'_> {
         &self.outputs[row * width..(row + 1) * width]
     }
 
-    /// Appends the likeliest draw of a row: the mean, or one-hot. `[action width]`
-    pub fn mode(&self, row: usize, draw: &mut Vec<f32>) {
+    /// Appends the likeliest raw action of a row: the mean, or one-hot. `[action width]`
+    pub fn mode(&self, row: usize, raw_action: &mut Vec<f32>) {
         match self.action {
-            ActionSpec::Continuous { .. } => draw.extend_from_slice(self.row(row)),
-            ActionSpec::Discrete { n, .. } => one_hot(likeliest(self.row(row)), *n, draw),
+            ActionSpec::Continuous { .. } => raw_action.extend_from_slice(self.row(row)),
+            ActionSpec::Discrete { n, .. } => one_hot(likeliest(self.row(row)), *n, raw_action),
         }
     }
 
-    /// Appends a random draw of a row. `[action width]`
-    pub fn sample(&self, row: usize, generator: &mut impl Rng, draw: &mut Vec<f32>) {
+    /// Appends a random raw action of a row. `[action width]`
+    pub fn sample(&self, row: usize, generator: &mut impl Rng, raw_action: &mut Vec<f32>) {
         let outputs = self.row(row);
         match self.action {
-            ActionSpec::Continuous { .. } => draw.extend(outputs.iter().zip(&self.log_std).map(|(mean, log_std)| {
+            ActionSpec::Continuous { .. } => raw_action.extend(outputs.iter().zip(&self.log_std).map(|(mean, log_std)| {
                 let normal: f32 = StandardNormal.sample(generator);
                 mean + log_std.exp() * normal
             })),
@@ -52,19 +52,19 @@ impl ActionDistributions<'_> {
                     left -= weight(logit);
                     left < 0.0
                 });
-                one_hot(choice.unwrap_or(n - 1), *n, draw);
+                one_hot(choice.unwrap_or(n - 1), *n, raw_action);
             }
         }
     }
 
-    /// Log-probability (density) of a draw in a row.
-    pub fn log_prob(&self, row: usize, draw: &[f32]) -> f32 {
+    /// Log-probability (density) of a raw action in a row.
+    pub fn log_prob(&self, row: usize, raw_action: &[f32]) -> f32 {
         let outputs = self.row(row);
         match self.action {
             ActionSpec::Continuous { .. } => {
-                let components = outputs.iter().zip(&self.log_std).zip(draw);
-                let log_prob = components.map(|((&mean, &log_std), &draw)| {
-                    let distance = f64::from(draw - mean) / f64::from(log_std).exp();
+                let components = outputs.iter().zip(&self.log_std).zip(raw_action);
+                let log_prob = components.map(|((&mean, &log_std), &raw_action)| {
+                    let distance = f64::from(raw_action - mean) / f64::from(log_std).exp();
                     -0.5 * distance * distance - f64::from(log_std) - HALF_LOG_TWO_PI
                 });
                 log_prob.sum::<f64>() as f32
@@ -72,47 +72,18 @@ impl ActionDistributions<'_> {
             ActionSpec::Discrete { .. } => {
                 let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let sum: f64 = outputs.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
-                let chosen: f64 = outputs.iter().zip(draw).map(|(&logit, &draw)| f64::from((logit - largest) * draw)).sum();
+                let chosen: f64 =
+                    outputs.iter().zip(raw_action).map(|(&logit, &raw_action)| f64::from((logit - largest) * raw_action)).sum();
                 (chosen - sum.ln()) as f32
             }
         }
     }
 }
 
-impl ActionSpec {
-    /// What draws make the environment do: `[rows, width]` to actions within the bounds.
-    pub fn execute(&self, draws: &[f32]) -> ActionBatch {
-        match self {
-            ActionSpec::Continuous { low, high } => {
-                let mut actions = Vec::with_capacity(draws.len());
-                let mut within = Vec::with_capacity(low.len());
-                for draw in draws.chunks_exact(low.len()) {
-                    within.clear();
-                    within.extend(draw.iter().map(|draw| draw.clamp(-1.0, 1.0)));
-                    ActionSpec::decode_continuous(low, high, &within, &mut actions);
-                }
-                ActionBatch::Continuous(actions)
-            }
-            ActionSpec::Discrete { n, start } => {
-                ActionBatch::Discrete(draws.chunks_exact(*n).map(|draw| start + likeliest(draw) as i64).collect())
-            }
-        }
-    }
-}
-
-/// The first of the largest; a NaN never is, so that a broken policy still acts and its return shows it.
-pub(crate) fn likeliest(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] || row[best].is_nan() { i } else { best })
-}
-
-fn one_hot(choice: usize, n: usize, draw: &mut Vec<f32>) {
-    draw.extend((0..n).map(|i| if i == choice { 1.0 } else { 0.0 }));
-}
-
 /// The distributions of a batch as tensors.
 #[derive(Clone, Debug)]
 pub enum ActionTensors<B: Backend> {
-    /// A diagonal Gaussian whose deviation depends on no observation.
+    /// A diagonal Gaussian whose standard deviation depends on no observation.
     Gaussian {
         /// `[rows, action width]`
         mean: Tensor<B, 2>,
@@ -127,20 +98,20 @@ pub enum ActionTensors<B: Backend> {
 }
 
 impl<B: Backend> ActionTensors<B> {
-    /// Log-probabilities (densities) of draws, `[rows, action width]` to `[rows]`.
-    pub fn log_prob(&self, draws: Tensor<B, 2>) -> Tensor<B, 1> {
+    /// Log-probabilities (densities) of raw actions, `[rows, action width]` to `[rows]`.
+    pub fn log_prob(&self, raw_actions: Tensor<B, 2>) -> Tensor<B, 1> {
         match self {
             ActionTensors::Gaussian { mean, log_std } => {
-                let width = draws.dims()[1];
-                let distance = (draws - mean.clone()) * log_std.clone().neg().exp().unsqueeze::<2>();
+                let width = raw_actions.dims()[1];
+                let distance = (raw_actions - mean.clone()) * log_std.clone().neg().exp().unsqueeze::<2>();
                 let squares: Tensor<B, 1> = (distance.clone() * distance).sum_dim(1).squeeze_dim(1);
                 squares * -0.5 - (log_std.clone().sum() + width as f64 * HALF_LOG_TWO_PI)
             }
-            ActionTensors::Categorical { logits } => (log_softmax(logits.clone(), 1) * draws).sum_dim(1).squeeze_dim(1),
+            ActionTensors::Categorical { logits } => (log_softmax(logits.clone(), 1) * raw_actions).sum_dim(1).squeeze_dim(1),
         }
     }
 
-    /// Mean entropy of the rows, `[1]`; of a Gaussian the differential entropy of the draw, before it is held to the bounds.
+    /// Mean entropy of the rows, `[1]`; of a Gaussian the differential entropy of raw actions.
     pub fn entropy(&self) -> Tensor<B, 1> {
         match self {
             ActionTensors::Gaussian { log_std, .. } => {

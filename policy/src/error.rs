@@ -10,10 +10,16 @@ pub enum PolicyError {
     /// No mixer of that name.
     #[error("there is no mixer \"{name}\"; there are {known}")]
     UnknownMixer {
-        /// The name asked for.
+        /// The name that was given.
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A name to register a mixer by that another has.
+    #[error("there is a mixer \"{name}\" already")]
+    MixerName {
+        /// The name.
+        name: String,
     },
     /// Sizes that do not fit each other.
     #[error("policy.{key}: {problem}")]
@@ -42,18 +48,18 @@ pub enum PolicyError {
     Description {
         /// The file.
         path: PathBuf,
-        /// Where it goes wrong.
+        /// What is wrong, and where.
         #[source]
         source: serde_json::Error,
     },
-    /// A policy of another kind than asked for.
+    /// A policy of another kind than the caller wants.
     #[error("{}: {found}, expected {expected}", .path.display())]
     Kind {
         /// The checkpoint.
         path: PathBuf,
         /// The kind that is there.
         found: &'static str,
-        /// The kind that was asked for.
+        /// The kind that the caller wants.
         expected: &'static str,
     },
     /// Weights that are not those of the described policy.
@@ -64,7 +70,7 @@ pub enum PolicyError {
         /// Which tensor, what was found and what was expected.
         problem: String,
     },
-    /// A bound on a KV cache that is none.
+    /// A bound on a KV cache that cannot be.
     #[error("cache \"{text}\": {problem}")]
     Cache {
         /// What was given.
@@ -74,7 +80,7 @@ pub enum PolicyError {
     },
     /// Weights of one policy that are not all of another's.
     #[error("parameters do not match: {0}")]
-    Convert(String),
+    Transfer(String),
     /// A stored state that does not fit the policy.
     #[error("state: {0}")]
     State(String),

@@ -1,4 +1,4 @@
-//! Random features for attention (FAVOR+): their drawing, their maps, and attention that looks both ways.
+//! Random features for attention (FAVOR+): how they are drawn, and what they map queries and keys to.
 //!
 //! With `x` scaled by `head_dim^(-1/4)` and rows `w_r` of the projection, each normal with unit covariance, the products of
 //! features estimate a kernel of `q` and `k`:
@@ -11,9 +11,19 @@
 //! elu             m^(-1/2) (elu(w_r . x) + 1)                                    the same
 //! ```
 //!
-//! In normalised attention a factor that a query's features share cancels, and is chosen so that they do not overflow. Published
+//! In normalized attention a factor that a query's features share cancels, and is chosen so that they do not overflow. Published
 //! code also subtracts the largest exponent over all keys, which leaks the future into every output; here keys get no such factor.
 //! Their exponent is at most `|w|^2 / 2`, about `head_dim / 2`: keep `head_dim` at 64 or less in single precision.
+//!
+//! ```
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use aaren_kernels::FeatureMap;
+//! use aaren_policy::{Init, favor::{Kernel, RandomFeatures}};
+//!
+//! let features = RandomFeatures::<Flex>::new(Kernel::Softmax, 64, 8, true, &mut Init::new(1), &Default::default());
+//! let keys = Tensor::zeros([1, 1, 5, 8], &Default::default()); // [batch, heads, time, head_dim]
+//! assert_eq!(features.keys(keys).dims(), [1, 1, 5, 64]);
+//! ```
 //!
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
@@ -101,15 +111,6 @@ impl<B: Backend> RandomFeatures<B> {
         Self { projection: init.buffer(transposed(&drawn), [head_dim, rows], device), kernel }
     }
 
-    /// The same map with another projection, `[head_dim, rows]`. What a state has summed with the old one means nothing with the
-    /// new one: redraw only where no state is alive.
-    pub fn redrawn(mut self, orthogonal: bool, init: &mut Init) -> Self {
-        let ([head_dim, rows], device) = (self.projection.dims(), self.projection.val().device());
-        let data = burn::tensor::TensorData::new(transposed(&draw_rows(rows, head_dim, orthogonal, init)), [head_dim, rows]);
-        self.projection = self.projection.map(|_| Tensor::from_data(data, &device).set_require_grad(false));
-        self
-    }
-
     /// Features of a query or key.
     pub fn features(&self) -> usize {
         self.projection.dims()[1] * self.kernel.features_per_row()
@@ -185,23 +186,9 @@ impl<B: Backend> FeatureMap<B> for RandomFeatures<B> {
 }
 
 /// Weighted means from weighted sums and, last, the sum of the weights: `[batch, heads, time, head_dim + 1]` to `[.., head_dim]`.
-pub(crate) fn normalised<B: Backend>(sums: Tensor<B, 4>, kernel: Kernel) -> Tensor<B, 4> {
+pub(crate) fn normalized<B: Backend>(sums: Tensor<B, 4>, kernel: Kernel) -> Tensor<B, 4> {
     let [batch, heads, time, width] = sums.dims();
     let weights = sums.clone().slice([0..batch, 0..heads, 0..time, width - 1..width]);
     let weights = if kernel == Kernel::Trigonometric { weights.clamp_min(SMALLEST_SUM) } else { weights };
     sums.slice([0..batch, 0..heads, 0..time, 0..width - 1]) / weights
-}
-
-/// Attention that looks both ways, `f(Q) (f(K)^T V) / (f(Q) (f(K)^T 1))`: the paper's other form, to hold the features against
-/// softmax attention.
-pub fn bidirectional_attention<B: Backend>(
-    features: &RandomFeatures<B>,
-    queries: Tensor<B, 4>,
-    keys: Tensor<B, 4>,
-    values: Tensor<B, 4>,
-) -> Tensor<B, 4> {
-    let [batch, heads, time, _] = values.dims();
-    let ones = Tensor::ones([batch, heads, time, 1], (&values.device(), values.dtype()));
-    let summed = features.keys(keys).swap_dims(2, 3).matmul(Tensor::cat(vec![values, ones], 3));
-    normalised(features.queries(queries).matmul(summed), features.kernel)
 }

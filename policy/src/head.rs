@@ -1,6 +1,6 @@
 //! Features to actions: a linear map and `tanh` for continuous actions, logits for discrete ones.
 
-use crate::{decision::ActionSpec, init::Init, layers::Dense};
+use crate::{action::ActionSpec, init::Init, layers::Dense};
 use aaren_kernels::KernelBackend;
 use burn::{
     module::Module,

@@ -27,11 +27,11 @@ impl Init {
     pub fn normal<B: Backend, const D: usize>(
         &mut self,
         shape: [usize; D],
-        deviation: f32,
+        standard_deviation: f32,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
         let draw = |generator: &mut Pcg64Mcg| -> f32 { StandardNormal.sample(generator) };
-        let data = (0..shape.iter().product()).map(|_| deviation * draw(&mut self.generator)).collect();
+        let data = (0..shape.iter().product()).map(|_| standard_deviation * draw(&mut self.generator)).collect();
         self.parameter(data, shape, device)
     }
 

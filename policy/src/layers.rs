@@ -1,4 +1,4 @@
-//! The two layers that everything is built from, over rows: `[rows, width]`.
+//! The layers that everything is built from, over rows: `[rows, width]`.
 
 use crate::init::Init;
 use aaren_kernels::{KernelBackend, Rectifier};
@@ -17,14 +17,14 @@ pub struct Dense<B: Backend> {
 }
 
 impl<B: Backend> Dense<B> {
-    /// GPT-2's initialisation: weights normal with deviation 0.02, biases 0. For everything inside a block.
+    /// GPT-2's initialization: weights normal with standard deviation 0.02, biases 0. For everything inside a block.
     pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
         Self { weight: init.normal([inputs, outputs], 0.02, device), bias: init.constant([outputs], 0.0, device) }
     }
 
-    /// PyTorch's default initialisation, uniform within `1 / sqrt(inputs)`. For embeddings and heads, as in the Decision
+    /// PyTorch's default initialization, uniform within `1 / sqrt(inputs)`. For embeddings and heads, as in the Decision
     /// Transformer; and where gates multiply what layers give: products of numbers of size 0.02 would leave a narrow block silent
-    /// (at the published widths of about 1024 the two initialisations are of one size).
+    /// (at the published widths of about 1024 the two initializations are of one size).
     pub fn uniform(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
         let bound = 1.0 / (inputs as f32).sqrt();
         Self { weight: init.uniform([inputs, outputs], bound, device), bias: init.uniform([outputs], bound, device) }
@@ -61,7 +61,7 @@ pub struct Projection<B: Backend> {
 }
 
 impl<B: Backend> Projection<B> {
-    /// Normal weights with deviation 0.02, as in [`Dense::in_block`].
+    /// Normal weights with standard deviation 0.02, as in [`Dense::in_block`].
     pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
         Self { weight: init.normal([inputs, outputs], 0.02, device) }
     }
@@ -90,7 +90,7 @@ pub struct BlockDiagonal<B: Backend> {
 }
 
 impl<B: Backend> BlockDiagonal<B> {
-    /// The initialisation of Monarch Mixer: as of a dense layer, times `sqrt(blocks)`, so uniform within `sqrt(blocks / inputs)`.
+    /// The initialization of Monarch Mixer: as of a dense layer, times `sqrt(blocks)`, so uniform within `sqrt(blocks / inputs)`.
     pub fn new(inputs: usize, outputs: usize, blocks: usize, init: &mut Init, device: &B::Device) -> Self {
         let bound = (blocks as f32 / inputs as f32).sqrt();
         Self { weight: init.uniform([blocks, inputs / blocks, outputs / blocks], bound, device) }
@@ -104,7 +104,7 @@ impl<B: Backend> BlockDiagonal<B> {
     }
 }
 
-/// Layer normalisation with gain and bias.
+/// Layer normalization with gain and bias.
 #[derive(Module, Debug)]
 pub struct Norm<B: Backend> {
     /// `[width]`

@@ -30,7 +30,7 @@ const FILTER_WIDTH: usize = 64;
 
 /// Sizes of the operator.
 #[derive(Clone, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct OperatorSizes {
     pub width: usize,
     /// Projections that gate, at least 2.
     pub order: usize,
@@ -94,8 +94,8 @@ pub struct LongConvolutionState<B: Backend> {
 }
 
 impl<B: Backend> LongConvolution<B> {
-    pub(crate) fn new(sizes: &Sizes, way: Way, init: &mut Init, device: &B::Device) -> Self {
-        let &Sizes { width, order, taps, embedding, frequency } = sizes;
+    pub(crate) fn new(sizes: &OperatorSizes, way: Way, init: &mut Init, device: &B::Device) -> Self {
+        let &OperatorSizes { width, order, taps, embedding, frequency } = sizes;
         let mut dense = |inputs, outputs| Dense::uniform(inputs, outputs, init, device);
         let (first, second, third) =
             (dense(embedding, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH));
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use burn::backend::Flex;
 
-    const SIZES: Sizes = Sizes { width: 3, order: 2, taps: 1200, embedding: 9, frequency: 14.0 };
+    const SIZES: OperatorSizes = OperatorSizes { width: 3, order: 2, taps: 1200, embedding: 9, frequency: 14.0 };
 
     fn operator(way: Way) -> LongConvolution<Flex> {
         LongConvolution::new(&SIZES, way, &mut Init::new(1), &Default::default())

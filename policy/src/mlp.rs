@@ -29,7 +29,7 @@ pub struct Mlp<B: Backend> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// Orthogonal weights, biases 0. `output_gain` is small for a policy that shall begin near its bias.
+    /// Orthogonal weights, biases 0. `output_gain` is small for a policy that should begin near its bias.
     pub fn new(
         [inputs, outputs]: [usize; 2],
         hidden: &[usize],

@@ -1,9 +1,9 @@
-//! Observation normalisation, fixed when training starts and stored with the policy.
+//! Observation normalization, fixed when training starts and stored with the policy.
 
 use crate::error::PolicyError;
 use serde::{Deserialize, Serialize};
 
-/// Brings every component of an observation to mean 0 and deviation 1 over the training data.
+/// Brings every component of an observation to mean 0 and standard deviation 1 over the training data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalizer {
     /// `[observation width]`
@@ -13,7 +13,7 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// Added to every deviation, as the Decision Transformer does, so that a constant component gives 0 and not NaN.
+    /// Added to every standard deviation, as the Decision Transformer does, so that a constant component gives 0 and not NaN.
     pub const FLOOR: f64 = 1e-6;
 
     /// From the data's mean and population standard deviation.
@@ -28,7 +28,7 @@ impl Normalizer {
     }
 
     /// # Errors
-    /// [`PolicyError::Size`] if it normalises nothing, or means and deviations are not of one observation.
+    /// [`PolicyError::Size`] if it normalizes nothing, or means and standard deviations are not of one observation.
     pub fn check(&self) -> Result<(), PolicyError> {
         if self.width() == 0 || self.deviation.len() != self.width() {
             let problem = format!("{} means, {} deviations", self.width(), self.deviation.len());
@@ -42,10 +42,10 @@ impl Normalizer {
         self.mean.len()
     }
 
-    /// Appends a normalised observation, subtracting in double precision.
-    pub fn push(&self, observation: &[f64], normalised: &mut Vec<f32>) {
+    /// Appends a normalized observation, subtracting in double precision.
+    pub fn push(&self, observation: &[f64], normalized: &mut Vec<f32>) {
         assert_eq!(observation.len(), self.width(), "numbers in an observation");
         let components = observation.iter().zip(&self.mean).zip(&self.deviation);
-        normalised.extend(components.map(|((x, mean), deviation)| ((x - mean) / deviation) as f32));
+        normalized.extend(components.map(|((x, mean), deviation)| ((x - mean) / deviation) as f32));
     }
 }

@@ -1,13 +1,37 @@
-//! States as values: cloned to fork a policy, stored, moved between devices, and asked for their size.
+//! What a mixer carries from one call to the next, as a value: cloned to fork a sequence, stored as a [`StateRecord`], moved between
+//! devices. [`tensor_state!`](crate::state::tensor_state) makes a state of plain tensors.
+//!
+//! ```
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use aaren_policy::state::{MixerState, tensor_state};
+//!
+//! tensor_state! {
+//!     /// Sums so far.
+//!     SumState {
+//!         /// `[batch, width]`
+//!         sum: 2,
+//!     }
+//! }
+//!
+//! let state = SumState::<Flex> { sum: Tensor::ones([3, 4], &Default::default()) };
+//! assert_eq!(state.bytes(), 4 * 3 * 4);
+//! let again = SumState::<Flex>::from_record(state.to_record(), &Default::default())?;
+//! assert_eq!(again.sum.to_data(), state.sum.to_data());
+//! # Ok::<(), aaren_policy::PolicyError>(())
+//! ```
 
-use crate::{error::PolicyError, mixer::AnyState};
-use aaren_kernels::KernelBackend;
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+#[doc(hidden)]
+pub use crate::error::PolicyError;
+#[doc(hidden)]
+pub use aaren_kernels::KernelBackend;
+use burn::tensor::TensorData;
+#[doc(hidden)]
+pub use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
 /// What every mixer's state can do.
-pub trait MixerState<B: KernelBackend>: Clone + Sized {
+pub trait MixerState<B: KernelBackend>: Clone + Debug + Send + Sync + Sized + 'static {
     /// Bytes that the state holds on its device.
     fn bytes(&self) -> usize;
 
@@ -83,16 +107,17 @@ impl StateRecord {
     }
 }
 
-/// Makes a state of plain tensors: the struct, and its [`MixerState`].
+/// Makes a state of plain tensors: the struct, with the number of axes of every tensor, and its [`MixerState`](crate::state::MixerState).
+#[macro_export]
 macro_rules! tensor_state {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $axes:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $axes:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
-        pub struct $name<B: burn::tensor::backend::Backend> {
-            $($(#[$field_meta])* pub(super) $field: burn::tensor::Tensor<B, $axes>,)*
+        pub struct $name<B: $crate::state::Backend> {
+            $($(#[$field_meta])* $field: $crate::state::Tensor<B, $axes>,)*
         }
 
-        impl<B: aaren_kernels::KernelBackend> $crate::state::MixerState<B> for $name<B> {
+        impl<B: $crate::state::KernelBackend> $crate::state::MixerState<B> for $name<B> {
             fn bytes(&self) -> usize {
                 0 $(+ 4 * self.$field.dims().iter().product::<usize>())*
             }
@@ -101,10 +126,7 @@ macro_rules! tensor_state {
                 $crate::state::StateRecord::new([$((stringify!($field), self.$field.to_data())),*])
             }
 
-            fn from_record(
-                mut record: $crate::state::StateRecord,
-                device: &B::Device,
-            ) -> Result<Self, $crate::error::PolicyError> {
+            fn from_record(mut record: $crate::state::StateRecord, device: &B::Device) -> Result<Self, $crate::state::PolicyError> {
                 Ok(Self { $($field: record.take(stringify!($field), device)?,)* })
             }
 
@@ -118,32 +140,5 @@ macro_rules! tensor_state {
         }
     };
 }
-pub(crate) use tensor_state;
-
-/// What a policy carries between environment steps: one state a block.
-#[derive(Clone, Debug)]
-pub struct PolicyState<B: Backend> {
-    pub(crate) blocks: Vec<AnyState<B>>,
-}
-
-impl<B: KernelBackend> PolicyState<B> {
-    /// Bytes that the states of all blocks hold on their device.
-    pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(AnyState::bytes).sum()
-    }
-
-    /// Cut from the graph that made it: gradients stop here.
-    pub fn detach(self) -> Self {
-        Self { blocks: self.blocks.into_iter().map(AnyState::detach).collect() }
-    }
-
-    /// On another device.
-    pub fn to_device(self, device: &B::Device) -> Self {
-        Self { blocks: self.blocks.into_iter().map(|state| state.to_device(device)).collect() }
-    }
-
-    /// The states on the host, a record a block.
-    pub fn to_records(&self) -> Vec<StateRecord> {
-        self.blocks.iter().map(AnyState::to_record).collect()
-    }
-}
+#[doc(inline)]
+pub use tensor_state;

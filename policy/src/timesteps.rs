@@ -1,14 +1,10 @@
 //! Timesteps on their way from the host into tokens. Training and acting fill the same buffer through the same function, so they
-//! cannot normalise or pad differently.
+//! cannot normalize or pad differently.
 
-use crate::{
-    config::Tokens,
-    decision::{ActionValue, Description},
-    reset::Reset,
-};
+use crate::{action::ActionValue, config::Tokens, description::Description, reset::Reset};
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
-/// A batch of timesteps on the host, batch-major, encoded and normalised.
+/// A batch of timesteps on the host, batch-major, encoded and normalized.
 #[derive(Clone, Debug, Default)]
 pub struct Timesteps {
     observations: Vec<f32>,
@@ -22,7 +18,7 @@ pub struct Timesteps {
 /// The same on a device, a row a timestep.
 #[derive(Clone, Debug)]
 pub struct TimestepTensors<B: Backend> {
-    /// Normalised: `[rows, observation width]`
+    /// Normalized: `[rows, observation width]`
     pub observations: Tensor<B, 2>,
     /// In `[-1, 1]`, or one-hot: `[rows, action width]`
     pub previous_actions: Tensor<B, 2>,

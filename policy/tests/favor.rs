@@ -5,7 +5,7 @@ mod common;
 use aaren_kernels::{Dropout, FeatureMap, linear_attention};
 use aaren_policy::{
     Init, Reset,
-    favor::{Kernel, RandomFeatures, bidirectional_attention, draw_rows},
+    favor::{Kernel, RandomFeatures, draw_rows},
     mixer::AnyMixer,
 };
 use burn::{
@@ -134,6 +134,17 @@ fn causal_performer(
     part(0..head_dim) / part(head_dim..head_dim + 1)
 }
 
+/// Attention that looks both ways, `f(Q) (f(K)^T V) / (f(Q) (f(K)^T 1))`: the paper's other form.
+fn bidirectional_attention(
+    features: &RandomFeatures<Cpu>,
+    queries: Tensor<Cpu, 4>,
+    keys: Tensor<Cpu, 4>,
+    values: Tensor<Cpu, 4>,
+) -> Tensor<Cpu, 4> {
+    let (queries, keys) = (features.queries(queries), features.keys(keys).swap_dims(2, 3));
+    queries.clone().matmul(keys.clone().matmul(values)) / queries.matmul(keys.sum_dim(3))
+}
+
 /// Normal queries, keys and values, and features in double precision.
 fn normal_case(rows: usize, scale: f64, seed: u64) -> ([Tensor<Cpu, 4>; 3], RandomFeatures<Cpu>) {
     let (time, head_dim, mut init) = (32, 16, Init::new(seed));
@@ -225,10 +236,33 @@ fn linear_attention_sums_what_its_tokens_see() {
     near(&numbers(next), &sums, 1e-11);
 }
 
+/// Draws every projection anew, as published training does now and then: another function, so only where no state is alive.
+struct Redraw {
+    seed: u64,
+    name: String,
+}
+
+impl<B: Backend> ModuleMapper<B> for Redraw {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.name = name.into();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.name != "projection" {
+            return param;
+        }
+        let (shape, device) = (param.val().dims(), param.val().device());
+        let rows = draw_rows(shape[1], shape[0], true, &mut Init::new(self.seed));
+        let data = (0..shape[0]).flat_map(|column| rows.iter().map(move |row| row[column])).collect();
+        param.map(|_| Tensor::from_data(burn::tensor::TensorData::new::<f64, _>(data, shape), &device))
+    }
+}
+
 #[test]
 fn a_projection_is_not_trained_and_can_be_drawn_anew() {
     type Graph = Autodiff<Flex>;
-    let mixer = AnyMixer::<Graph>::new("performer", &config("performer"), &mut Init::new(1), &device()).unwrap();
+    let config = config("performer");
+    let mixer = AnyMixer::<Graph>::new("performer", config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap();
     let AnyMixer::Performer(before) = &mixer else { panic!("another mixer") };
     let x = random_tensor([1, 5, WIDTH], 2);
     let run = |mixer: &AnyMixer<Graph>| {
@@ -237,7 +271,7 @@ fn a_projection_is_not_trained_and_can_be_drawn_anew() {
     let gradients = run(&mixer).sum().backward();
     let projection = before.projection();
     assert!(projection.grad(&gradients).is_none());
-    let redrawn = mixer.clone().redrawn(&mut Init::new(9));
+    let redrawn = mixer.clone().map(&mut Redraw { seed: 9, name: String::new() });
     let AnyMixer::Performer(after) = &redrawn else { panic!("another mixer") };
     assert_ne!(after.projection().into_data(), projection.into_data());
     assert_ne!(run(&redrawn).into_data(), run(&mixer).into_data());

@@ -24,7 +24,7 @@ struct Case {
     mixer: String,
     width: usize,
     heads: usize,
-    options: policy::mixer::Options,
+    options: aaren_policy::mixer::Options,
     weights: BTreeMap<String, Plain>,
     x: Plain,
     y: Plain,
@@ -75,7 +75,8 @@ fn layers_of_public_packages_give_the_same() {
         let Case { mixer: name, width, heads, options, weights, x, y } = case;
         let config = PolicyConfig { mixer: name.clone(), width, heads, options, ..PolicyConfig::default() };
         config.check().unwrap();
-        let mixer = AnyMixer::<Flex>::new(&name, &config, &mut Init::new(0), &Default::default()).unwrap();
+        let mixer =
+            AnyMixer::<Flex>::new(&name, config.sizes(), &config.options, &mut Init::new(0), &Default::default()).unwrap();
         let mut load = Load { weights: &weights, path: vec![], loaded: 0 };
         let mixer = mixer.map(&mut load);
         assert_eq!(load.loaded, weights.len(), "{name}");

@@ -190,7 +190,7 @@ fn law_4_gradients_agree_with_finite_differences() {
         let (x, weights) = (double(random_tensor([batch, time, WIDTH], 2)), double(random_tensor([batch, time, WIDTH], 3)));
         let flags = (0..batch * time).map(|i| i == 4).collect::<Vec<_>>();
         // Two chunks, so that gradients pass through the carried state as well.
-        fn loss<B: policy::KernelBackend>(
+        fn loss<B: aaren_policy::KernelBackend>(
             mixer: &AnyMixer<B>,
             x: Tensor<B, 3>,
             weights: Tensor<B, 3>,

@@ -24,7 +24,7 @@ fn device() -> burn::backend::flex::FlexDevice {
 #[test]
 fn aaren_with_a_quick_recency_sees_the_present_alone() {
     let config = config("aaren/recency");
-    let mixer = AnyMixer::<Cpu>::new("aaren", &config, &mut Init::new(1), &device()).unwrap();
+    let mixer = AnyMixer::<Cpu>::new("aaren", config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap();
     struct Quick;
     impl<B: Backend> ModuleMapper<B> for Quick {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -91,7 +91,9 @@ fn outputs(mixer: &AnyMixer<Cpu>, x: Tensor<Cpu, 3>) -> Tensor<Cpu, 3> {
 fn aaren_is_softmax_attention_of_its_query_over_every_prefix() {
     let mut config = config("aaren");
     config.heads = 1;
-    let aaren = AnyMixer::<Cpu>::new("aaren", &config, &mut Init::new(1), &device()).unwrap().map(&mut Times(15.0));
+    let aaren = AnyMixer::<Cpu>::new("aaren", config.sizes(), &config.options, &mut Init::new(1), &device())
+        .unwrap()
+        .map(&mut Times(15.0));
     let weights = weights(&aaren);
     let matrix = |name: &str, rows: usize| double(weights[name].clone(), [rows, WIDTH]);
     let x = random_tensor::<Cpu, 3>([1, 13, WIDTH], 2);
@@ -145,7 +147,7 @@ fn min_gru_writes_as_much_of_the_token_as_its_gate_says() {
     (config.width, config.heads) = (1, 1);
     // What is written is `g` of the token, whatever the gate, which is the same for all.
     let gated = |gate: f64| {
-        let drawn = AnyMixer::<Cpu>::new("min-gru", &config, &mut Init::new(1), &device()).unwrap();
+        let drawn = AnyMixer::<Cpu>::new("min-gru", config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap();
         with_weights(drawn, |path| Some(if path == "MinGru.input.weight" { vec![0.0, 1.0] } else { vec![gate, 0.0] }))
     };
     let x = Tensor::<Cpu, 1>::from_data([1.0, -1.0, 3.0], &device()).reshape([1, 3, 1]);
@@ -169,7 +171,7 @@ fn perceiver_with_one_latent_reads_as_aaren_does() {
     let query = numbers(token.matmul(map) + double(of_aaren["Aaren.query.bias"].clone(), [1, WIDTH]));
     let mut config = config("perceiver");
     config.options.perceiver.latents = 1;
-    let perceiver = AnyMixer::<Cpu>::new("perceiver", &config, &mut Init::new(2), &device()).unwrap();
+    let perceiver = AnyMixer::<Cpu>::new("perceiver", config.sizes(), &config.options, &mut Init::new(2), &device()).unwrap();
     let perceiver = with_weights(perceiver, |path| match path.strip_prefix("Perceiver.").unwrap() {
         "latents" => Some(query.clone()),
         own if own.starts_with("key.") || own.starts_with("value.") => Some(of_aaren[&format!("Aaren.{own}")].clone()),
@@ -266,7 +268,7 @@ fn options_that_do_not_fit_are_refused() {
 #[test]
 fn parameters_are_as_many_as_published() {
     let count = |name: &str, config: &PolicyConfig| {
-        AnyMixer::<Cpu>::new(name, config, &mut Init::new(1), &device()).unwrap().num_params()
+        AnyMixer::<Cpu>::new(name, config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap().num_params()
     };
     let config = PolicyConfig::default(); // a width of 128, 3 layers
     assert_eq!(count("mamba", &config), 116_480);

@@ -156,7 +156,7 @@ fn a_loaded_policy_is_the_saved_one() {
         let mut timesteps = Timesteps::new();
         trajectory(9, 1).push(&mut timesteps, &policy.description, 0);
         let act =
-            |policy: &policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
+            |policy: &aaren_policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
         assert_eq!(act(&loaded), act(&policy));
     }
 }

@@ -68,17 +68,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let job = changed(run.job(&Changes::default())?, args)?;
     job.check()?;
     let (step, checkpoint) = args.checkpoint.of(&run)?;
-    let mut policy =
+    let policy =
         load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
-    if let Some(cache) = args.cache {
-        policy.set_cache(cache).context("--cache")?;
-    }
+    let cache = args.cache.unwrap_or_default();
+    // A policy without a cache to bound shows before the episodes are played.
+    policy.bounded_state(cache, 1, &CPU).context("--cache")?;
     let evaluation = match &job {
         Job::Offline(job) => Evaluation::offline(job),
         Job::Ppo(job) => Evaluation::online(job),
         Job::Collect(_) => bail!("{} is no training's run", args.run.display()),
     };
-    let evaluation = Evaluation { stochastic: args.stochastic, ..evaluation };
+    let evaluation = Evaluation { cache, stochastic: args.stochastic, ..evaluation };
     if !args.cache_sizes.is_empty() {
         let report = cache_sweep::evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
         write(args, &run, cache_report::FILE, &report)?;
@@ -86,10 +86,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     }
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env().id)).transpose()?;
-    let mut report = evaluate(&policy, &run.name(), step, &evaluation)?;
-    if let Some(cache) = args.cache.filter(|&cache| cache != CachePolicy::Full) {
-        report.execution += &format!(", {cache}");
-    }
+    let report = evaluate(&policy, &run.name(), step, &evaluation)?;
     write(args, &run, "evaluation.json", &report)?;
     show(args.prints_json(), &report, || report.render())?;
     match video {

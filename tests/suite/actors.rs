@@ -15,6 +15,7 @@ use aaren_agents::{
     },
 };
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
+use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -76,6 +77,7 @@ fn evaluation(env_id: &str, env_options: &Map<String, Value>, episodes: usize) -
         actors: 1,
         envs_per_actor: 4,
         window: None,
+        cache: CachePolicy::Full,
         stochastic: false,
         latency_steps: None,
     }

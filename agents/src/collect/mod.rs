@@ -129,7 +129,7 @@ fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut
     let found = found.cloned().map(Mutex::new);
     let make_agent = |spec: &Spec, rows| {
         let found = found.as_ref().map(|found| found.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        agent(job, part, found.as_ref(), spec, rows)
+        Ok(agent(job, part, found.as_ref(), spec, rows))
     };
     let progress = Progress::new(quota.wanted, &format!("collecting {}", part.name()));
     progress.set(quota.steps);

@@ -87,7 +87,7 @@ impl PpoJob {
 
 /// A registered task that this build lacks is no mistake in the config: its runs can still be read and compared.
 fn check_env(env: &EnvConfig) -> Result<()> {
-    let task = aaren_envs::tasks().iter().find(|task| task.id == env.id);
+    let task = aaren_envs::tasks().into_iter().find(|task| task.id == env.id);
     if task.is_none_or(|task| task.missing().is_none()) {
         aaren_envs::make(&env.id, &env.options).context("env")?;
     }

@@ -220,7 +220,7 @@ impl CollectJob {
     /// The first value out of its range, with its key, what was found and what is allowed.
     pub fn check(&self) -> Result<()> {
         // A registered task that this build lacks is no mistake in the config.
-        if aaren_envs::tasks().iter().find(|task| task.id == self.env.id).is_none_or(|task| task.missing().is_none()) {
+        if aaren_envs::tasks().into_iter().find(|task| task.id == self.env.id).is_none_or(|task| task.missing().is_none()) {
             let env = aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
             ensure!(
                 env.spec().max_episode_steps.is_some(),

@@ -6,7 +6,7 @@ use crate::{
     offline::learner::Learner,
     run::RunDir,
 };
-use aaren_policy::{DecisionNetwork, Description, checkpoint, convert::carry_over};
+use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let description = Description { config: job.policy.clone(), ..stored };
     let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
     let (learner, carried) = learner
-        .map_network(|network| carry_over(&old, network))
+        .map_network(|network| transfer_weights(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
     let run = RunDir::create(to, &job, job.train.keep_checkpoints)?;
@@ -57,7 +57,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         checkpoint_step: step,
         mixer: before.policy.mixer_name(),
         converted_to: job.policy.mixer_name(),
-        carried: carried.carried,
+        carried: carried.transferred,
         drawn: carried.drawn,
     };
     run.write_json("converted.json", &conversion)?;

@@ -124,7 +124,7 @@ impl<B: TrainBackend> Learner<B> {
     /// If the description does not check.
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
-        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().undecayed());
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().no_decay());
         let config = config.clone();
         Ok(Self { network, optimizer, description, config, seed, state: None, pending: None, progress: Progress::default() })
     }

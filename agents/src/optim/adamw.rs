@@ -1,4 +1,4 @@
-//! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::undecayed`.
+//! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::no_decay`.
 
 use crate::optim::gradient::Clipping;
 use aaren_kernels::{AdamWStep, KernelBackend, adamw};
@@ -21,7 +21,7 @@ const BETAS: [f64; 2] = [0.9, 0.999];
 pub struct AdamW<B: AutodiffBackend, M: AutodiffModule<B>> {
     epsilon: f64,
     weight_decay: f64,
-    undecayed: Vec<ParamId>,
+    no_decay: Vec<ParamId>,
     moments: Moments<B, M>,
 }
 
@@ -30,9 +30,9 @@ where
     B: AutodiffBackend<InnerBackend: KernelBackend>,
     M: AutodiffModule<B>,
 {
-    /// Without moments. Parameters that are `undecayed` are left alone by weight decay.
-    pub fn new(epsilon: f64, weight_decay: f64, undecayed: Vec<ParamId>) -> Self {
-        Self { epsilon, weight_decay, undecayed, moments: Moments::<B, M>::default() }
+    /// Without moments. Weight decay leaves the parameters of `no_decay` alone.
+    pub fn new(epsilon: f64, weight_decay: f64, no_decay: Vec<ParamId>) -> Self {
+        Self { epsilon, weight_decay, no_decay, moments: Moments::<B, M>::default() }
     }
 
     /// One step on the gradient that is clipped. Parameters without a gradient stay as they are.
@@ -69,7 +69,7 @@ where
         let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(id) else {
             return Param::from_mapped_value(id, parameter, mapper);
         };
-        let AdamW { epsilon, weight_decay, undecayed, moments } = &mut *self.optimizer;
+        let AdamW { epsilon, weight_decay, no_decay, moments } = &mut *self.optimizer;
         let is_trained = parameter.is_require_grad();
         let parameter = parameter.inner();
         let state = moments.remove(&id).map(|record| record.into_state::<D>().momentum);
@@ -81,7 +81,7 @@ where
             learning_rate: self.learning_rate,
             betas: BETAS,
             epsilon: *epsilon,
-            weight_decay: if undecayed.contains(&id) { 0.0 } else { *weight_decay },
+            weight_decay: if no_decay.contains(&id) { 0.0 } else { *weight_decay },
             time,
         };
         let (parameter, [first, second]) = adamw(parameter, gradient, [first, second], self.factor.clone(), step);

@@ -1,6 +1,7 @@
 //! Agents: what chooses actions, for several environments at once.
 
 use aaren_envs::{Generator, Space, Spec};
+use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, PolicyState};
 use anyhow::{Result, ensure};
 use rand::SeedableRng;
@@ -49,10 +50,12 @@ impl Default for Actions {
 }
 
 /// How a policy is executed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ExecutionMode {
     /// Timesteps that a decision policy computes anew at every step; `None` carries its state along.
     pub window: Option<usize>,
+    /// What Transformers among its mixers keep of the past.
+    pub cache: CachePolicy,
     /// Whether an actor-critic draws its actions; else it takes the likeliest.
     pub stochastic: bool,
 }
@@ -74,11 +77,15 @@ impl ExecutionMode {
 }
 
 /// The agent of a policy of any kind.
-pub fn policy_agent(policy: AnyPolicy<Cpu>, mode: ExecutionMode, rows: usize) -> Box<dyn Agent> {
-    match policy {
-        AnyPolicy::Decision(policy) => Box::new(DecisionAgent::new(policy, mode.window, rows)),
-        AnyPolicy::ActorCritic(policy) => Box::new(ActorCriticAgent::new(policy, mode.stochastic, rows)),
-    }
+///
+/// # Errors
+/// A bound for the cache of a policy that has none, as [`AnyPolicy::bounded_state`].
+pub fn policy_agent(policy: AnyPolicy<Cpu>, mode: ExecutionMode, rows: usize) -> Result<Box<dyn Agent>> {
+    let state = policy.bounded_state(mode.cache, rows, &CPU)?;
+    Ok(match policy {
+        AnyPolicy::Decision(policy) => Box::new(DecisionAgent::new(policy, state, mode.window, rows)),
+        AnyPolicy::ActorCritic(policy) => Box::new(ActorCriticAgent::resume(policy, mode.stochastic, state, vec![true; rows])),
+    })
 }
 
 /// An actor-critic that acts.

@@ -2,7 +2,7 @@
 
 use super::evaluate::{Evaluation, evaluate};
 use crate::{
-    device::Cpu,
+    device::{CPU, Cpu},
     run::{
         cache_report::{CacheEvaluation, CacheReport},
         report::FORMAT,
@@ -47,10 +47,9 @@ pub fn evaluate_caches(
     let mut evaluations = Vec::with_capacity(1 + bounded.len());
     // Bounded ones first to fail early: a policy without a cache to bound says so.
     for cache in bounded.into_iter().chain([CachePolicy::Full]) {
-        let mut policy = policy.clone();
-        policy.set_cache(cache).context("--cache-sizes")?;
+        policy.bounded_state(cache, 1, &CPU).context("--cache-sizes")?;
         tracing::info!(%cache, "evaluating");
-        let report = evaluate(&policy, run, step, evaluation)?;
+        let report = evaluate(policy, run, step, &Evaluation { cache, ..evaluation.clone() })?;
         let latency = report.latency.context("the cost of a step was not measured")?;
         evaluations.push(CacheEvaluation {
             cache,

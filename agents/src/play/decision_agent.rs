@@ -32,16 +32,17 @@ pub struct DecisionAgent {
     window: Option<usize>,
     rows: Vec<Row>,
     timesteps: Timesteps,
-    /// Absent only while the policy computes, and for windowed execution.
+    /// What the policy carries along; for windowed execution, what every window begins with. Absent only while the policy computes.
     state: Option<PolicyState<Cpu>>,
 }
 
 impl DecisionAgent {
     /// An agent whose episodes have not begun.
     ///
+    /// - `state`: of episodes that have not begun
     /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
-    pub fn new(policy: DecisionPolicy<Cpu>, window: Option<usize>, rows: usize) -> Self {
-        Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: None }
+    pub fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
+        Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: Some(state) }
     }
 
     /// Shows the policy where every row is: its newest timestep, or its window.
@@ -91,8 +92,9 @@ impl Agent for DecisionAgent {
         self.show(observations, active);
         let rows = self.rows.len();
         let state = self.state.take().unwrap_or_else(|| self.policy.initial_state(rows, &CPU));
+        let first = self.window.map(|_| state.clone());
         let (executed, state) = self.policy.act(&self.timesteps, rows, state, &CPU);
-        self.state = self.window.is_none().then_some(state);
+        self.state = Some(first.unwrap_or(state));
         let width = self.policy.description.action.width();
         for (index, row) in self.rows.iter_mut().enumerate().filter(|(index, _)| active[*index]) {
             row.previous_action = Some(match executed.row(index, width) {

@@ -26,7 +26,7 @@ use crate::run::interrupt;
 pub type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
 
 /// Makes an agent for a task and a number of rows; called by every actor.
-pub type MakeAgent<'a> = dyn Fn(&Spec, usize) -> Box<dyn Agent> + Sync + 'a;
+pub type MakeAgent<'a> = dyn Fn(&Spec, usize) -> Result<Box<dyn Agent>> + Sync + 'a;
 
 /// Where an episode begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,7 +153,7 @@ impl Actor {
         let copies = actors.envs_per_actor;
         let envs = VectorEnv::new((0..copies).map(|_| make_env()).collect::<Result<_, _>>()?, Autoreset::Disabled)?;
         let (spec, qpos_width) = (envs.spec().clone(), envs.env(0).qpos_width());
-        let agent = make_agent(&spec, copies);
+        let agent = make_agent(&spec, copies)?;
         Ok(Self { agent, rows: vec![None; copies], records: actors.records, spec, qpos_width, envs, state: Vec::new() })
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use aaren_envs::{Env, EnvError, Spec, derive_seed};
 use aaren_policy::AnyPolicy;
+use aaren_policy::mixer::CachePolicy;
 use anyhow::{Context, Result};
 
 use super::{
@@ -44,6 +45,8 @@ pub struct Evaluation {
     pub envs_per_actor: usize,
     /// Timesteps that a decision policy computes anew at every step; `None` carries the state along.
     pub window: Option<usize>,
+    /// What Transformers among the mixers keep of the past.
+    pub cache: CachePolicy,
     /// Whether an actor-critic draws its actions; else it takes the likeliest.
     pub stochastic: bool,
     /// Steps over which the cost of a step is measured, if it is.
@@ -65,6 +68,7 @@ impl Evaluation {
                 Execution::Streaming => None,
                 Execution::Window => job.train.context_length.window(),
             },
+            cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
         }
@@ -81,6 +85,7 @@ impl Evaluation {
             actors: job.evaluation.actors,
             envs_per_actor: job.evaluation.envs_per_actor,
             window: None,
+            cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
         }
@@ -140,7 +145,7 @@ pub fn play_with_policy(
     make_env: &MakeEnv,
     mut finished: impl FnMut(&PlayedEpisode),
 ) -> Result<Vec<PlayedEpisode>> {
-    let mode = ExecutionMode { window: evaluation.window, stochastic: evaluation.stochastic };
+    let mode = ExecutionMode { window: evaluation.window, cache: evaluation.cache, stochastic: evaluation.stochastic };
     mode.check(policy)?;
     let Evaluation { actors: threads, envs_per_actor, .. } = *evaluation;
     let actors = Actors { env_id: &evaluation.env.id, threads, envs_per_actor, records: false, stops_on_failure: false };
@@ -200,6 +205,7 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         (AnyPolicy::ActorCritic(_), _, false) => "deterministic",
         (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
     };
+    let bound = if evaluation.cache == CachePolicy::Full { String::new() } else { format!(", {}", evaluation.cache) };
     Ok(EvaluationReport {
         format: FORMAT,
         run: run.into(),
@@ -208,7 +214,7 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         env_options: env.options.clone(),
         data: evaluation.data.clone(),
         mixer: policy.mixer(),
-        execution: execution.into(),
+        execution: execution.to_owned() + &bound,
         seed: evaluation.seed,
         parameters: policy.parameters(),
         targets,
@@ -217,7 +223,7 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         env_steps_per_second: env_steps as f64 / wall_seconds,
         latency: evaluation
             .latency_steps
-            .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.window, steps))
+            .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.cache, evaluation.window, steps))
             .transpose()?,
     })
 }

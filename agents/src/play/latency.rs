@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use aaren_envs::Env;
-use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, Timesteps};
+use aaren_policy::mixer::CachePolicy;
+use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
 
 use crate::{
@@ -20,20 +21,32 @@ const LATENCY_POINTS: usize = 50;
 /// The cost of acting for one environment on one thread, over an episode as long as the task allows.
 ///
 /// The observations are zeros: what a step costs depends on how many came before, not on what they were.
-pub(super) fn latency(env: &dyn Env, policy: &AnyPolicy<Cpu>, window: Option<usize>, most_steps: usize) -> Result<LatencyReport> {
+pub(super) fn latency(
+    env: &dyn Env,
+    policy: &AnyPolicy<Cpu>,
+    cache: CachePolicy,
+    window: Option<usize>,
+    most_steps: usize,
+) -> Result<LatencyReport> {
+    let state = policy.bounded_state(cache, 1, &CPU)?;
     let steps = env.spec().max_episode_steps.unwrap_or(most_steps).clamp(1, most_steps);
     Ok(match policy {
-        AnyPolicy::Decision(policy) => measure_latency(policy, window, steps),
-        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, steps),
+        AnyPolicy::Decision(policy) => measure_latency(policy, state, window, steps),
+        AnyPolicy::ActorCritic(policy) => measure_actor_critic(policy, state, steps),
     })
 }
 
-/// Times `steps` consecutive steps of one environment.
-pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, steps: usize) -> LatencyReport {
+/// Times `steps` consecutive steps of one environment, from the state of an episode that has not begun.
+fn measure_latency(
+    policy: &DecisionPolicy<Cpu>,
+    mut state: PolicyState<Cpu>,
+    window: Option<usize>,
+    steps: usize,
+) -> LatencyReport {
     let description = &policy.description;
     let observation = vec![0.0; description.normalizer.width()];
     let width = description.action.width();
-    let mut state = policy.initial_state(1, &CPU);
+    let first = window.map(|_| state.clone());
     let mut previous: Option<ActionBatch> = None;
     let mut timesteps = Timesteps::new();
     let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
@@ -47,7 +60,7 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
             let action = previous.as_ref().map(|action| action.row(0, width));
             timesteps.push(description, &observation, action, 0.0, step, if window.is_some() { i == 0 } else { step == 0 });
         }
-        let start = if window.is_some() { policy.initial_state(1, &CPU) } else { state.clone() };
+        let start = first.as_ref().unwrap_or(&state).clone();
         // A clone shares memory; the original must be gone before the step, or appending to a cache would copy it.
         drop(state);
         let (actions, next) = policy.act(&timesteps, 1, start, &CPU);
@@ -60,9 +73,8 @@ pub fn measure_latency(policy: &DecisionPolicy<Cpu>, window: Option<usize>, step
 }
 
 /// The same for an actor-critic.
-fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, steps: usize) -> LatencyReport {
+fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, mut state: PolicyState<Cpu>, steps: usize) -> LatencyReport {
     let observation = vec![0.0; policy.description.normalizer.width()];
-    let mut state = policy.initial_state(1, &CPU);
     let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
     for step in 0..steps {
         let started = Instant::now();

@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn an_episode_becomes_a_gif() {
         use crate::{config::EnvConfig, device::CPU, play::spaces::action_spec};
+        use aaren_policy::mixer::CachePolicy;
         use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
 
         let folder = tempfile::tempdir().unwrap();
@@ -180,6 +181,7 @@ mod tests {
             actors: 2,
             envs_per_actor: 2,
             window: None,
+            cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: None,
         };

@@ -11,9 +11,11 @@
 //! Source: Arora et al. 2023, arXiv:2312.04927 (Zoology).
 
 mod stack;
+mod token_model;
 mod training;
 
 pub use stack::{Sizes, Stack};
+pub use token_model::TokenModel;
 pub use training::{Recipe, StepCost, Trainer, accuracy, step_cost};
 
 use aaren_agents::seeds;

@@ -11,15 +11,24 @@
 //! s_t)` with a rate `d >= 0` a head and query that begins near 0: the same scan over scores `s_t + d t`, since a shift of all
 //! scores changes no output, with the carry's log-sum counted from the next chunk on.
 //!
-//! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialisation for the query token: normal, deviation 0.02.
+//! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, standard deviation 0.02.
 
-use super::{Mixer, MixerOptions, like, merge_heads, split_heads};
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
+use super::{
+    common::{inverse_softplus, like, merge_heads, softplus, split_heads},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use aaren_kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
 use serde::{Deserialize, Serialize};
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
@@ -55,7 +64,7 @@ impl Default for AarenOptions {
 }
 
 impl MixerOptions for AarenOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(1..=256).contains(&self.queries) {
             let problem = format!("{}, expected 1 to 256", self.queries);
             return Err(PolicyError::Size { key: "options.aaren.queries", problem });
@@ -117,7 +126,7 @@ impl<B: KernelBackend> Aaren<B> {
     ) -> (Tensor<B, 4>, ScanCarry<B>) {
         let [batch, heads, time, _] = values.dims();
         let (device, dtype) = (values.device(), values.dtype());
-        let rate = super::softplus(rate);
+        let rate = softplus(rate);
         carry = ScanCarry { log_sum: like(carry.log_sum, &values), output: like(carry.output, &values) };
         let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
         for start in (0..time).step_by(CHUNK) {
@@ -141,16 +150,16 @@ impl<B: KernelBackend> Aaren<B> {
 
 impl<B: KernelBackend> Mixer<B> for Aaren<B> {
     type State = AarenState<B>;
+    type Options = AarenOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, options) = (config.width, &config.options.aaren);
-        let queries = options.queries;
+    fn new(sizes: Sizes, options: &AarenOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, queries) = (sizes.width, options.queries);
         let mut dense = |inputs| Dense::in_block(inputs, width, init, device);
         let (query, key, value, output) = (dense(width), dense(width), dense(width), dense(queries * width));
         let query_token = init.normal([queries * width], 0.02, device);
-        let first_rate = super::inverse_softplus(FIRST_RATE);
-        let rate = (options.recency == Recency::Learned).then(|| init.constant([config.heads * queries], first_rate, device));
-        Self { query_token, query, key, value, output, rate, heads: config.heads }
+        let first_rate = inverse_softplus(FIRST_RATE);
+        let rate = (options.recency == Recency::Learned).then(|| init.constant([sizes.heads * queries], first_rate, device));
+        Self { query_token, query, key, value, output, rate, heads: sizes.heads }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> AarenState<B> {

@@ -1,4 +1,4 @@
-//! KV caches of at most `C` entries, for a Transformer that was trained without a bound: which entry goes when one is too many.
+//! KV caches of at most `C` entries, for a Transformer that was trained without a bound: which entry is dropped when there is one too many.
 //!
 //! A token attends over the kept entries and itself; then entries are dropped until `C` are left. So `window:N` is attention over
 //! a band of `N + 1` keys.
@@ -10,7 +10,7 @@
 //! | `tova:N` | the one with the smallest weight for the present token, averaged over heads; the present token may go itself | for all heads |
 //! | `h2o:N` | the one with the smallest sum of weights since it came, never one of the last `N / 2` | for each head |
 //!
-//! Among equals the oldest goes. Tokens are processed one at a time, whatever the chunk, so that every chunking gives the same. This
+//! Among equals the oldest is dropped. Tokens are processed one at a time, whatever the chunk, so that every chunking gives the same. This
 //! is for acting only: no gradient passes, and the entries are kept and weighed on the host.
 //!
 //! Sources: Oren et al. 2024, arXiv:2401.06104 (TOVA, and the view of a cache as states); Zhang et al. 2023, arXiv:2306.14048 (H2O; their

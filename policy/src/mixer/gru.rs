@@ -8,15 +8,18 @@
 //! The reset gate comes after the recurrent product, as in PyTorch (and cuDNN), not before it as in the paper. The output is `h_t`,
 //! of the policy's width. No parallel form, as for the LSTM. State: `h`, `4 width` bytes a sequence and layer.
 //!
-//! Source: Cho et al. 2014, arXiv:1406.1078. Initialisation as in PyTorch, uniform within `1 / sqrt(width)`.
+//! Source: Cho et al. 2014, arXiv:1406.1078. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
 
-use super::{Mixer, restart_rows};
-use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::{
+    common::restart_rows,
+    contract::{Mixer, Sizes},
+};
+use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 
 /// The module. Gates in PyTorch's order: reset, update, new.
 #[derive(Module, Debug)]
@@ -38,9 +41,10 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for Gru<B> {
     type State = GruState<B>;
+    type Options = ();
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let width = config.width;
+    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+        let width = sizes.width;
         let mut dense = || Dense::uniform(width, 3 * width, init, device);
         let (input, recurrent) = (dense(), dense());
         Self { input, recurrent, initial_hidden: init.constant([width], 0.0, device) }
@@ -82,8 +86,7 @@ mod tests {
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 3]) -> Gru<Flex> {
-        let config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
-        let mut gru = Gru::<Flex>::new(&config, &mut Init::new(1), &Default::default());
+        let mut gru = Gru::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
         for layer in [&mut gru.input, &mut gru.recurrent] {
             layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
             layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());

@@ -15,13 +15,18 @@
 //!
 //! Source: Poli et al. 2023, arXiv:2302.10866.
 
-use super::{Mixer, MixerOptions};
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way}, reset::Reset};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way},
+    reset::Reset,
+};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.hyena`
@@ -45,7 +50,7 @@ impl Default for HyenaOptions {
 }
 
 impl MixerOptions for HyenaOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
         let Self { order, taps, embedding, frequency } = self;
         if !(2..=8).contains(order) {
@@ -75,18 +80,25 @@ pub type HyenaState<B> = LongConvolutionState<B>;
 
 impl<B: KernelBackend> Mixer<B> for Hyena<B> {
     type State = HyenaState<B>;
+    type Options = HyenaOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let HyenaOptions { order, taps, embedding, frequency } = config.options.hyena;
-        let sizes = Sizes { width: config.width, order, taps, embedding, frequency };
-        Self { operator: LongConvolution::new(&sizes, Way::Shortest, init, device) }
+    fn new(sizes: Sizes, options: &HyenaOptions, init: &mut Init, device: &B::Device) -> Self {
+        let HyenaOptions { order, taps, embedding, frequency } = *options;
+        let operator = OperatorSizes { width: sizes.width, order, taps, embedding, frequency };
+        Self { operator: LongConvolution::new(&operator, Way::Shortest, init, device) }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> HyenaState<B> {
         self.operator.initial_state(batch, device)
     }
 
-    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: HyenaState<B>, _dropout: Dropout) -> (Tensor<B, 3>, HyenaState<B>) {
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: HyenaState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, HyenaState<B>) {
         self.operator.forward(x, reset, state)
     }
 }

@@ -16,13 +16,23 @@
 //! Source: Massaroli et al. 2023, arXiv:2310.18780; Poli et al. 2023, StripedHyena. Poles start with memories from 1 to 100 tokens and
 //! spread over all frequencies, which is ours.
 
-use super::{Mixer, MixerOptions, like};
-use crate::{config::PolicyConfig, convolution::{ShortConvolution, first_inputs}, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
+use super::{
+    common::like,
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    convolution::{ShortConvolution, first_inputs},
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use aaren_kernels::{Dropout, KernelBackend, causal_convolution};
 use burn::{
     module::{Module, Param},
     tensor::{Bool, Tensor, TensorData, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, causal_convolution};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that are convolved at once.
@@ -43,7 +53,7 @@ impl Default for HyenaModalOptions {
 }
 
 impl MixerOptions for HyenaModalOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(1..=256).contains(&self.poles) {
             let problem = format!("{}, expected 1 to 256", self.poles);
             return Err(PolicyError::Size { key: "options.hyena-modal.poles", problem });
@@ -113,7 +123,8 @@ impl<B: KernelBackend> HyenaModal<B> {
     fn powers(&self, count: usize) -> Complex<B, 3> {
         let [width, poles] = self.angle.dims();
         let modulus = self.decay_log.val().exp().neg().exp();
-        let pole = [modulus.clone() * self.angle.val().cos(), modulus * self.angle.val().sin()].map(|part| part.unsqueeze_dim::<3>(1));
+        let pole =
+            [modulus.clone() * self.angle.val().cos(), modulus * self.angle.val().sin()].map(|part| part.unsqueeze_dim::<3>(1));
         let (device, dtype) = (pole[0].device(), pole[0].dtype());
         let one = || Tensor::ones([width, 1, poles], (&device, dtype));
         let mut powers = [one(), one().zeros_like()];
@@ -141,7 +152,7 @@ impl<B: KernelBackend> HyenaModal<B> {
         // r p^n: its real part summed over poles is the filter, and one power on it is what the state is read with.
         let [read_real, read_imaginary] = product([residues(0), residues(1)], powers);
         // Permuted while it has three axes: of `[width, 1]` with its axes swapped, which is the gradient of a single tap, Burn 0.21
-        // makes `[width, 1, 1]` with wrong strides on graphics cards. A leading axis of one is safe.
+        // makes `[width, 1, 1]` with wrong strides on GPUs. A leading axis of one is safe.
         let taps = read_real.clone().slice([0..width, 0..time]).sum_dim(2).permute([2, 1, 0]).reshape([time, width]);
         let read = Tensor::cat(vec![read_real, read_imaginary.neg()], 2).slice([0..width, 1..time + 1]).swap_dims(1, 2);
         let write = Tensor::cat(vec![real.clone(), imaginary.clone()], 2).slice([0..width, 0..time]).flip([1]);
@@ -178,14 +189,14 @@ impl<B: KernelBackend> HyenaModal<B> {
 
         // What every token leaves in the state by the end of the chunk: its power counted from the last token.
         let mut left = signal;
-        let ended: Vec<bool> =
-            (0..batch * time).map(|i| reset.last(i / time).is_some_and(|last| i % time < last)).collect();
+        let ended: Vec<bool> = (0..batch * time).map(|i| reset.last(i / time).is_some_and(|last| i % time < last)).collect();
         if ended.contains(&true) {
             let ended = Tensor::<B, 3, Bool>::from_data(TensorData::new(ended, [batch, time, 1]), &device);
             left = left.mask_fill(ended.expand([batch, time, width]), 0.0);
         }
         let written = left.permute([2, 0, 1]).matmul(filter.write.clone()); // [width, batch, 2 poles]
-        let part = |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
+        let part =
+            |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
         let last = filter.last.clone().map(|part| part.expand([width, batch, poles]));
         let [real, imaginary] = product(last, [part(&modes, 0), part(&modes, 1)]);
         let mut kept = Tensor::cat(vec![real, imaginary], 2);
@@ -200,9 +211,10 @@ impl<B: KernelBackend> HyenaModal<B> {
 
 impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
     type State = HyenaModalState<B>;
+    type Options = HyenaModalOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, poles) = (config.width, config.options.hyena_modal.poles);
+    fn new(sizes: Sizes, options: &HyenaModalOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, poles) = (sizes.width, options.poles);
         let spread = |pole: usize| pole as f32 / (poles.max(2) - 1) as f32;
         let of_poles = |number: &dyn Fn(usize) -> f32| (0..width).flat_map(|_| (0..poles).map(number)).collect::<Vec<f32>>();
         let decays = of_poles(&|pole| 1e-2f32.ln() * (1.0 - spread(pole)));
@@ -271,7 +283,7 @@ impl<B: KernelBackend> MixerState<B> for HyenaModalState<B> {
     }
 
     fn detach(self) -> Self {
-        // The filter goes: the weights may change before the next call.
+        // Without the filter: the weights may change before the next call.
         Self { modes: self.modes.detach(), history: self.history.detach(), filter: None }
     }
 
@@ -288,9 +300,8 @@ mod tests {
     #[test]
     fn the_worked_example_of_one_pole() {
         let device = Default::default();
-        let mut config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
-        config.options.hyena_modal.poles = 1;
-        let mut mixer = HyenaModal::<Flex>::new(&config, &mut Init::new(1), &device);
+        let (sizes, options) = (Sizes { width: 1, heads: 1, layers: 1 }, HyenaModalOptions { poles: 1 });
+        let mut mixer = HyenaModal::<Flex>::new(sizes, &options, &mut Init::new(1), &device);
         // A pole of i/2 and a residue of 2.
         mixer.decay_log = mixer.decay_log.map(|_| Tensor::from_data([[2f32.ln().ln()]], &Default::default()));
         mixer.angle = mixer.angle.map(|_| Tensor::from_data([[std::f32::consts::FRAC_PI_2]], &Default::default()));
@@ -309,13 +320,19 @@ mod tests {
                 state = next;
                 stepped.push(y.into_scalar());
             }
-            [whole.into_data().to_vec::<f32>().unwrap(), stepped, [prefilled, state].map(|x| x.into_data().to_vec::<f32>().unwrap()).concat()]
+            [
+                whole.into_data().to_vec::<f32>().unwrap(),
+                stepped,
+                [prefilled, state].map(|x| x.into_data().to_vec::<f32>().unwrap()).concat(),
+            ]
         };
         let near = |found: &[f32], expected: &[f32]| {
             assert_eq!(found.len(), expected.len());
             found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
         };
-        for (inputs, expected) in [([1.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.0, -0.5, 0.0, 0.125]), ([1.0, 0.0, 0.0, 0.0, 1.0], [2.0, 0.0, -0.5, 0.0, 2.125])] {
+        for (inputs, expected) in
+            [([1.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.0, -0.5, 0.0, 0.125]), ([1.0, 0.0, 0.0, 0.0, 1.0], [2.0, 0.0, -0.5, 0.0, 2.125])]
+        {
             let [whole, stepped, states] = run(&inputs);
             near(&whole, &expected);
             near(&stepped, &expected);

@@ -13,13 +13,23 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668.
 
-use super::{Mixer, MixerOptions, merge_heads, split_heads};
-use crate::{config::PolicyConfig, error::PolicyError, favor::{Kernel, normalised}, init::Init, layers::Projection, reset::Reset, state::tensor_state};
+use super::{
+    common::{merge_heads, split_heads},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    error::PolicyError,
+    favor::{Kernel, normalized},
+    init::Init,
+    layers::Projection,
+    reset::Reset,
+    state::tensor_state,
+};
+use aaren_kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
 use burn::{
     module::Module,
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use aaren_kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.linear-attention`
@@ -37,7 +47,7 @@ impl Default for LinearAttentionOptions {
 }
 
 impl MixerOptions for LinearAttentionOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(1..=256).contains(&self.feature_width) {
             let problem = format!("{}, expected 1 to 256", self.feature_width);
             return Err(PolicyError::Size { key: "options.linear-attention.feature_width", problem });
@@ -86,8 +96,7 @@ impl TaylorMap {
         let pairs = || (0..width).flat_map(|i| (0..=i).map(move |j| (i, j)));
         let indices: Vec<i32> = pairs().map(|(i, j)| (i * width + j) as i32).collect();
         let count = indices.len();
-        let scales: Vec<f64> =
-            pairs().map(|(i, j)| 1.0 / (width as f64 * if i == j { 2.0 } else { 1.0 }).sqrt()).collect();
+        let scales: Vec<f64> = pairs().map(|(i, j)| 1.0 / (width as f64 * if i == j { 2.0 } else { 1.0 }).sqrt()).collect();
         let products = x.clone().unsqueeze_dim::<5>(4) * x.clone().unsqueeze_dim::<5>(3); // [.., width, width]
         let products = products
             .reshape([batch * heads * time, width * width])
@@ -122,15 +131,16 @@ impl<B: Backend> LinearAttention<B> {
 
 impl<B: KernelBackend> Mixer<B> for LinearAttention<B> {
     type State = LinearAttentionState<B>;
+    type Options = LinearAttentionOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, narrow) = (config.width, config.heads * config.options.linear_attention.feature_width);
+    fn new(sizes: Sizes, options: &LinearAttentionOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, narrow) = (sizes.width, sizes.heads * options.feature_width);
         Self {
             query: Projection::uniform(width, narrow, 1.0, init, device),
             key: Projection::uniform(width, narrow, 1.0, init, device),
             value: Projection::uniform(width, width, 1.0, init, device),
             output: Projection::uniform(width, width, 1.0, init, device),
-            heads: config.heads,
+            heads: sizes.heads,
         }
     }
 
@@ -152,7 +162,7 @@ impl<B: KernelBackend> Mixer<B> for LinearAttention<B> {
             [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
         let (sums, carry) = linear_attention(&self.taylor_map(), queries, keys, values, reset.flags(), state.sums);
         // Any kernel whose weights are positive.
-        let y = self.output.forward(merge_heads(normalised(sums, Kernel::Softmax)));
+        let y = self.output.forward(merge_heads(normalized(sums, Kernel::Softmax)));
         (y.reshape([batch, time, width]), LinearAttentionState { sums: carry })
     }
 }
@@ -179,7 +189,7 @@ mod tests {
         let [queries, keys] = [queries, keys].map(|numbers| tensor(numbers, [1, 1, time, 2]));
         let values = tensor(values, [1, 1, time, 1]);
         let carry = Tensor::zeros([1, 1, MAP.features(), 2], (&Default::default(), DType::F64));
-        normalised(linear_attention(&MAP, queries, keys, values, &vec![false; time], carry).0, Kernel::Softmax)
+        normalized(linear_attention(&MAP, queries, keys, values, &vec![false; time], carry).0, Kernel::Softmax)
     }
 
     #[test]
@@ -198,7 +208,8 @@ mod tests {
         near(attend(&queries, &keys, &[1.0, 2.0, 4.0]), &[1.0, 1.7734590803, 2.0067322339]);
         let [queries, keys] = [queries, keys].map(|numbers| tensor(&numbers, [1, 1, 3, 2]));
         let scores = MAP.scores(queries, keys).into_data().to_vec::<f64>().unwrap();
-        for (place, expected) in [(0, 1.9571067812), (3, 1.0), (4, 3.4142135624), (6, 1.9571067812), (7, 3.4142135624), (8, 1.0)] {
+        for (place, expected) in [(0, 1.9571067812), (3, 1.0), (4, 3.4142135624), (6, 1.9571067812), (7, 3.4142135624), (8, 1.0)]
+        {
             assert!((scores[place] - expected).abs() < 1e-9, "{scores:?}");
         }
     }

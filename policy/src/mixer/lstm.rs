@@ -9,17 +9,20 @@
 //! tokens, of which only the part of the input is one matrix product for all. State: `h` and `c`, `8 width` bytes a sequence and
 //! layer. Law 1 holds to the bit but for the input's product.
 //!
-//! Initialisation as in PyTorch, uniform within `1 / sqrt(width)`, and 1 on top of the forget gate's bias.
+//! Initialization as in PyTorch, uniform within `1 / sqrt(width)`, and 1 on top of the forget gate's bias.
 //!
 //! Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 for the forget gate and its bias.
 
-use super::{Mixer, restart_rows};
-use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::{
+    common::restart_rows,
+    contract::{Mixer, Sizes},
+};
+use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend, s},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 
 /// The module. Gates in PyTorch's order: input, forget, cell, output.
 #[derive(Module, Debug)]
@@ -44,9 +47,10 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for Lstm<B> {
     type State = LstmState<B>;
+    type Options = ();
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let width = config.width;
+    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+        let width = sizes.width;
         let mut dense = || Dense::uniform(width, 4 * width, init, device);
         let (mut input, recurrent) = (dense(), dense());
         // Remember by default: a forget gate that starts open keeps gradients alive over the first tokens.
@@ -93,8 +97,7 @@ mod tests {
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 4]) -> Lstm<Flex> {
-        let config = PolicyConfig { width: 1, heads: 1, ..PolicyConfig::default() };
-        let mut lstm = Lstm::<Flex>::new(&config, &mut Init::new(1), &Default::default());
+        let mut lstm = Lstm::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
         for layer in [&mut lstm.input, &mut lstm.recurrent] {
             layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
             layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());
@@ -108,7 +111,8 @@ mod tests {
         let mut state = start;
         (0..tokens)
             .map(|_| {
-                let next = lstm.forward(Tensor::ones([1, 1, 1], &device), &Reset::none(1, 1, &device), state.clone(), Dropout::OFF).1;
+                let next =
+                    lstm.forward(Tensor::ones([1, 1, 1], &device), &Reset::none(1, 1, &device), state.clone(), Dropout::OFF).1;
                 state = next.clone();
                 [next.cell.into_scalar(), next.hidden.into_scalar()]
             })
@@ -127,7 +131,10 @@ mod tests {
     #[test]
     fn saturated_gates_keep_the_cell() {
         let lstm = unit([-200.0, 200.0, 0.0, 0.0]); // nothing is written, nothing forgotten
-        let start = LstmState { hidden: Tensor::ones([1, 1], &Default::default()), cell: Tensor::full([1, 1], 0.75, &Default::default()) };
+        let start = LstmState {
+            hidden: Tensor::ones([1, 1], &Default::default()),
+            cell: Tensor::full([1, 1], 0.75, &Default::default()),
+        };
         assert!(states(&lstm, start, 5).iter().all(|[cell, _]| *cell == 0.75));
     }
 }

@@ -14,15 +14,25 @@
 //! feed-forward half behind, as for every mixer; published models have a root-mean-square norm and nothing behind. As
 //! there, weight decay leaves `A_log` and `D` alone.
 //!
-//! Source: Gu and Dao 2023, arXiv:2312.00752; initialisation as in its code.
+//! Source: Gu and Dao 2023, arXiv:2312.00752; initialization as in its code.
 
-use super::{Mixer, MixerOptions, inverse_softplus, softplus};
-use crate::{config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::{Dense, Projection}, reset::Reset, state::tensor_state};
+use super::{
+    common::{inverse_softplus, softplus},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    convolution::ShortConvolution,
+    error::PolicyError,
+    init::Init,
+    layers::{Dense, Projection},
+    reset::Reset,
+    state::tensor_state,
+};
+use aaren_kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
 use burn::{
     module::{Module, Param, ParamId},
     tensor::{Tensor, activation, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.mamba`
@@ -44,7 +54,7 @@ impl Default for MambaOptions {
 }
 
 impl MixerOptions for MambaOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
         match self {
             Self { expansion, .. } if !(1..=64).contains(expansion) => {
@@ -92,10 +102,11 @@ const STEPS: [f32; 3] = [1e-3, 1e-1, 1e-4];
 
 impl<B: KernelBackend> Mixer<B> for Mamba<B> {
     type State = MambaState<B>;
+    type Options = MambaOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let MambaOptions { expansion, states, taps } = config.options.mamba;
-        let (width, inner, rank) = (config.width, expansion * config.width, config.width.div_ceil(16));
+    fn new(sizes: Sizes, options: &MambaOptions, init: &mut Init, device: &B::Device) -> Self {
+        let MambaOptions { expansion, states, taps } = *options;
+        let (width, inner, rank) = (sizes.width, expansion * sizes.width, sizes.width.div_ceil(16));
         let input = Projection::uniform(width, 2 * inner, 1.0, init, device);
         let convolution = ShortConvolution::new(taps, inner, init, device);
         let select = Projection::uniform(inner, rank + 2 * states, 1.0, init, device);
@@ -114,16 +125,25 @@ impl<B: KernelBackend> Mixer<B> for Mamba<B> {
             step,
             decay_log: init.given(decays, [states, inner], device),
             skip: init.constant([inner], 1.0, device),
-            output: Projection::uniform(inner, width, 1.0 / (config.layers as f32).sqrt(), init, device),
+            output: Projection::uniform(inner, width, 1.0 / (sizes.layers as f32).sqrt(), init, device),
         }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> MambaState<B> {
         let [states, inner] = self.decay_log.dims();
-        MambaState { hidden: Tensor::zeros([batch, states, inner], device), history: self.convolution.initial_history(batch, device) }
+        MambaState {
+            hidden: Tensor::zeros([batch, states, inner], device),
+            history: self.convolution.initial_history(batch, device),
+        }
     }
 
-    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: MambaState<B>, _dropout: Dropout) -> (Tensor<B, 3>, MambaState<B>) {
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        state: MambaState<B>,
+        _dropout: Dropout,
+    ) -> (Tensor<B, 3>, MambaState<B>) {
         let [batch, time, width] = x.dims();
         let ([states, inner], [rank, _]) = (self.decay_log.dims(), self.step.weight.dims());
         let rows = batch * time;
@@ -152,7 +172,7 @@ impl<B: KernelBackend> Mixer<B> for Mamba<B> {
         (y.reshape([batch, time, width]), MambaState { hidden, history })
     }
 
-    fn undecayed(&self) -> Vec<ParamId> {
+    fn no_decay(&self) -> Vec<ParamId> {
         vec![self.decay_log.id, self.skip.id]
     }
 }

@@ -11,15 +11,15 @@
 //!
 //! State: `h`, `4 width` bytes a sequence and layer. Laws: all hold.
 //!
-//! Source: Feng et al. 2024, arXiv:2410.01201. Initialisation as in PyTorch, uniform within `1 / sqrt(width)`.
+//! Source: Feng et al. 2024, arXiv:2410.01201. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
 
-use super::Mixer;
-use crate::{config::PolicyConfig, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::contract::{Mixer, Sizes};
+use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
 use burn::{
     module::Module,
     tensor::{Tensor, activation, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
 
 /// The module.
 #[derive(Module, Debug)]
@@ -37,9 +37,10 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for MinGru<B> {
     type State = MinGruState<B>;
+    type Options = ();
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        Self { input: Dense::uniform(config.width, 2 * config.width, init, device) }
+    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+        Self { input: Dense::uniform(sizes.width, 2 * sizes.width, init, device) }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> MinGruState<B> {

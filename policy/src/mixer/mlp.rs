@@ -1,17 +1,22 @@
-//! No mixing at all: every token is handed on as it came, so that a block is its feed-forward half and a policy sees the present
+//! No mixing at all: every token is the output, unchanged, so that a block is its feed-forward half and a policy sees the present
 //! timestep only. With the observation as the only token this is behaviour cloning with a residual MLP: the baseline that shows
 //! what looking back in time is worth.
 //!
-//! Handing on, and not zeros: the block then adds its normalised input to the residual stream, which every law holds for. It has no
+//! Tokens and not zeros: the block then adds its normalized input to the residual stream, which obeys every law. It has no
 //! parameters and no state: 0 bytes.
 
-use super::Mixer;
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, reset::Reset, state::{MixerState, StateRecord}};
+use super::contract::{Mixer, Sizes};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 use std::marker::PhantomData;
 
 /// The module: nothing.
@@ -26,8 +31,9 @@ pub struct MlpState<B: Backend>(PhantomData<B>);
 
 impl<B: KernelBackend> Mixer<B> for Mlp<B> {
     type State = MlpState<B>;
+    type Options = ();
 
-    fn new(_config: &PolicyConfig, _init: &mut Init, _device: &B::Device) -> Self {
+    fn new(_sizes: Sizes, _options: &(), _init: &mut Init, _device: &B::Device) -> Self {
         Self { backend: PhantomData }
     }
 

@@ -13,13 +13,18 @@
 //!
 //! Source: Fu et al. 2023, arXiv:2310.12109, whose filters are 16 wide with a frequency of 10; the transform is kept fixed here.
 
-use super::{Mixer, MixerOptions};
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, long_convolution::{LongConvolution, LongConvolutionState, Sizes, Way}, reset::Reset};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way},
+    reset::Reset,
+};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.monarch`
@@ -43,14 +48,17 @@ impl MonarchOptions {
 }
 
 impl MixerOptions for MonarchOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         let (length, side) = (self.length, self.side());
         let wrong = |problem: String| Err(PolicyError::Size { key: "options.monarch.length", problem });
         if !(4..=1 << 20).contains(&length) {
             return wrong(format!("{length}, expected 4 to 2^20"));
         }
         if side * side != length {
-            return wrong(format!("{length} points are no square grid; a Monarch matrix of two halves has {} = {side}^2", side * side));
+            return wrong(format!(
+                "{length} points are no square grid; a Monarch matrix of two halves has {} = {side}^2",
+                side * side
+            ));
         }
         Ok(())
     }
@@ -67,11 +75,12 @@ pub type MonarchState<B> = LongConvolutionState<B>;
 
 impl<B: KernelBackend> Mixer<B> for Monarch<B> {
     type State = MonarchState<B>;
+    type Options = MonarchOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let options = &config.options.monarch;
-        let sizes = Sizes { width: config.width, order: 2, taps: options.length / 2, embedding: 5, frequency: 10.0 };
-        Self { operator: LongConvolution::new(&sizes, Way::Square(options.side()), init, device) }
+    fn new(sizes: Sizes, options: &MonarchOptions, init: &mut Init, device: &B::Device) -> Self {
+        let options = options;
+        let operator = OperatorSizes { width: sizes.width, order: 2, taps: options.length / 2, embedding: 5, frequency: 10.0 };
+        Self { operator: LongConvolution::new(&operator, Way::Square(options.side()), init, device) }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> MonarchState<B> {

@@ -3,11 +3,11 @@
 //! ```text
 //! z_l = softmax(q_l K^T / sqrt(head_dim)) V over the tokens so far        the read: a scan a latent and head, as Aaren's
 //! z  <- z W_o + attention(norm(z W_o))                                    among the latents
-//! y_t = softmax(x_t W_q . z W_k / sqrt(head_dim)) (z W_v) W_out            the answer: the present token asks the latents
+//! y_t = softmax(x_t W_q . z W_k / sqrt(head_dim)) (z W_v) W_out            the answer: the present token queries the latents
 //! ```
 //!
 //! The read has queries that do not depend on the input, so as a recurrence it is many-to-one: a token costs `latents * width`
-//! multiply-adds to take in. What comes after depends on all of the read and is made anew for every token that is asked about:
+//! multiply-adds to take in. What comes after depends on all of the read and is computed again for every token that is answered:
 //! `latents * width^2` for the layers, and `latents^2 * width` among the latents. Only one read can be streamed; a second would take
 //! queries that change with every token. With one latent the read is Aaren's scan.
 //!
@@ -15,13 +15,22 @@
 //!
 //! Source: Jaegle et al. 2021, arXiv:2103.03206; the answer by a query is Perceiver IO's, arXiv:2107.14795.
 
-use super::{Mixer, MixerOptions, aaren::AarenState, merge_heads, split_heads};
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::{Dense, Norm}, reset::Reset};
+use super::{
+    aaren::AarenState,
+    common::{merge_heads, split_heads},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    layers::{Dense, Norm},
+    reset::Reset,
+};
+use aaren_kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, activation, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.perceiver`
@@ -39,7 +48,7 @@ impl Default for PerceiverOptions {
 }
 
 impl MixerOptions for PerceiverOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(1..=1024).contains(&self.latents) {
             let problem = format!("{}, expected 1 to 1024", self.latents);
             return Err(PolicyError::Size { key: "options.perceiver.latents", problem });
@@ -65,11 +74,11 @@ impl<B: Backend> Attention<B> {
 }
 
 impl<B: KernelBackend> Attention<B> {
-    /// `asking` `[groups * queries, width]` attends over `asked` `[groups * keys, width]` of its group.
-    fn forward(&self, asking: Tensor<B, 2>, asked: Tensor<B, 2>, groups: usize, heads: usize) -> Tensor<B, 2> {
-        let queries = split_heads(self.query.forward(asking), groups, heads); // [groups, heads, queries, head_dim]
-        let keys = split_heads(self.key.forward(asked.clone()), groups, heads);
-        let values = split_heads(self.value.forward(asked), groups, heads);
+    /// `readers` `[groups * queries, width]` attend over the `sources` `[groups * keys, width]` of their group.
+    fn forward(&self, readers: Tensor<B, 2>, sources: Tensor<B, 2>, groups: usize, heads: usize) -> Tensor<B, 2> {
+        let queries = split_heads(self.query.forward(readers), groups, heads); // [groups, heads, queries, head_dim]
+        let keys = split_heads(self.key.forward(sources.clone()), groups, heads);
+        let values = split_heads(self.value.forward(sources), groups, heads);
         let scale = 1.0 / (queries.dims()[3] as f64).sqrt();
         let weights = activation::softmax(queries.matmul(keys.swap_dims(2, 3)) * scale, 3);
         self.output.forward(merge_heads(weights.matmul(values)))
@@ -94,14 +103,23 @@ pub type PerceiverState<B> = AarenState<B>;
 
 impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
     type State = PerceiverState<B>;
+    type Options = PerceiverOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, heads) = (config.width, config.heads);
-        let latents = init.normal([heads, width / heads, config.options.perceiver.latents], 0.02, device);
+    fn new(sizes: Sizes, options: &PerceiverOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, heads) = (sizes.width, sizes.heads);
+        let latents = init.normal([heads, width / heads, options.latents], 0.02, device);
         let mut dense = || Dense::in_block(width, width, init, device);
         let (key, value, read) = (dense(), dense(), dense());
         let norm = Norm::new(width, init, device);
-        Self { latents, key, value, read, norm, among: Attention::new(width, init, device), answer: Attention::new(width, init, device) }
+        Self {
+            latents,
+            key,
+            value,
+            read,
+            norm,
+            among: Attention::new(width, init, device),
+            answer: Attention::new(width, init, device),
+        }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> PerceiverState<B> {

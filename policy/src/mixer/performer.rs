@@ -8,19 +8,28 @@
 //! names and shapes; the projection is drawn, saved with them and not trained.
 //!
 //! State: `S`, `4 heads features (head_dim + 1)` bytes a sequence and layer; `features` is the number of rows, or twice that for
-//! kernels with two features a row. Laws: all hold for a given projection. Drawing another one ([`Performer::redrawn`]) gives
-//! another function, and a state that was summed with the old one is worthless with it, so that is done only between episodes.
+//! kernels with two features a row. Laws: all hold for a given projection.
 //! Attention weights are never made, so dropout of them does not exist here.
 //!
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
-use super::{Mixer, MixerOptions, merge_heads, split_heads};
-use crate::{config::PolicyConfig, error::PolicyError, favor::{Kernel, RandomFeatures, normalised}, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::{
+    common::{merge_heads, split_heads},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    error::PolicyError,
+    favor::{Kernel, RandomFeatures, normalized},
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::tensor_state,
+};
+use aaren_kernels::{Dropout, KernelBackend, linear_attention};
 use burn::{
     module::Module,
     tensor::{Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, linear_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.performer`
@@ -51,7 +60,7 @@ impl PerformerOptions {
 }
 
 impl MixerOptions for PerformerOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if self.rows > 1 << 16 {
             let problem = format!("{}, expected at most 65536", self.rows);
             return Err(PolicyError::Size { key: "options.performer.rows", problem });
@@ -86,23 +95,18 @@ impl<B: KernelBackend> Performer<B> {
     pub fn projection(&self) -> Tensor<B, 2> {
         self.features.projection.val()
     }
-
-    /// With a projection drawn anew. States made before do not go with it.
-    pub fn redrawn(mut self, init: &mut Init) -> Self {
-        self.features = self.features.redrawn(self.options.orthogonal, init);
-        self
-    }
 }
 
 impl<B: KernelBackend> Mixer<B> for Performer<B> {
     type State = PerformerState<B>;
+    type Options = PerformerOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, head_dim, options) = (config.width, config.width / config.heads, config.options.performer.clone());
+    fn new(sizes: Sizes, options: &PerformerOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, head_dim, options) = (sizes.width, sizes.width / sizes.heads, options.clone());
         let mut dense = || Dense::in_block(width, width, init, device);
         let (query, key, value, output) = (dense(), dense(), dense(), dense());
         let features = RandomFeatures::new(options.kernel, options.rows(head_dim), head_dim, options.orthogonal, init, device);
-        Self { query, key, value, output, features, heads: config.heads, options }
+        Self { query, key, value, output, features, heads: sizes.heads, options }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> PerformerState<B> {
@@ -122,7 +126,7 @@ impl<B: KernelBackend> Mixer<B> for Performer<B> {
         let [queries, keys, values] =
             [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
         let (sums, carry) = linear_attention(&self.features, queries, keys, values, reset.flags(), state.sums);
-        let y = self.output.forward(merge_heads(normalised(sums, self.options.kernel)));
+        let y = self.output.forward(merge_heads(normalized(sums, self.options.kernel)));
         (y.reshape([batch, time, width]), PerformerState { sums: carry })
     }
 }

@@ -9,13 +9,13 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668, section 4.
 
-use super::{Mixer, MixerOptions};
-use crate::{config::PolicyConfig, convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::{convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use aaren_kernels::{Dropout, KernelBackend};
 use burn::{
     module::Module,
     tensor::{Tensor, activation, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.short-conv`
@@ -33,7 +33,7 @@ impl Default for ShortConvOptions {
 }
 
 impl MixerOptions for ShortConvOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(2..=64).contains(&self.taps) {
             let problem = format!("{}, expected 2 to 64", self.taps);
             return Err(PolicyError::Size { key: "options.short-conv.taps", problem });
@@ -62,12 +62,13 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for ShortConv<B> {
     type State = ShortConvState<B>;
+    type Options = ShortConvOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let (width, inner) = (config.width, 2 * config.width);
+    fn new(sizes: Sizes, options: &ShortConvOptions, init: &mut Init, device: &B::Device) -> Self {
+        let (width, inner) = (sizes.width, 2 * sizes.width);
         Self {
             input: Dense::uniform(width, 2 * inner, init, device),
-            convolution: ShortConvolution::new(config.options.short_conv.taps, inner, init, device),
+            convolution: ShortConvolution::new(options.taps, inner, init, device),
             output: Dense::uniform(inner, width, init, device),
         }
     }

@@ -6,19 +6,25 @@
 //!
 //! A trained Transformer can also act with a cache of bounded size ([`CachePolicy`]): another function, of the same weights.
 //!
-//! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialisation as in GPT-2.
+//! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialization as in GPT-2.
 
 use super::{
-    Mixer,
     bounded_cache::{BoundedCache, CachePolicy},
-    merge_heads, split_heads,
+    common::{merge_heads, split_heads},
+    contract::{Mixer, Sizes},
 };
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 use burn::{
     module::Module,
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;
@@ -31,9 +37,6 @@ pub struct Transformer<B: Backend> {
     value: Dense<B>,
     output: Dense<B>,
     heads: usize,
-    /// What is kept while acting.
-    #[module(skip)]
-    cache: CachePolicy,
 }
 
 /// Keys and values of the tokens so far. Rows of a batch share the time axis; each remembers where its episode begins.
@@ -50,9 +53,12 @@ pub struct KeyValueCache<B: Backend> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Acts with a cache of bounded size from now on, or without a bound. States made before do not go with it.
-    pub fn set_cache(&mut self, cache: CachePolicy) {
-        self.cache = cache;
+    /// The state of sequences that have not begun, in a cache that keeps at most as many entries as `cache` says. The state decides:
+    /// all that comes after it is bounded too.
+    pub(super) fn bounded_state(&self, cache: CachePolicy, batch: usize) -> KeyValueCache<B> {
+        let is_bounded = cache != CachePolicy::Full;
+        let bounded = is_bounded.then(|| BoundedCache::new(cache, batch, self.heads, self.head_dim()));
+        KeyValueCache { tokens: None, length: 0, first: vec![0; batch], bounded }
     }
 
     fn head_dim(&self) -> usize {
@@ -131,17 +137,16 @@ impl<B: KernelBackend> KeyValueCache<B> {
 
 impl<B: KernelBackend> Mixer<B> for Transformer<B> {
     type State = KeyValueCache<B>;
+    type Options = ();
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let width = config.width;
+    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+        let width = sizes.width;
         let mut dense = || Dense::in_block(width, width, init, device);
-        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: config.heads, cache: CachePolicy::Full }
+        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: sizes.heads }
     }
 
     fn initial_state(&self, batch: usize, _device: &B::Device) -> KeyValueCache<B> {
-        let is_bounded = self.cache != CachePolicy::Full;
-        let bounded = is_bounded.then(|| BoundedCache::new(self.cache, batch, self.heads, self.head_dim()));
-        KeyValueCache { tokens: None, length: 0, first: vec![0; batch], bounded }
+        self.bounded_state(CachePolicy::Full, batch)
     }
 
     fn forward(

@@ -7,13 +7,22 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668 (whose window attention is rotary); Beltagy et al. 2020, arXiv:2004.05150.
 
-use super::{Mixer, MixerOptions, like, merge_heads, split_heads};
-use crate::{config::PolicyConfig, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::{MixerState, StateRecord}};
+use super::{
+    common::{like, merge_heads, split_heads},
+    contract::{Mixer, MixerOptions, Sizes},
+};
+use crate::{
+    error::PolicyError,
+    init::Init,
+    layers::Dense,
+    reset::Reset,
+    state::{MixerState, StateRecord},
+};
+use aaren_kernels::{Dropout, KernelBackend, causal_attention};
 use burn::{
     module::Module,
     tensor::{Tensor, TensorData, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend, causal_attention};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.window`
@@ -31,7 +40,7 @@ impl Default for WindowOptions {
 }
 
 impl MixerOptions for WindowOptions {
-    fn check(&self, _config: &PolicyConfig) -> Result<(), PolicyError> {
+    fn check(&self) -> Result<(), PolicyError> {
         if !(2..=1 << 20).contains(&self.tokens) {
             let problem = format!("{}, expected 2 to 2^20", self.tokens);
             return Err(PolicyError::Size { key: "options.window.tokens", problem });
@@ -64,12 +73,13 @@ pub struct WindowState<B: Backend> {
 
 impl<B: KernelBackend> Mixer<B> for Window<B> {
     type State = WindowState<B>;
+    type Options = WindowOptions;
 
-    fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Self {
-        let width = config.width;
+    fn new(sizes: Sizes, options: &WindowOptions, init: &mut Init, device: &B::Device) -> Self {
+        let width = sizes.width;
         let mut dense = || Dense::in_block(width, width, init, device);
         let (query, key, value, output) = (dense(), dense(), dense(), dense());
-        Self { query, key, value, output, heads: config.heads, tokens: config.options.window.tokens }
+        Self { query, key, value, output, heads: sizes.heads, tokens: options.tokens }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> WindowState<B> {

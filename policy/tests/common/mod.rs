@@ -54,7 +54,7 @@ pub fn variants() -> Vec<&'static str> {
         "performer/relu",
         "window/small",
     ];
-    policy::mixer::names().into_iter().chain(more).collect()
+    aaren_policy::mixer::names().into_iter().chain(more).collect()
 }
 
 /// Options of a variant.
@@ -140,8 +140,9 @@ fn scale(name: &str) -> f64 {
 }
 
 /// A mixer whose weights are not as small as freshly drawn ones can be.
-pub fn mixer<B: policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
-    let mixer = AnyMixer::new(&config(name).mixer, &config(name), &mut Init::new(seed), &Default::default()).unwrap();
+pub fn mixer<B: aaren_policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
+    let config = config(name);
+    let mixer = AnyMixer::new(&config.mixer, config.sizes(), &config.options, &mut Init::new(seed), &Default::default()).unwrap();
     mixer.map(&mut Scale::by(scale(name)))
 }
 

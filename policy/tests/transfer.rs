@@ -1,9 +1,9 @@
-//! Trained weights carried over to other mixers.
+//! Trained weights in policies with other mixers.
 
 mod common;
 
 use aaren_kernels::Dropout;
-use aaren_policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, convert::carry_over};
+use aaren_policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, transfer::transfer_weights};
 use burn::{
     backend::{Autodiff, Flex},
     module::Module,
@@ -68,12 +68,12 @@ fn a_performer_with_many_features_approaches_the_transformer_that_it_was() {
     // Mean over draws of the features.
     let distance = |rows: usize| {
         let of_draw = |seed: u64| {
-            let (performer, carried) = carry_over(&trained, network(&with_rows(rows), seed)).unwrap();
+            let (performer, transfer) = transfer_weights(&trained, network(&with_rows(rows), seed)).unwrap();
             assert_eq!(
-                carried.drawn,
+                transfer.drawn,
                 ["backbone.blocks.0.mixer.features.projection", "backbone.blocks.1.mixer.features.projection"]
             );
-            assert_eq!(carried.carried.len(), trained.collect(None, None, true).len());
+            assert_eq!(transfer.transferred.len(), trained.collect(None, None, true).len());
             error(&outputs(&performer), &expected)
         };
         (0..4).map(of_draw).sum::<f64>() / 4.0
@@ -92,25 +92,26 @@ fn a_window_that_holds_the_episode_is_the_transformer_that_it_was_and_so_is_the_
     let trained = transformer();
     let mut window = description("window");
     window.config.options.window.tokens = 36;
-    let (window, carried) = carry_over(&trained, network(&window, 9)).unwrap();
-    assert!(carried.drawn.is_empty());
+    let (window, transfer) = transfer_weights(&trained, network(&window, 9)).unwrap();
+    assert!(transfer.drawn.is_empty());
     assert!(error(&outputs(&window), &outputs(&trained)) < 1e-5);
     // A Performer's features have no place in a Transformer, and are left out.
-    let (performer, _) = carry_over(&trained, network(&with_rows(8), 1)).unwrap();
-    let (back, carried) = carry_over(&performer, network(&description("transformer"), 8)).unwrap();
-    assert!(carried.drawn.is_empty());
+    let (performer, _) = transfer_weights(&trained, network(&with_rows(8), 1)).unwrap();
+    let (back, transfer) = transfer_weights(&performer, network(&description("transformer"), 8)).unwrap();
+    assert!(transfer.drawn.is_empty());
     assert_eq!(outputs(&back), outputs(&trained));
-    // Between Performers they are carried over.
-    let (again, carried) = carry_over(&performer, network(&with_rows(8), 7)).unwrap();
-    assert!(carried.drawn.is_empty());
+    // Between Performers they are transferred.
+    let (again, transfer) = transfer_weights(&performer, network(&with_rows(8), 7)).unwrap();
+    assert!(transfer.drawn.is_empty());
     assert_eq!(outputs(&again), outputs(&performer));
 }
 
 #[test]
 fn parameters_that_do_not_match_are_named() {
     let refused = |description: Description| {
-        let error = carry_over(&transformer(), network(&description, 1)).map(drop).expect_err("parameters that do not match");
-        assert!(matches!(error, PolicyError::Convert(_)));
+        let error =
+            transfer_weights(&transformer(), network(&description, 1)).map(drop).expect_err("parameters that do not match");
+        assert!(matches!(error, PolicyError::Transfer(_)));
         error.to_string()
     };
     let text = refused(description("lstm"));

@@ -1,5 +1,25 @@
-//! Carrying trained weights over to a policy with other mixers, where their parameters have the same names and shapes: a Transformer's
-//! to a Performer, which estimates the same attention, or to a window.
+//! Transferring trained weights to a policy with other mixers whose parameters have the same names and shapes: a Transformer's to a
+//! Performer, which estimates the same attention, or to a window.
+//!
+//! ```
+//! use burn::backend::{Autodiff, Flex};
+//! use aaren_policy::{ActionSpec, DecisionNetwork, Description, Normalizer, PolicyConfig, transfer::transfer_weights};
+//!
+//! let network = |mixer: &str, seed| {
+//!     let description = Description {
+//!         format: Description::FORMAT,
+//!         config: PolicyConfig { mixer: mixer.into(), width: 8, feed_forward: 16, ..Default::default() },
+//!         normalizer: Normalizer::identity(3),
+//!         action: ActionSpec::Discrete { n: 2, start: 0 },
+//!         environment: serde_json::Value::Null,
+//!     };
+//!     DecisionNetwork::<Autodiff<Flex>>::new(&description, seed, &Default::default())
+//! };
+//! let (_performer, transfer) = transfer_weights(&network("transformer", 1)?, network("performer", 2)?)?;
+//! // Each of the three layers keeps the projection that it was drawn with.
+//! assert_eq!(transfer.drawn.len(), 3);
+//! # Ok::<(), aaren_policy::PolicyError>(())
+//! ```
 
 use crate::error::PolicyError;
 use burn::{
@@ -8,24 +28,24 @@ use burn::{
 };
 use burn_store::{ModuleSnapshot, TensorSnapshot};
 
-/// Parameters that an error names.
+/// How many parameters an error names.
 const MOST_NAMED: usize = 6;
 
-/// What [`carry_over`] did.
+/// What [`transfer_weights`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
-    /// Names of the parameters that were carried over.
-    pub carried: Vec<String>,
+pub struct Transfer {
+    /// Names of the parameters that were transferred.
+    pub transferred: Vec<String>,
     /// Names of the buffers that only the new network has: drawn with it, as a Performer's projection.
     pub drawn: Vec<String>,
 }
 
 /// Gives `to` the parameters of `from`. Names are compared without the mixers' own, so `mixer.query.weight` is one parameter in all mixers.
-/// Buffers, which no optimizer changes, are carried over where both have them, and may be in one of the two alone.
+/// Buffers, which no optimizer changes, are transferred where both have them, and may be in one of the two alone.
 ///
 /// # Errors
-/// [`PolicyError::Convert`] with the parameters that one of the two lacks, or that have another shape.
-pub fn carry_over<B: AutodiffBackend, M: ModuleSnapshot<B>>(from: &M, to: M) -> Result<(M, Carried), PolicyError> {
+/// [`PolicyError::Transfer`] with the parameters that one of the two lacks, or that have another shape.
+pub fn transfer_weights<B: AutodiffBackend, M: ModuleSnapshot<B>>(from: &M, to: M) -> Result<(M, Transfer), PolicyError> {
     let (buffers_from, buffers_to) = (buffers(from), buffers(&to));
     let names = |module: &M| -> Vec<(String, Option<ParamId>, Vec<usize>)> {
         let name = |one: &TensorSnapshot| (one.full_path(), one.tensor_id, one.shape.to_vec());
@@ -55,7 +75,7 @@ pub fn carry_over<B: AutodiffBackend, M: ModuleSnapshot<B>>(from: &M, to: M) -> 
     });
     note("of another shape:", reshaped.collect());
     if !problems.is_empty() {
-        return Err(PolicyError::Convert(problems.join("; ")));
+        return Err(PolicyError::Transfer(problems.join("; ")));
     }
 
     let drawn = new.iter().map(|(name, ..)| name).filter(|name| !has(&old, name)).cloned().collect();
@@ -63,8 +83,8 @@ pub fn carry_over<B: AutodiffBackend, M: ModuleSnapshot<B>>(from: &M, to: M) -> 
     let mut to = to;
     let result = to.apply(snapshots, None, None, true);
     match result.errors.first() {
-        Some(error) => Err(PolicyError::Convert(error.to_string())),
-        None => Ok((to, Carried { carried: result.applied, drawn })),
+        Some(error) => Err(PolicyError::Transfer(error.to_string())),
+        None => Ok((to, Transfer { transferred: result.applied, drawn })),
     }
 }
 

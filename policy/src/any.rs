@@ -1,11 +1,13 @@
 //! A policy of any kind, as a checkpoint holds it and as actors run it.
 
 use crate::{
+    action::ActionSpec,
     actor_critic::{ActorCriticDescription, ActorCriticPolicy},
-    decision::{ActionSpec, DecisionPolicy, Description},
+    decision::DecisionPolicy,
+    description::Description,
     error::PolicyError,
     mixer::CachePolicy,
-    state::PolicyState,
+    policy_state::PolicyState,
 };
 use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
@@ -80,20 +82,6 @@ impl<B: KernelBackend> AnyPolicy<B> {
         }
     }
 
-    /// Lets Transformers among the mixers act with KV caches of bounded size, from states made after this on.
-    ///
-    /// # Errors
-    /// [`PolicyError::Cache`] if there is none among them.
-    pub fn set_cache(&mut self, cache: CachePolicy) -> Result<(), PolicyError>
-    where
-        B: KernelBackend,
-    {
-        match self {
-            AnyPolicy::Decision(policy) => policy.network.set_cache(cache),
-            AnyPolicy::ActorCritic(policy) => policy.network.set_cache(cache),
-        }
-    }
-
     /// Name of the mixer, or `mlp`.
     pub fn mixer(&self) -> String {
         match self {
@@ -115,6 +103,16 @@ impl<B: KernelBackend> AnyPolicy<B> {
         match self {
             AnyPolicy::Decision(policy) => policy.initial_state(batch, device),
             AnyPolicy::ActorCritic(policy) => policy.initial_state(batch, device),
+        }
+    }
+    /// The state of a batch of episodes that have not begun, where Transformers among the mixers keep KV caches of bounded size.
+    ///
+    /// # Errors
+    /// [`PolicyError::Cache`] if the cache is bounded and there is no Transformer among the mixers.
+    pub fn bounded_state(&self, cache: CachePolicy, batch: usize, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        match self {
+            AnyPolicy::Decision(policy) => policy.network.backbone().bounded_state(cache, batch, device),
+            AnyPolicy::ActorCritic(policy) => policy.network.bounded_state(cache, batch, device),
         }
     }
 }

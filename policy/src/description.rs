@@ -1,0 +1,32 @@
+//! The description of a decision policy, which makes its numbers mean something.
+
+use crate::{action::ActionSpec, config::PolicyConfig, error::PolicyError, normalizer::Normalizer};
+use serde::{Deserialize, Serialize};
+
+/// Everything besides weights that acting needs. Stored as `policy.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Version of this description.
+    pub format: u32,
+    /// Sizes and parts.
+    pub config: PolicyConfig,
+    /// Observation normalization; its width is the observation's.
+    pub normalizer: Normalizer,
+    /// The actions.
+    pub action: ActionSpec,
+    /// The task it was trained for, in the words of whoever trained it.
+    pub environment: serde_json::Value,
+}
+
+impl Description {
+    /// The version that this crate writes and reads.
+    pub const FORMAT: u32 = 1;
+
+    /// # Errors
+    /// [`PolicyError::Size`] or [`PolicyError::ActionSpace`] for sizes that no network can have.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.config.check()?;
+        self.normalizer.check()?;
+        self.action.check()
+    }
+}

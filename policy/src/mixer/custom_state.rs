@@ -1,0 +1,83 @@
+//! The state of a mixer whose type this crate does not know.
+
+use crate::state::{MixerState, StateRecord};
+use aaren_kernels::KernelBackend;
+use burn::tensor::backend::Backend;
+use std::{any::Any, fmt::Debug};
+
+/// [`MixerState`] without its type.
+trait DynState<B: Backend>: Debug + Send + Sync {
+    fn boxed_clone(&self) -> Box<dyn DynState<B>>;
+    fn dyn_bytes(&self) -> usize;
+    fn dyn_record(&self) -> StateRecord;
+    fn dyn_detach(self: Box<Self>) -> Box<dyn DynState<B>>;
+    fn dyn_to_device(self: Box<Self>, device: &B::Device) -> Box<dyn DynState<B>>;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<B: KernelBackend, S: MixerState<B>> DynState<B> for S {
+    fn boxed_clone(&self) -> Box<dyn DynState<B>> {
+        Box::new(self.clone())
+    }
+
+    fn dyn_bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn dyn_record(&self) -> StateRecord {
+        self.to_record()
+    }
+
+    fn dyn_detach(self: Box<Self>) -> Box<dyn DynState<B>> {
+        Box::new(self.detach())
+    }
+
+    fn dyn_to_device(self: Box<Self>, device: &B::Device) -> Box<dyn DynState<B>> {
+        Box::new(self.to_device(device))
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The state of a registered mixer.
+#[derive(Debug)]
+pub struct CustomState<B: Backend>(Box<dyn DynState<B>>);
+
+impl<B: Backend> Clone for CustomState<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed_clone())
+    }
+}
+
+impl<B: Backend> CustomState<B> {
+    pub(super) fn new<S: MixerState<B>>(state: S) -> Self
+    where
+        B: KernelBackend,
+    {
+        Self(Box::new(state))
+    }
+
+    /// # Panics
+    /// If the state is another mixer's.
+    pub(super) fn into_inner<S: 'static>(self) -> S {
+        *self.0.into_any().downcast().expect("a mixer was given another mixer's state")
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.dyn_bytes()
+    }
+
+    pub(super) fn to_record(&self) -> StateRecord {
+        self.0.dyn_record()
+    }
+
+    pub(super) fn detach(self) -> Self {
+        Self(self.0.dyn_detach())
+    }
+
+    pub(super) fn to_device(self, device: &B::Device) -> Self {
+        Self(self.0.dyn_to_device(device))
+    }
+}
