@@ -212,9 +212,11 @@ fn commands_of_the_benchmarks_are_there() {
             let sources = if root().join(&file).exists() { vec![file] } else { files(&format!("bench/src/{name}"), ".rs") };
             let source: String = sources.iter().chain([&"bench/src/lib.rs".to_string()]).map(|file| read(file)).collect();
             for flag in flags(&command) {
-                let field = format!("{}:", flag.trim_start_matches("--").replace('-', "_"));
-                let renamed = format!("long = \"{}\"", flag.trim_start_matches("--"));
-                assert!(source.contains(&field) || source.contains(&renamed), "{page}: `aaren-bench {name}` has no {flag}");
+                let name_of_flag = flag.trim_start_matches("--");
+                let field = format!("{}: ", name_of_flag.replace('-', "_"));
+                let is_field = |line: &str| line.trim_start().trim_start_matches("pub ").starts_with(&field);
+                let is_there = source.lines().any(is_field) || source.contains(&format!("long = \"{name_of_flag}\""));
+                assert!(is_there, "{page}: `aaren-bench {name}` has no {flag}");
             }
             count += 1;
         }
@@ -285,7 +287,7 @@ fn tree() -> BTreeSet<PathBuf> {
 #[test]
 fn the_tree_is_the_one_that_is_there() {
     let tree = tree();
-    assert!(tree.contains(Path::new("agents/src/session.rs")), "{tree:?}");
+    assert!(tree.len() > 100, "only {} lines were found in docs/src/tree.md", tree.len());
     let mut wrong = Vec::new();
     for path in &tree {
         if !root().join(path).exists() {
