@@ -4,7 +4,7 @@
 #
 #     scripts/table.sh [OPTION VALUE]... [-- --set KEY=VALUE ...]
 #
-#     --robots "hopper"                                   names as in configs/d4rl/
+#     --robots "hopper"                                   files of configs/d4rl/, without .toml
 #     --datasets "medium medium-replay medium-expert"
 #     --agents "aaren transformer bc10"
 #     --seeds "1 2 3"
@@ -40,7 +40,7 @@ settings=("$@")
 
 if [[ -z $binary ]]; then
     scripts/mujoco.sh >/dev/null || exit 2
-    cargo build --release -p aaren-agents --features mujoco || exit 2
+    cargo build --release --features mujoco || exit 2
     binary=${CARGO_TARGET_DIR:-target}/release/aaren
 fi
 [[ -x $binary ]] || fail "there is no program $binary"
@@ -50,19 +50,20 @@ is_finished() {
     [[ -f $1/evaluation.json && -f $1/evaluation-best.json ]]
 }
 
-# A run: its name, its config and its seed. One thread, so that as many runs as there are processors do not get in each other's way.
+# A run: its name, its seed and its config's files. One thread, so that as many runs as there are processors do not get in each other's way.
 train() {
-    local run=$runs/$1 log=$runs/$1.log started=$SECONDS
+    local name=$1 seed=$2 run=$runs/$1 log=$runs/$1.log started=$SECONDS
+    shift 2
     if is_finished "$run"; then
-        echo "$1: finished before"
+        echo "$name: finished before"
         return
     fi
-    local arguments=("$2" --run "$run" --set "seed=$3" --set evaluation.actors=1 ${settings[@]+"${settings[@]}"})
+    local arguments=("$@" --run "$run" --seed "$seed" --set evaluation.actors=1 ${settings[@]+"${settings[@]}"})
     [[ -f $run/config.json ]] && arguments=(--resume --run "$run")
     if RAYON_NUM_THREADS=1 "$binary" train "${arguments[@]}" >>"$log" 2>&1; then
-        echo "$1: done in $((SECONDS - started)) s"
+        echo "$name: done in $((SECONDS - started)) s"
     else
-        echo "$1: FAILED: $(tail -n 1 "$log") (see $log)"
+        echo "$name: FAILED: $(tail -n 1 "$log") (see $log)"
     fi
 }
 
@@ -73,12 +74,15 @@ for seed in $seeds; do
         for dataset in $datasets; do
             for agent in $agents; do
                 name=$robot-$dataset-$agent-seed$seed
-                [[ -f configs/d4rl/$robot-$dataset-$agent.json ]] || fail "there is no configs/d4rl/$robot-$dataset-$agent.json"
+                parts=("configs/d4rl/$robot.toml" "configs/d4rl/$dataset.toml" "configs/d4rl/$agent.toml")
+                for part in "${parts[@]}"; do
+                    [[ -f $part ]] || fail "there is no $part"
+                done
                 names+=("$name")
                 while [[ $(jobs -rp | wc -l) -ge $jobs ]]; do
                     wait -n
                 done
-                train "$name" "configs/d4rl/$robot-$dataset-$agent.json" "$seed" &
+                train "$name" "$seed" "${parts[@]}" &
             done
         done
     done
