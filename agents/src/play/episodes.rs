@@ -21,8 +21,7 @@ use serde_json::{Map, Value};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    time::Instant,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// What actors are asked for.
@@ -61,25 +60,6 @@ pub struct Episode {
     pub terminated: bool,
     /// What was seen, done and rewarded, with the observation after the last action; where it was asked for.
     pub trajectory: Option<Trajectory>,
-}
-
-/// Nanoseconds that the actors of this process have spent, for those who measure them.
-pub struct Spent {
-    /// From a thread's first step to its last.
-    pub total: AtomicU64,
-    /// Inside of policies.
-    pub policy: AtomicU64,
-}
-
-/// What all actors so far have spent.
-pub static SPENT: Spent = Spent { total: AtomicU64::new(0), policy: AtomicU64::new(0) };
-
-/// Does some work and adds the time it took.
-fn timed<T>(nanoseconds: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let done = work();
-    nanoseconds.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    done
 }
 
 /// Makes an environment; called by every actor for each of its environments.
@@ -126,10 +106,7 @@ pub fn play_in(
                 // A module is shared memory with reference counts; every actor holds its own handle.
                 let (policy, sender, next) = (policy.clone(), sender.clone(), &next);
                 scope.spawn(move || {
-                    let outcome = catch_unwind(AssertUnwindSafe(|| {
-                        let actor = Actor::new(policy, rollout, make)?;
-                        timed(&SPENT.total, || actor.run(next, &sender))
-                    }));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| Actor::new(policy, rollout, make)?.run(next, &sender)));
                     let outcome = outcome.unwrap_or_else(|panic| bail!("panicked: {}", panic_message(&*panic)));
                     outcome.with_context(|| format!("actor {actor}, {}", rollout.env_id))
                 })
@@ -312,10 +289,10 @@ fn decide(
     state: PolicyState<Cpu>,
 ) -> (ActionBatch, PolicyState<Cpu>) {
     show(policy, window, envs, rows, timesteps);
-    timed(&SPENT.policy, || match window {
+    match window {
         Some(_) => (policy.act(timesteps, rows.len(), policy.initial_state(rows.len(), &CPU), &CPU).0, state),
         None => policy.act(timesteps, rows.len(), state, &CPU),
-    })
+    }
 }
 
 /// Shows a decision policy where every row is: its newest timestep, or its window.
@@ -372,7 +349,7 @@ fn draw(
         description.push_observation(if length.is_some() { envs.observation(index) } else { &idle }, &mut observations);
         resets.push(length.is_none_or(|length| length == 0));
     }
-    let (distributions, state) = timed(&SPENT.policy, || policy.act(&observations, &resets, state, &CPU));
+    let (distributions, state) = policy.act(&observations, &resets, state, &CPU);
     for (index, row) in rows.iter_mut().enumerate() {
         match stochastic {
             true => distributions.sample(index, &mut row.noise, &mut draws),
