@@ -1,26 +1,26 @@
 //! The cost of acting at several points of an episode: a constant for Aaren, growing with a KV cache, that of the whole window for
 //! windowed execution.
 
-use super::{Machine, description, publish, with_threads};
+use crate::measure::{Spread, description, publish, with_threads};
 use aaren_agents::{
     device::{CPU, Cpu},
-    play::evaluate::median,
+    run::report::median,
     run::{
         interrupt,
         report::{self, align_right, bytes, number},
     },
 };
 use aaren_kernels::Dropout;
-use aaren_policy::{DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
+use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use std::{
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
-/// Options of `aaren bench act`.
+/// Options of `aaren-bench act`.
 #[derive(Debug, Args)]
 pub struct ActArgs {
     /// Consecutive steps of one environment that Aaren is followed for
@@ -35,9 +35,6 @@ pub struct ActArgs {
     /// Threads for tensor operations
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// Steps that are timed at a point.
@@ -46,7 +43,7 @@ const TIMED: usize = 200;
 /// How long steps are made before any is timed.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// Where in an episode the cost is looked at, in environment steps.
+/// Environment steps of an episode at which the cost is measured.
 const POINTS: [usize; 5] = [1, 100, 1_000, 10_000, 100_000];
 
 /// A cache of more tokens than this, over all environments, is left out: it takes minutes to fill.
@@ -55,30 +52,33 @@ const MOST_CACHED_TIMESTEPS: usize = 16_000;
 /// A chunk of history that a state is made from at once, in timesteps.
 const CHUNK: usize = 500;
 
+/// How a policy is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Execution {
+pub enum Execution {
+    /// The state is carried along.
     Streaming,
+    /// So many timesteps are computed anew at every step.
     Window(usize),
 }
 
+/// What acting costs at one step of an episode.
 #[derive(Debug, Serialize)]
-pub(super) struct Point {
+pub struct Point {
     policy: String,
     envs: usize,
     pub step: usize,
-    pub microseconds_per_step: f64,
+    pub microseconds_per_step: Spread,
     microseconds_per_env_step: f64,
     pub state_bytes_per_env: usize,
 }
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     threads: usize,
     points: Vec<Point>,
 }
 
-pub(super) fn run(args: &ActArgs) -> Result<()> {
+pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
     let mut points = Vec::new();
     for (name, mixer, execution) in [
         ("aaren".to_owned(), "aaren", Execution::Streaming),
@@ -92,18 +92,12 @@ pub(super) fn run(args: &ActArgs) -> Result<()> {
             points.extend(measured);
         }
     }
-    let figures = Figures { machine: Machine::here(), threads: args.threads, points };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { threads: args.threads, points };
+    publish(&figures, &figures.render(), json)
 }
 
 /// Times a policy at the points of an episode that are no later than `steps`.
-pub(super) fn measure(
-    policy: &DecisionPolicy<Cpu>,
-    name: &str,
-    execution: Execution,
-    envs: usize,
-    steps: usize,
-) -> Result<Vec<Point>> {
+pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     // The first steps of a process touch memory for the first time; they are nobody's first steps of an episode.
     let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());
@@ -150,13 +144,12 @@ pub(super) fn measure(
                 };
             }
         }
-        let median = median(&microseconds);
         points.push(Point {
             policy: name.into(),
             envs,
             step: point,
-            microseconds_per_step: median,
-            microseconds_per_env_step: median / envs as f64,
+            microseconds_per_step: Spread::of(&microseconds),
+            microseconds_per_env_step: median(&microseconds) / envs as f64,
             state_bytes_per_env: state_bytes,
         });
     }
@@ -171,14 +164,7 @@ fn shown(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, timesteps: usize,
             let observation: Vec<f64> = (0..11).map(|i| ((env + 3 * i + 7 * (at + t)) % 13) as f64 / 13.0).collect();
             let action = [0.1, -0.2, 0.3];
             let reset = t == 0 && (at == 0 || is_window);
-            shown.push(
-                &policy.description,
-                &observation,
-                Some(aaren_policy::ActionValue::Continuous(&action)),
-                1800.0,
-                at + t,
-                reset,
-            );
+            shown.push(&policy.description, &observation, Some(ActionValue::Continuous(&action)), 1800.0, at + t, reset);
         }
     }
     shown
@@ -210,12 +196,12 @@ impl Figures {
                 point.policy.clone(),
                 point.envs.to_string(),
                 point.step.to_string(),
-                number(point.microseconds_per_step),
+                number(point.microseconds_per_step.median),
                 number(point.microseconds_per_env_step),
                 bytes(point.state_bytes_per_env),
             ]);
         }
         align_right(&mut table, 1);
-        format!("{}, {} threads\n{table}", self.machine.render(), self.threads)
+        format!("{} threads\n{table}", self.threads)
     }
 }

@@ -3,16 +3,15 @@
 //! All of them take turns in short slices, so that whatever else the machine does slows all of them down alike. Ratios are medians of
 //! the ratios of each turn, by the clock and by processor time, which is less disturbed by other work on the machine.
 
-use super::{
-    Machine,
-    env_peer::{Library, Peer, Request, Slice},
-    publish,
+use crate::{
+    measure::{Spread, cores, processor_seconds, publish},
+    peers::gymnasium::{Library, Peer, Request, Slice},
 };
 use aaren_agents::{
-    play::evaluate::median,
+    run::report::median,
     run::{
         interrupt,
-        report::{self, align_right, number},
+        report::{self, align_right},
     },
 };
 use aaren_envs::{Action, BareSimulation, Env, Generator, bare_simulation, make};
@@ -20,9 +19,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Map;
-use std::{path::PathBuf, sync::Barrier, time::Instant};
+use std::{path::Path, sync::Barrier, time::Instant};
 
-/// Options of `aaren bench env`.
+/// Options of `aaren-bench env`.
 #[derive(Debug, Args)]
 pub struct EnvArgs {
     /// Tasks to step, which take continuous actions; may be repeated
@@ -40,35 +39,16 @@ pub struct EnvArgs {
     /// Leave Gymnasium and EnvPool out
     #[arg(long)]
     no_peer: bool,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// Of actions and first states; a thread adds its number.
 const SEED: u64 = 1;
 
-/// Environment steps a second over all threads.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Rate {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Rate {
-    fn of(slices: &[Slice]) -> Self {
-        let rates: Vec<f64> = slices.iter().map(per_second).collect();
-        let extreme = |pick: fn(f64, f64) -> f64, from| rates.iter().copied().fold(from, pick);
-        Self { median: median(&rates), min: extreme(f64::min, f64::INFINITY), max: extreme(f64::max, 0.0) }
-    }
-}
-
 /// A contender that is not us.
 #[derive(Debug, Serialize)]
 struct Other {
     name: &'static str,
-    steps_per_second: Rate,
+    steps_per_second: Spread,
     /// Our rate divided by its, in the same turn: above 1 we are faster.
     ratio: f64,
     /// The same of steps a second of processor time.
@@ -80,24 +60,22 @@ struct Row {
     env: String,
     threads: usize,
     steps_per_turn: usize,
-    aaren_steps_per_second: Rate,
+    aaren_steps_per_second: Spread,
     others: Vec<Other>,
 }
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     gymnasium: Option<String>,
     envpool: Option<String>,
     rows: Vec<Row>,
 }
 
-pub(super) fn run(args: &EnvArgs) -> Result<()> {
+pub fn run(args: &EnvArgs, json: Option<&Path>) -> Result<()> {
     ensure!(args.turns > 0 && args.seconds > 0.0, "--turns and --seconds must be positive");
     let version = |library: Library| if args.no_peer { None } else { library.version() };
     let (gymnasium, envpool) = (version(Library::Gymnasium), version(Library::EnvPool));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if args.threads.is_empty() { vec![1, cores] } else { args.threads.clone() };
+    let threads = if args.threads.is_empty() { vec![1, cores()] } else { args.threads.clone() };
     let mut rows = Vec::new();
     for env_id in &args.env_ids {
         for &threads in &threads {
@@ -106,8 +84,8 @@ pub(super) fn run(args: &EnvArgs) -> Result<()> {
             rows.push(measure(env_id, threads, args, libraries.collect())?);
         }
     }
-    let figures = Figures { machine: Machine::here(), gymnasium, envpool, rows };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { gymnasium, envpool, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: Vec<Library>) -> Result<Row> {
@@ -138,7 +116,7 @@ fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: Vec<Library>
         others.push(Other::new("mj_step", &ours, &bare));
     }
     others.extend(peers.iter().zip(&theirs).map(|((library, _), slices)| Other::new(library.name(), &ours, slices)));
-    Ok(Row { env: env_id.into(), threads, steps_per_turn: steps * threads, aaren_steps_per_second: Rate::of(&ours), others })
+    Ok(Row { env: env_id.into(), threads, steps_per_turn: steps * threads, aaren_steps_per_second: rates(&ours), others })
 }
 
 impl Other {
@@ -149,11 +127,16 @@ impl Other {
         };
         Self {
             name,
-            steps_per_second: Rate::of(its),
+            steps_per_second: rates(its),
             ratio: ratio(|slice| Some(per_second(slice))).unwrap_or(f64::NAN),
             processor_ratio: ratio(|slice| Some(slice.steps as f64 / slice.processor_seconds?)),
         }
     }
+}
+
+/// Environment steps a second over all threads.
+fn rates(slices: &[Slice]) -> Spread {
+    Spread::of(&slices.iter().map(per_second).collect::<Vec<_>>())
 }
 
 fn per_second(slice: &Slice) -> f64 {
@@ -272,12 +255,6 @@ fn together(lanes: &mut [Lane], play: fn(&mut Lane) -> Result<()>) -> Result<Sli
     })
 }
 
-/// Processor time of this thread so far, where the system tells.
-pub(super) fn processor_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(text.split_whitespace().next()?.parse::<u64>().ok()? as f64 * 1e-9)
-}
-
 impl Figures {
     fn render(&self) -> String {
         let names = ["mj_step", Library::Gymnasium.name(), Library::EnvPool.name()];
@@ -285,14 +262,13 @@ impl Figures {
         let header: Vec<String> =
             header.into_iter().chain(names.iter().flat_map(|name| [format!("{name} (min, max)"), "ratio".into()])).collect();
         let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-        let rate = |rate: &Rate| format!("{} ({}, {})", number(rate.median), number(rate.min), number(rate.max));
         for row in &self.rows {
-            let mut cells = vec![row.env.clone(), row.threads.to_string(), rate(&row.aaren_steps_per_second)];
+            let mut cells = vec![row.env.clone(), row.threads.to_string(), row.aaren_steps_per_second.to_string()];
             for name in names {
                 match row.others.iter().find(|other| other.name == name) {
                     Some(other) => {
                         let processor = other.processor_ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-                        cells.extend([rate(&other.steps_per_second), format!("{:.2}, {processor}", other.ratio)]);
+                        cells.extend([other.steps_per_second.to_string(), format!("{:.2}, {processor}", other.ratio)]);
                     }
                     None => cells.extend(["-".into(), "-".into()]),
                 }
@@ -305,9 +281,8 @@ impl Figures {
             None => format!("no {}", library.name()),
         };
         format!(
-            "{}, {}, {}; environment steps a second; ratios by the clock and by \
+            "{}, {}; environment steps a second; ratios by the clock and by \
              processor time, above 1: aaren is faster\n{table}",
-            self.machine.render(),
             version(Library::Gymnasium, &self.gymnasium),
             version(Library::EnvPool, &self.envpool),
         )

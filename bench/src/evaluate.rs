@@ -1,19 +1,22 @@
 //! Acting as evaluations do it: a policy in actor threads, and where their time goes.
 
-use super::{Machine, description, publish};
+use crate::measure::{cores, description, publish};
 use aaren_agents::{
+    config::EnvConfig,
     device::{CPU, Cpu},
-    play::episodes::{Rollout, SPENT, episode_seeds, play_in},
+    play::evaluate::Evaluation,
     run::report::{self, align_right, number},
 };
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
+use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Map;
 use std::{
-    path::PathBuf,
+    cell::Cell,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,7 +24,7 @@ use std::{
     time::Instant,
 };
 
-/// Options of `aaren bench evaluate`.
+/// Options of `aaren-bench evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// Episodes of Hopper-v5
@@ -33,9 +36,6 @@ pub struct EvaluateArgs {
     /// Environments that each actor steps together
     #[arg(long, value_name = "N", default_value_t = 4)]
     envs_per_actor: usize,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 const ENV: &str = "Hopper-v5";
@@ -46,7 +46,7 @@ struct Row {
     env_steps: usize,
     seconds: f64,
     env_steps_per_second: f64,
-    /// Shares of the actors' time.
+    /// Shares of the actors' time; the policy's has in it what it takes to make tensors of observations.
     simulator: f64,
     policy: f64,
     everything_else: f64,
@@ -54,62 +54,102 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     episodes: usize,
     envs_per_actor: usize,
     rows: Vec<Row>,
 }
 
-pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
-    anyhow::ensure!(args.episodes > 0 && args.envs_per_actor > 0, "--episodes and --envs-per-actor must be positive");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let actors = if args.actors.is_empty() { vec![1, cores] } else { args.actors.clone() };
+pub fn run(args: &EvaluateArgs, json: Option<&Path>) -> Result<()> {
+    ensure!(args.episodes > 0 && args.envs_per_actor > 0, "--episodes and --envs-per-actor must be positive");
+    let actors = if args.actors.is_empty() { vec![1, cores()] } else { args.actors.clone() };
     let description = description("aaren");
     let network = DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?;
     let policy = AnyPolicy::Decision(DecisionPolicy { network, description });
     // Memory is touched and threads are made for the first time in a run that is not counted.
-    measure(&policy, args.episodes.min(5), cores, args.envs_per_actor)?;
+    measure(&policy, args.episodes.min(5), cores(), args.envs_per_actor)?;
     let measured = |&actors: &usize| measure(&policy, args.episodes, actors, args.envs_per_actor);
     let rows = actors.iter().map(measured).collect::<Result<_>>()?;
-    let figures = Figures { machine: Machine::here(), episodes: args.episodes, envs_per_actor: args.envs_per_actor, rows };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { episodes: args.episodes, envs_per_actor: args.envs_per_actor, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 fn measure(policy: &AnyPolicy<Cpu>, episodes: usize, actors: usize, envs_per_actor: usize) -> Result<Row> {
     let options = Map::new();
-    let rollout = Rollout {
-        env_id: ENV,
-        env_options: &options,
-        target_returns: vec![3600.0; episodes],
-        seeds: episode_seeds(1, episodes),
+    let evaluation = Evaluation {
+        env: EnvConfig { id: ENV.into(), options: options.clone() },
+        data: String::new(),
+        target_returns: vec![Some(3600.0)],
+        episodes,
+        seed: 1,
         actors,
         envs_per_actor,
         window: None,
+        cache: CachePolicy::Full,
         stochastic: false,
-        record: false,
+        latency_steps: None,
     };
-    let simulator = Arc::new(AtomicU64::new(0));
+    let spent = Spent::default();
     let make = || {
-        let env = aaren_envs::make(ENV, &options)?;
-        Ok(Box::new(Timed { env, nanoseconds: simulator.clone() }) as Box<dyn Env>)
+        let row = NEXT_ROW.replace(NEXT_ROW.get() + 1);
+        Ok(Box::new(Timed { env: aaren_envs::make(ENV, &options)?, row, spent: spent.clone() }) as Box<dyn Env>)
     };
-    let spent = || [&SPENT.total, &SPENT.policy].map(|nanoseconds| nanoseconds.load(Ordering::Relaxed));
-    let ([total_before, policy_before], started) = (spent(), Instant::now());
-    let played = play_in(policy, &rollout, &make, |_| ())?;
+    let started = Instant::now();
+    let played = evaluation.play(policy, &make, |_| ())?;
     let seconds = started.elapsed().as_secs_f64();
-    let [total, policy] = spent();
-    let share = |nanoseconds: u64| nanoseconds as f64 / (total - total_before) as f64;
-    let (simulator, policy) = (share(simulator.load(Ordering::Relaxed)), share(policy - policy_before));
+    let [simulator, policy, everything_else] = spent.shares();
     let env_steps = played.iter().map(|episode| episode.length).sum();
-    let env_steps_per_second = env_steps as f64 / seconds;
-    let everything_else = 1.0 - simulator - policy;
-    Ok(Row { actors, env_steps, seconds, env_steps_per_second, simulator, policy, everything_else })
+    Ok(Row { actors, env_steps, seconds, env_steps_per_second: env_steps as f64 / seconds, simulator, policy, everything_else })
 }
 
-/// An environment that measures what its steps and resets take.
+/// Nanoseconds that all actors spent in the simulator, in the policy, and elsewhere, from each one's first call of an environment on.
+#[derive(Clone, Default)]
+struct Spent(Arc<[AtomicU64; 3]>);
+
+const SIMULATOR: usize = 0;
+const POLICY: usize = 1;
+const ELSEWHERE: usize = 2;
+
+impl Spent {
+    fn add(&self, on: usize, nanoseconds: u128) {
+        self.0[on].fetch_add(nanoseconds as u64, Ordering::Relaxed);
+    }
+
+    fn shares(&self) -> [f64; 3] {
+        let nanoseconds = [SIMULATOR, POLICY, ELSEWHERE].map(|on| self.0[on].load(Ordering::Relaxed) as f64);
+        nanoseconds.map(|part| part / nanoseconds.iter().sum::<f64>())
+    }
+}
+
+thread_local! {
+    /// The row that this actor's next environment is for.
+    static NEXT_ROW: Cell<usize> = const { Cell::new(0) };
+    /// When the actor's last call of an environment ended, and the row that it stepped; none if the call was a reset.
+    static LAST_CALL: Cell<Option<(Instant, Option<usize>)>> = const { Cell::new(None) };
+}
+
+/// An environment in a row of an actor that measures its own calls and the time between those of the actor.
+///
+/// An actor resets rows, lets the policy act for all, and steps the rows in order. So the policy has acted before a step if the call
+/// before it was a reset, or a step of this row or a later one.
 struct Timed {
     env: Box<dyn Env>,
-    nanoseconds: Arc<AtomicU64>,
+    row: usize,
+    spent: Spent,
+}
+
+impl Timed {
+    fn call<T>(&mut self, is_step: bool, work: impl FnOnce(&mut dyn Env) -> T) -> T {
+        let started = Instant::now();
+        if let Some((ended, stepped)) = LAST_CALL.get() {
+            let has_acted = is_step && stepped.is_none_or(|row| row >= self.row);
+            self.spent.add(if has_acted { POLICY } else { ELSEWHERE }, (started - ended).as_nanos());
+        }
+        let done = work(&mut *self.env);
+        let ended = Instant::now();
+        self.spent.add(SIMULATOR, (ended - started).as_nanos());
+        LAST_CALL.set(Some((ended, is_step.then_some(self.row))));
+        done
+    }
 }
 
 impl Env for Timed {
@@ -118,17 +158,11 @@ impl Env for Timed {
     }
 
     fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError> {
-        let started = Instant::now();
-        let done = self.env.reset(seed, observation);
-        self.nanoseconds.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        done
+        self.call(false, |env| env.reset(seed, observation))
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError> {
-        let started = Instant::now();
-        let step = self.env.step(action, observation);
-        self.nanoseconds.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        step
+        self.call(true, |env| env.step(action, observation))
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
@@ -152,10 +186,33 @@ impl Figures {
         }
         align_right(&mut table, 0);
         format!(
-            "{}; {} episodes of {ENV}, {} environments an actor, 3 layers of 128 with Aaren; shares are of the actors' time\n{table}",
-            self.machine.render(),
-            self.episodes,
-            self.envs_per_actor
+            "{} episodes of {ENV}, {} environments an actor, 3 layers of 128 with Aaren; shares are of the actors' time\n{table}",
+            self.episodes, self.envs_per_actor
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{thread::sleep, time::Duration};
+
+    #[test]
+    fn time_before_the_first_step_of_a_round_is_the_policys() {
+        let spent = Spent::default();
+        let mut envs =
+            [0, 1].map(|row| Timed { env: aaren_envs::make("CartPole-v1", &Map::new()).unwrap(), row, spent: spent.clone() });
+        let mut observation = [0.0; 4];
+        envs.iter_mut().for_each(|env| env.reset(Some(1), &mut observation).unwrap());
+        for round in 1..4 {
+            sleep(Duration::from_millis(2));
+            envs[0].step(Action::Discrete(0), &mut observation).unwrap();
+            let before = spent.0[ELSEWHERE].load(Ordering::Relaxed);
+            sleep(Duration::from_millis(1));
+            envs[1].step(Action::Discrete(1), &mut observation).unwrap();
+            assert!(spent.0[ELSEWHERE].load(Ordering::Relaxed) >= before + 1_000_000);
+            assert!(spent.0[POLICY].load(Ordering::Relaxed) >= round * 2_000_000);
+        }
+        assert!((spent.shares().iter().sum::<f64>() - 1.0).abs() < 1e-9);
     }
 }

@@ -1,13 +1,14 @@
-//! What an optimizer step asks of a graphics card: kernels launched, and memory. No times: software answers as well as a card.
+//! What an optimizer step asks of a GPU: kernels launched, and memory. No times: a Vulkan driver in software gives the same answer.
 
-use super::{
-    Machine, description, publish,
-    train::{Size, parse_size, random_batch},
+use crate::{
+    measure::{Size, description, parse_size, publish},
+    train::random_batch,
 };
+use aaren_agents::session::Trained as _;
 use aaren_agents::{
     config::{Device, TrainConfig},
     device::{self, TrainBackend},
-    offline::learner::{Learner, Prepared},
+    offline::{batch::DeviceBatch, learner::Learner},
     run::{
         interrupt,
         report::{self, align_right},
@@ -21,9 +22,9 @@ use anyhow::Result;
 use burn::backend::Autodiff;
 use clap::Args;
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
-/// Options of `aaren bench launches`.
+/// Options of `aaren-bench launches`.
 #[derive(Debug, Args)]
 pub struct LaunchesArgs {
     /// Where tensors live
@@ -35,9 +36,6 @@ pub struct LaunchesArgs {
     /// Batch and context in timesteps; may be repeated
     #[arg(long = "size", value_name = "BATCHxCONTEXT", value_parser = parse_size, default_values_t = [Size { batch: 64, context: 20 }, Size { batch: 4, context: 250 }, Size { batch: 4, context: 500 }])]
     sizes: Vec<Size>,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,27 +51,26 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     device: Device,
     rows: Vec<Row>,
 }
 
-pub(super) fn run(args: &LaunchesArgs) -> Result<()> {
+pub fn run(args: &LaunchesArgs, json: Option<&Path>) -> Result<()> {
     // Before anything is put on a device.
     let path = std::env::temp_dir().join(format!("aaren-launches-{}.log", std::process::id()));
     let result = match args.device {
         #[cfg(feature = "vulkan")]
-        Device::Vulkan => run_on::<aaren_kernels::device::Vulkan>(args, LaunchLog::start(&path)?),
+        Device::Vulkan => run_on::<aaren_kernels::device::Vulkan>(args, LaunchLog::start(&path)?, json),
         #[cfg(feature = "cuda")]
-        Device::Cuda => run_on::<aaren_kernels::device::Cuda>(args, LaunchLog::start(&path)?),
-        device => anyhow::bail!("device {device}: launches are counted on graphics cards"),
+        Device::Cuda => run_on::<aaren_kernels::device::Cuda>(args, LaunchLog::start(&path)?, json),
+        device => anyhow::bail!("device {device}: launches are counted on GPUs"),
     };
     // Best effort: the file is in the folder for such files.
     let _ = std::fs::remove_file(path);
     result
 }
 
-fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog) -> Result<()>
+fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog, json: Option<&Path>) -> Result<()>
 where
     Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
 {
@@ -85,8 +82,8 @@ where
             rows.push(count::<B>(mixer, size, &mut log)?);
         }
     }
-    let figures = Figures { machine: Machine::here(), device: args.device, rows };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { device: args.device, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 fn count<B: KernelBackend + Card>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
@@ -97,19 +94,19 @@ where
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
     let mut learner = Learner::<Autodiff<B>>::new(description(mixer), &config, 1)?;
     let batch = |step: u64, learner: &Learner<Autodiff<B>>| {
-        Prepared::new(random_batch(learner.description(), size, step), learner.description())
+        DeviceBatch::new(random_batch(learner.description(), size, step), learner.description())
     };
     // The first step also tries kernels and makes the optimizer's moments.
     for step in 0..2 {
-        learner.update_prepared(batch(step, &learner)?)?;
+        learner.update_on_device(batch(step, &learner)?)?;
     }
-    learner.settle()?;
+    learner.read_metrics()?;
     B::release_memory(&device);
     let third = batch(2, &learner)?;
     let mut outcome = Ok(());
-    let kernels = B::launches(log, &device, || outcome = learner.update_prepared(third).map(drop))?;
+    let kernels = B::launches(log, &device, || outcome = learner.update_on_device(third).map(drop))?;
     outcome?;
-    learner.settle()?;
+    learner.read_metrics()?;
     Ok(Row {
         mixer: mixer.to_owned(),
         size,
@@ -132,7 +129,7 @@ impl Figures {
             ]);
         }
         align_right(&mut table, 1);
-        let mut text = format!("{}, device {}\n{table}", self.machine.render(), self.device);
+        let mut text = format!("device {}\n{table}", self.device);
         // The same kernels at every size: those of the first will do.
         let mut seen = Vec::new();
         for row in &self.rows {

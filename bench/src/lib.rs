@@ -1,30 +1,32 @@
-//! `aaren bench`: measurements that anybody can repeat, beside peers in Python where there are any.
+//! `aaren-bench`: measurements that anybody can repeat, beside peers in Python where there are any.
 
 mod act;
 mod env;
 mod evaluate;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod launches;
-pub mod memory;
+mod measure;
+mod memory;
 mod mixers;
 pub mod mqar;
-pub mod peers;
+mod peers;
 mod ppo;
 mod scan;
 mod train;
 
-use aaren_agents::run::report;
-use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
-use serde::Serialize;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-/// What to measure.
-#[derive(Debug, Args)]
-pub struct BenchArgs {
+/// Measurements that anybody can repeat, beside peers in Python where there are any.
+#[derive(Debug, Parser)]
+#[command(name = "aaren-bench", version)]
+pub struct Cli {
     #[command(subcommand)]
     what: What,
+    /// Also write the figures to this file, with the command, the commit and the machine that made them
+    #[arg(long, value_name = "FILE", global = true)]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +45,7 @@ enum What {
     Train(train::TrainArgs),
     /// Multi-query associative recall: the accuracy of every mixer trained alike, and what it costs
     Mqar(mqar::MqarArgs),
-    /// The kernels that an optimizer step launches on a graphics card, and its memory
+    /// The kernels that an optimizer step launches on a GPU, and its memory
     #[cfg(any(feature = "vulkan", feature = "cuda"))]
     Launches(launches::LaunchesArgs),
     /// The scan's bandwidth, beside a copy, tensor operations, attention, and PyTorch where it is installed
@@ -52,79 +54,34 @@ enum What {
     Ppo(ppo::PpoArgs),
 }
 
-/// Measures it.
-///
-/// # Errors
-/// If the thread pool cannot be made, a file cannot be written, or the user interrupts.
-pub fn run(args: BenchArgs) -> Result<()> {
-    match args.what {
-        What::Act(args) => act::run(&args),
-        What::Env(args) => env::run(&args),
-        What::Evaluate(args) => evaluate::run(&args),
-        What::Memory(args) => memory::run(&args),
-        What::Mixers(args) => mixers::run(&args),
-        What::Train(args) => train::run(&args),
-        What::Mqar(args) => mqar::run(&args),
-        #[cfg(any(feature = "vulkan", feature = "cuda"))]
-        What::Launches(args) => launches::run(&args),
-        What::Scan(args) => scan::run(&args),
-        What::Ppo(args) => ppo::run(&args),
-    }
-}
-
-/// A policy of the Decision Transformer's size for a task with 11 observations and 3 actions (the Hopper's).
-pub(crate) fn description(mixer: &str) -> Description {
-    Description {
-        format: Description::FORMAT,
-        config: PolicyConfig { mixer: mixer.into(), ..PolicyConfig::default() },
-        normalizer: Normalizer::identity(11),
-        action: ActionSpec::Continuous { low: vec![-1.0; 3], high: vec![1.0; 3] },
-        environment: serde_json::Value::Null,
-    }
-}
-
-/// Where a measurement was made.
-#[derive(Debug, Serialize)]
-struct Machine {
-    processor: String,
-    cores: usize,
-    version: &'static str,
-}
-
-impl Machine {
-    fn here() -> Self {
-        let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
-        Self {
-            processor: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |model| model.trim().to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            version: env!("CARGO_PKG_VERSION"),
+impl Cli {
+    /// Measures, prints a table and writes the file.
+    ///
+    /// # Errors
+    /// If an argument does not fit, the thread pool cannot be made, a file cannot be written, or the user interrupts.
+    pub fn run(self) -> Result<()> {
+        let json = self.json.as_deref();
+        match self.what {
+            What::Act(args) => act::run(&args, json),
+            What::Env(args) => env::run(&args, json),
+            What::Evaluate(args) => evaluate::run(&args, json),
+            What::Memory(args) => memory::run(&args, json),
+            What::Mixers(args) => mixers::run(&args, json),
+            What::Train(args) => train::run(&args, json),
+            What::Mqar(args) => mqar::run(&args, json),
+            #[cfg(any(feature = "vulkan", feature = "cuda"))]
+            What::Launches(args) => launches::run(&args, json),
+            What::Scan(args) => scan::run(&args, json),
+            What::Ppo(args) => ppo::run(&args, json),
         }
     }
-
-    fn render(&self) -> String {
-        let profile = if cfg!(debug_assertions) {
-            "a build with debug assertions; quote figures of a release build"
-        } else {
-            "release build"
-        };
-        format!("{}, {} cores, aaren {}, {profile}", self.processor, self.cores, self.version)
-    }
 }
 
-/// Runs work with a given number of threads for tensor operations.
-fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot make a thread pool")?;
-    Ok(pool.install(work))
-}
-
-/// Prints a table and writes the same as JSON if asked to.
-fn publish(text: String, json: Option<&PathBuf>, value: &impl Serialize) -> Result<()> {
-    report::print(text)?;
-    if let Some(path) = json {
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        aaren_agents::run::write_atomically(path, &text)?;
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        super::Cli::command().debug_assert();
     }
-    Ok(())
 }

@@ -1,11 +1,9 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
-use super::{
-    Machine,
+use crate::{
     act::{Execution, Point, measure},
-    description, publish,
-    train::{Size, Spread, time_steps},
-    with_threads,
+    measure::{Size, Spread, description, publish, with_threads},
+    train::time_steps,
 };
 use aaren_agents::{
     device::{CPU, Cpu, Graph},
@@ -22,9 +20,9 @@ use burn::{
 };
 use clap::Args;
 use serde::Serialize;
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::Path};
 
-/// Options of `aaren bench mixers`.
+/// Options of `aaren-bench mixers`.
 #[derive(Debug, Args)]
 pub struct MixersArgs {
     /// Mixers and stacks, separated by commas [default: all that `aaren mixers` lists]
@@ -51,18 +49,15 @@ pub struct MixersArgs {
     /// Threads for tensor operations
     #[arg(long, default_value = "1")]
     threads: NonZeroUsize,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
-/// The environment step that acting is looked at, besides the first.
+/// The environment step at which acting is measured, besides the first.
 const LATE: usize = 1000;
 
 #[derive(Debug, Serialize)]
 struct Acting {
     step: usize,
-    microseconds: f64,
+    microseconds: Spread,
     state_bytes: usize,
 }
 
@@ -85,7 +80,6 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     threads: usize,
     width: usize,
     layers: usize,
@@ -94,7 +88,7 @@ struct Figures {
     rows: Vec<Row>,
 }
 
-pub(super) fn run(args: &MixersArgs) -> Result<()> {
+pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
     let all = || mixer::choices().into_iter().map(String::from).collect();
     let names = if args.mixers.is_empty() { all() } else { args.mixers.clone() };
     let config = |name: &str| PolicyConfig {
@@ -113,16 +107,8 @@ pub(super) fn run(args: &MixersArgs) -> Result<()> {
     }
     let size = Size { batch: args.batch.get(), context: args.context.get() };
     let rows = descriptions.into_iter().map(|description| row(description, size, args)).collect::<Result<_>>()?;
-    let figures = Figures {
-        machine: Machine::here(),
-        threads: args.threads.get(),
-        width: args.width,
-        layers: args.layers,
-        heads: args.heads,
-        size,
-        rows,
-    };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { threads: args.threads.get(), width: args.width, layers: args.layers, heads: args.heads, size, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
@@ -176,19 +162,16 @@ impl Figures {
             table.add_row([
                 row.mixer.clone(),
                 number(row.parameters as f64),
-                row.training_milliseconds.render(),
+                row.training_milliseconds.to_string(),
                 number(row.timesteps_per_second),
-                number(row.first.microseconds),
-                number(row.late.microseconds),
+                number(row.first.microseconds.median),
+                number(row.late.microseconds.median),
                 bytes(row.first.state_bytes),
                 bytes(row.late.state_bytes),
             ]);
         }
         align_right(&mut table, 1);
         let Self { threads, width, layers, heads, size, .. } = self;
-        format!(
-            "{}, {threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}",
-            self.machine.render()
-        )
+        format!("{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}",)
     }
 }

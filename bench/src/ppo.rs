@@ -1,20 +1,29 @@
 //! The time until PPO reaches a score, beside stable-baselines3 with the same settings.
 
-use super::{Machine, peer, publish, with_threads};
+use crate::{
+    measure::{publish, with_threads},
+    peers::stable_baselines3::{self, Trained},
+};
+use aaren_agents::session::Observer;
 use aaren_agents::{
-    config::{JobConfig, Network},
-    ppo::{self, Observer},
+    config::{Job, Network},
+    ppo,
     run::{
         RunDir,
         report::{self, align_right, duration},
     },
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use std::{collections::VecDeque, ops::ControlFlow, path::PathBuf, time::Instant};
+use serde::Serialize;
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
-/// Options of `aaren bench ppo`.
+/// Options of `aaren-bench ppo`.
 #[derive(Debug, Args)]
 pub struct PpoArgs {
     /// Online job whose policy is MLPs
@@ -40,18 +49,6 @@ pub struct PpoArgs {
     /// Leave stable-baselines3 out
     #[arg(long)]
     no_peer: bool,
-    /// Also write the figures, learning curves included, to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// A training up to the score.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Trained {
-    /// Environment steps, seconds, and the mean return of the latest episodes.
-    pub curve: Vec<(u64, f64, f64)>,
-    /// Environment steps and seconds at the score; none where the training ended below it.
-    pub reached: Option<(u64, f64)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,7 +62,6 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     stable_baselines3: Option<String>,
     env_id: String,
     target_return: f64,
@@ -100,13 +96,12 @@ impl Observer for Clock {
     }
 }
 
-pub(super) fn run(args: &PpoArgs) -> Result<()> {
+pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
     let overrides = [&args.overrides[..], &["evaluation.episodes=1".into(), "evaluation.every=0".into()]].concat();
-    let mut job = JobConfig::load(&args.config, &overrides)?;
-    let config = job
-        .ppo
-        .as_mut()
-        .context("the job does not learn online: it has no key ppo; take one that has, such as configs/ppo/hopper.json")?;
+    let Job::Ppo(mut job) = Job::load(&[args.config.clone()], &overrides[..].into())? else {
+        bail!("the job does not learn online: it has no key ppo; take one that has, such as configs/ppo/hopper.toml");
+    };
+    let config = &mut job.ppo;
     ensure!(config.network == Network::Mlp, "ppo.network: found \"recurrent\", but the peer has MLPs only");
     (config.actors, job.evaluation.final_episodes) = (args.threads, Some(1));
     let reference = aaren_data::score::of_env(&job.env.id, &job.env.options);
@@ -115,7 +110,7 @@ pub(super) fn run(args: &PpoArgs) -> Result<()> {
         (None, Some(reference)) => reference.min + args.score / 100.0 * (reference.max - reference.min),
         (None, None) => anyhow::bail!("{} has no normalised score; say a return with --return", job.env.id),
     };
-    let version = if args.no_peer { None } else { peer::sb3_version() };
+    let version = if args.no_peer { None } else { stable_baselines3::version() };
     if !args.no_peer && version.is_none() {
         tracing::warn!("stable-baselines3 is not installed for python3 (or $PYTHON); its column stays empty");
     }
@@ -123,33 +118,30 @@ pub(super) fn run(args: &PpoArgs) -> Result<()> {
     for &seed in &args.seeds {
         job.seed = seed;
         let folder = std::env::temp_dir().join(format!("aaren-bench-ppo-{}-{seed}", std::process::id()));
-        let trained = Trained { curve: Vec::new(), reached: None };
-        let mut clock =
-            Clock { started: Instant::now(), target_return, episodes: args.episodes, returns: VecDeque::new(), trained };
+        let mut clock = Clock {
+            started: Instant::now(),
+            target_return,
+            episodes: args.episodes,
+            returns: VecDeque::new(),
+            trained: Trained::default(),
+        };
         let trained = with_threads(args.threads, || {
-            let run = RunDir::create(&folder, &job)?;
+            let run = RunDir::create(&folder, &job, job.ppo.keep_checkpoints)?;
             ppo::train(&job, &run, false, &mut clock)
         })?;
         // Whether it succeeded or not, nothing of it is needed.
         let _ = std::fs::remove_dir_all(&folder);
         trained?;
         let theirs = match &version {
-            Some(_) => Some(peer::ppo(&job, target_return, args.episodes, args.threads)?),
+            Some(_) => Some(stable_baselines3::train(&job, target_return, args.episodes, args.threads)?),
             None => None,
         };
         let seconds = |trained: &Trained| trained.reached.map(|(_, seconds)| seconds);
         let ratio = seconds(&clock.trained).zip(theirs.as_ref().and_then(seconds)).map(|(ours, theirs)| ours / theirs);
         rows.push(Row { seed, aaren: clock.trained, stable_baselines3: theirs, ratio });
     }
-    let figures = Figures {
-        machine: Machine::here(),
-        stable_baselines3: version,
-        env_id: job.env.id.clone(),
-        target_return,
-        threads: args.threads,
-        rows,
-    };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { stable_baselines3: version, env_id: job.env.id.clone(), target_return, threads: args.threads, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 impl Figures {
@@ -169,9 +161,8 @@ impl Figures {
         align_right(&mut table, 0);
         let peer = self.stable_baselines3.as_ref().map_or("no peer".into(), |version| format!("stable-baselines3 {version}"));
         let (env_id, target, threads) = (&self.env_id, report::number(self.target_return), self.threads);
-        let machine = self.machine.render();
         format!(
-            "{machine}, {peer}\n{env_id}, time until the latest training episodes reach a mean return of {target}, {threads} threads; \
+            "{peer}\n{env_id}, time until the latest training episodes reach a mean return of {target}, {threads} threads; \
              ratio below 1: aaren is faster\n{table}"
         )
     }

@@ -1,10 +1,12 @@
 //! The scan beside a copy of the same bytes, plain tensor ops, Burn's causal attention and PyTorch, at one shape after the other.
 
-use super::{Machine, peer, publish};
+use crate::{
+    measure::{Spread, on_device, publish},
+    peers::torch::{self, Shape, Torch},
+};
 use aaren_agents::{
     config::Device,
-    device::{self, CPU, Cpu, Graph, TrainBackend},
-    play::evaluate::median,
+    device::{self, CPU, Cpu, TrainBackend},
     run::{
         interrupt,
         report::{self, align_right, number},
@@ -16,8 +18,8 @@ use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive, backend::Backend, 
 use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
-use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+use serde::Serialize;
+use std::{num::NonZeroUsize, path::Path, time::Instant};
 
 /// From the Decision Transformer's sizes (64 or 1,024 segments of 20 timesteps) over whole episodes to very long ones.
 const GRID: [Shape; 8] = [
@@ -34,7 +36,7 @@ const GRID: [Shape; 8] = [
 /// The largest difference from the CPU's scan that is taken for rounding: f32, outputs of size 1.
 const TOLERANCE: f64 = 1e-4;
 
-/// Options of `aaren bench scan`.
+/// Options of `aaren-bench scan`.
 #[derive(Debug, Args)]
 pub struct ScanArgs {
     /// Where tensors live
@@ -55,18 +57,6 @@ pub struct ScanArgs {
     /// Leave PyTorch out
     #[arg(long)]
     no_peer: bool,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// A scan's size.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Shape {
-    pub batch: usize,
-    pub heads: usize,
-    pub time: usize,
-    pub head_dim: usize,
 }
 
 impl Shape {
@@ -112,34 +102,24 @@ fn parse_shape(text: &str) -> Result<Shape, String> {
     }
 }
 
-/// What PyTorch took, in milliseconds; absent where it was not run.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct Torch {
-    /// `torch.nn.functional.scaled_dot_product_attention`, causal
-    attention_ms: Option<f64>,
-    /// `torch._higher_order_ops.associative_scan`, compiled
-    scan_ms: Option<f64>,
-}
-
 #[derive(Debug, Serialize)]
 struct Row {
     shape: Shape,
     largest_error: f64,
-    forward_ms: f64,
+    forward_ms: Spread,
     forward_bytes: usize,
     /// Bytes a second over those of a copy.
     forward_share_of_copy: f64,
-    backward_ms: f64,
+    backward_ms: Spread,
     backward_bytes: usize,
     backward_share_of_copy: f64,
-    tensor_ops_ms: Option<f64>,
-    attention_ms: Option<f64>,
+    tensor_ops_ms: Option<Spread>,
+    attention_ms: Option<Spread>,
     torch: Torch,
 }
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     device: Device,
     torch: Option<String>,
     /// Counting what is read and what is written.
@@ -148,21 +128,13 @@ struct Figures {
     rows: Vec<Row>,
 }
 
-pub(super) fn run(args: &ScanArgs) -> Result<()> {
+pub fn run(args: &ScanArgs, json: Option<&Path>) -> Result<()> {
     device::require(args.device)?;
-    match args.device {
-        Device::Cpu => run_on::<Graph>(args),
-        #[cfg(feature = "vulkan")]
-        Device::Vulkan => run_on::<burn::backend::Autodiff<aaren_kernels::device::Vulkan>>(args),
-        #[cfg(feature = "cuda")]
-        Device::Cuda => run_on::<burn::backend::Autodiff<aaren_kernels::device::Cuda>>(args),
-        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
-        missing => anyhow::bail!("this build has no {missing} backend"),
-    }
+    on_device!(args.device, Trained => run_on::<Trained>(args, json))
 }
 
-fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
-    let torch = if args.no_peer || args.device == Device::Vulkan { None } else { peer::version() };
+fn run_on<B: TrainBackend>(args: &ScanArgs, json: Option<&Path>) -> Result<()> {
+    let torch = if args.no_peer { None } else { torch::version(args.device) };
     let copied = copy_bandwidth::<B::InnerBackend>(args.most_bytes.min(1 << 30), args.repeats.get());
     let copy_bytes_per_second = explained::<B, _>(copied)?;
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
@@ -175,15 +147,15 @@ fn run_on<B: TrainBackend>(args: &ScanArgs) -> Result<()> {
         }
         let torch = if torch.is_some() {
             let is_small = shape.weights_bytes() <= args.most_quadratic_bytes;
-            peer::scan(shape, args.device, args.repeats.get(), is_small)?
+            torch::scan(shape, args.device, args.repeats.get(), is_small)?
         } else {
             Torch::default()
         };
         let row = measure::<B::InnerBackend>(shape, args, copy_bytes_per_second, torch);
         rows.push(explained::<B, _>(row).with_context(|| format!("at {shape}"))?);
     }
-    let figures = Figures { machine: Machine::here(), device: args.device, torch, copy_bytes_per_second, left_out, rows };
-    publish(figures.render(), args.json.as_ref(), &figures)
+    let figures = Figures { device: args.device, torch, copy_bytes_per_second, left_out, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 /// With what failed on the device's own thread in place of what that led to.
@@ -194,8 +166,8 @@ fn explained<B: TrainBackend, T>(measured: Result<T>) -> Result<T> {
     })
 }
 
-/// The median of repeated work in milliseconds, the device waited for on both sides.
-fn milliseconds<B: Backend>(repeats: usize, mut work: impl FnMut()) -> Result<f64> {
+/// Milliseconds of repeated work; before and after it the device is waited for.
+fn milliseconds<B: Backend>(repeats: usize, mut work: impl FnMut()) -> Result<Spread> {
     let device = Default::default();
     let mut times = Vec::with_capacity(repeats);
     for repeat in 0..repeats + 2 {
@@ -208,14 +180,14 @@ fn milliseconds<B: Backend>(repeats: usize, mut work: impl FnMut()) -> Result<f6
         }
         interrupt::check()?;
     }
-    Ok(median(&times))
+    Ok(Spread::of(&times))
 }
 
 fn copy_bandwidth<B: Backend>(bytes: usize, repeats: usize) -> Result<f64> {
     let tensor = Tensor::<B, 1>::zeros([bytes / 4], &Default::default());
     // Held by two, so that the sum cannot be written over it.
     let time = milliseconds::<B>(repeats, || drop(tensor.clone() + 1.0))?;
-    Ok(2.0 * bytes as f64 / (time / 1e3))
+    Ok(2.0 * bytes as f64 / (time.median / 1e3))
 }
 
 struct Problem<B: Backend> {
@@ -261,7 +233,7 @@ impl<B: Backend> Problem<B> {
 fn measure<B: KernelBackend>(shape: Shape, args: &ScanArgs, copy: f64, torch: Torch) -> Result<Row> {
     let problem = Problem::<B>::new(shape);
     let Shape { batch, heads, time, head_dim } = shape;
-    let share = |bytes: usize, milliseconds: f64| bytes as f64 / (milliseconds / 1e3) / copy;
+    let share = |bytes: usize, time: Spread| bytes as f64 / (time.median / 1e3) / copy;
 
     // Right before fast.
     let (outputs, _) = attention_scan(problem.scores.clone(), problem.values.clone(), problem.reset.clone(), problem.carry());
@@ -332,16 +304,16 @@ impl Figures {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         for row in &self.rows {
             // How many times our forward pass.
-            let ratio = |time: Option<f64>| time.map_or("-".into(), |time| format!("{:.1} x", time / row.forward_ms));
+            let ratio = |time: Option<f64>| time.map_or("-".into(), |time| format!("{:.1} x", time / row.forward_ms.median));
             table.add_row([
                 row.shape.to_string(),
                 format!("{:.0e}", row.largest_error),
-                number(row.forward_ms),
+                number(row.forward_ms.median),
                 percent(row.forward_share_of_copy),
-                number(row.backward_ms),
+                number(row.backward_ms.median),
                 percent(row.backward_share_of_copy),
-                ratio(row.tensor_ops_ms),
-                ratio(row.attention_ms),
+                ratio(row.tensor_ops_ms.map(|spread| spread.median)),
+                ratio(row.attention_ms.map(|spread| spread.median)),
                 ratio(row.torch.attention_ms),
                 ratio(row.torch.scan_ms),
             ]);
@@ -355,8 +327,7 @@ impl Figures {
             format!("\nleft out for their size: {} (see --most-bytes)", self.left_out.join(", "))
         };
         format!(
-            "{}, device {}, {torch}; a copy moves {copy:.1} GB/s; medians, other columns: times our forward pass\n{table}{left_out}",
-            self.machine.render(),
+            "device {}, {torch}; a copy moves {copy:.1} GB/s; medians, other columns: times our forward pass\n{table}{left_out}",
             self.device
         )
     }

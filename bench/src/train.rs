@@ -1,14 +1,17 @@
 //! The time of one optimizer step at the Decision Transformer's sizes and on whole episodes, beside PyTorch.
 
-use super::{Machine, description, peer, publish, with_threads};
+use crate::{
+    measure::{Size, Spread, description, on_device, parse_size, publish, with_threads},
+    peers::torch,
+};
+use aaren_agents::session::Trained as _;
 use aaren_agents::{
     config::{Device, TrainConfig},
-    device::{self, Graph, TrainBackend},
+    device::{self, TrainBackend},
     offline::{
-        learner::{Learner, Prepared},
         segments::Batch,
+        {batch::DeviceBatch, learner::Learner},
     },
-    play::evaluate::median,
     run::{
         interrupt,
         report::{self, align_right, number},
@@ -20,9 +23,9 @@ use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
-use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+use std::{num::NonZeroUsize, path::Path, time::Instant};
 
-/// Options of `aaren bench train`.
+/// Options of `aaren-bench train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// Timed optimizer steps at each size
@@ -49,40 +52,6 @@ pub struct TrainArgs {
     /// Have PyTorch compute in bfloat16 where it deems that safe
     #[arg(long)]
     peer_bf16: bool,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Size {
-    pub batch: usize,
-    pub context: usize,
-}
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}", self.batch, self.context)
-    }
-}
-
-pub(super) fn parse_size(text: &str) -> Result<Size, String> {
-    let parts = text.split_once('x').and_then(|(batch, context)| Some((batch.parse().ok()?, context.parse().ok()?)));
-    let size = parts.map(|(batch, context)| Size { batch, context }).filter(|size| size.batch > 0 && size.context > 0);
-    let size = size.ok_or("expected a batch and a context, for example 64x20")?;
-    // As many timesteps as a job may ask for.
-    match size.batch.checked_mul(size.context) {
-        Some(timesteps) if timesteps <= 1 << 40 => Ok(size),
-        _ => Err("no machine has memory for so many timesteps".into()),
-    }
-}
-
-/// Milliseconds of an optimizer step.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Spread {
-    pub median: f64,
-    pub min: f64,
-    pub max: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,17 +69,16 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Figures {
-    machine: Machine,
     torch: Option<String>,
     rows: Vec<Row>,
 }
 
-/// Optimizer steps between two looks at the clock on a card, where a look waits for the card.
-const STEPS_A_LOOK: usize = 5;
+/// Optimizer steps that are timed together on a GPU, because reading the clock waits for it.
+const STEPS_TOGETHER: usize = 5;
 
-pub(super) fn run(args: &TrainArgs) -> Result<()> {
+pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
     device::require(args.device)?;
-    let torch = if args.no_peer || args.device == Device::Vulkan { None } else { peer::version() };
+    let torch = if args.no_peer { None } else { torch::version(args.device) };
     if !args.no_peer && args.device != Device::Vulkan && torch.is_none() {
         tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
     }
@@ -122,11 +90,14 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         for mixer in &args.mixers {
             for &threads in &args.threads {
                 interrupt::check()?;
-                let ours = with_threads(threads, || time(args.device, mixer, size, repeats))??;
+                let ours = with_threads(
+                    threads,
+                    || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
+                )??;
                 let theirs = match &torch {
                     Some(_) => {
-                        let options = peer::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
-                        peer::train(mixer, size.batch, size.context, threads, repeats, options)?
+                        let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
+                        torch::train(mixer, size, threads, repeats, options)?
                     }
                     None => None,
                 };
@@ -143,50 +114,35 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             }
         }
     }
-    let figures = Figures { machine: Machine::here(), torch, rows };
-    publish(figures.render(), args.json.as_ref(), &figures)
-}
-
-fn time(device: Device, mixer: &str, size: Size, repeats: usize) -> Result<Spread> {
-    match device {
-        Device::Cpu => time_steps::<Graph>(description(mixer), size, repeats),
-        #[cfg(feature = "vulkan")]
-        Device::Vulkan => time_steps::<burn::backend::Autodiff<aaren_kernels::device::Vulkan>>(description(mixer), size, repeats),
-        #[cfg(feature = "cuda")]
-        Device::Cuda => time_steps::<burn::backend::Autodiff<aaren_kernels::device::Cuda>>(description(mixer), size, repeats),
-        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
-        missing => anyhow::bail!("this build has no {missing} backend"),
-    }
+    let figures = Figures { torch, rows };
+    publish(&figures, &figures.render(), json)
 }
 
 /// Optimizer steps of a policy on random batches, after a warm-up.
-pub(super) fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats: usize) -> Result<Spread> {
+pub fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats: usize) -> Result<Spread> {
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
     let mut learner = Learner::<B>::new(description, &config, 1)?;
     let mut milliseconds = Vec::with_capacity(repeats);
-    let steps = if B::READS_EVERY_STEP { 1 } else { STEPS_A_LOOK };
+    let steps = if B::IS_SYNCHRONOUS { 1 } else { STEPS_TOGETHER };
     let warm_up = 3;
     for repeat in 0..warm_up + repeats {
         let batches = (0..steps).map(|step| random_batch(learner.description(), size, (repeat * steps + step) as u64));
-        let batches = batches.map(|batch| Prepared::<B>::new(batch, learner.description())).collect::<Result<Vec<_>>>()?;
+        let batches = batches.map(|batch| DeviceBatch::<B>::new(batch, learner.description())).collect::<Result<Vec<_>>>()?;
         let started = Instant::now();
         for batch in batches {
-            learner.update_prepared(batch)?;
+            learner.update_on_device(batch)?;
         }
-        learner.settle()?;
+        learner.read_metrics()?;
         if repeat >= warm_up {
             milliseconds.push(started.elapsed().as_secs_f64() * 1e3 / steps as f64);
         }
         interrupt::check()?;
     }
-    Ok(Spread {
-        median: median(&milliseconds),
-        min: milliseconds.iter().copied().fold(f64::INFINITY, f64::min),
-        max: milliseconds.iter().copied().fold(0.0, f64::max),
-    })
+    Ok(Spread::of(&milliseconds))
 }
 
-pub(super) fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
+/// Observations, actions and returns-to-go of no meaning.
+pub fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
     let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; size.batch] };
     for _ in 0..size.batch {
@@ -208,12 +164,6 @@ pub(super) fn random_batch(description: &Description, size: Size, seed: u64) -> 
     batch
 }
 
-impl Spread {
-    pub(super) fn render(&self) -> String {
-        format!("{} ({}, {})", number(self.median), number(self.min), number(self.max))
-    }
-}
-
 impl Figures {
     fn render(&self) -> String {
         let mut table = report::table(&[
@@ -232,14 +182,14 @@ impl Figures {
                 row.mixer.clone(),
                 row.device.to_string(),
                 row.threads.to_string(),
-                row.aaren_milliseconds.render(),
+                row.aaren_milliseconds.to_string(),
                 number(row.timesteps_per_second),
-                row.torch_milliseconds.as_ref().map_or("-".into(), Spread::render),
+                row.torch_milliseconds.map_or("-".into(), |spread| spread.to_string()),
                 row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
             ]);
         }
         align_right(&mut table, 3);
         let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
-        format!("{}, {torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}", self.machine.render())
+        format!("{torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}")
     }
 }

@@ -1,4 +1,4 @@
-//! `aaren bench memory`, small: what it trains is what jobs train, what is finished is kept, and wrong arguments are said at once.
+//! `aaren-bench memory`, small: what it trains is what jobs train, what is finished is kept, and wrong arguments are said at once.
 
 mod common;
 
@@ -12,25 +12,11 @@ use std::{
 use common::*;
 use serde_json::Value;
 
-const BENCH: &[&str] = &[
-    "bench",
-    "memory",
-    "--steps",
-    "6",
-    "--episodes",
-    "5",
-    "--batch",
-    "40",
-    "--width",
-    "8",
-    "--runs",
-    "runs",
-    "--json",
-    "figures.json",
-];
+const BENCH: &[&str] =
+    &["memory", "--steps", "6", "--episodes", "5", "--batch", "40", "--width", "8", "--runs", "runs", "--json", "figures.json"];
 
-fn bench(folder: &Path, more: &[&str]) -> (String, Value) {
-    let table = stdout(&mut aaren(folder, &[BENCH, more].concat(), &[]));
+fn measured(folder: &Path, more: &[&str]) -> (String, Value) {
+    let table = stdout(&mut bench(folder, &[BENCH, more].concat()));
     (table, json(&folder.join("figures.json")))
 }
 
@@ -39,7 +25,7 @@ fn every_cell_is_a_run_of_about_the_same_size() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--tasks", "tmaze:3:7,repeat-previous:2,noisy-pendulum:0.1,delayed-pendulum:9,cart-pole:30"];
     let mixers = ["--mixers", "aaren,mlp,gru,based,gru+aaren", "--seeds", "2"];
-    let (table, figures) = bench(folder.path(), &[&arguments[..], &mixers].concat());
+    let (table, figures) = measured(folder.path(), &[&arguments[..], &mixers].concat());
     for words in ["tmaze", "corridor 3", "corridor 7", "k 2", "noise 0.1", "gru+aaren", "tokens a second", "µs a step"] {
         assert!(table.contains(words), "{table}");
     }
@@ -73,13 +59,13 @@ fn every_cell_is_a_run_of_about_the_same_size() {
 fn what_is_finished_is_not_done_again_and_what_is_not_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--tasks", "tmaze", "--difficulty", "3", "--mixers", "aaren,gru"];
-    let (_, first) = bench(folder.path(), &arguments);
+    let (_, first) = measured(folder.path(), &arguments);
     let (aaren_run, gru_run) = (folder.path().join("runs/tmaze-3-aaren-1"), folder.path().join("runs/tmaze-3-gru-1"));
     // One that is marked, and one that was stopped before its evaluation.
     let marked = fs::read_to_string(aaren_run.join("train.json")).unwrap().replace("\"final_loss\": ", "\"final_loss\": 7");
     fs::write(aaren_run.join("train.json"), marked).unwrap();
     fs::remove_file(gru_run.join("evaluation.json")).unwrap();
-    let (_, second) = bench(folder.path(), &arguments);
+    let (_, second) = measured(folder.path(), &arguments);
     let outcome = |figures: &Value, row: usize, key: &str| figures["rows"][row]["outcomes"][0][key].clone();
     assert_eq!(outcome(&second, 0, "score"), outcome(&first, 0, "score"));
     assert!(outcome(&second, 0, "final_loss").as_f64().unwrap() > 7.0);
@@ -95,7 +81,7 @@ fn ctrl_c_keeps_the_rows_that_are_finished() {
     let folder = tempfile::tempdir().unwrap();
     // The second row would take a minute.
     let more = ["--tasks", "tmaze:3:3000", "--mixers", "lstm", "--steps", "60", "--width", "8", "--runs", "runs"];
-    let mut command = aaren(folder.path(), &[&["bench", "memory", "--json", "figures.json"], &more[..]].concat(), &[]);
+    let mut command = bench(folder.path(), &[&["memory", "--json", "figures.json"], &more[..]].concat());
     let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = folder.path().join("runs/tmaze-3000-lstm-1/metrics.jsonl");
     let is_there = (0..1200).any(|_| {
@@ -116,8 +102,8 @@ fn ctrl_c_keeps_the_rows_that_are_finished() {
 fn a_short_maze_is_learnt_with_memory_and_not_without() {
     let folder = tempfile::tempdir().unwrap();
     let more = ["--tasks", "tmaze:4", "--mixers", "aaren,mlp", "--steps", "120", "--episodes", "60", "--batch", "160"];
-    let command = ["bench", "memory", "--width", "16", "--learning-rate", "0.005", "--runs", "runs", "--json", "figures.json"];
-    stdout(&mut aaren(folder.path(), &[&command[..], &more].concat(), &[]));
+    let command = ["memory", "--width", "16", "--learning-rate", "0.005", "--runs", "runs", "--json", "figures.json"];
+    stdout(&mut bench(folder.path(), &[&command[..], &more].concat()));
     let figures = json(&folder.path().join("figures.json"));
     let score = |row: usize| figures["rows"][row]["outcomes"][0]["score"].as_f64().unwrap();
     assert!(score(0) > 0.95, "Aaren: {}", score(0));
@@ -127,7 +113,6 @@ fn a_short_maze_is_learnt_with_memory_and_not_without() {
 
 #[test]
 fn wrong_arguments_are_said_in_one_line_before_anything_is_made() {
-    let folder = tempfile::tempdir().unwrap();
     for (arguments, words) in [
         (&["--tasks", "maze"][..], &["--tasks maze", "there are tmaze, repeat-previous"][..]),
         (&["--tasks", "tmaze:2.5"], &["tmaze", "2.5", "expected an integer"]),
@@ -144,25 +129,17 @@ fn wrong_arguments_are_said_in_one_line_before_anything_is_made() {
         (&["--quality", "1.5"], &["quality", "1.5"]),
         (&["--set", "policy.widht=3"], &["widht"]),
     ] {
-        let mut command = aaren(folder.path(), &[&["bench", "memory", "--runs", "runs"], arguments].concat(), &[]);
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && said.starts_with("error: ") && said.trim_end().lines().count() == 1,
-            "{arguments:?}: {said}"
-        );
-        assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
+        fails(&[&["memory", "--runs", "runs"], arguments].concat(), words);
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn a_run_with_other_settings_is_not_taken_for_this_one() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--tasks", "tmaze:3", "--mixers", "mlp"];
-    bench(folder.path(), &arguments);
+    measured(folder.path(), &arguments);
     let command = [BENCH, &arguments, &["--learning-rate", "0.5"]].concat();
-    let output = aaren(folder.path(), &command, &[]).output().unwrap();
+    let output = bench(folder.path(), &command).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
     assert!(["tmaze-3-mlp-1", "train.learning_rate", "--runs"].iter().all(|word| said.contains(word)), "{said}");

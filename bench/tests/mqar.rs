@@ -1,7 +1,10 @@
 //! Multi-query associative recall: what is learnt, what is not, and the benchmark from outside.
 
+mod common;
+
 use aaren_bench::mqar::{Mqar, Recipe, Sizes, Split, Stack, Trainer, accuracy};
-use std::{fs, path::Path, process::Command};
+use common::{json, stdout};
+use std::{path::Path, process::Command};
 
 const EASY: Mqar = Mqar { vocabulary: 24, length: 12, pairs: 1, noise: false };
 const SMALL: Mqar = Mqar { vocabulary: 24, length: 12, pairs: 3, noise: false };
@@ -49,7 +52,7 @@ fn attention_over_a_short_convolution_recalls_and_a_state_of_three_features_does
 }
 
 #[test]
-#[ignore = "most of a minute: cargo test -p aaren-envs -p aaren-agents --test mqar -- --ignored"]
+#[ignore = "most of a minute: cargo test -p aaren-bench --test mqar -- --ignored"]
 fn attention_recalls_from_longer_examples_of_a_larger_vocabulary() {
     let task = Mqar { vocabulary: 128, length: 32, pairs: 4, noise: false };
     let recipe = Recipe { steps: 1200, batch: 64, learning_rate: 1.5e-3, warmup_steps: 50, weight_decay: 0.1 };
@@ -107,10 +110,9 @@ fn what_is_measured_on_was_not_trained_on() {
 
 /// A benchmark of seconds.
 fn bench(folder: &Path, mixers: &str, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aaren"));
     let sizes = "--vocabulary 24 --sizes 12:2,16:4 --width 8 --batch 4 --warmup-steps 2 --every 2 --test-examples 9";
-    command.args(["bench", "mqar", "--json", "figures.json", "--mixers", mixers]).args(sizes.split(' ')).args(more);
-    command.current_dir(folder).env_remove("AAREN_LOG");
+    let mut command = common::bench(folder, &["mqar", "--json", "figures.json", "--mixers", mixers]);
+    command.args(sizes.split(' ')).args(more);
     command
 }
 
@@ -118,10 +120,12 @@ fn bench(folder: &Path, mixers: &str, more: &[&str]) -> Command {
 fn every_mixer_and_size_has_a_row_in_the_table_and_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let mixers = "short-conv+attention,aaren,based,lstm+mamba:states=3";
-    let output = bench(folder.path(), mixers, &["--steps", "5", "--seeds", "2"]).output().unwrap();
-    let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    let figures: serde_json::Value = serde_json::from_slice(&fs::read(folder.path().join("figures.json")).unwrap()).unwrap();
+    let table = stdout(&mut bench(folder.path(), mixers, &["--steps", "5", "--seeds", "2"]));
+    let figures = json(&folder.path().join("figures.json"));
+    // The record says who measured what, where and with what.
+    assert_eq!((&figures["command"][0], &figures["command"][1]), (&"aaren-bench".into(), &"mqar".into()));
+    assert!(figures["machine"]["cores"].as_u64().unwrap() > 0 && figures["version"].is_string(), "{figures}");
+    assert_eq!(figures["profile"], if cfg!(debug_assertions) { "dev" } else { "release" });
     let rows = figures["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 8);
     for row in rows {
@@ -163,7 +167,6 @@ fn ctrl_c_keeps_the_rows_that_are_finished() {
     let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(table.contains("mlp") && said.ends_with("error: interrupted\n"), "{table}{said}");
-    let figures: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    let rows = figures["rows"].as_array().unwrap().len();
+    let rows = json(&file)["rows"].as_array().unwrap().len();
     assert!((1..8).contains(&rows), "{rows}");
 }

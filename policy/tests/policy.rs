@@ -155,8 +155,9 @@ fn a_loaded_policy_is_the_saved_one() {
         assert_eq!(loaded.description, policy.description);
         let mut timesteps = Timesteps::new();
         trajectory(9, 1).push(&mut timesteps, &policy.description, 0);
-        let act =
-            |policy: &aaren_policy::DecisionPolicy<Cpu>| policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0;
+        let act = |policy: &aaren_policy::DecisionPolicy<Cpu>| {
+            policy.act(&timesteps, 1, policy.initial_state(1, &device()), &device()).0
+        };
         assert_eq!(act(&loaded), act(&policy));
     }
 }

@@ -176,28 +176,6 @@ fn cases() -> Vec<Case> {
             evaluated(to, "b", &[]);
             file(to, "b/evaluation.json", b"{\"format\": ");
         }),
-        // Benchmarks.
-        case("more pairs than fit", "bench mqar --sizes 32:4,32:9", &["--sizes", "32:9", "at least 36 tokens"], nothing),
-        case("no size", "bench mqar --sizes 0:0", &["--sizes", "0:0", "no pairs"], nothing),
-        case("a small vocabulary", "bench mqar --vocabulary 32", &["--sizes", "vocabulary of 32", "32 tokens"], nothing),
-        case(
-            "unknown mixer in a stack",
-            "bench mqar --mixers aaren,short-conv+aren",
-            &["--mixers", "\"aren\"", "mamba"],
-            nothing,
-        ),
-        case("a stack without an end", "bench mqar --mixers short-conv+", &["--mixers", "\"\"", "mamba"], nothing),
-        case("a stack that is too high", "bench mqar --mixers gru+lstm+mamba", &["--mixers", "3 mixers", "layers"], nothing),
-        case("unknown option of a mixer", "bench mqar --mixers mamba:stats=8", &["--mixers", "stats", "states"], nothing),
-        case("option out of range", "bench mqar --mixers mamba:states=0", &["--mixers", "mamba.states", "0, expected"], nothing),
-        case("options of a mixer that has none", "bench mqar --mixers lstm:states=8", &["--mixers", "lstm"], nothing),
-        case("an option without value", "bench mqar --mixers mamba:states", &["--mixers", "states", "KEY=VALUE"], nothing),
-        case("heads that do not divide a width", "bench mqar --width 64,65", &["heads", "65"], nothing),
-        case("no width", "bench mqar --width 0", &["heads", "width of 0"], nothing),
-        case("a warm-up without end", "bench mqar --steps 50", &["--warmup-steps", "50"], nothing),
-        case("a batch of nothing", "bench mqar --batch 0", &["--batch", "found 0"], nothing),
-        case("no learning rate", "bench mqar --learning-rate nan", &["--learning-rate", "NaN"], nothing),
-        case("no seed", "bench mqar --seeds 0", &["--seeds", "found 0"], nothing),
         case("comparing one run", "compare a", &["at least two runs", "--cache-sizes"], |to| evaluated(to, "a", &[])),
         // Mixers that do not fit, before anything is made.
         case(
@@ -214,8 +192,6 @@ fn cases() -> Vec<Case> {
             nothing,
         ),
         case("options of no mixer", "train --set policy.options.performer.rows=9", &["options.performer", "aaren"], nothing),
-        case("measuring what does not fit", "bench mixers --heads 3", &["policy.heads", "3 heads", "128"], nothing),
-        case("measuring an unknown mixer", "bench mixers --mixers lstn", &["\"lstn\"", "lstm"], nothing),
         // Caches.
         case("a cache for no Transformer", "evaluate run --cache tova:8", &["--cache", "tova:8", "transformer"], |to| {
             trained(to, "run")
@@ -312,23 +288,6 @@ fn a_cache_that_cannot_be_is_wrong_usage_that_says_so() {
         let output = Command::new(env!("CARGO_BIN_EXE_aaren")).args(["evaluate", "run", "--cache", cache]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && said.contains(words) && said.contains(cache), "{cache}: {said}");
-    }
-}
-
-#[test]
-fn a_measurement_of_nothing_or_beyond_counting_is_wrong_usage_that_says_so() {
-    for (command, words) in [
-        ("scan --repeats 0", "zero"),
-        ("scan --shape 99999999x9999999x9999x9999", "no machine has memory"),
-        ("scan --shape 4x0x4x4", "expected four sizes"),
-        ("train --repeats 0", "zero"),
-        ("train --size 9999999999x9999999999", "no machine has memory"),
-        ("memory --layers 0", "zero"),
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_aaren")).arg("bench").args(command.split(' ')).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let option = command.split(' ').nth(1).unwrap();
-        assert!(output.status.code() == Some(2) && said.contains(words) && said.contains(option), "{command}: {said}");
     }
 }
 

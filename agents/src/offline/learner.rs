@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, time::Instant};
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
-pub(crate) const ADAM_EPSILON: f64 = 1e-8;
+const ADAM_EPSILON: f64 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "progress.json";

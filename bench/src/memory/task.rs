@@ -1,11 +1,11 @@
-//! The tasks of `aaren bench memory`: what a difficulty is, who plays for the data, and what there is to reach.
+//! The tasks of `aaren-bench memory`: what a difficulty is, who plays for the data, and what there is to reach.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 /// A family of tasks that differ in one number, the difficulty.
 #[derive(Debug)]
-pub(super) struct MemoryTask {
+pub struct MemoryTask {
     pub name: &'static str,
     /// What the difficulty is.
     pub difficulty: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct MemoryTask {
     pub takes_quality: bool,
 }
 
-pub(super) const TASKS: &[MemoryTask] = &[
+pub const TASKS: &[MemoryTask] = &[
     MemoryTask {
         name: "tmaze",
         difficulty: "corridor",
@@ -105,13 +105,13 @@ fn decks(k: f64) -> u64 {
 
 impl MemoryTask {
     /// The keys of a job for a difficulty.
-    pub(super) fn keys(&self, difficulty: f64) -> Value {
+    pub fn keys(&self, difficulty: f64) -> Value {
         (self.keys)(difficulty)
     }
 }
 
 /// A task and the difficulties asked for, from `NAME` or `NAME:DIFFICULTY[:DIFFICULTY..]`.
-pub(super) fn parse(text: &str) -> Result<(&'static MemoryTask, Vec<f64>)> {
+pub fn parse(text: &str) -> Result<(&'static MemoryTask, Vec<f64>)> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
     let names = || TASKS.iter().map(|task| task.name).collect::<Vec<_>>().join(", ");
@@ -122,7 +122,7 @@ pub(super) fn parse(text: &str) -> Result<(&'static MemoryTask, Vec<f64>)> {
 }
 
 /// A difficulty on the command line.
-pub(super) fn difficulty(text: &str) -> Result<f64, String> {
+pub fn difficulty(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| format!("found \"{text}\", expected a number of at least 0"))
 }
@@ -131,7 +131,7 @@ pub(super) fn difficulty(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// An unknown task, or `--difficulty` for several tasks or beside one that names its own.
-pub(super) fn selected(tasks: &[String], difficulties: &[f64]) -> Result<Vec<(&'static MemoryTask, f64)>> {
+pub fn selected(tasks: &[String], difficulties: &[f64]) -> Result<Vec<(&'static MemoryTask, f64)>> {
     ensure!(
         difficulties.is_empty() || tasks.len() == 1,
         "--difficulty: found with {} tasks, expected --tasks with one; write --tasks NAME:DIFFICULTY for several",

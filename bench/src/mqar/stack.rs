@@ -1,10 +1,11 @@
 //! Stacks of mixers by name, with about as many parameters each.
 
-use super::Mqar;
+use super::task::Mqar;
+use super::token_model::TokenModel;
 use aaren_agents::device::{CPU, Cpu};
+use aaren_policy::{PolicyConfig, mixer};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
-use aaren_policy::{PolicyConfig, TokenModel, mixer};
 use serde_json::{Map, Value};
 
 /// The sizes that all stacks share.

@@ -10,17 +10,9 @@
 //!
 //! Source: Arora et al. 2023, arXiv:2312.04927 (Zoology).
 
-mod stack;
-mod token_model;
-mod training;
-
-pub use stack::{Sizes, Stack};
-pub use token_model::TokenModel;
-pub use training::{Recipe, StepCost, Trainer, accuracy, step_cost};
-
 use aaren_agents::seeds;
-use anyhow::{Result, ensure};
 use aaren_envs::derive_seed;
+use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng, seq::index};
 use rand_distr::{Distribution, Gumbel};
 use rand_pcg::Pcg64Mcg;

@@ -6,12 +6,12 @@
 //!
 //! The embedding `E` is the output layer as well (tied), as in Zoology's models (Arora et al. 2023, arXiv:2312.04927).
 
+use aaren_kernels::{Dropout, KernelBackend};
+use aaren_policy::{Backbone, Init, Keep, PolicyConfig, PolicyError, PolicyState, Reset};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor, backend::Backend},
 };
-use aaren_kernels::{Dropout, KernelBackend};
-use aaren_policy::{Backbone, Init, Keep, PolicyConfig, PolicyError, PolicyState, Reset};
 
 /// Embedding, backbone, and the embedding again.
 #[derive(Module, Debug)]

@@ -1,7 +1,18 @@
 //! Training on the task, and what is measured of a trained model.
 
-use super::{Examples, Mqar, Split, Stack};
-use aaren_agents::{device::{CPU, Cpu, Graph}, seeds, play::evaluate::median, optim::{gradient::Clipping, AdamW}, offline::learner::ADAM_EPSILON};
+use super::token_model::TokenModel;
+use super::{
+    stack::Stack,
+    task::{Examples, Mqar, Split},
+};
+use crate::measure::Spread;
+use aaren_agents::{
+    device::{CPU, Cpu, Graph},
+    optim::{AdamW, gradient::Clipping},
+    seeds,
+};
+use aaren_envs::derive_seed;
+use aaren_kernels::{Dropout, KernelBackend};
 use anyhow::{Result, ensure};
 use burn::{
     backend::flex::FlexDevice,
@@ -9,14 +20,14 @@ use burn::{
     optim::GradientsParams,
     tensor::{Int, Tensor, TensorData, activation},
 };
-use aaren_envs::derive_seed;
-use aaren_kernels::{Dropout, KernelBackend};
-use aaren_policy::TokenModel;
 use serde::Serialize;
 use std::{
     f64::consts::PI,
     time::{Duration, Instant},
 };
+
+/// PyTorch's value of Adam's epsilon, which the published runs use.
+const ADAM_EPSILON: f64 = 1e-8;
 
 /// How a model is trained.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -148,8 +159,8 @@ pub fn accuracy(model: &TokenModel<Cpu>, task: &Mqar, seed: u64, count: usize, b
 /// What it takes to go through an example token by token.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct StepCost {
-    /// Median over all tokens.
-    pub microseconds: f64,
+    /// Over all tokens.
+    pub microseconds: Spread,
     /// After the last token.
     pub state_bytes: usize,
 }
@@ -180,5 +191,5 @@ pub fn step_cost(model: &TokenModel<Cpu>, task: &Mqar) -> StepCost {
         }
         state_bytes = state.bytes();
     }
-    StepCost { microseconds: median(&microseconds), state_bytes }
+    StepCost { microseconds: Spread::of(&microseconds), state_bytes }
 }

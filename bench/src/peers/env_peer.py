@@ -1,4 +1,4 @@
-"""Steps environments of other libraries on request, for `aaren bench env`.
+"""Steps environments of other libraries on request, for `aaren-bench env`.
 
 A line of JSON on standard input asks for a slice: {"library", "env", "threads", "steps", "seed"}. The answer is a line
 {"steps", "seconds", "processor_seconds"}: environment steps that simulated something, over all threads, and how long they took, by

@@ -1,6 +1,6 @@
 //! The same environments in Gymnasium and EnvPool: a script of ours, run by the Python that is there, that steps them on request.
 
-use super::peer::python;
+use super::python::{python, version_of};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("env_peer.py");
 
 /// A library with the same environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Library {
+pub enum Library {
     Gymnasium,
     EnvPool,
 }
@@ -25,8 +25,8 @@ impl Library {
         }
     }
 
-    /// As it writes itself.
-    pub(super) fn name(self) -> &'static str {
+    /// Its name as the library spells it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Gymnasium => "Gymnasium",
             Self::EnvPool => "EnvPool",
@@ -34,19 +34,14 @@ impl Library {
     }
 
     /// Its version, if Python has it.
-    pub(super) fn version(self) -> Option<String> {
-        let module = self.module();
-        // Some libraries print on import, so the version is the last line.
-        let probe = format!("import {module}; print(); print({module}.__version__)");
-        let output = python().args(["-c", &probe]).stderr(Stdio::null()).output().ok()?;
-        let version = String::from_utf8(output.stdout).ok()?.lines().last()?.trim().to_owned();
-        (output.status.success() && !version.is_empty()).then_some(version)
+    pub fn version(self) -> Option<String> {
+        version_of(self.module())
     }
 }
 
-/// What a process is asked for.
+/// A slice of steps to make.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Request<'a> {
+pub struct Request<'a> {
     /// Registered name.
     pub env: &'a str,
     /// Threads of EnvPool.
@@ -59,7 +54,7 @@ pub(super) struct Request<'a> {
 
 /// How long a slice took.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Slice {
+pub struct Slice {
     /// Environment steps over all threads.
     pub steps: usize,
     /// By the clock.
@@ -70,7 +65,7 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Slices that ran at the same time, as one.
-    pub(super) fn join(slices: impl IntoIterator<Item = Slice>) -> Self {
+    pub fn join(slices: impl IntoIterator<Item = Slice>) -> Self {
         let none = Slice { steps: 0, seconds: 0.0, processor_seconds: Some(0.0) };
         slices.into_iter().fold(none, |sum, slice| Slice {
             steps: sum.steps + slice.steps,
@@ -81,7 +76,7 @@ impl Slice {
 }
 
 /// A running script. It ends when this value is dropped, which closes its input.
-pub(super) struct Peer {
+pub struct Peer {
     library: Library,
     child: Child,
     requests: Option<ChildStdin>,
@@ -89,7 +84,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn start(library: Library) -> Result<Self> {
+    pub fn start(library: Library) -> Result<Self> {
         let mut command = python();
         command.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped());
         // Gymnasium's simulator writes a log file into the current directory.
@@ -100,7 +95,7 @@ impl Peer {
     }
 
     /// Asks for a slice, which begins at once.
-    pub(super) fn ask(&mut self, request: &Request) -> Result<()> {
+    pub fn ask(&mut self, request: &Request) -> Result<()> {
         let mut line = serde_json::to_value(request)?;
         line["library"] = self.library.module().into();
         let requests = self.requests.as_mut().context("the peer has ended")?;
@@ -108,7 +103,7 @@ impl Peer {
     }
 
     /// Waits for the answer to [`Peer::ask`].
-    pub(super) fn answer(&mut self) -> Result<Slice> {
+    pub fn answer(&mut self) -> Result<Slice> {
         let mut line = String::new();
         self.answers.read_line(&mut line).with_context(|| self.failed())?;
         serde_json::from_str(&line).with_context(|| self.failed())

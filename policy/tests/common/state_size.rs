@@ -13,7 +13,8 @@ pub fn documented_bytes(variant: &str, tokens: usize) -> usize {
         let room = if tokens <= 3 { tokens } else { tokens.next_multiple_of(64) };
         return 8 * config.width * room + 8;
     }
-    let (_, description) = aaren_policy::mixer::list().into_iter().find(|(listed, _)| *listed == name).expect("a mixer of the list");
+    let (_, description) =
+        aaren_policy::mixer::list().into_iter().find(|(listed, _)| *listed == name).expect("a mixer of the list");
     let mut known: BTreeMap<String, usize> = [
         ("width", config.width),
         ("heads", config.heads),
