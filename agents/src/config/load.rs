@@ -19,7 +19,7 @@ use super::{
 use crate::config::PpoConfig;
 
 /// The job that `aaren train` runs without a config.
-pub(super) const QUICKSTART: &str = include_str!("../../../configs/quickstart.json");
+pub(super) const QUICKSTART: &str = include_str!("quickstart.json");
 
 /// Keys without a default.
 const REQUIRED: [&str; 3] = ["env", "env.id", "evaluation"];
