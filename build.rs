@@ -1,4 +1,5 @@
-//! What the binary says of itself, and with the feature `mujoco`, where it finds the MuJoCo library that it was linked with.
+//! What the binary says of itself, and with the feature `mujoco`, where it finds the MuJoCo library: beside itself, or
+//! else where it was linked from, the only path of the building machine in what is built.
 
 use std::{env, process::Command};
 
@@ -26,6 +27,6 @@ fn main() {
     if has("MUJOCO")
         && let Ok(folder) = env::var("MUJOCO_DYNAMIC_LINK_DIR")
     {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
+        println!("cargo::rustc-link-arg=-Wl,-rpath,$ORIGIN:{folder}");
     }
 }

@@ -101,6 +101,25 @@ fn files_of_agents_are_short() {
     assert!(FILES_STILL_TOO_LONG || *longest <= 450, "{file} has {longest} lines");
 }
 
+/// What is published must build where there is no checkout.
+#[test]
+fn programs_include_nothing_from_outside_of_their_package() {
+    for (folder, roots, _) in CRATES {
+        let package = here().join(folder).canonicalize().unwrap();
+        for file in roots.iter().flat_map(|root| imports(&package.join(root)).into_keys()) {
+            let text = fs::read_to_string(&file).unwrap();
+            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            assert!(!product.contains("env!(\"CARGO_MANIFEST_DIR\")"), "{} names the building machine's checkout", shown(&file));
+            for included in ["include_str!(\"", "include_bytes!(\""].iter().flat_map(|call| product.split(call).skip(1)) {
+                let path = file.parent().unwrap().join(included.split('"').next().unwrap());
+                // A link out of the package is fine: cargo puts into the package what it leads to.
+                let folder = path.parent().unwrap().canonicalize().unwrap();
+                assert!(path.exists() && folder.starts_with(&package), "{} includes {}", shown(&file), path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn planted_circles_are_found() {
     let two =

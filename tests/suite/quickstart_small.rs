@@ -4,8 +4,7 @@ use std::{fs, path::Path};
 
 use crate::common::*;
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
-use protobuf::Message;
-use tensorboard_proto::event::Event;
+use prost::Message;
 
 /// Short enough for a test, long enough that a window of 4 timesteps does not reach from the junction back to the cue.
 const JOB: &[&str] = &[
@@ -30,6 +29,27 @@ fn report(run: &Path) -> EvaluationReport {
     serde_json::from_value(json(&run.join("evaluation.json"))).unwrap()
 }
 
+/// The fields of TensorBoard's messages that a scalar has.
+#[derive(Message)]
+struct Event {
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+#[derive(Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Scalar>,
+}
+
+#[derive(Message)]
+struct Scalar {
+    #[prost(string, tag = "1")]
+    tag: String,
+}
+
 /// The names in a TensorBoard file, with their steps.
 fn tensorboard_scalars(run: &Path) -> Vec<(String, i64)> {
     let files = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
@@ -40,8 +60,8 @@ fn tensorboard_scalars(run: &Path) -> Vec<(String, i64)> {
     while !rest.is_empty() {
         // Length, its checksum, the event, its checksum; tensorboard.rs looks at the checksums.
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-        let event: Event = Message::parse_from_bytes(&rest[12..12 + length]).unwrap();
-        scalars.extend(event.get_summary().get_value().iter().map(|value| (value.get_tag().to_string(), event.get_step())));
+        let event: Event = Message::decode(&rest[12..12 + length]).unwrap();
+        scalars.extend(event.summary.into_iter().flat_map(|summary| summary.value).map(|value| (value.tag, event.step)));
         rest = &rest[16 + length..];
     }
     scalars

@@ -141,14 +141,19 @@ pub(super) fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, 
     Ok(found)
 }
 
-/// The folder of a policy that comes with aaren: `policies/ROBOT-LEVEL`, in the current folder or in the checkout of this build.
+/// The folder of a policy that comes with aaren: `policies/ROBOT-LEVEL`, in the current folder, above it, or above the program.
 fn committed(robot: &str, level: &str) -> Result<PathBuf> {
-    let name = format!("{robot}-{level}");
-    let roots = [Path::new(POLICIES).to_path_buf(), Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(POLICIES)];
-    roots.iter().map(|root| root.join(&name)).find(|path| path.is_dir()).with_context(|| {
+    let name = Path::new(POLICIES).join(format!("{robot}-{level}"));
+    if name.is_dir() {
+        return Ok(name);
+    }
+    let above = |start: PathBuf| start.ancestors().map(|folder| folder.join(&name)).find(|path| path.is_dir());
+    let starts = [std::env::current_dir(), std::env::current_exe()];
+    starts.into_iter().flatten().find_map(above).with_context(|| {
         format!(
-            "there is no policy {POLICIES}/{name} in the current folder; run this in a checkout of aaren that has it, name a saved \
-             policy or the folder of a run here, or set collect.train to a PPO job that trains one"
+            "there is no policy {} in the current folder, above it or above the program; run this in a checkout of aaren that has \
+             it, name a saved policy or the folder of a run here, or set collect.train to a PPO job that trains one",
+            name.display()
         )
     })
 }

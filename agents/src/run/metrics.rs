@@ -4,16 +4,17 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
-use protobuf::Message;
 use serde_json::{Map, Value};
-use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
-use tensorboard_rs::{record_writer::RecordWriter, summary};
 
-use crate::run::{RunDir, write_atomically};
+use super::{
+    RunDir,
+    tensorboard::{EventFile, cannot_write},
+    write_atomically,
+};
 
 /// The logs of a run's scalars: `metrics.jsonl`, and TensorBoard's `events.out.tfevents.*`.
 ///
@@ -103,74 +104,6 @@ fn lines_until(path: &Path, step: u64) -> Result<(String, Value)> {
         }
     }
     Ok((kept, last))
-}
-
-fn cannot_write(path: &Path) -> String {
-    format!("cannot write {}", path.display())
-}
-
-/// One TensorBoard event file.
-///
-/// Frames and checksums are tensorboard-rs's. Its own file writer is not used: it panics in a thread of its own when the disk
-/// is full, and two files of the same second and process overwrite each other.
-struct EventFile {
-    path: PathBuf,
-    records: RecordWriter<std::io::BufWriter<File>>,
-}
-
-impl EventFile {
-    /// Starts a new file. TensorBoard forgets what earlier files of the folder say of `first_step` and later ones.
-    fn create(folder: &Path, first_step: u64) -> Result<EventFile> {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // TensorBoard wants "tfevents" in the name and reads a folder's files in the order of their names; the field after
-        // the time is by custom the host.
-        let name = |number| format!("events.out.tfevents.{seconds:010}.aaren.{}.{number}", std::process::id());
-        let create = |number| {
-            let path = folder.join(name(number));
-            match File::create_new(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
-                file => Some(file.with_context(|| cannot_write(&path)).map(|file| (path, file))),
-            }
-        };
-        let (path, file) = (0..).find_map(create).context("no free name for a TensorBoard file")??;
-        let mut events = EventFile { path, records: RecordWriter::new(std::io::BufWriter::new(file)) };
-
-        let mut version = Event::new();
-        version.set_file_version("brain.Event:2".into());
-        events.write(version)?;
-        let mut session = SessionLog::new();
-        session.set_status(SessionLog_SessionStatus::START);
-        let mut start = Event::new();
-        start.set_step(as_step(first_step));
-        start.set_session_log(session);
-        events.write(start)?;
-        events.flush()?;
-        Ok(events)
-    }
-
-    fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
-        for (name, value) in values {
-            let mut event = Event::new();
-            event.set_step(as_step(step));
-            event.set_summary(summary::scalar(name, *value as f32));
-            self.write(event)?;
-        }
-        self.flush()
-    }
-
-    fn write(&mut self, mut event: Event) -> Result<()> {
-        event.set_wall_time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-        let bytes = event.write_to_bytes().context("cannot encode a TensorBoard event")?;
-        self.records.write(&bytes).with_context(|| cannot_write(&self.path))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.records.flush().with_context(|| cannot_write(&self.path))
-    }
-}
-
-fn as_step(step: u64) -> i64 {
-    i64::try_from(step).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,5 +7,6 @@ pub mod metrics;
 pub mod process;
 pub mod progress;
 pub mod report;
+mod tensorboard;
 
 pub use folder::*;
