@@ -99,7 +99,7 @@ pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
 /// Times a policy at the points of an episode that are no later than `steps`.
 pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
     let mut points = Vec::new();
-    // The first steps of a process touch memory for the first time; they are nobody's first steps of an episode.
+    // The first steps of a process touch memory for the first time; they are not what the first steps of an episode cost.
     let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());
     while started.elapsed() < WARM_UP {
         warm = step(policy, execution, envs, 0, warm);

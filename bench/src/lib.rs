@@ -1,4 +1,8 @@
 //! `aaren-bench`: measurements that anybody can repeat, beside peers in Python where there are any.
+//!
+//! ```text
+//! cargo run --release -p aaren-bench -- act --json docs/results/2026-11-29-xeon/act.json
+//! ```
 
 mod act;
 mod env;

@@ -195,15 +195,18 @@ impl<'a, F: Serialize> Record<'a, F> {
     }
 }
 
-/// Writes figures as JSON with the command, the commit and the machine that made them, if a file is asked for.
+/// Writes figures as JSON with the command, the commit and the machine that made them, if there is a file to write.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write(figures: &impl Serialize, json: Option<&Path>) -> Result<()> {
-    json.map_or(Ok(()), |path| write_json_atomically(path, &Record::new(figures)))
+    let Some(path) = json else { return Ok(()) };
+    // A folder that is missing is no reason to lose minutes of measuring.
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(|| format!("cannot write {}", path.display()))?;
+    write_json_atomically(path, &Record::new(figures))
 }
 
-/// Prints a table below the machine that it was measured on, and writes the same as JSON if a file is asked for.
+/// Prints a table below the machine that it was measured on, and writes the same as JSON if there is a file to write.
 ///
 /// # Errors
 /// If the file cannot be written, or the output.

@@ -55,27 +55,14 @@ pub struct MixersArgs {
 const LATE: usize = 1000;
 
 #[derive(Debug, Serialize)]
-struct Acting {
-    step: usize,
-    microseconds: Spread,
-    state_bytes: usize,
-}
-
-impl From<&Point> for Acting {
-    fn from(point: &Point) -> Self {
-        Self { step: point.step, microseconds: point.microseconds_per_step, state_bytes: point.state_bytes_per_env }
-    }
-}
-
-#[derive(Debug, Serialize)]
 struct Row {
     mixer: String,
     /// Those that are trained: drawn features and the like are left out.
     parameters: usize,
     training_milliseconds: Spread,
     timesteps_per_second: f64,
-    first: Acting,
-    late: Acting,
+    first: Point,
+    late: Point,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,15 +105,18 @@ fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
     let training = with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, args.repeats.get()))??;
     let parameters = trained_parameters(&DecisionNetwork::<Graph>::new(&description, 1, &CPU)?);
     let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
-    let points = with_threads(args.threads.get(), || measure(&policy, &mixer, Execution::Streaming, 1, LATE))??;
-    let at = |step: usize| points.iter().find(|point| point.step == step).map(Acting::from);
+    let mut points = with_threads(args.threads.get(), || measure(&policy, &mixer, Execution::Streaming, 1, LATE))??;
+    let mut at = |step: usize| {
+        let place = points.iter().position(|point| point.step == step);
+        Ok(points.swap_remove(place.with_context(|| format!("no measurement of step {step}"))?)) as Result<Point>
+    };
     Ok(Row {
         mixer,
         parameters,
         training_milliseconds: training,
         timesteps_per_second: (size.batch * size.context) as f64 / (training.median / 1e3),
-        first: at(1).context("no measurement of the first step")?,
-        late: at(LATE).context("no measurement of a late step")?,
+        first: at(1)?,
+        late: at(LATE)?,
     })
 }
 
@@ -164,10 +154,10 @@ impl Figures {
                 number(row.parameters as f64),
                 row.training_milliseconds.to_string(),
                 number(row.timesteps_per_second),
-                number(row.first.microseconds.median),
-                number(row.late.microseconds.median),
-                bytes(row.first.state_bytes),
-                bytes(row.late.state_bytes),
+                number(row.first.microseconds_per_step.median),
+                number(row.late.microseconds_per_step.median),
+                bytes(row.first.state_bytes_per_env),
+                bytes(row.late.state_bytes_per_env),
             ]);
         }
         align_right(&mut table, 1);

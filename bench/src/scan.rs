@@ -14,7 +14,7 @@ use aaren_agents::{
 };
 use aaren_kernels::{KernelBackend, ScanCarry, ScanInputs, ScanOutputs, attention_scan};
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive, backend::Backend, module::attention, ops::AttentionModuleOptions};
+use burn::tensor::{Bool, Tensor, TensorData, backend::Backend, module::attention, ops::AttentionModuleOptions};
 use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -232,7 +232,6 @@ impl<B: Backend> Problem<B> {
 
 fn measure<B: KernelBackend>(shape: Shape, args: &ScanArgs, copy: f64, torch: Torch) -> Result<Row> {
     let problem = Problem::<B>::new(shape);
-    let Shape { batch, heads, time, head_dim } = shape;
     let share = |bytes: usize, time: Spread| bytes as f64 / (time.median / 1e3) / copy;
 
     // Right before fast.
@@ -254,15 +253,12 @@ fn measure<B: KernelBackend>(shape: Shape, args: &ScanArgs, copy: f64, torch: To
     })?;
 
     let is_small = shape.weights_bytes() <= args.most_quadratic_bytes;
-    let tensor_ops_ms = if is_small { Some(milliseconds::<B>(args.repeats.get(), || drop(tensor_ops(&problem)))?) } else { None };
-    let attention_ms = if is_small {
-        let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
-        let tensor = || Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(problem.values.clone().into_primitive().tensor()));
-        Some(milliseconds::<B>(args.repeats.get(), || drop(attention(tensor(), tensor(), tensor(), None, None, options)))?)
-    } else {
-        None
-    };
-    debug_assert_eq!([batch, heads, time, head_dim], problem.values.dims());
+    let quadratic =
+        |work: &dyn Fn() -> Tensor<B, 4>| is_small.then(|| milliseconds::<B>(args.repeats.get(), || drop(work()))).transpose();
+    let tensor_ops_ms = quadratic(&|| tensor_ops(&problem))?;
+    let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
+    let values = || problem.values.clone();
+    let attention_ms = quadratic(&|| attention(values(), values(), values(), None, None, options))?;
     Ok(Row {
         shape,
         largest_error,

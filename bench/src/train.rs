@@ -49,7 +49,7 @@ pub struct TrainArgs {
     /// Have PyTorch compile its model
     #[arg(long)]
     peer_compile: bool,
-    /// Have PyTorch compute in bfloat16 where it deems that safe
+    /// Have PyTorch compute in bfloat16 where its autocast allows it
     #[arg(long)]
     peer_bf16: bool,
 }

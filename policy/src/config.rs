@@ -7,7 +7,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// How the three parts of a timestep become tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tokens {
     /// Three tokens a timestep: previous action, return-to-go, observation.
@@ -36,7 +36,7 @@ impl Tokens {
 }
 
 /// The non-linearity of the feed-forward half of a block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
     /// `max(x, 0)`, as the Decision Transformer's locomotion runs use.
@@ -47,13 +47,13 @@ pub enum Activation {
 }
 
 /// The layers of the feed-forward half of a block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedForwardKind {
     /// Two dense layers with the activation between.
     #[default]
     Dense,
-    /// Monarch Mixer's: block-diagonal layers in [`FEED_FORWARD_BLOCKS`] blocks, gated with an exact GELU whatever the activation.
+    /// Monarch Mixer's: block-diagonal layers in 4 blocks, gated with an exact GELU whatever the activation.
     Monarch,
 }
 
@@ -61,7 +61,7 @@ pub enum FeedForwardKind {
 pub const FEED_FORWARD_BLOCKS: usize = 4;
 
 /// Sizes and parts of a policy. Defaults are the Decision Transformer's for locomotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyConfig {
     /// Name of the sequence mixer of every block, or of a stack of several in turn; `aaren mixers` lists them.

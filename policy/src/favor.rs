@@ -36,7 +36,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// What the products of features estimate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kernel {
     /// Softmax's, by positive features.

@@ -9,7 +9,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// What follows every hidden layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HiddenActivation {
     /// Hyperbolic tangent, as published for PPO.

@@ -11,6 +11,7 @@ mod evaluate;
 mod export;
 mod inspect;
 mod mixers;
+mod schema;
 mod train;
 
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ enum Command {
     Mixers(ListArgs),
     /// List the devices that policies can be trained on, and why the rest cannot be used
     Devices(ListArgs),
+    /// Print the JSON Schema of a job, made from what reads one
+    Schema(schema::SchemaArgs),
     /// Print what a shell needs to complete commands and flags
     Completions(completions::CompletionsArgs),
     /// Print the manual's page
@@ -166,6 +169,7 @@ impl Cli {
             Command::Envs { json, command } => envs::run(json, command),
             Command::Mixers(args) => mixers::run(&args),
             Command::Devices(args) => devices::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => completions::man(&args),
         }

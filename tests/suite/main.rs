@@ -14,4 +14,5 @@ mod presets;
 mod quickstart_small;
 mod resume;
 mod rliable;
+mod schema;
 mod tensorboard;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{EnvConfig, default_seed};
 
 /// A whole collection, as written in a config file and, complete, in the dataset's metadata.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectJob {
     /// Root of every random number of the collection.
@@ -26,7 +26,7 @@ pub struct CollectJob {
 }
 
 /// The dataset to make.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectConfig {
     /// Whose behaviour it holds.
@@ -82,7 +82,7 @@ fn default_envs_per_actor() -> usize {
 }
 
 /// Folders of saved policies, or of the runs that trained them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
     /// The medium one. Default (null): the robot's in `policies/`.
@@ -92,7 +92,7 @@ pub struct Policies {
 }
 
 /// Whose behaviour a dataset holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatasetKind {
     /// Actions drawn uniformly from the action space.
@@ -162,7 +162,7 @@ impl Part {
 }
 
 /// Which formats to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Formats {
     /// A folder with JSON metadata and an HDF5 file.

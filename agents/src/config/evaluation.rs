@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// How a policy is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationConfig {
     /// Optimizer steps between two evaluations while training; 0 evaluates only at the end.
@@ -66,7 +66,7 @@ fn default_envs_per_actor() -> usize {
 }
 
 /// How a policy that learns online is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OnlineEvaluationConfig {
     /// Environment steps between two evaluations while training; 0 evaluates only at the end.
@@ -96,7 +96,7 @@ impl OnlineEvaluationConfig {
 }
 
 /// How a policy is run over an episode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Execution {
     /// One timestep at a time, the mixers' state carried along.

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-/// Where a task's own options begin; their names are the task's business.
-const OPTIONS: &str = "env.options";
+/// Where options begin whose names are the business of a task, or of a mixer of another crate.
+const OPTIONS: [&str; 2] = ["env.options", "policy.options.custom"];
 
 /// Refuses the first key of `json`, at any depth, that `known` lacks.
 ///
@@ -18,7 +18,7 @@ pub(super) fn check_known(json: &Value, known: &Value) -> Result<()> {
 
 fn check_below(json: &Value, known: &Value, prefix: &str) -> Result<()> {
     // A plain value where an object belongs is found later, as a wrong type.
-    let Some(object) = json.as_object().filter(|_| prefix != OPTIONS) else { return Ok(()) };
+    let Some(object) = json.as_object().filter(|_| !OPTIONS.contains(&prefix)) else { return Ok(()) };
     let Some(known) = known.as_object() else {
         bail!("{prefix} is a single value, it has no keys; found {json}");
     };

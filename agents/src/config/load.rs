@@ -254,7 +254,11 @@ impl Kind {
             }),
             Kind::Collect => Job::Collect(CollectJob::new(env, super::DatasetKind::Random)),
         };
-        serde_json::to_value(job).expect("a config is plain data")
+        let mut keys = serde_json::to_value(job).expect("a config is plain data");
+        if let Some(options) = keys.pointer_mut("/policy/options") {
+            options["custom"] = Value::Object(Map::new());
+        }
+        keys
     }
 
     /// Refuses keys that only jobs of another kind have. One that is null asks for nothing and goes.

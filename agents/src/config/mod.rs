@@ -13,6 +13,7 @@ mod keys;
 mod load;
 mod offline;
 mod ppo;
+mod schema;
 
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats, Part, Policies};
 pub use env::{Device, EnvConfig};
@@ -21,6 +22,7 @@ pub use job::Job;
 pub use load::Changes;
 pub use offline::{Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig};
 pub use ppo::{BackboneConfig, Network, PpoConfig, PpoJob};
+pub use schema::{keys_page, schema};
 
 fn default_seed() -> u64 {
     1

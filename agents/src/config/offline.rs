@@ -1,5 +1,6 @@
 //! A job that learns from trajectories: its data and the optimization.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aaren_policy::PolicyConfig;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{Device, EnvConfig, EvaluationConfig, default_seed};
 
 /// A job that learns from trajectories, as written in a config file and, complete, in a run folder's `config.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfflineJob {
     /// Root of every random number of the job.
@@ -43,7 +44,7 @@ impl OfflineJob {
 }
 
 /// The trajectories to train on: exactly one of `source` and `scripted` is set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// Datasets on disk, joined in this order.
@@ -86,6 +87,16 @@ impl fmt::Display for Sources {
     }
 }
 
+impl schemars::JsonSchema for Sources {
+    fn schema_name() -> Cow<'static, str> {
+        "Sources".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
 impl Serialize for Sources {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
@@ -119,7 +130,7 @@ impl<'de> Deserialize<'de> for Sources {
 }
 
 /// Who acts in a scripted dataset, how long and how well.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScriptedConfig {
     /// Who acts.
@@ -153,7 +164,7 @@ impl ScriptedConfig {
 }
 
 /// Who acts in a scripted dataset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Collector {
     /// The task's own scripted solution.
@@ -164,7 +175,7 @@ pub enum Collector {
 }
 
 /// The optimisation. Defaults are the Decision Transformer's for locomotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Optimizer steps.
@@ -240,6 +251,16 @@ impl fmt::Display for ContextLength {
     }
 }
 
+impl schemars::JsonSchema for ContextLength {
+    fn schema_name() -> Cow<'static, str> {
+        "ContextLength".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "episode" }] })
+    }
+}
+
 impl Serialize for ContextLength {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -273,7 +294,7 @@ impl<'de> Deserialize<'de> for ContextLength {
 }
 
 /// What happens to the part of a segment that does not fit in its row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CutSegments {
     /// It is left out.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Device, EnvConfig, OnlineEvaluationConfig, default_seed};
 
 /// A job that learns online, as written in a config file and, complete, in a run folder's `config.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PpoJob {
     /// Root of every random number of the job.
@@ -37,7 +37,7 @@ impl PpoJob {
 }
 
 /// The backbone of a recurrent network: the keys of [`PolicyConfig`] that say nothing about trajectories.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackboneConfig {
     /// Name of the sequence mixer of every block, or of a stack of several in turn; `aaren mixers` lists them.
@@ -80,7 +80,7 @@ impl From<BackboneConfig> for PolicyConfig {
 }
 
 /// The `ppo` section of a job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PpoConfig {
     /// What actor and critic are built from.
@@ -138,7 +138,7 @@ pub struct PpoConfig {
 }
 
 /// What actor and critic are built from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// An MLP each.

@@ -9,7 +9,7 @@ use aaren_agents::{
     run::{
         RunDir, differing_keys,
         interrupt::{self, Interrupted},
-        report::{EvaluationReport, TrainSummary, duration, number},
+        report::{EvaluationReport, LatencyReport, TrainSummary, duration, number},
     },
 };
 use anyhow::{Context, Result};
@@ -48,11 +48,8 @@ pub struct Row {
     outcomes: Vec<Outcome>,
     /// Median over seeds.
     pub tokens_per_second: Option<f64>,
-    /// Acting for one environment: at the last of the measured steps, and how many they were.
-    pub step_microseconds: Option<f64>,
-    latency_steps: Option<usize>,
-    pub state_bytes_first: Option<usize>,
-    pub state_bytes_last: Option<usize>,
+    /// Acting for one environment, with the policy of the last seed.
+    pub latency: Option<LatencyReport>,
 }
 
 impl Row {
@@ -72,23 +69,7 @@ impl Row {
 
 /// Trains and plays with every seed, or reads what an earlier command has finished.
 pub fn measure(plan: &Plan, args: &MemoryArgs, (place, count): (usize, usize)) -> Result<Row> {
-    let policy = &plan.job.policy;
-    let mut row = Row {
-        task: plan.task.name,
-        difficulty: plan.difficulty,
-        mixer: plan.mixer.clone(),
-        layers: policy.layers,
-        width: policy.width,
-        feed_forward: policy.feed_forward,
-        parameters: plan.parameters,
-        batch: (plan.job.train.batch_size, plan.length),
-        outcomes: Vec::new(),
-        tokens_per_second: None,
-        step_microseconds: None,
-        latency_steps: None,
-        state_bytes_first: None,
-        state_bytes_last: None,
-    };
+    let (mut outcomes, mut latency) = (Vec::new(), None);
     for seed in 1..=args.seeds {
         interrupt::check()?;
         let label = format!("{place}/{count} {}", plan.run_name(seed));
@@ -96,12 +77,7 @@ pub fn measure(plan: &Plan, args: &MemoryArgs, (place, count): (usize, usize)) -
         let outcome = match train_and_play(&job, &args.runs.join(plan.run_name(seed))) {
             Ok((summary, report)) => {
                 let target = &report.targets[0];
-                if let Some(latency) = &report.latency {
-                    row.step_microseconds = Some(latency.last_microseconds);
-                    row.latency_steps = Some(latency.steps);
-                    row.state_bytes_first = Some(latency.state_bytes_first);
-                    row.state_bytes_last = Some(latency.state_bytes_last);
-                }
+                latency = report.latency.clone().or(latency);
                 say(&format!("{label}: score {}, {}", number(target.return_mean), duration(summary.wall_seconds)));
                 Outcome {
                     seed,
@@ -122,11 +98,23 @@ pub fn measure(plan: &Plan, args: &MemoryArgs, (place, count): (usize, usize)) -
                 Outcome { seed, failure: Some(failure), ..Outcome::default() }
             }
         };
-        row.outcomes.push(outcome);
+        outcomes.push(outcome);
     }
-    let speeds: Vec<f64> = row.outcomes.iter().filter_map(|outcome| outcome.tokens_per_second).collect();
-    row.tokens_per_second = (!speeds.is_empty()).then(|| median(&speeds));
-    Ok(row)
+    let speeds: Vec<f64> = outcomes.iter().filter_map(|outcome: &Outcome| outcome.tokens_per_second).collect();
+    let policy = &plan.job.policy;
+    Ok(Row {
+        task: plan.task.name,
+        difficulty: plan.difficulty,
+        mixer: plan.mixer.clone(),
+        layers: policy.layers,
+        width: policy.width,
+        feed_forward: policy.feed_forward,
+        parameters: plan.parameters,
+        batch: (plan.job.train.batch_size, plan.length),
+        outcomes,
+        tokens_per_second: (!speeds.is_empty()).then(|| median(&speeds)),
+        latency,
+    })
 }
 
 /// A line on stderr; a closed one is no reason to stop working.

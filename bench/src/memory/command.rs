@@ -91,15 +91,18 @@ fn table(task: &MemoryTask, rows: &[&Row]) -> String {
         let cell =
             |difficulty: &f64| of_mixer.iter().find(|row| row.difficulty == *difficulty).map_or("".into(), |row| row.score());
         let or_none = |value: Option<String>| value.unwrap_or("-".into());
-        let state = last.state_bytes_first.zip(last.state_bytes_last);
+        let latency = last.latency.as_ref();
         table.add_row(
             [mixer.to_string(), last.parameters.to_string()]
                 .into_iter()
                 .chain(difficulties.iter().map(cell))
                 .chain([
                     or_none(last.tokens_per_second.map(number)),
-                    or_none(last.step_microseconds.map(number)),
-                    or_none(state.map(|(first, last)| format!("{}, {}", bytes(first), bytes(last)))),
+                    or_none(latency.map(|latency| number(latency.last_microseconds))),
+                    or_none(
+                        latency
+                            .map(|latency| format!("{}, {}", bytes(latency.state_bytes_first), bytes(latency.state_bytes_last))),
+                    ),
                 ])
                 .collect::<Vec<_>>(),
         );

@@ -16,7 +16,7 @@ use burn::module::Module;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Episodes of data, and the most timesteps that they may come to; there are always enough for a few batches of their own.
+/// Episodes of data, at most so many timesteps in all, and at least so many episodes even if they are long.
 const DATA_EPISODES: usize = 1000;
 const DATA_TIMESTEPS: usize = 400_000;
 const LEAST_EPISODES: usize = 100;
@@ -64,7 +64,7 @@ pub fn plans(args: &MemoryArgs) -> Result<Vec<Plan>> {
     }
     let mut names = BTreeSet::new();
     for plan in &plans {
-        ensure!(names.insert(plan.run_name(1)), "{} is asked for twice", plan.run_name(1));
+        ensure!(names.insert(plan.run_name(1)), "{} is there twice", plan.run_name(1));
     }
     Ok(plans)
 }

@@ -1,4 +1,4 @@
-//! The tasks of `aaren-bench memory`: what a difficulty is, who plays for the data, and what there is to reach.
+//! The tasks of `aaren-bench memory`: what the difficulty of each is, who plays for the data, and what a score means.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ pub const TASKS: &[MemoryTask] = &[
     },
 ];
 
-/// A whole number without a decimal point, which is how JSON says integer; any other is left to be refused by the task.
+/// A whole number without a decimal point, which is how JSON says integer; the task refuses any other.
 fn whole(number: f64) -> Value {
     if number.fract() == 0.0 && (0.0..1e15).contains(&number) { json!(number as u64) } else { json!(number) }
 }
@@ -110,7 +110,7 @@ impl MemoryTask {
     }
 }
 
-/// A task and the difficulties asked for, from `NAME` or `NAME:DIFFICULTY[:DIFFICULTY..]`.
+/// A task and its difficulties, from `NAME` or `NAME:DIFFICULTY[:DIFFICULTY..]`.
 pub fn parse(text: &str) -> Result<(&'static MemoryTask, Vec<f64>)> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();

@@ -54,21 +54,8 @@ pub struct MqarArgs {
     /// Parameters to come near to [default: those of short-conv+attention]
     #[arg(long, value_name = "N")]
     parameters: Option<usize>,
-    /// Optimizer steps
-    #[arg(long, value_name = "N", default_value_t = 600)]
-    steps: u64,
-    /// Examples of a step
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch: usize,
-    /// The largest learning rate of AdamW
-    #[arg(long, default_value_t = 3e-3)]
-    learning_rate: f64,
-    /// Steps until it is reached; then it falls to 0 as a cosine
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    warmup_steps: u64,
-    /// AdamW's weight decay
-    #[arg(long, default_value_t = 0.1)]
-    weight_decay: f64,
+    #[command(flatten)]
+    recipe: Recipe,
     /// Seeds 1 to N
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
@@ -92,7 +79,7 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
 const SOLVED: f64 = 0.99;
 
 /// A training with one seed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Training {
     seed: u64,
     /// After the last step; none if a loss was not finite.
@@ -144,18 +131,12 @@ struct Plan {
 }
 
 pub fn run(args: &MqarArgs, json: Option<&Path>) -> Result<()> {
-    let recipe = Recipe {
-        steps: args.steps,
-        batch: args.batch,
-        learning_rate: args.learning_rate,
-        warmup_steps: args.warmup_steps,
-        weight_decay: args.weight_decay,
-    };
-    let plans = plans(args, &recipe)?;
+    let plans = plans(args)?;
     let count = plans.len();
-    let mut figures = Figures { threads: args.threads, recipe, test_examples: args.test_examples, rows: Vec::new() };
+    let &MqarArgs { threads, recipe, test_examples, .. } = args;
+    let mut figures = Figures { threads, recipe, test_examples, rows: Vec::new() };
     for (index, plan) in plans.into_iter().enumerate() {
-        match with_threads(args.threads, || measure(plan, args, &recipe, (index + 1, count)))? {
+        match with_threads(args.threads, || measure(plan, args, (index + 1, count)))? {
             Ok(row) => figures.rows.push(row),
             // What was finished is not lost.
             Err(error) if error.is::<Interrupted>() && !figures.rows.is_empty() => {
@@ -170,8 +151,8 @@ pub fn run(args: &MqarArgs, json: Option<&Path>) -> Result<()> {
 }
 
 /// Everything that can be wrong shows here, before anything is allocated.
-fn plans(args: &MqarArgs, recipe: &Recipe) -> Result<Vec<Plan>> {
-    recipe.check()?;
+fn plans(args: &MqarArgs) -> Result<Vec<Plan>> {
+    args.recipe.check()?;
     for (option, value) in [
         ("--seeds", args.seeds),
         ("--every", args.every),
@@ -196,7 +177,7 @@ fn plans(args: &MqarArgs, recipe: &Recipe) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
-fn measure(plan: Plan, args: &MqarArgs, recipe: &Recipe, (place, count): (usize, usize)) -> Result<Row> {
+fn measure(plan: Plan, args: &MqarArgs, (place, count): (usize, usize)) -> Result<Row> {
     let Plan { task, stack } = plan;
     let PolicyConfig { layers, width, heads, .. } = stack.config;
     let parameters = match args.parameters {
@@ -208,8 +189,8 @@ fn measure(plan: Plan, args: &MqarArgs, recipe: &Recipe, (place, count): (usize,
     let mut step = None;
     for seed in 1..=args.seeds {
         let label = format!("{place}/{count} {} T={} n={} width {width} seed {seed}", stack.name, task.length, task.pairs);
-        let mut trainer = Trainer::new(&stack, &task, recipe, seed)?;
-        let training = train(&mut trainer, &task, args, recipe, seed, &label)?;
+        let mut trainer = Trainer::new(&stack, &task, &args.recipe, seed)?;
+        let training = train(&mut trainer, &task, args, seed, &label)?;
         let result = match (training.accuracy, training.diverged_after) {
             (Some(accuracy), _) => format!("accuracy {accuracy:.3}"),
             (None, after) => format!("diverged after {} steps", after.unwrap_or_default()),
@@ -235,17 +216,10 @@ fn measure(plan: Plan, args: &MqarArgs, recipe: &Recipe, (place, count): (usize,
     })
 }
 
-fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, recipe: &Recipe, seed: u64, label: &str) -> Result<Training> {
+fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: &str) -> Result<Training> {
+    let recipe = &args.recipe;
     let progress = Progress::new(recipe.steps, label);
-    let mut training = Training {
-        seed,
-        accuracy: None,
-        curve: Vec::new(),
-        diverged_after: None,
-        seconds: 0.0,
-        tokens_per_second: 0.0,
-        tokens_per_processor_second: None,
-    };
+    let mut training = Training { seed, ..Training::default() };
     let (mut losses, mut made) = (0.0, 0);
     let mut processor_time = (args.threads == 1).then_some(0.0);
     for step in 1..=recipe.steps {
@@ -331,7 +305,7 @@ impl Figures {
         align_right(&mut table, 1);
         let Recipe { steps, batch, learning_rate, .. } = self.recipe;
         format!(
-            "{} threads\nassociative recall, {steps} steps of {batch} examples, learning rate {learning_rate}; who guesses among an \
+            "{} threads\nassociative recall, {steps} steps of {batch} examples, learning rate {learning_rate}; a guess among an \
              example's values is right in 1/n\n{table}",
             self.threads
         )

@@ -22,7 +22,7 @@ pub struct Sizes {
 /// A stack of mixers and its sizes for a task.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// As it was asked for.
+    /// As it is written on the command line.
     pub name: String,
     /// Its sizes.
     pub config: PolicyConfig,

@@ -20,6 +20,7 @@ use burn::{
     optim::GradientsParams,
     tensor::{Int, Tensor, TensorData, activation},
 };
+use clap::Args;
 use serde::Serialize;
 use std::{
     f64::consts::PI,
@@ -30,17 +31,22 @@ use std::{
 const ADAM_EPSILON: f64 = 1e-8;
 
 /// How a model is trained.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Args, Clone, Copy, Debug, Serialize)]
 pub struct Recipe {
-    /// Optimizer steps.
+    /// Optimizer steps
+    #[arg(long, value_name = "N", default_value_t = 600)]
     pub steps: u64,
-    /// Examples of a step, fresh ones each time.
+    /// Examples of a step, fresh ones each time
+    #[arg(long, value_name = "N", default_value_t = 128)]
     pub batch: usize,
-    /// The largest learning rate of AdamW.
+    /// The largest learning rate of AdamW
+    #[arg(long, default_value_t = 3e-3)]
     pub learning_rate: f64,
-    /// Steps until it is reached; then it falls to 0 as half a cosine.
+    /// Steps until it is reached; then it falls to 0 as half a cosine
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub warmup_steps: u64,
-    /// AdamW's, of all parameters.
+    /// AdamW's weight decay, of all parameters
+    #[arg(long, default_value_t = 0.1)]
     pub weight_decay: f64,
 }
 

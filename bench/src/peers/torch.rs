@@ -24,7 +24,7 @@ pub struct Options {
     pub device: Device,
     /// Whether it compiles the model.
     pub compile: bool,
-    /// Whether it computes in bfloat16 where it deems that safe.
+    /// Whether it computes in bfloat16 where autocast allows it.
     pub bf16: bool,
 }
 
@@ -44,14 +44,7 @@ pub fn train(mixer: &str, size: Size, threads: usize, repeats: usize, options: O
         command.args([key, &number.to_string()]);
     }
     command.env("OMP_NUM_THREADS", threads.to_string());
-    #[derive(Deserialize)]
-    struct Times {
-        median_ms: f64,
-        min_ms: f64,
-        max_ms: f64,
-    }
-    let times: Times = figures("the PyTorch peer", &mut command, SCRIPT.as_bytes())?;
-    Ok(Some(Spread { median: times.median_ms, min: times.min_ms, max: times.max_ms }))
+    figures("the PyTorch peer", &mut command, SCRIPT.as_bytes()).map(Some)
 }
 
 /// A scan's size.

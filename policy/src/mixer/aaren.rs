@@ -37,7 +37,7 @@ const CHUNK: usize = 256;
 const FIRST_RATE: f32 = 0.01;
 
 /// Whether the past fades.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Recency {
     /// It does not: the paper's Aaren.
@@ -48,7 +48,7 @@ pub enum Recency {
 }
 
 /// `policy.options.aaren`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AarenOptions {
     /// Learned query tokens.

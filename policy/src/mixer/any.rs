@@ -55,7 +55,7 @@ macro_rules! mixers {
         }
 
         /// `policy.options`: the options of every mixer that has some.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
         pub struct Options {
             $($(#[doc = concat!("Options of `", $name, "`.")] pub $module: $options,)?)*
@@ -168,7 +168,7 @@ macro_rules! mixers {
 
             /// On another device.
             pub fn to_device(self, device: &B::Device) -> Self where B: KernelBackend {
-                match self { $(Self::$variant(state) => Self::$variant(state.to_device(device)),)* Self::Custom(state) => Self::Custom(state.to_device(device)) }
+                match self { $(Self::$variant(state) => Self::$variant(state.to_device(device)),)* Self::Custom(state) => Self::Custom(state.on_device(device)) }
             }
         }
     };

@@ -77,7 +77,7 @@ impl<B: Backend> CustomState<B> {
         Self(self.0.dyn_detach())
     }
 
-    pub(super) fn to_device(self, device: &B::Device) -> Self {
+    pub(super) fn on_device(self, device: &B::Device) -> Self {
         Self(self.0.dyn_to_device(device))
     }
 }

@@ -30,7 +30,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.hyena`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HyenaOptions {
     /// Gating projections: one long filter fewer.

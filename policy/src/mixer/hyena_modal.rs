@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 const CHUNK: usize = 64;
 
 /// `policy.options.hyena-modal`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HyenaModalOptions {
     /// Complex exponentials in the filter of a channel.

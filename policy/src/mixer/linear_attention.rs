@@ -33,7 +33,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.linear-attention`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearAttentionOptions {
     /// Channels of a head's queries and keys.

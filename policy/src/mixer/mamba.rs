@@ -36,7 +36,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.mamba`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MambaOptions {
     /// Inner channels for each channel of the policy's width.

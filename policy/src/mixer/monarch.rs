@@ -28,7 +28,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.monarch`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonarchOptions {
     /// Points of the transform, a square: a token sees half as many tokens back.
@@ -78,7 +78,6 @@ impl<B: KernelBackend> Mixer<B> for Monarch<B> {
     type Options = MonarchOptions;
 
     fn new(sizes: Sizes, options: &MonarchOptions, init: &mut Init, device: &B::Device) -> Self {
-        let options = options;
         let operator = OperatorSizes { width: sizes.width, order: 2, taps: options.length / 2, embedding: 5, frequency: 10.0 };
         Self { operator: LongConvolution::new(&operator, Way::Square(options.side()), init, device) }
     }

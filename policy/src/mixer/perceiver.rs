@@ -34,7 +34,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.perceiver`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PerceiverOptions {
     /// Latents.

@@ -33,7 +33,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.performer`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PerformerOptions {
     /// Rows of the projection; 0 for `head_dim ln(head_dim)`, rounded down, as in published code.

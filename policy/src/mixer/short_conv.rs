@@ -19,7 +19,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.short-conv`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShortConvOptions {
     /// Taps of the convolution.

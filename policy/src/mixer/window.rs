@@ -26,7 +26,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.window`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowOptions {
     /// Tokens that a token sees, itself included.
