@@ -177,18 +177,14 @@ impl Temporary {
         // Names that begin with a dot are not taken for datasets by Minari.
         let temporary = format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id());
         let temporary = Self { path: path.with_file_name(temporary) };
-        temporary.remove();
+        let _ = remove(&temporary.path);
         Ok(temporary)
-    }
-
-    fn remove(&self) {
-        let _ = remove(&self.path);
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        self.remove();
+        let _ = remove(&self.path);
     }
 }
 

@@ -65,17 +65,13 @@ impl Renderer for RobotRenderer {
     }
 
     fn render(&mut self, state: &[f64], pixels: &mut [u8]) -> Result<(), EnvError> {
-        let shape = |what, found, expected| EnvError::Shape { env: self.env.into(), what, found, expected };
         let row = 3 * self.viewport.width as usize;
         let size = row * self.viewport.height as usize;
-        // What a wrapper has put behind the simulator's state does not show.
-        let Some(state) = state.get(..self.simulation.state_width()) else {
-            return Err(shape("state", state.len(), self.simulation.state_width()));
-        };
-        if pixels.len() != size {
-            return Err(shape("image", pixels.len(), size));
-        }
-        self.simulation.restart(state);
+        // A wrapper may have added numbers behind the simulator's state; they do not show.
+        let width = self.simulation.state_width();
+        EnvError::check_length(self.env, "state", state.len().min(width), width)?;
+        EnvError::check_length(self.env, "image", pixels.len(), size)?;
+        self.simulation.restart(&state[..width]);
         self.simulation.data.forward();
         self.scene.update(&mut self.simulation.data, &self.options, &MjvPerturb::default(), &mut self.camera);
         self.scene.render(&self.viewport, &self.context);
