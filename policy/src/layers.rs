@@ -5,7 +5,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{KernelBackend, Rectifier};
+use kernels::{Activation, KernelBackend};
 
 /// A dense layer, `y = x weight + bias`.
 #[derive(Module, Debug)]
@@ -39,17 +39,17 @@ impl<B: Backend> Dense<B> {
 impl<B: KernelBackend> Dense<B> {
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::None)
+        kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Identity)
     }
 
     /// The same with `max(y, 0)`.
     pub fn forward_relu(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
+        kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Relu)
     }
 
     /// The same with `tanh(y)`.
     pub fn forward_tanh(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Tanh)
+        kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Tanh)
     }
 }
 
@@ -78,7 +78,7 @@ impl<B: KernelBackend> Projection<B> {
         let [_, outputs] = self.weight.dims();
         // The op with a bias has a quick path for the few rows of acting.
         let zero = Tensor::zeros([outputs], (&x.device(), x.dtype()));
-        kernels::linear(x, self.weight.val(), zero, Rectifier::None)
+        kernels::linear(x, self.weight.val(), zero, Activation::Identity)
     }
 }
 

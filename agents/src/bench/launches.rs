@@ -16,7 +16,7 @@ use burn::backend::Autodiff;
 use clap::Args;
 use kernels::{
     KernelBackend,
-    device::{Card, LaunchLog},
+    device::{Gpu, LaunchLog},
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
@@ -71,7 +71,7 @@ pub(super) fn run(args: &LaunchesArgs) -> Result<()> {
     result
 }
 
-fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog) -> Result<()>
+fn run_on<B: KernelBackend + Gpu>(args: &LaunchesArgs, mut log: LaunchLog) -> Result<()>
 where
     Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
 {
@@ -87,7 +87,7 @@ where
     publish(figures.render(), args.json.as_ref(), &figures)
 }
 
-fn count<B: KernelBackend + Card>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
+fn count<B: KernelBackend + Gpu>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
 where
     Autodiff<B>: TrainBackend,
 {

@@ -12,7 +12,10 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive, backend::Backend, module::attention, ops::AttentionModuleOptions};
 use clap::Args;
-use kernels::{KernelBackend, ScanCarry, ScanInputs, ScanOutputs, attention_scan};
+use kernels::{
+    KernelBackend, ScanCarry, attention_scan,
+    scan::{ScanInputs, ScanOutputs},
+};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};

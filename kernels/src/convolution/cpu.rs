@@ -7,7 +7,7 @@
 //!
 //! Backward tasks are blocks of channels, over all batch rows in order, so that no sum depends on the number of threads.
 
-use super::{ConvolutionGradients, ConvolutionInputs};
+use super::inputs::{ConvolutionGradients, ConvolutionInputs};
 use crate::cpu::{Real, View, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};

@@ -26,7 +26,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
 };
-use kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
+use kernels::{Dropout, KernelBackend, Activation, ScanCarry, attention_scan};
 use serde::{Deserialize, Serialize};
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
@@ -175,7 +175,7 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
         let (map, offset) = self.score_map();
-        let scores = kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads * queries]
+        let scores = kernels::linear(x.clone(), map, offset, Activation::Identity); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
         let mut values = split_heads(self.value.forward(x), batch, heads);
         if queries > 1 {

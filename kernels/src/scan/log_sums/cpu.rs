@@ -6,10 +6,12 @@
 //!
 //! `keep` and `take` are the attention scan's gates: derivatives of `L_t` by `L_{t-1}` and by `s_t`.
 
-use super::{LogSumGradients, LogSumInputs};
 use crate::{
     cpu::{Real, flags, tensor, view, viewable},
-    scan::cpu::gate,
+    scan::{
+        gate::gate,
+        inputs::{LogSumGradients, LogSumInputs},
+    },
 };
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;

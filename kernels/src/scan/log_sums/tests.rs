@@ -1,10 +1,12 @@
 //! The running log-sum-exp against worked numbers, its reference, finite differences, and itself cut in pieces.
 
-use super::*;
-use crate::testing::{assert_close, flags, random_f64, random_tensor, upstream};
+use super::cpu;
+use crate::primitive::{float, primitive};
+use crate::scan::{LogSumInputs, ScanCarry, attention_scan, reference, running_log_sum_exp};
+use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::{DType, TensorData},
+    tensor::{Bool, DType, Tensor, TensorData, backend::Backend},
 };
 
 type Cpu = Flex;
@@ -27,11 +29,11 @@ fn case<B: Backend>(time: usize, seed: u64) -> (Tensor<B, 3>, Tensor<B, 2, Bool>
 }
 
 fn by_reference<B: Backend>(scores: Tensor<B, 3>, reset: Tensor<B, 2, Bool>, carry: Tensor<B, 2>) -> Tensor<B, 3> {
-    Tensor::from_primitive(TensorPrimitive::Float(reference::running_log_sum_exp::<B>(LogSumInputs {
-        scores: scores.into_primitive().tensor(),
+    float(reference::running_log_sum_exp::<B>(LogSumInputs {
+        scores: primitive(scores),
         reset: reset.into_primitive(),
-        carry: carry.into_primitive().tensor(),
-    })))
+        carry: primitive(carry),
+    }))
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn gradients_agree_with_finite_differences() {
         carry: tensor(&numbers[count..]).reshape([batch, heads]).into_primitive().tensor(),
     };
     let read = |primitive| {
-        let tensor = Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(primitive));
+        let tensor = float::<Cpu, 1>(primitive);
         tensor.into_data().to_vec::<f64>().unwrap()
     };
     let loss = |numbers: &[f64]| -> f64 {
@@ -101,15 +103,7 @@ fn gradients_agree_with_finite_differences() {
     let grad = tensor(&weights).reshape([batch, heads, time]).into_primitive().tensor();
     let gradients = cpu::running_log_sum_exp_backward::<f64>(build(&numbers), log_sums, grad);
     let found = [read(gradients.scores), read(gradients.carry)].concat();
-    let step = 1e-6;
-    for (index, found) in found.iter().enumerate() {
-        let mut moved = numbers.clone();
-        moved[index] += step;
-        let above = loss(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - loss(&moved)) / (2.0 * step);
-        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
-    }
+    assert_slopes(&found, &numbers, loss);
 }
 
 #[test]
@@ -136,7 +130,7 @@ fn is_what_the_attention_scan_carries() {
     let (scores, reset, carry) = case::<Cpu>(61, 60);
     let values = random_tensor([BATCH, HEADS, 61, 3], 61);
     let last = running_log_sum_exp(scores.clone(), reset.clone(), carry.clone()).slice([0..BATCH, 0..HEADS, 60..61]);
-    let carry = crate::ScanCarry { log_sum: carry, output: random_tensor([BATCH, HEADS, 3], 62) };
-    let (_, carry) = crate::attention_scan(scores, values, reset, carry);
+    let carry = ScanCarry { log_sum: carry, output: random_tensor([BATCH, HEADS, 3], 62) };
+    let (_, carry) = attention_scan(scores, values, reset, carry);
     assert_eq!(last.reshape([BATCH, HEADS]).into_data(), carry.log_sum.into_data());
 }

@@ -1,14 +1,16 @@
 //! The running log-sum-exp's kernels against double precision, on whatever Vulkan device there is: software will do.
 
-use super::*;
+use super::launch::{Plan, running_log_sum_exp, running_log_sum_exp_backward};
 use crate::{
-    KernelBackend,
-    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
-    log_sum_exp::{cpu, reference},
-    reference_gradients,
+    cube::{
+        Limits,
+        testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    },
+    primitive::float,
+    scan::{LogSumGradients, LogSumInputs, ScanOps, log_sums::cpu, reference},
     testing::random,
 };
-use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 
 /// Inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
@@ -61,10 +63,6 @@ impl Case {
 type Numbers = [(&'static str, Vec<f64>); 3];
 
 fn read<B: Backend>(log_sums: FloatTensor<B>, gradients: LogSumGradients<B>) -> Numbers {
-    fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-        let tensor = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor));
-        tensor.into_data().convert::<f64>().to_vec().unwrap()
-    }
     [
         // The last of them is the next carry.
         ("log-sums", host::<B, 3>(log_sums)),
@@ -84,7 +82,7 @@ fn truth(case: &Case) -> Numbers {
 fn plain(case: &Case) -> Numbers {
     let inputs = || case.inputs::<Flex>(DType::F32);
     let log_sums = reference::running_log_sum_exp(inputs());
-    read(log_sums, reference_gradients::log_sum_exp(inputs(), case.grad::<Flex>(DType::F32)))
+    read(log_sums, reference::running_log_sum_exp_backward(inputs(), case.grad::<Flex>(DType::F32)))
 }
 
 /// Single precision, one token after the other.
@@ -95,18 +93,18 @@ fn recurrent(case: &Case) -> Numbers {
     read(log_sums, gradients)
 }
 
-fn on_device(case: &Case, device: Option<Device>) -> Numbers {
+fn on_device(case: &Case, limits: Option<Limits>) -> Numbers {
     let inputs = || case.inputs::<Vulkan>(DType::F32);
-    let device = device.unwrap_or_else(|| Device::of(&inputs().scores));
-    let log_sums = running_log_sum_exp(inputs(), device).expect("the kernel knows f32");
-    let gradients = running_log_sum_exp_backward(inputs(), log_sums.clone(), case.grad::<Vulkan>(DType::F32), device);
+    let limits = limits.unwrap_or_else(|| Limits::of(&inputs().scores.client));
+    let log_sums = running_log_sum_exp(inputs(), limits).expect("the kernel knows f32");
+    let gradients = running_log_sum_exp_backward(inputs(), log_sums.clone(), case.grad::<Vulkan>(DType::F32), limits);
     read(log_sums, gradients.expect("the kernel knows f32"))
 }
 
 /// Plain ops in single precision are the quadratic ones and the recurrence: the kernel may err three times as much as they do.
 /// `alike` is the case to try the quadratic ones on.
-fn check(case: &Case, alike: &Case, device: Option<Device>) {
-    let (found, expected, recurrent) = (on_device(case, device), truth(case), recurrent(case));
+fn check(case: &Case, alike: &Case, limits: Option<Limits>) {
+    let (found, expected, recurrent) = (on_device(case, limits), truth(case), recurrent(case));
     let (plain, plain_truth) = (plain(alike), truth(alike));
     for index in 0..found.len() {
         let truth = Truth(&expected[index].1);
@@ -133,8 +131,8 @@ fn agrees_over_ten_thousand_tokens() {
     let (case, alike) = (Case::new([1, 2, 10_000], 100), Case::new([1, 2, 2000], 100));
     let scores = case.inputs::<Vulkan>(DType::F32).scores;
     for (cubes, max_units, segmented) in [(1, 256, false), (12, 32, true)] {
-        let device = Device { cubes, max_units, ..Device::of(&scores) };
-        assert_eq!(Plan::new(&scores, device).unwrap().segments > 1, segmented);
+        let device = Limits { cubes, max_units, ..Limits::of(&scores.client) };
+        assert_eq!(Plan::new(&scores, device).unwrap().segments.count > 1, segmented);
         check(&case, &alike, Some(device));
     }
 }
@@ -145,8 +143,8 @@ fn agrees_however_it_is_launched() {
     let Some(_device) = vulkan() else { return };
     for (shape, cubes, max_units) in [([2, 1, 997], 64, 16), ([3, 2, 531], 40, 8), ([1, 1, 700], 9, 1)] {
         let case = Case::new(shape, 110);
-        let usual = Device::of(&case.inputs::<Vulkan>(DType::F32).scores);
-        check(&case, &case, Some(Device { cubes, max_units, ..usual }));
+        let usual = Limits::of(&case.inputs::<Vulkan>(DType::F32).scores.client);
+        check(&case, &case, Some(Limits { cubes, max_units, ..usual }));
     }
 }
 
@@ -154,7 +152,7 @@ fn agrees_however_it_is_launched() {
 fn same_bits_every_run() {
     let Some(_device) = vulkan() else { return };
     let case = Case::new([2, 2, 1700], 120);
-    let device = Some(Device { cubes: 16, max_units: 16, ..Device::of(&case.inputs::<Vulkan>(DType::F32).scores) });
+    let device = Some(Limits { cubes: 16, max_units: 16, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).scores.client) });
     assert_eq!(on_device(&case, device), on_device(&case, device));
 }
 
@@ -165,7 +163,7 @@ fn a_non_finite_episode_does_not_reach_the_next() {
     let border = time / 2;
     for (cubes, max_units) in [(1, 256), (32, 8)] {
         let mut case = Case::new([1, 1, time], 130);
-        let device = Device { cubes, max_units, ..Device::of(&case.inputs::<Vulkan>(DType::F32).scores) };
+        let device = Limits { cubes, max_units, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).scores.client) };
         // Gradients flow to earlier tokens, as far as the episode goes.
         case.grad[time - 5] = f32::NAN;
         let [_, (_, score_grads), _] = on_device(&case, Some(device));
@@ -184,7 +182,7 @@ fn strided_inputs_give_what_contiguous_ones_do() {
     let case = Case::new([3, 5, 23], 140);
     let expected = on_device(&case, None);
     let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
-        let tensor = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(tensor));
+        let tensor = float::<Vulkan, 3>(tensor);
         let moved = Tensor::<Vulkan, 3>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
         moved.into_primitive().tensor()
     };

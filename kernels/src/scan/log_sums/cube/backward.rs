@@ -8,7 +8,7 @@
 //! What is below counts positions in the direction of the pass; `P` is what a position hands to the next.
 //!
 //! **Inputs.** Those of the forward kernel, its log-sums (contiguous), their gradient `[batch, heads, time]` f32 of any strides.
-//! **Outputs.** Gradients of scores and carry, f32; or, where the kernel summarises segments, what each hands on of its own and
+//! **Outputs.** Gradients of scores and carry, f32; or, where the kernel summarizes segments, what each hands on of its own and
 //! the product of its gates.
 //!
 //! **Who owns what.** As forward: a unit owns neighbouring positions, and pairs of what units hand on and their gates are scanned
@@ -21,10 +21,13 @@
 //! **Limits.** Those of the forward kernel; a log-sum of minus infinity is a constant and has no gradient.
 //!
 //! **Versions.** (1) The attention scan's backward kernel with values of 1 and outputs of 0: the sums over `head_dim` that it makes
-//! and three arrays more to read. (2) This one, checked on software Vulkan and not yet timed on a card.
+//! and three arrays more to read. (2) This one, checked on software Vulkan and not yet timed on a GPU.
 
-use super::{Geometry, forward::Layout};
-use crate::scan::cube::forward::{EMPTY, finite_score, gate};
+use super::forward::{Geometry, Layout};
+use crate::{
+    cube::EMPTY,
+    scan::cube::gate::{finite_score, gate},
+};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 

@@ -5,12 +5,12 @@
 //! ```
 //!
 //! **Inputs.** `scores [batch, heads, time]` f32 of any strides, `reset [batch, time]`, a start for every segment of every row.
-//! **Outputs.** `log_sums [batch, heads, time]` f32; or, where the kernel summarises segments, the log-sum of each and whether it
+//! **Outputs.** `log_sums [batch, heads, time]` f32; or, where the kernel summarizes segments, the log-sum of each and whether it
 //! has a reset.
 //!
 //! **Who owns what.** A cube owns one row (batch, head) of one segment and walks it in tiles; a unit owns neighbouring tokens of the
 //! tile, in registers. A unit sums over its own tokens, the units' sums are scanned in shared memory (Hillis and Steele, between two
-//! halves of it), and what the units before left comes on top. The next tile's scores are asked for before the scan.
+//! halves of it), and what the units before left comes on top. The next tile's scores are loaded before the scan.
 //!
 //! **Bytes.** Every score read once, every log-sum written once: 8 bytes a token and head, and a flag. Scores are read twice
 //! where rows are too few to fill the device and time is cut in segments.
@@ -18,15 +18,28 @@
 //! **Accumulation.** f32. The identity is [`EMPTY`], a finite stand-in for `-inf`. Sums have one order: the same bits every run.
 //! **Limits.** Scores below -1e30 count as `-inf`.
 //!
-//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card. Plane shuffles would save barriers of the scan;
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU. Plane shuffles would save barriers of the scan;
 //! with a tile of 2,048 tokens there is one for every 200.
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956, appendix A.
 
-use super::Geometry;
-use crate::scan::cube::forward::{EMPTY, finite_score, join_log_sums};
+use crate::{
+    cube::EMPTY,
+    scan::cube::gate::{finite_score, join_log_sums},
+};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
+
+/// What a cube's units do: fixed when the kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Geometry {
+    /// A power of two, and whole planes.
+    pub units: u32,
+    /// Tokens that a unit holds at a time.
+    pub tokens: u32,
+    /// Whether only what a segment makes of its start is wanted.
+    pub is_summary: bool,
+}
 
 /// Sizes, and where the scores lie.
 #[derive(CubeLaunch, CubeType)]

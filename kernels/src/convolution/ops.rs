@@ -1,0 +1,32 @@
+//! The checked function.
+
+use super::inputs::ConvolutionInputs;
+use crate::{
+    backend::ConvolutionOps,
+    primitive::{float, primitive},
+};
+use burn::tensor::{Int, Tensor};
+
+/// `y_t = sum of taps[n] inputs[t - n]`, for the last `output_time` of the inputs.
+///
+/// Time is proportional to the taps that are in sight, so to `time * min(taps, time)`.
+///
+/// # Shapes
+/// - `inputs`: `[batch, input_time, channels]`
+/// - `taps`: `[taps, channels]`; the first multiplies the present token (PyTorch's order is the reverse)
+/// - `first`: `[batch, output_time]`, the first input that each output sees, at most its own, `input_time - output_time + t`
+/// - returns: `[batch, output_time, channels]`
+/// # Panics
+/// If the shapes disagree or there are fewer inputs than outputs.
+pub fn causal_convolution<B: ConvolutionOps>(inputs: Tensor<B, 3>, taps: Tensor<B, 2>, first: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+    let [batch, input_time, channels] = inputs.dims();
+    assert_eq!(taps.dims()[1], channels, "causal_convolution: taps do not fit {channels} channels");
+    let [rows, output_time] = first.dims();
+    assert_eq!(rows, batch, "causal_convolution: `first` does not fit the inputs");
+    assert!(input_time >= output_time, "causal_convolution: {output_time} outputs are not the last of {input_time} inputs");
+    float(B::causal_convolution(ConvolutionInputs {
+        inputs: primitive(inputs),
+        taps: primitive(taps),
+        first: first.into_primitive(),
+    }))
+}
