@@ -19,13 +19,15 @@
 //! assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [1.0, 12.0, 4.0, 48.0]);
 //! ```
 
-pub(crate) mod autodiff;
-pub(crate) mod cpu;
+mod autodiff;
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod inputs;
 mod ops;
-pub(crate) mod reference;
+mod reference;
 #[cfg(test)]
 mod tests;
 
 pub use inputs::{ConvolutionGradients, ConvolutionInputs};
-pub use ops::causal_convolution;
+pub use ops::{ConvolutionOps, causal_convolution};

@@ -1,11 +1,30 @@
-//! The checked function.
+//! The op: what a backend may implement, and the checked function.
 
-use super::inputs::ConvolutionInputs;
-use crate::{
-    backend::ConvolutionOps,
-    primitive::{float, primitive},
+use super::{
+    inputs::{ConvolutionGradients, ConvolutionInputs},
+    reference,
 };
-use burn::tensor::{Int, Tensor};
+use crate::primitive::{float, primitive};
+use burn::tensor::{DType, Device, Int, Tensor, backend::Backend, ops::FloatTensor};
+
+/// Convolutions of a backend.
+pub trait ConvolutionOps: Backend {
+    /// Whether the backend has a backward pass of its own for numbers of this type; else `Autodiff` records the reference.
+    fn has_backward(device: &Device<Self>, dtype: DType) -> bool {
+        let _ = (device, dtype);
+        false
+    }
+
+    /// [`causal_convolution`].
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        reference::causal_convolution(inputs)
+    }
+
+    /// Gradients of a convolution.
+    fn causal_convolution_backward(inputs: ConvolutionInputs<Self>, grad: FloatTensor<Self>) -> ConvolutionGradients<Self> {
+        reference::causal_convolution_backward(inputs, grad)
+    }
+}
 
 /// `y_t = sum of taps[n] inputs[t - n]`, for the last `output_time` of the inputs.
 ///
