@@ -4,7 +4,7 @@
 //! The sizes are those of `aaren-bench train`: 64 rows of 20 timesteps and 4 rows of 1,000, three tokens each, in layers of 128.
 
 use aaren_agents::device::{CPU, Graph};
-use aaren_kernels::{Dropout, Rectifier, ScanCarry, attention_scan, causal_attention, layer_norm, linear};
+use aaren_kernels::{Activation, Dropout, ScanCarry, attention_scan, causal_attention, layer_norm, linear};
 use burn::tensor::{
     Bool, Distribution, Int, Tensor,
     activation::{relu, softmax},
@@ -102,7 +102,7 @@ fn dense_layer(criterion: &mut Criterion) {
             criterion,
             "linear",
             size,
-            || linear(x.clone(), weight.clone(), bias.clone(), Rectifier::Relu),
+            || linear(x.clone(), weight.clone(), bias.clone(), Activation::Relu),
             || relu(x.clone().matmul(weight.clone()) + bias.clone().unsqueeze()),
         );
     }

@@ -16,7 +16,7 @@ use aaren_agents::{
 };
 use aaren_kernels::{
     KernelBackend,
-    device::{Card, LaunchLog},
+    device::{Gpu, LaunchLog},
 };
 use anyhow::Result;
 use burn::backend::Autodiff;
@@ -70,7 +70,7 @@ pub fn run(args: &LaunchesArgs, json: Option<&Path>) -> Result<()> {
     result
 }
 
-fn run_on<B: KernelBackend + Card>(args: &LaunchesArgs, mut log: LaunchLog, json: Option<&Path>) -> Result<()>
+fn run_on<B: KernelBackend + Gpu>(args: &LaunchesArgs, mut log: LaunchLog, json: Option<&Path>) -> Result<()>
 where
     Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
 {
@@ -86,7 +86,7 @@ where
     publish(&figures, &figures.render(), json)
 }
 
-fn count<B: KernelBackend + Card>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
+fn count<B: KernelBackend + Gpu>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
 where
     Autodiff<B>: TrainBackend,
 {

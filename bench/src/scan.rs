@@ -12,7 +12,8 @@ use aaren_agents::{
         report::{self, align_right, number},
     },
 };
-use aaren_kernels::{KernelBackend, ScanCarry, ScanInputs, ScanOutputs, attention_scan};
+use aaren_kernels::scan::{ScanInputs, ScanOutputs};
+use aaren_kernels::{KernelBackend, ScanCarry, attention_scan};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Bool, Tensor, TensorData, backend::Backend, module::attention, ops::AttentionModuleOptions};
 use clap::Args;

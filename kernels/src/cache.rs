@@ -1,14 +1,53 @@
-//! Writing tokens into a cache in place. Burn's `slice_assign` copies the whole tensor on the CPU, every time, even when nobody else
-//! holds it: an environment step of a Transformer would then cost a copy of its KV cache.
+//! Writing tokens into a cache in place. Burn's `slice_assign` copies the whole tensor on the CPU, every time, even when it has one
+//! owner: an environment step of a Transformer would then cost a copy of its KV cache.
+//!
+//! ```
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use aaren_kernels::write_tokens;
+//!
+//! let device = Default::default();
+//! let cache = Tensor::<Flex, 4>::zeros([1, 1, 3, 2], &device);
+//! let cache = write_tokens(cache, Tensor::ones([1, 1, 1, 2], &device), 1);
+//! assert_eq!(cache.into_data().to_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+//! ```
 
 use crate::{
-    backend::KernelBackend,
-    cpu::{Real, view, viewable, whole},
+    cpu::{Real, by_float, view, viewable, whole},
+    primitive::{float, primitive},
 };
-use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use burn::{
+    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
+    tensor::{Tensor, backend::Backend, ops::FloatTensor},
+};
 use burn_flex::Flex;
 
-/// The cache with `tokens` written over its positions `at ..`. Nothing is copied but the tokens if nobody else holds the cache.
+/// Caches of a backend.
+pub trait CacheOps: Backend {
+    /// [`write_tokens`].
+    fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
+        reference::<Self>(cache, tokens, at)
+    }
+}
+
+impl CacheOps for Flex {
+    fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
+        by_float!(cache.dtype(), R => on_cpu::<R>(cache, tokens, at), _ => reference::<Self>(cache, tokens, at))
+    }
+}
+
+impl<B: CacheOps, C: CheckpointStrategy> CacheOps for Autodiff<B, C> {}
+
+#[cfg(feature = "cube")]
+impl<R, F, I, BT> CacheOps for burn_cubecl::CubeBackend<R, F, I, BT>
+where
+    R: burn_cubecl::CubeRuntime,
+    F: burn_cubecl::FloatElement,
+    I: burn_cubecl::IntElement,
+    BT: burn_cubecl::BoolElement,
+{
+}
+
+/// The cache with `tokens` written over its positions `at ..`. Nothing but the tokens is copied if the cache has no other owner.
 ///
 /// # Shapes
 /// - `cache`: `[batch, heads, capacity, head_dim]`
@@ -16,23 +55,21 @@ use burn_flex::Flex;
 /// - returns: as `cache`
 /// # Panics
 /// If the shapes disagree or the tokens do not fit.
-pub fn write_tokens<B: KernelBackend>(cache: Tensor<B, 4>, tokens: Tensor<B, 4>, at: usize) -> Tensor<B, 4> {
+pub fn write_tokens<B: CacheOps>(cache: Tensor<B, 4>, tokens: Tensor<B, 4>, at: usize) -> Tensor<B, 4> {
     let [batch, heads, capacity, head_dim] = cache.dims();
     let time = tokens.dims()[2];
     assert_eq!(tokens.dims(), [batch, heads, time, head_dim], "write_tokens: tokens do not fit the cache");
     assert!(at + time <= capacity, "write_tokens: {time} tokens at {at} do not fit a cache of {capacity}");
-    let written = B::write_tokens(cache.into_primitive().tensor(), tokens.into_primitive().tensor(), at);
-    Tensor::from_primitive(TensorPrimitive::Float(written))
+    float(B::write_tokens(primitive(cache), primitive(tokens), at))
 }
 
-pub(crate) fn reference<B: Backend>(cache: FloatTensor<B>, tokens: FloatTensor<B>, at: usize) -> FloatTensor<B> {
-    let cache = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(cache));
-    let tokens = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(tokens));
+fn reference<B: Backend>(cache: FloatTensor<B>, tokens: FloatTensor<B>, at: usize) -> FloatTensor<B> {
+    let (cache, tokens) = (float::<B, 4>(cache), float::<B, 4>(tokens));
     let [batch, heads, time, head_dim] = tokens.dims();
-    cache.slice_assign([0..batch, 0..heads, at..at + time, 0..head_dim], tokens).into_primitive().tensor()
+    primitive(cache.slice_assign([0..batch, 0..heads, at..at + time, 0..head_dim], tokens))
 }
 
-pub(crate) fn on_cpu<R: Real>(cache: FloatTensor<Flex>, tokens: FloatTensor<Flex>, at: usize) -> FloatTensor<Flex> {
+fn on_cpu<R: Real>(cache: FloatTensor<Flex>, tokens: FloatTensor<Flex>, at: usize) -> FloatTensor<Flex> {
     let mut cache = whole(cache);
     let tokens = viewable(tokens);
     let tokens = view::<R, 4>(&tokens);
@@ -61,9 +98,8 @@ mod tests {
         let tokens = random_tensor::<Flex, 4>([2, 4, 3, 5], 2).swap_dims(1, 2);
         let before = cache.to_data();
         for at in [0, 4, 7] {
-            let expected =
-                reference::<Flex>(cache.clone().into_primitive().tensor(), tokens.clone().into_primitive().tensor(), at);
-            let expected = Tensor::<Flex, 4>::from_primitive(TensorPrimitive::Float(expected)).into_data();
+            let expected = reference::<Flex>(primitive(cache.clone()), primitive(tokens.clone()), at);
+            let expected = float::<Flex, 4>(expected).into_data();
             assert_eq!(write_tokens(cache.clone(), tokens.clone(), at).into_data(), expected);
             assert_eq!(cache.to_data(), before);
             let view = Tensor::cat(vec![cache.clone(), cache.clone()], 2).slice([0..2, 0..3, 11..22, 0..5]);
@@ -72,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_nobody_else_holds_is_not_copied() {
-        let cache: FloatTensor<Flex> = random_tensor::<Flex, 4>([1, 2, 9, 5], 1).into_primitive().tensor();
+    fn a_cache_without_another_owner_is_not_copied() {
+        let cache = primitive(random_tensor::<Flex, 4>([1, 2, 9, 5], 1));
         let address = cache.bytes().as_ptr();
-        let tokens: FloatTensor<Flex> = random_tensor::<Flex, 4>([1, 2, 3, 5], 2).into_primitive().tensor();
+        let tokens = primitive(random_tensor::<Flex, 4>([1, 2, 3, 5], 2));
         assert_eq!(on_cpu::<f32>(cache, tokens, 4).bytes().as_ptr(), address);
     }
 }

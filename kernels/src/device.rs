@@ -1,33 +1,21 @@
-//! Finding devices: nothing here panics where a driver or a library is missing.
+//! Finding GPUs: nothing here panics where a driver or a library is missing.
+//!
+//! ```
+//! // A failure is taken once; nothing has failed yet.
+//! assert!(aaren_kernels::device::take_failure().is_none());
+//! # #[cfg(feature = "vulkan")]
+//! match aaren_kernels::device::vulkan() {
+//!     Ok(found) => println!("{} (in software: {})", found.name, found.is_software),
+//!     Err(error) => println!("{error}"),
+//! }
+//! ```
 
 use crate::cube::failure;
 use burn::tensor::backend::Backend;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use std::collections::BTreeMap;
-use thiserror::Error;
 
-/// Why a device cannot be used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DeviceError {
-    /// There is no driver, or it finds no device.
-    #[error("no {api} device: {reason}")]
-    Absent {
-        /// "Vulkan" or "CUDA"
-        api: &'static str,
-        /// What was looked for in vain.
-        reason: String,
-    },
-    /// A tensor does not fit, be it that memory is full or that the driver has no buffers of that size.
-    #[error("no memory for a buffer of {bytes} bytes")]
-    OutOfMemory {
-        /// What was asked for.
-        bytes: u64,
-    },
-    /// A device does not do what it is asked.
-    #[error("the device failed: {0}")]
-    Failed(String),
-}
+pub use crate::cube::{LaunchLog, failure::DeviceError};
 
 /// What went wrong on the devices' own threads since the last call. Where something did, results read since then are garbage.
 pub fn take_failure() -> Option<DeviceError> {
@@ -37,27 +25,25 @@ pub fn take_failure() -> Option<DeviceError> {
 /// A device that can be used.
 #[derive(Clone, Debug)]
 pub struct Found<D> {
-    /// What a tensor is put on.
+    /// The device as tensors name it.
     pub device: D,
-    /// As the driver names it.
+    /// The driver's name for it.
     pub name: String,
-    /// Whether a processor plays the graphics card: right answers, slowly.
+    /// Whether a processor plays the GPU: right answers, slowly.
     pub is_software: bool,
 }
-
-pub use crate::cube::LaunchLog;
 
 /// Bytes of a device's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// In tensors.
+    /// Bytes that tensors take.
     pub in_use: u64,
-    /// Taken from the driver, and kept for tensors to come.
+    /// Bytes taken from the driver, and kept for tensors to come.
     pub reserved: u64,
 }
 
-/// A backend of graphics cards, with what can be asked of its device.
-pub trait Card: Backend {
+/// A backend of GPUs: its memory and its launches.
+pub trait Gpu: Backend {
     /// The memory that this thread's tensors take.
     ///
     /// # Errors
@@ -74,13 +60,7 @@ pub trait Card: Backend {
     fn launches(log: &mut LaunchLog, device: &Self::Device, work: impl FnOnce()) -> Result<BTreeMap<String, usize>, DeviceError>;
 }
 
-impl<R, F, I, BT> Card for CubeBackend<R, F, I, BT>
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-{
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> Gpu for CubeBackend<R, F, I, BT> {
     fn memory(device: &Self::Device) -> Result<Memory, DeviceError> {
         let usage = R::client(device).memory_usage().map_err(|error| DeviceError::Failed(format!("{error:?}")))?;
         Ok(Memory { in_use: usage.bytes_in_use, reserved: usage.bytes_reserved })
@@ -99,11 +79,11 @@ where
 #[cfg(feature = "vulkan")]
 pub type Vulkan = burn_wgpu::Vulkan<f32, i32, u8>;
 
-/// The backend of NVIDIA cards: kernels compiled by NVRTC when they are first launched.
+/// The backend of NVIDIA GPUs: kernels compiled by NVRTC when they are first launched.
 #[cfg(feature = "cuda")]
 pub type Cuda = burn_cuda::Cuda<f32, i32>;
 
-/// The default Vulkan device, a graphics card rather than software.
+/// The default Vulkan device, a GPU rather than software.
 ///
 /// # Errors
 /// [`DeviceError::Absent`] if there is no driver or no device.
@@ -112,7 +92,7 @@ pub fn vulkan() -> Result<Found<burn_wgpu::WgpuDevice>, DeviceError> {
     use burn_wgpu::{WgpuDevice, graphics, init_setup};
     use std::sync::OnceLock;
 
-    // The runtime is set up once; without a driver it would panic, so the driver is asked first.
+    // The runtime is set up once; without a driver it would panic, so look for a driver first.
     static FOUND: OnceLock<Result<(String, bool), String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let descriptor = wgpu::InstanceDescriptor {
@@ -146,6 +126,7 @@ pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
 
     let absent = |reason: String| DeviceError::Absent { api: "CUDA", reason };
     // Anything else of these libraries panics where they are missing.
+    // SAFETY: both try to load a library of NVIDIA's, whose initialization has no requirements, and report whether they could.
     let (driver, compiler) = unsafe { (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present()) };
     if !driver {
         return Err(absent("the driver's library libcuda.so cannot be loaded; install the NVIDIA driver".to_owned()));
@@ -158,10 +139,10 @@ pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
     let failed = |error: cudarc::driver::DriverError| absent(format!("the driver reports {error}"));
     result::init().map_err(failed)?;
     if result::device::get_count().map_err(failed)? == 0 {
-        return Err(absent("the driver finds no card".to_owned()));
+        return Err(absent("the driver finds no GPU".to_owned()));
     }
-    let card = result::device::get(0).map_err(failed)?;
-    let name = result::device::get_name(card).map_err(failed)?;
+    let gpu = result::device::get(0).map_err(failed)?;
+    let name = result::device::get_name(gpu).map_err(failed)?;
     failure::watch();
     Ok(Found { device: burn_cuda::CudaDevice::new(0), name, is_software: false })
 }

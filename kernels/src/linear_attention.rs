@@ -7,11 +7,35 @@
 //! Evaluated in chunks of tokens: inside a chunk the masked matrix of scores `f(q) . f(k)`, and `f(q) S` for what came before. These
 //! are matrix products, which every backend is quick at, so plain tensor ops do, and Burn derives the gradient.
 //!
+//! ```
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use aaren_kernels::{FeatureMap, linear_attention};
+//!
+//! /// One feature, 1 for every query and key: a sum over the episode so far.
+//! struct Same;
+//!
+//! impl FeatureMap<Flex> for Same {
+//!     fn queries(&self, queries: Tensor<Flex, 4>) -> Tensor<Flex, 4> {
+//!         queries.sum_dim(3).ones_like()
+//!     }
+//!
+//!     fn keys(&self, keys: Tensor<Flex, 4>) -> Tensor<Flex, 4> {
+//!         keys.sum_dim(3).ones_like()
+//!     }
+//! }
+//!
+//! let values = Tensor::<Flex, 1>::from_floats([1.0, 3.0, 5.0], &Default::default()).reshape([1, 1, 3, 1]);
+//! let empty = Tensor::zeros([1, 1, 1, 2], &values.device());
+//! let reset = [false, false, true];
+//! let (sums, _) = linear_attention(&Same, values.clone(), values.clone(), values, &reset, empty);
+//! assert_eq!(sums.into_data().to_vec::<f32>().unwrap(), [1.0, 1.0, 4.0, 2.0, 5.0, 1.0]); // sums of values and of weights
+//! ```
+//!
 //! Source: Katharopoulos et al. 2020, arXiv:2006.16236; the chunks are those of Hua et al. 2022, arXiv:2202.10447.
 
 use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
 
-/// Tokens that are weighed against each other directly.
+/// Tokens of a chunk, whose scores are computed as one matrix.
 const CHUNK: usize = 64;
 
 /// Features whose products are the weights of attention.
@@ -28,7 +52,7 @@ pub trait FeatureMap<B: Backend> {
     }
 }
 
-/// Causal attention with weights `f(q) . f(k)`, normalised, cut at episode starts.
+/// Causal attention with weights `f(q) . f(k)`, normalized, cut at episode starts.
 ///
 /// # Shapes
 /// - `queries`, `keys`: `[batch, heads, time, key_dim]`

@@ -5,6 +5,18 @@
 //! transform is of that kind, with twiddle factors between the halves, so a convolution over long sequences is a handful of real
 //! matrix products, which Burn differentiates; its own transform it does not.
 //!
+//! ```
+//! use burn::{backend::Flex, tensor::{DType, Tensor}};
+//! use aaren_kernels::MonarchTransform;
+//!
+//! let device = Default::default();
+//! let column = |x: [f64; 3]| Tensor::<Flex, 1>::from_data(x, (&device, DType::F64)).reshape([1, 3, 1]);
+//! let transform = MonarchTransform::at_least(5, &device, DType::F64);
+//! let taps = Tensor::from_data([[1.0], [10.0]], (&device, DType::F64));
+//! let y = transform.convolve(column([1.0, 2.0, 3.0]), taps);
+//! assert!((y - column([1.0, 12.0, 23.0])).abs().max().into_scalar() < 1e-6);
+//! ```
+//!
 //! Source: Dao et al. 2022, arXiv:2204.00595; Fu et al. 2023, arXiv:2310.12109.
 
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};

@@ -44,3 +44,17 @@ pub(crate) fn assert_close<B: Backend, const D: usize>(found: Tensor<B, D>, expe
         assert!(close, "element {index}: {found} is not {expected} within {tolerance}");
     }
 }
+
+/// Asserts that `found` are the derivatives of a loss in double precision by its inputs, as central differences have them.
+pub(crate) fn assert_slopes(found: &[f64], inputs: &[f64], loss: impl Fn(&[f64]) -> f64) {
+    let step = 1e-6;
+    assert_eq!(found.len(), inputs.len());
+    for (index, found) in found.iter().enumerate() {
+        let mut moved = inputs.to_vec();
+        moved[index] += step;
+        let above = loss(&moved);
+        moved[index] -= 2.0 * step;
+        let expected = (above - loss(&moved)) / (2.0 * step);
+        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The layers that everything is built from, over rows: `[rows, width]`.
 
 use crate::init::Init;
-use aaren_kernels::{KernelBackend, Rectifier};
+use aaren_kernels::{Activation, KernelBackend};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
@@ -39,17 +39,17 @@ impl<B: Backend> Dense<B> {
 impl<B: KernelBackend> Dense<B> {
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::None)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Identity)
     }
 
     /// The same with `max(y, 0)`.
     pub fn forward_relu(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Relu)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Relu)
     }
 
     /// The same with `tanh(y)`.
     pub fn forward_tanh(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Rectifier::Tanh)
+        aaren_kernels::linear(x, self.weight.val(), self.bias.val(), Activation::Tanh)
     }
 }
 
@@ -78,7 +78,7 @@ impl<B: KernelBackend> Projection<B> {
         let [_, outputs] = self.weight.dims();
         // The op with a bias has a quick path for the few rows of acting.
         let zero = Tensor::zeros([outputs], (&x.device(), x.dtype()));
-        aaren_kernels::linear(x, self.weight.val(), zero, Rectifier::None)
+        aaren_kernels::linear(x, self.weight.val(), zero, Activation::Identity)
     }
 }
 

@@ -12,12 +12,16 @@
 //! walk the keys directly. Threads: query tiles in the forward pass, (batch, head) pairs in the backward pass, where the keys'
 //! gradients sum over all queries.
 
-use super::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::{
+    inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
+    ops::AttentionOps,
+    reference,
+};
 use crate::{
-    cpu::{Matrix, Real, View, dot, product, tensor, vectorize, view, viewable},
+    cpu::{Matrix, Real, View, by_float, dot, product, serves, tensor, vectorize, view, viewable},
     dropout::{Dropout, column_hash},
 };
-use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
+use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
@@ -29,6 +33,28 @@ const KEYS: usize = 256;
 const FEW_QUERIES: usize = 6;
 /// Below this many multiply-adds one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 20;
+
+impl AttentionOps for Flex {
+    fn has_backward(_device: &Device<Self>, _head_dim: usize, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
+        by_float!(inputs.values.dtype(), R => causal_attention::<R>(inputs), _ => reference::causal_attention(inputs))
+    }
+
+    fn causal_attention_backward(
+        inputs: AttentionInputs<Self>,
+        outputs: AttentionOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> AttentionGradients<Self> {
+        by_float!(
+            inputs.values.dtype(),
+            R => causal_attention_backward::<R>(inputs, outputs, grad),
+            _ => reference::causal_attention_backward(inputs, grad),
+        )
+    }
+}
 
 /// The inputs of one call as typed views.
 struct Inputs<'a, R> {
@@ -94,7 +120,7 @@ fn first_keys(first_key: &FlexTensor, query_time: usize, key_time: usize) -> Vec
     indices.iter().enumerate().map(|(position, &first)| (first.max(0) as usize).min(own(position))).collect()
 }
 
-pub(crate) fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<Flex> {
+fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<Flex> {
     let inputs = prepare(inputs);
     let [batch, heads, query_time, head_dim] = inputs.queries.shape().dims();
     let key_time = inputs.keys.shape()[2];
@@ -164,7 +190,7 @@ fn few_queries<R: Real>(inputs: &Inputs<R>, b: usize, h: usize, outputs: &mut [R
         scores[seen.end..].fill(R::neg_infinity());
         scores[seen].iter_mut().for_each(|score| *score *= inputs.scale);
         let max = scores.iter().fold(R::neg_infinity(), |max, &score| if score > max { score } else { max });
-        // Two loops: the sum has an order, and would keep the exponentials from vectorising.
+        // Two loops: the sum has an order, and would keep the exponentials from vectorizing.
         scores.iter_mut().for_each(|score| *score = (*score - max).exp_of_negative());
         let sum: R = scores.iter().copied().sum();
         let inverse = R::one() / sum;
@@ -277,7 +303,7 @@ fn mask_row<R: Real>(dropout: Dropout, row: u64, first: usize, weights: &mut [R]
     }
 }
 
-pub(crate) fn causal_attention_backward<R: Real>(
+fn causal_attention_backward<R: Real>(
     inputs: AttentionInputs<Flex>,
     outputs: AttentionOutputs<Flex>,
     grad_outputs: FloatTensor<Flex>,

@@ -1,13 +1,18 @@
 //! Causal attention with its whole matrix of weights, in plain tensor ops.
 
-use super::{AttentionInputs, AttentionOutputs};
-use crate::dropout;
-use burn::tensor::{Int, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    dropout,
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{Int, Tensor, TensorData, backend::Backend, ops::FloatTensor},
+};
 
 pub(crate) fn causal_attention<B: Backend>(inputs: AttentionInputs<B>) -> AttentionOutputs<B> {
-    let queries = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(inputs.queries));
-    let keys = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(inputs.keys));
-    let values = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(inputs.values));
+    let [queries, keys, values] = [inputs.queries, inputs.keys, inputs.values].map(float::<B, 4>);
     let first_key = Tensor::<B, 2, Int>::from_primitive(inputs.first_key);
     let [batch, heads, query_time, head_dim] = queries.dims();
     let key_time = keys.dims()[2];
@@ -33,5 +38,25 @@ pub(crate) fn causal_attention<B: Backend>(inputs: AttentionInputs<B>) -> Attent
         let mask = TensorData::new(mask, [batch, heads, query_time, key_time]).convert_dtype(weights.dtype());
         weights = weights.clone() * Tensor::from_data(mask, (&device, weights.dtype()));
     }
-    AttentionOutputs { outputs: weights.matmul(values).into_primitive().tensor(), log_sums: log_sums.into_primitive().tensor() }
+    AttentionOutputs { outputs: primitive(weights.matmul(values)), log_sums: primitive(log_sums) }
+}
+
+pub(crate) fn causal_attention_backward<B: Backend>(
+    inputs: AttentionInputs<B>,
+    upstream: FloatTensor<B>,
+) -> AttentionGradients<B> {
+    let [queries, keys, values] = [inputs.queries, inputs.keys, inputs.values].map(leaf::<B, 4>);
+    let forward = causal_attention::<Autodiff<B>>(AttentionInputs {
+        queries: tracked(&queries),
+        keys: tracked(&keys),
+        values: tracked(&values),
+        first_key: inputs.first_key,
+        dropout: inputs.dropout,
+    });
+    let gradients = backward::<B, 4>(float(forward.outputs), upstream);
+    AttentionGradients {
+        queries: arrived(&queries, &gradients),
+        keys: arrived(&keys, &gradients),
+        values: arrived(&values, &gradients),
+    }
 }

@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::testing::{assert_close, random_tensor, upstream};
+use crate::{
+    Dropout,
+    primitive::{float, primitive},
+};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::TensorData,
+    tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 
 type Cpu = Flex;
@@ -32,13 +36,13 @@ fn reference<B: Backend>(
     dropout: Dropout,
 ) -> Tensor<B, 4> {
     let outputs = reference::causal_attention::<B>(AttentionInputs {
-        queries: queries.into_primitive().tensor(),
-        keys: keys.into_primitive().tensor(),
-        values: values.into_primitive().tensor(),
+        queries: primitive(queries),
+        keys: primitive(keys),
+        values: primitive(values),
         first_key: first_key.into_primitive(),
         dropout,
     });
-    Tensor::from_primitive(TensorPrimitive::Float(outputs.outputs))
+    float(outputs.outputs)
 }
 
 const SIZES: [(usize, usize, usize); 7] =

@@ -1,40 +1,33 @@
 //! The convolution as a node of Burn's autodiff graph.
 
-use super::{ConvolutionGradients, ConvolutionInputs};
-use crate::backend::KernelBackend;
-use burn::backend::autodiff::{
-    Autodiff,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+use super::{
+    inputs::{ConvolutionGradients, ConvolutionInputs},
+    ops::ConvolutionOps,
+    reference,
 };
-use burn::tensor::ops::FloatTensor;
+use crate::autodiff::node;
+use burn::{
+    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
+    tensor::{TensorMetadata, ops::FloatTensor},
+};
 
-#[derive(Debug)]
-struct CausalConvolution;
-
-impl<B: KernelBackend> Backward<B, 2> for CausalConvolution {
-    type State = ConvolutionInputs<B>;
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let ConvolutionGradients { inputs, taps } = B::causal_convolution_backward(ops.state, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([inputs, taps]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
+impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C> {
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        let x = &inputs.inputs.primitive;
+        if !B::has_backward(&B::float_device(x), x.dtype()) {
+            return reference::causal_convolution(inputs);
         }
-    }
-}
-
-pub(crate) fn causal_convolution<B: KernelBackend, C: CheckpointStrategy>(
-    inputs: ConvolutionInputs<Autodiff<B, C>>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let ConvolutionInputs { inputs, taps, first } = inputs;
-    let inner = ConvolutionInputs::<B> { inputs: inputs.primitive.clone(), taps: taps.primitive.clone(), first };
-    let outputs = B::causal_convolution(inner.clone());
-    match CausalConvolution.prepare::<C>([inputs.node, taps.node]).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(inner, outputs),
-        OpsKind::UnTracked(prepared) => prepared.finish(outputs),
+        let ConvolutionInputs { inputs, taps, first } = inputs;
+        let inner = ConvolutionInputs::<B> { inputs: inputs.primitive.clone(), taps: taps.primitive.clone(), first };
+        let outputs = B::causal_convolution(inner.clone());
+        node::<B, C, _, 2>(
+            [&inputs, &taps],
+            outputs,
+            |_| inner,
+            |inputs, grad, _| {
+                let ConvolutionGradients { inputs, taps } = B::causal_convolution_backward(inputs, grad);
+                [inputs, taps].map(Some)
+            },
+        )
     }
 }

@@ -7,9 +7,13 @@
 //!
 //! Backward tasks are blocks of channels, over all batch rows in order, so that no sum depends on the number of threads.
 
-use super::{ConvolutionGradients, ConvolutionInputs};
-use crate::cpu::{Real, View, tensor, vectorize, view, viewable};
-use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
+use super::{
+    inputs::{ConvolutionGradients, ConvolutionInputs},
+    ops::ConvolutionOps,
+    reference,
+};
+use crate::cpu::{Real, View, by_float, serves, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
@@ -17,6 +21,28 @@ use rayon::prelude::*;
 const CHANNELS: usize = 32;
 /// Below this many multiply-adds one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 17;
+
+impl ConvolutionOps for Flex {
+    fn has_backward(_device: &Device<Self>, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {
+        by_float!(
+            inputs.inputs.dtype(),
+            R => causal_convolution::<R>(inputs),
+            _ => reference::causal_convolution(inputs),
+        )
+    }
+
+    fn causal_convolution_backward(inputs: ConvolutionInputs<Self>, grad: FloatTensor<Self>) -> ConvolutionGradients<Self> {
+        by_float!(
+            grad.dtype(),
+            R => causal_convolution_backward::<R>(inputs, grad),
+            _ => reference::causal_convolution_backward(inputs, grad),
+        )
+    }
+}
 
 struct Inputs<'a, R> {
     inputs: View<'a, R, 3>,

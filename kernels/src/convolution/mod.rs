@@ -6,56 +6,28 @@
 //!
 //! As in [`causal_attention`](crate::causal_attention), one number an output says how far back it sees, and a history carried over
 //! from earlier calls is a longer run of inputs than of outputs.
+//!
+//! ```
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use aaren_kernels::causal_convolution;
+//!
+//! let device = Default::default();
+//! let inputs = Tensor::<Flex, 1>::from_floats([1.0, 2.0, 4.0, 8.0], &device).reshape([1, 4, 1]);
+//! let taps = Tensor::from_floats([[1.0], [10.0]], &device);
+//! // The third token begins an episode.
+//! let y = causal_convolution(inputs, taps, Tensor::from_ints([[0, 0, 2, 2]], &device));
+//! assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [1.0, 12.0, 4.0, 48.0]);
+//! ```
 
-pub(crate) mod autodiff;
-pub(crate) mod cpu;
-pub(crate) mod reference;
+mod autodiff;
+mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+mod inputs;
+mod ops;
+mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::backend::KernelBackend;
-use burn::tensor::{Int, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
-
-/// The inputs of a convolution as the backends see them.
-#[derive(Clone, Debug)]
-pub struct ConvolutionInputs<B: Backend> {
-    /// `[batch, input_time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[taps, channels]`; the first multiplies the present token
-    pub taps: FloatTensor<B>,
-    /// `[batch, output_time]`: the first input that each output sees
-    pub first: B::IntTensorPrimitive,
-}
-
-/// Gradients of a loss for the inputs and the filter.
-#[derive(Clone, Debug)]
-pub struct ConvolutionGradients<B: Backend> {
-    /// `[batch, input_time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[taps, channels]`
-    pub taps: FloatTensor<B>,
-}
-
-/// `y_t = sum of taps[n] inputs[t - n]`, for the last `output_time` of the inputs.
-///
-/// Time is proportional to the taps that are in sight, so to `time * min(taps, time)`.
-///
-/// # Shapes
-/// - `inputs`: `[batch, input_time, channels]`
-/// - `taps`: `[taps, channels]`; the first multiplies the present token (PyTorch's order is the reverse)
-/// - `first`: `[batch, output_time]`, the first input that each output sees, at most its own, `input_time - output_time + t`
-/// - returns: `[batch, output_time, channels]`
-/// # Panics
-/// If the shapes disagree or there are fewer inputs than outputs.
-pub fn causal_convolution<B: KernelBackend>(inputs: Tensor<B, 3>, taps: Tensor<B, 2>, first: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-    let [batch, input_time, channels] = inputs.dims();
-    assert_eq!(taps.dims()[1], channels, "causal_convolution: taps do not fit {channels} channels");
-    let [rows, output_time] = first.dims();
-    assert_eq!(rows, batch, "causal_convolution: `first` does not fit the inputs");
-    assert!(input_time >= output_time, "causal_convolution: {output_time} outputs are not the last of {input_time} inputs");
-    Tensor::from_primitive(TensorPrimitive::Float(B::causal_convolution(ConvolutionInputs {
-        inputs: inputs.into_primitive().tensor(),
-        taps: taps.into_primitive().tensor(),
-        first: first.into_primitive(),
-    })))
-}
+pub use inputs::{ConvolutionGradients, ConvolutionInputs};
+pub use ops::{ConvolutionOps, causal_convolution};

@@ -1,12 +1,19 @@
 //! The convolution tap by tap in plain tensor ops, differentiable by Burn.
 
-use super::ConvolutionInputs;
-use burn::tensor::{Int, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{Int, Tensor, backend::Backend, ops::FloatTensor},
+};
 
 pub(crate) fn causal_convolution<B: Backend>(inputs: ConvolutionInputs<B>) -> FloatTensor<B> {
-    let taps = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(inputs.taps));
+    let taps = float::<B, 2>(inputs.taps);
     let first = Tensor::<B, 2, Int>::from_primitive(inputs.first);
-    let inputs = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(inputs.inputs));
+    let inputs = float::<B, 3>(inputs.inputs);
     let [batch, input_time, channels] = inputs.dims();
     let [_, output_time] = first.dims();
     let device = inputs.device();
@@ -26,5 +33,16 @@ pub(crate) fn causal_convolution<B: Backend>(inputs: ConvolutionInputs<B>) -> Fl
         let tap = taps.clone().slice([lag..lag + 1, 0..channels]).unsqueeze::<3>();
         sum = sum + (seen * tap).mask_fill(hidden, 0.0);
     }
-    sum.into_primitive().tensor()
+    primitive(sum)
+}
+
+pub(crate) fn causal_convolution_backward<B: Backend>(
+    inputs: ConvolutionInputs<B>,
+    upstream: FloatTensor<B>,
+) -> ConvolutionGradients<B> {
+    let (x, taps) = (leaf::<B, 3>(inputs.inputs), leaf::<B, 2>(inputs.taps));
+    let outputs =
+        causal_convolution::<Autodiff<B>>(ConvolutionInputs { inputs: tracked(&x), taps: tracked(&taps), first: inputs.first });
+    let gradients = backward::<B, 3>(float(outputs), upstream);
+    ConvolutionGradients { inputs: arrived(&x, &gradients), taps: arrived(&taps, &gradients) }
 }

@@ -1,10 +1,11 @@
 //! The convolution against worked numbers, its reference, and finite differences.
 
 use super::*;
-use crate::testing::{assert_close, random_f64, random_tensor, upstream};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, assert_slopes, random_f64, random_tensor, upstream};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::{DType, TensorData},
+    tensor::{DType, Int, Tensor, TensorData, backend::Backend},
 };
 
 type Cpu = Flex;
@@ -42,11 +43,11 @@ fn case<B: Backend>(history: usize, time: usize, taps: usize, seed: u64) -> (Ten
 }
 
 fn by_reference<B: Backend>(inputs: Tensor<B, 3>, taps: Tensor<B, 2>, first: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-    Tensor::from_primitive(TensorPrimitive::Float(reference::causal_convolution::<B>(ConvolutionInputs {
-        inputs: inputs.into_primitive().tensor(),
-        taps: taps.into_primitive().tensor(),
+    float(reference::causal_convolution::<B>(ConvolutionInputs {
+        inputs: primitive(inputs),
+        taps: primitive(taps),
         first: first.into_primitive(),
-    })))
+    }))
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn gradients_agree_with_finite_differences() {
         }
     };
     let read = |primitive| {
-        let tensor = Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(primitive));
+        let tensor = float::<Cpu, 1>(primitive);
         tensor.into_data().to_vec::<f64>().unwrap()
     };
     let loss = |numbers: &[f64]| -> f64 {
@@ -110,13 +111,5 @@ fn gradients_agree_with_finite_differences() {
     let grad = grad.reshape([batch, time, channels]).into_primitive().tensor();
     let gradients = cpu::causal_convolution_backward::<f64>(build(&numbers), grad);
     let found: Vec<f64> = [gradients.inputs, gradients.taps].into_iter().flat_map(read).collect();
-    let step = 1e-6;
-    for (index, found) in found.iter().enumerate() {
-        let mut moved = numbers.clone();
-        moved[index] += step;
-        let above = loss(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - loss(&moved)) / (2.0 * step);
-        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
-    }
+    assert_slopes(&found, &numbers, loss);
 }

@@ -1,13 +1,36 @@
-//! What goes wrong on a device's own thread.
+//! What goes wrong with a device, and on its own thread.
 //!
 //! CubeCL does a device's work on a thread of its own. There a failed allocation panics; the panic is printed and forgotten, and what is
-//! read back later is garbage. A hook keeps the first such panic for whoever asks, and prints none of them.
+//! read back later is garbage. A hook keeps the first such panic until it is taken, and prints none of them.
 
-use crate::device::DeviceError;
 use std::{
     panic::{self, PanicHookInfo},
     sync::{Mutex, Once, PoisonError},
 };
+use thiserror::Error;
+
+/// Why a device cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no driver, or it finds no device.
+    #[error("no {api} device: {reason}")]
+    Absent {
+        /// "Vulkan" or "CUDA"
+        api: &'static str,
+        /// What was looked for in vain.
+        reason: String,
+    },
+    /// A tensor does not fit, be it that memory is full or that the driver has no buffers of that size.
+    #[error("no memory for a buffer of {bytes} bytes")]
+    OutOfMemory {
+        /// The size of the buffer.
+        bytes: u64,
+    },
+    /// A device fails at anything else.
+    #[error("the device failed: {0}")]
+    Failed(String),
+}
 
 /// The first panic since the last that was taken; those after it are its consequences.
 static FIRST: Mutex<Option<String>> = Mutex::new(None);

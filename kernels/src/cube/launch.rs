@@ -2,24 +2,7 @@
 
 use burn::tensor::{DType, Shape, TensorMetadata};
 use burn_cubecl::{CubeRuntime, cubecl, kernel, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
-use cubecl::{client::ComputeClient, features::Plane, ir::AddressType, prelude::*};
-
-/// Where the device does not say how many multiprocessors it has: enough cubes for a large one.
-const MULTIPROCESSORS: usize = 64;
-
-/// The number of cubes that give every multiprocessor of the device something to do.
-pub(crate) fn multiprocessors<R: CubeRuntime>(client: &ComputeClient<R>) -> usize {
-    let hardware = &client.properties().hardware;
-    let count = hardware.num_streaming_multiprocessors.or(hardware.num_cpu_cores);
-    count.map_or(MULTIPROCESSORS, |count| count as usize)
-}
-
-/// Units of a plane if the device has plane operations and planes of one width; else 0.
-pub(crate) fn plane<R: CubeRuntime>(client: &ComputeClient<R>) -> usize {
-    let hardware = &client.properties().hardware;
-    let fixed = hardware.plane_size_min == hardware.plane_size_max && hardware.plane_size_min.is_power_of_two();
-    if fixed && client.features().plane.contains(Plane::Ops) { hardware.plane_size_min as usize } else { 0 }
-}
+use cubecl::{client::ComputeClient, ir::AddressType, prelude::*};
 
 /// The cubes of a launch.
 pub(crate) struct Grid {
@@ -44,16 +27,16 @@ impl Grid {
 /// The tensor's memory, whatever its shape and strides: the kernels compute offsets themselves.
 pub(crate) fn array<R: CubeRuntime>(tensor: &CubeTensor<R>) -> ArrayArg<R> {
     let length = tensor.handle.size() as usize / tensor.elem_size().max(1);
-    // The length bounds nothing but checked kernels, and it is that of the allocation.
+    // SAFETY: the length is that of the allocation, which the handle keeps alive.
     unsafe { ArrayArg::from_raw_parts(tensor.handle.clone(), length) }
 }
 
-/// Uninitialised memory on the tensor's device, without padding.
+/// Uninitialized memory on the tensor's device, without padding.
 pub(crate) fn empty<R: CubeRuntime, const D: usize>(near: &CubeTensor<R>, shape: [usize; D], dtype: DType) -> CubeTensor<R> {
     empty_device_contiguous_dtype(near.client.clone(), near.device.clone(), Shape::from(shape), dtype)
 }
 
-/// Uninitialised memory for a `[batch, heads, time, head_dim]` tensor whose heads and times lie in the order of `like`'s: what was
+/// Uninitialized memory for a `[batch, heads, time, head_dim]` tensor whose heads and times lie in the order of `like`'s: what was
 /// cut from `[batch, time, width]` can then be put together again without a copy.
 pub(crate) fn empty_like<R: CubeRuntime>(like: &CubeTensor<R>) -> CubeTensor<R> {
     let [batch, heads, time, head_dim] = like.shape().dims();

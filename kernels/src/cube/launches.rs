@@ -1,6 +1,6 @@
 //! Counting launches: what CubeCL logs of its executions, read back between two marks.
 
-use crate::device::DeviceError;
+use super::failure::DeviceError;
 use burn_cubecl::{CubeRuntime, cubecl};
 use cubecl::{
     config::{CubeClRuntimeConfig, RuntimeConfig, profiling::ProfilingLogLevel},
@@ -58,15 +58,18 @@ impl LaunchLog {
         client: &cubecl::client::ComputeClient<R>,
         work: impl FnOnce(),
     ) -> Result<BTreeMap<String, usize>, DeviceError> {
-        let mark = || unsafe {
+        let mark = || {
             let nothing = client.empty(4);
-            launch_log_mark::launch_unchecked::<R>(
-                client,
-                CubeCount::Static(1, 1, 1),
-                CubeDim { x: 1, y: 1, z: 1 },
-                ArrayArg::from_raw_parts(nothing, 1),
-                0,
-            );
+            // SAFETY: the array is of the 4 bytes that were just allocated, and with 0 writes nothing is written to it.
+            unsafe {
+                launch_log_mark::launch_unchecked::<R>(
+                    client,
+                    CubeCount::Static(1, 1, 1),
+                    CubeDim { x: 1, y: 1, z: 1 },
+                    ArrayArg::from_raw_parts(nothing, 1),
+                    0,
+                );
+            }
         };
         mark();
         work();

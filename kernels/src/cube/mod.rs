@@ -1,20 +1,19 @@
-//! What the kernels for graphics cards share: arrays and grids to launch them with, and which of them a device can be trusted with.
+//! What the ops' GPU kernels share: arrays and grids to launch them with, and whether a device can be trusted with them.
 
-mod backend;
 pub(crate) mod failure;
 mod launch;
 mod launches;
+mod limits;
+mod segments;
+pub(crate) mod self_check;
 mod sum;
 #[cfg(all(test, feature = "vulkan"))]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "vulkan"))]
 mod tests;
-pub(crate) mod trial;
 
+pub(crate) use launch::{Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, vector_size};
 pub use launches::LaunchLog;
-
+pub(crate) use limits::{EMPTY, Limits};
+pub(crate) use segments::Segments;
 pub(crate) use sum::cube_sum;
-
-pub(crate) use launch::{
-    Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, multiprocessors, plane, vector_size,
-};

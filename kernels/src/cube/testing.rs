@@ -1,5 +1,6 @@
 //! What the tests of kernels share: the device to run them on, and how far from the truth they may be.
 
+use crate::primitive::float;
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_wgpu::WgpuDevice;
 
@@ -20,6 +21,11 @@ pub(crate) fn vulkan() -> Option<WgpuDevice> {
 pub(crate) fn tensor_on<B: Backend, const D: usize>(numbers: &[f32], shape: [usize; D], dtype: DType) -> FloatTensor<B> {
     let data = TensorData::new(numbers.to_vec(), shape).convert_dtype(dtype);
     Tensor::<B, D>::from_data(data, (&Default::default(), dtype)).into_primitive().tensor()
+}
+
+/// The numbers of a tensor, in double precision.
+pub(crate) fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
+    float::<B, D>(tensor).into_data().convert::<f64>().to_vec().unwrap()
 }
 
 /// Numbers computed in double precision.

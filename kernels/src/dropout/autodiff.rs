@@ -1,42 +1,23 @@
 //! Dropout as a node of Burn's autodiff graph.
 
-use super::Dropout;
-use crate::backend::KernelBackend;
-use burn::backend::autodiff::{
-    Autodiff,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+use super::{mask::Dropout, ops::DropoutOps};
+use crate::autodiff::node;
+use burn::{
+    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
+    tensor::ops::FloatTensor,
 };
-use burn::tensor::ops::FloatTensor;
 
-#[derive(Debug)]
-struct DropoutAdd;
-
-impl<B: KernelBackend> Backward<B, 2> for DropoutAdd {
-    type State = Dropout;
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let dropout = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let [residual, branch] = ops.parents;
-        if let Some(parent) = branch {
-            grads.register::<B>(parent.id, B::dropout_backward(grad.clone(), dropout));
-        }
-        if let Some(parent) = residual {
-            grads.register::<B>(parent.id, grad);
-        }
-    }
-}
-
-pub(crate) fn dropout_add<B: KernelBackend, C: CheckpointStrategy>(
-    residual: FloatTensor<Autodiff<B, C>>,
-    branch: FloatTensor<Autodiff<B, C>>,
-    dropout: Dropout,
-) -> FloatTensor<Autodiff<B, C>> {
-    let output = B::dropout_add(residual.primitive.clone(), branch.primitive.clone(), dropout);
-    match DropoutAdd.prepare::<C>([residual.node, branch.node]).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(dropout, output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
+impl<B: DropoutOps, C: CheckpointStrategy> DropoutOps for Autodiff<B, C> {
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let output = B::dropout_add(residual.primitive.clone(), branch.primitive.clone(), dropout);
+        node::<B, C, _, 2>(
+            [&residual, &branch],
+            output,
+            |_| dropout,
+            |dropout, grad, [of_residual, of_branch]| {
+                let residual = of_residual.then(|| grad.clone());
+                [residual, of_branch.then(|| B::dropout_backward(grad, dropout))]
+            },
+        )
     }
 }

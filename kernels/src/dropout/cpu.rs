@@ -1,7 +1,11 @@
 //! Dropout on the CPU: one pass over residual and branch, the mask recomputed wherever it is needed.
 
-use super::{Dropout, column_hash};
-use crate::cpu::{Real, tensor, vectorize, view, viewable};
+use super::{
+    mask::{Dropout, column_hash},
+    ops::DropoutOps,
+    reference,
+};
+use crate::cpu::{Real, by_float, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -9,11 +13,21 @@ use rayon::prelude::*;
 /// Rows that one task takes.
 const ROWS: usize = 64;
 
-pub(crate) fn dropout_add<R: Real>(
-    residual: Option<FloatTensor<Flex>>,
-    branch: FloatTensor<Flex>,
-    dropout: Dropout,
-) -> FloatTensor<Flex> {
+impl DropoutOps for Flex {
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        by_float!(
+            branch.dtype(),
+            R => dropout_add::<R>(Some(residual), branch, dropout),
+            _ => reference::dropout_add::<Self>(residual, branch, dropout),
+        )
+    }
+
+    fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        by_float!(grad.dtype(), R => dropout_add::<R>(None, grad, dropout), _ => reference::masked::<Self>(grad, dropout))
+    }
+}
+
+fn dropout_add<R: Real>(residual: Option<FloatTensor<Flex>>, branch: FloatTensor<Flex>, dropout: Dropout) -> FloatTensor<Flex> {
     let (residual, branch) = (residual.map(viewable), viewable(branch));
     let residual = residual.as_ref().map(view::<R, 2>);
     let branch = view::<R, 2>(&branch);

@@ -1,4 +1,4 @@
-//! Dropout on a graphics card.
+//! Dropout on a GPU.
 //!
 //! ```text
 //! y = residual + kept(row, column) ? branch / (1 - probability) : 0
@@ -8,15 +8,21 @@
 //! **Who owns what.** A unit owns an element; nothing is shared.
 //! **Bytes.** Branch and residual read once, output written once; no mask in memory.
 //! **Limits.** Below 2^32 columns; a device without 64-bit integers runs the reference.
-//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card.
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU.
 
-use super::Dropout;
-use crate::cube::{array, contiguous, elements, empty};
-use burn::tensor::TensorMetadata;
-use burn_cubecl::{CubeRuntime, cubecl, tensor::CubeTensor};
+use super::{mask::Dropout, ops::DropoutOps, reference};
+use crate::cube::{
+    array, contiguous, elements, empty,
+    self_check::{self, is_trusted, serves},
+};
+use burn::{
+    backend::Flex,
+    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
+};
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-/// [`Dropout::row_key`], [`super::column_hash`] and the comparison.
+/// [`Dropout::row_key`], [`super::mask::column_hash`] and the comparison.
 #[cube]
 pub(crate) fn is_dropped(seed: u64, row: u64, column: u32, threshold: u32) -> bool {
     let mut z = seed + (row + 1u64) * 0x9e37_79b9_7f4a_7c15u64;
@@ -61,16 +67,13 @@ fn dropout_kernel<E: Float>(
 }
 
 /// `residual + dropout(branch)`, or the dropped branch alone.
-pub(crate) fn dropout_add<R: CubeRuntime>(
-    residual: Option<CubeTensor<R>>,
-    branch: CubeTensor<R>,
-    dropout: Dropout,
-) -> CubeTensor<R> {
+fn dropout_add<R: CubeRuntime>(residual: Option<CubeTensor<R>>, branch: CubeTensor<R>, dropout: Dropout) -> CubeTensor<R> {
     let branch = contiguous(branch);
     let residual = residual.map(contiguous);
     let [rows, width] = branch.shape().dims();
     let output = empty(&branch, [rows, width], branch.dtype);
     let (count, dim) = elements(&branch.client, rows * width);
+    // SAFETY: a unit checks its index against `count`, which is the number of elements of every array.
     unsafe {
         dropout_kernel::launch_unchecked::<R>(
             &branch.client,
@@ -91,4 +94,32 @@ pub(crate) fn dropout_add<R: CubeRuntime>(
         );
     }
     output
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> DropoutOps for CubeBackend<R, F, I, BT> {
+    fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        if runs::<Self>(&branch.device, branch.dtype) {
+            dropout_add(Some(residual), branch, dropout)
+        } else {
+            reference::dropout_add::<Self>(residual, branch, dropout)
+        }
+    }
+
+    fn dropout_backward(grad: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        if runs::<Self>(&grad.device, grad.dtype) {
+            dropout_add(None, grad, dropout)
+        } else {
+            reference::masked::<Self>(grad, dropout)
+        }
+    }
+}
+
+fn runs<B: DropoutOps>(device: &Device<B>, dtype: DType) -> bool {
+    serves(dtype) && is_trusted::<B>("dropout", device, results::<B>, results::<Flex>)
+}
+
+fn results<B: DropoutOps>(device: &Device<B>) -> Vec<f64> {
+    let tensor = |step: f64| self_check::tensor::<B, 2>([3, 37], step, device);
+    let dropout = Dropout { probability: 0.4, seed: 0x1234_5678_9abc_def0 };
+    self_check::read::<B, 2>(B::dropout_add(tensor(0.7), tensor(1.1), dropout))
 }

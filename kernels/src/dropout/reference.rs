@@ -1,7 +1,8 @@
 //! Dropout with its mask made on the host, element by element.
 
-use super::{Dropout, column_hash};
-use burn::tensor::{Tensor, TensorData, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use super::mask::{Dropout, column_hash};
+use crate::primitive::{float, primitive};
+use burn::tensor::{Tensor, TensorData, backend::Backend, ops::FloatTensor};
 
 /// 0 where an element is dropped, `1 / (1 - probability)` where it is kept; row-major `[rows, columns]`.
 pub(crate) fn mask(rows: usize, columns: usize, dropout: Dropout) -> Vec<f32> {
@@ -23,15 +24,14 @@ fn mask_tensor<B: Backend>(like: &Tensor<B, 2>, dropout: Dropout) -> Tensor<B, 2
 }
 
 pub(crate) fn dropout_add<B: Backend>(residual: FloatTensor<B>, branch: FloatTensor<B>, dropout: Dropout) -> FloatTensor<B> {
-    let residual = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(residual));
-    let branch = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(branch));
+    let (residual, branch) = (float::<B, 2>(residual), float::<B, 2>(branch));
     let mask = mask_tensor(&branch, dropout);
-    (residual + branch * mask).into_primitive().tensor()
+    primitive(residual + branch * mask)
 }
 
 /// The gradient of the branch: the mask again.
 pub(crate) fn masked<B: Backend>(grad: FloatTensor<B>, dropout: Dropout) -> FloatTensor<B> {
-    let grad = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(grad));
+    let grad = float::<B, 2>(grad);
     let mask = mask_tensor(&grad, dropout);
-    (grad * mask).into_primitive().tensor()
+    primitive(grad * mask)
 }

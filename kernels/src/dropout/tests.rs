@@ -1,15 +1,11 @@
 //! Dropout: the CPU's mask is the reference's, and its statistics are what they should be.
 
 use super::*;
+use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, random_tensor, upstream};
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::ops::FloatTensor;
 
 type Graph = Autodiff<Flex>;
-
-fn primitive(tensor: Tensor<Flex, 2>) -> FloatTensor<Flex> {
-    tensor.into_primitive().tensor()
-}
 
 #[test]
 fn cpu_agrees_with_the_reference() {
@@ -17,7 +13,7 @@ fn cpu_agrees_with_the_reference() {
     let (residual, branch) = (random_tensor::<Flex, 2>([131, 37], 1), random_tensor::<Flex, 2>([131, 37], 2));
     let found = dropout_add(residual.clone(), branch.clone(), dropout);
     let expected = reference::dropout_add::<Flex>(primitive(residual), primitive(branch), dropout);
-    assert_eq!(found.into_data(), Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(expected)).into_data());
+    assert_eq!(found.into_data(), float::<Flex, 2>(expected).into_data());
 }
 
 #[test]
@@ -29,7 +25,7 @@ fn gradient_is_the_mask() {
     let up = upstream([70, 37], 3).inner();
     assert_eq!(residual.grad(&gradients).unwrap().into_data(), up.to_data());
     let expected = reference::masked::<Flex>(primitive(up), dropout);
-    let expected = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(expected));
+    let expected = float::<Flex, 2>(expected);
     assert_close(branch.grad(&gradients).unwrap(), expected, 0.0);
 }
 

@@ -1,42 +1,22 @@
-//! Layer normalisation as a node of Burn's autodiff graph.
+//! Layer normalization as a node of Burn's autodiff graph.
 
-use super::LayerNormGradients;
-use crate::backend::KernelBackend;
-use burn::backend::autodiff::{
-    Autodiff,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+use super::{inputs::LayerNormGradients, ops::LayerNormOps, reference};
+use crate::autodiff::node;
+use burn::{
+    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
+    tensor::{TensorMetadata, ops::FloatTensor},
 };
-use burn::tensor::ops::FloatTensor;
 
-#[derive(Debug)]
-struct LayerNorm;
-
-impl<B: KernelBackend> Backward<B, 3> for LayerNorm {
-    /// `x`, `gain`
-    type State = [FloatTensor<B>; 2];
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [x, gain] = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let LayerNormGradients { x, gain, bias } = B::layer_norm_backward(x, gain, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([x, gain, bias]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
+impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        if !B::has_backward(&B::float_device(&x.primitive), x.primitive.dtype()) {
+            return reference::layer_norm::<Self>(x, gain, bias);
         }
-    }
-}
-
-pub(crate) fn layer_norm<B: KernelBackend, C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<B, C>>,
-    gain: FloatTensor<Autodiff<B, C>>,
-    bias: FloatTensor<Autodiff<B, C>>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let y = B::layer_norm_rows(x.primitive.clone(), gain.primitive.clone(), bias.primitive);
-    match LayerNorm.prepare::<C>([x.node, gain.node, bias.node]).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish([x.primitive, gain.primitive], y),
-        OpsKind::UnTracked(prepared) => prepared.finish(y),
+        let y = B::layer_norm_rows(x.primitive.clone(), gain.primitive.clone(), bias.primitive.clone());
+        let saved = |_: &_| [x.primitive.clone(), gain.primitive.clone()];
+        node::<B, C, _, 3>([&x, &gain, &bias], y, saved, |[x, gain], grad, _| {
+            let LayerNormGradients { x, gain, bias } = B::layer_norm_backward(x, gain, grad);
+            [x, gain, bias].map(Some)
+        })
     }
 }

@@ -1,14 +1,18 @@
-//! Layer normalisation on the CPU: a row at a time, backward from the input alone (mean and deviation are cheaper to recompute
-//! than to keep).
+//! Layer normalization on the CPU: a row at a time, backward from the input alone (mean and standard deviation are cheaper to
+//! recompute than to keep).
 //!
 //! ```text
 //! n = (x - mean) r,  r = 1 / sqrt(variance + eps),  g = dy gain
 //! dx = r (g - mean(g) - n mean(g n))       dgain = sum of dy n       dbias = sum of dy
 //! ```
 
-use super::{EPSILON, LayerNormGradients};
-use crate::cpu::{Real, dot, tensor, vectorize, view, viewable};
-use burn::tensor::ops::FloatTensor;
+use super::{
+    inputs::{EPSILON, LayerNormGradients},
+    ops::LayerNormOps,
+    reference,
+};
+use crate::cpu::{Real, by_float, dot, serves, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -16,6 +20,20 @@ use rayon::prelude::*;
 const ROWS: usize = 128;
 /// Below this many elements one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 14;
+
+impl LayerNormOps for Flex {
+    fn has_backward(_device: &Device<Self>, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        by_float!(x.dtype(), R => layer_norm::<R>(x, gain, bias), _ => reference::layer_norm::<Self>(x, gain, bias))
+    }
+
+    fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
+        by_float!(x.dtype(), R => layer_norm_backward::<R>(x, gain, grad), _ => reference::layer_norm_backward(x, gain, grad))
+    }
+}
 
 /// Mean of a row, and `1 / sqrt(variance + eps)`.
 #[inline(always)]
@@ -35,7 +53,7 @@ fn moments<R: Real>(row: &[R], ones: &[R]) -> (R, R) {
     (mean, R::one() / (variance + R::from(EPSILON).expect("epsilon is a number")).sqrt())
 }
 
-pub(crate) fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: FloatTensor<Flex>) -> FloatTensor<Flex> {
+fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: FloatTensor<Flex>) -> FloatTensor<Flex> {
     let (x, gain, bias) = (viewable(x), viewable(gain), viewable(bias));
     let (x, gain, bias) = (view::<R, 2>(&x), view::<R, 1>(&gain), view::<R, 1>(&bias));
     let [rows, width] = x.shape;
@@ -64,7 +82,7 @@ pub(crate) fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>,
     tensor(y, [rows, width])
 }
 
-pub(crate) fn layer_norm_backward<R: Real>(
+fn layer_norm_backward<R: Real>(
     x: FloatTensor<Flex>,
     gain: FloatTensor<Flex>,
     grad: FloatTensor<Flex>,

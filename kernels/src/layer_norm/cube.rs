@@ -1,4 +1,4 @@
-//! Layer normalisation on a graphics card: a launch forward, a launch and two sums backward.
+//! Layer normalization on a GPU: a launch forward, a launch and two sums backward.
 //!
 //! ```text
 //! n = (x - mean) / sqrt(variance + epsilon)          y = n gain + bias
@@ -12,11 +12,24 @@
 //! **Bytes.** Forward: x once from memory (twice more from the cache), y once. Backward: x and dy once, dx and `dy n` once; the sums
 //! over rows are Burn's reductions.
 //! **Accumulation.** f32; the variance is of centred numbers.
-//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card.
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU.
 
-use super::{EPSILON, LayerNormGradients};
-use crate::cube::{Grid, array, contiguous, cube_sum, empty};
-use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive};
+use super::{
+    inputs::{EPSILON, LayerNormGradients},
+    ops::LayerNormOps,
+    reference,
+};
+use crate::{
+    cube::{
+        Grid, array, contiguous, cube_sum, empty,
+        self_check::{self, is_trusted, serves},
+    },
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Flex,
+    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
+};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 
@@ -54,10 +67,10 @@ fn forward<E: Float>(
         squares += centred * centred;
     }
     let variance = cube_sum(squares, &mut shared, units) / f32::cast_from(width as u32);
-    let deviation = (variance + epsilon).sqrt();
+    let standard_deviation = (variance + epsilon).sqrt();
     for i in 0..own {
         let column = unit + i * comptime!(units as usize);
-        let normal = (f32::cast_from(x[base + column]) - mean) / deviation;
+        let normal = (f32::cast_from(x[base + column]) - mean) / standard_deviation;
         y[base + column] = E::cast_from(normal * f32::cast_from(gain[column]) + f32::cast_from(bias[column]));
     }
 }
@@ -94,12 +107,12 @@ fn backward<E: Float>(
         let centred = f32::cast_from(x[base + unit + i * comptime!(units as usize)]) - mean;
         squares += centred * centred;
     }
-    let deviation = (cube_sum(squares, &mut shared, units) / count + epsilon).sqrt();
+    let standard_deviation = (cube_sum(squares, &mut shared, units) / count + epsilon).sqrt();
     let mut grads = 0.0f32;
     let mut products = 0.0f32;
     for i in 0..own {
         let column = unit + i * comptime!(units as usize);
-        let normal = (f32::cast_from(x[base + column]) - mean) / deviation;
+        let normal = (f32::cast_from(x[base + column]) - mean) / standard_deviation;
         let upstream = f32::cast_from(grad[base + column]);
         let g = upstream * f32::cast_from(gain[column]);
         grads += g;
@@ -110,16 +123,17 @@ fn backward<E: Float>(
     let product_mean = cube_sum(products, &mut shared, units) / count;
     for i in 0..own {
         let column = unit + i * comptime!(units as usize);
-        let normal = (f32::cast_from(x[base + column]) - mean) / deviation;
+        let normal = (f32::cast_from(x[base + column]) - mean) / standard_deviation;
         let g = f32::cast_from(grad[base + column]) * f32::cast_from(gain[column]);
-        x_grad[base + column] = E::cast_from((g - grad_mean - normal * product_mean) / deviation);
+        x_grad[base + column] = E::cast_from((g - grad_mean - normal * product_mean) / standard_deviation);
     }
 }
 
-pub(crate) fn layer_norm<R: CubeRuntime>(x: CubeTensor<R>, gain: CubeTensor<R>, bias: CubeTensor<R>) -> CubeTensor<R> {
+fn layer_norm<R: CubeRuntime>(x: CubeTensor<R>, gain: CubeTensor<R>, bias: CubeTensor<R>) -> CubeTensor<R> {
     let (x, gain, bias) = (contiguous(x), contiguous(gain), contiguous(bias));
     let [rows, width] = x.shape().dims();
     let y = empty(&x, [rows, width], x.dtype);
+    // SAFETY: a cube checks its row and a unit stays below `width`; the arrays are `rows x width` or, gain and bias, `width` long.
     unsafe {
         forward::launch_unchecked::<R>(
             &x.client,
@@ -140,21 +154,16 @@ pub(crate) fn layer_norm<R: CubeRuntime>(x: CubeTensor<R>, gain: CubeTensor<R>, 
     y
 }
 
-pub(crate) fn layer_norm_backward<R, F, I, BT>(
+fn layer_norm_backward<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement>(
     x: CubeTensor<R>,
     gain: CubeTensor<R>,
     grad: CubeTensor<R>,
-) -> LayerNormGradients<CubeBackend<R, F, I, BT>>
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-{
+) -> LayerNormGradients<CubeBackend<R, F, I, BT>> {
     let (x, gain, grad) = (contiguous(x), contiguous(gain), contiguous(grad));
     let [rows, width] = x.shape().dims();
     let x_grad = empty(&x, [rows, width], x.dtype);
     let gain_grads = empty(&x, [rows, width], x.dtype);
+    // SAFETY: a cube checks its row and a unit stays below `width`; the arrays are `rows x width` or, gain and bias, `width` long.
     unsafe {
         backward::launch_unchecked::<R>(
             &x.client,
@@ -173,9 +182,38 @@ where
             x.dtype.into(),
         );
     }
-    let over_rows = |tensor| {
-        let tensor = Tensor::<CubeBackend<R, F, I, BT>, 2>::from_primitive(TensorPrimitive::Float(tensor));
-        tensor.sum_dim(0).squeeze_dim::<1>(0).into_primitive().tensor()
-    };
+    let over_rows = |tensor| primitive(float::<CubeBackend<R, F, I, BT>, 2>(tensor).sum_dim(0).squeeze_dim::<1>(0));
     LayerNormGradients { x: x_grad, gain: over_rows(gain_grads), bias: over_rows(grad) }
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> LayerNormOps for CubeBackend<R, F, I, BT> {
+    fn has_backward(device: &Device<Self>, dtype: DType) -> bool {
+        serves(dtype) && is_trusted::<Self>("layer normalization", device, results::<Self>, results::<Flex>)
+    }
+
+    fn layer_norm_rows(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        if Self::has_backward(&x.device, x.dtype) {
+            layer_norm(x, gain, bias)
+        } else {
+            reference::layer_norm::<Self>(x, gain, bias)
+        }
+    }
+
+    fn layer_norm_backward(x: FloatTensor<Self>, gain: FloatTensor<Self>, grad: FloatTensor<Self>) -> LayerNormGradients<Self> {
+        if Self::has_backward(&x.device, x.dtype) {
+            layer_norm_backward(x, gain, grad)
+        } else {
+            reference::layer_norm_backward(x, gain, grad)
+        }
+    }
+}
+
+fn results<B: LayerNormOps>(device: &Device<B>) -> Vec<f64> {
+    let matrix = |step: f64| self_check::tensor::<B, 2>([3, 37], step, device);
+    let vector = |step: f64| self_check::tensor::<B, 1>([37], step, device);
+    let (x, gain) = (matrix(0.7), vector(0.4));
+    let y = B::layer_norm_rows(x.clone(), gain.clone(), vector(1.9));
+    let gradients = B::layer_norm_backward(x, gain, matrix(1.1));
+    let matrices = [y, gradients.x].map(self_check::read::<B, 2>).concat();
+    [matrices, [gradients.gain, gradients.bias].map(self_check::read::<B, 1>).concat()].concat()
 }

@@ -1,14 +1,30 @@
-//! Layer normalisation in plain tensor ops.
+//! Layer normalization in plain tensor ops.
 
-use super::EPSILON;
-use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use super::inputs::{EPSILON, LayerNormGradients};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{backend::Backend, ops::FloatTensor},
+};
 
 pub(crate) fn layer_norm<B: Backend>(x: FloatTensor<B>, gain: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
-    let x = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(x));
-    let gain = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(gain));
-    let bias = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(bias));
+    let (x, gain, bias) = (float::<B, 2>(x), float::<B, 1>(gain), float::<B, 1>(bias));
     let centred = x.clone() - x.mean_dim(1);
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
-    let y = centred / (variance + EPSILON).sqrt() * gain.unsqueeze() + bias.unsqueeze();
-    y.into_primitive().tensor()
+    primitive(centred / (variance + EPSILON).sqrt() * gain.unsqueeze() + bias.unsqueeze())
+}
+
+pub(crate) fn layer_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    gain: FloatTensor<B>,
+    upstream: FloatTensor<B>,
+) -> LayerNormGradients<B> {
+    let (x, gain) = (leaf::<B, 2>(x), leaf::<B, 1>(gain));
+    let bias = leaf::<B, 1>(primitive(gain.clone().inner().zeros_like())); // its value has no part in any gradient
+    let y = layer_norm::<Autodiff<B>>(tracked(&x), tracked(&gain), tracked(&bias));
+    let gradients = backward::<B, 2>(float(y), upstream);
+    LayerNormGradients { x: arrived(&x, &gradients), gain: arrived(&gain, &gradients), bias: arrived(&bias, &gradients) }
 }

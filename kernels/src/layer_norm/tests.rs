@@ -1,7 +1,10 @@
-//! Layer normalisation against its reference, values and gradients.
+//! Layer normalization against its reference, values and gradients.
 
 use super::*;
-use crate::testing::{assert_close, random_tensor, upstream};
+use crate::{
+    primitive::{float, primitive},
+    testing::{assert_close, random_tensor, upstream},
+};
 use burn::backend::{Autodiff, Flex};
 
 type Graph = Autodiff<Flex>;
@@ -15,11 +18,8 @@ fn values_and_gradients_agree_with_the_reference() {
             let gain = random_tensor::<Graph, 1>([width], 2).require_grad();
             let bias = random_tensor::<Graph, 1>([width], 3).require_grad();
             let y = if use_reference {
-                Tensor::from_primitive(TensorPrimitive::Float(reference::layer_norm::<Graph>(
-                    x.clone().into_primitive().tensor(),
-                    gain.clone().into_primitive().tensor(),
-                    bias.clone().into_primitive().tensor(),
-                )))
+                let [gain, bias] = [&gain, &bias].map(|vector| primitive(vector.clone()));
+                float(reference::layer_norm::<Graph>(primitive(x.clone()), gain, bias))
             } else {
                 layer_norm(x.clone(), gain.clone(), bias.clone())
             };
@@ -27,7 +27,7 @@ fn values_and_gradients_agree_with_the_reference() {
             (y.inner(), x.grad(&gradients).unwrap(), gain.grad(&gradients).unwrap(), bias.grad(&gradients).unwrap())
         };
         let (found, expected) = (run(false), run(true));
-        // x has a mean of 50: one rounding there is 4e-6, and rows of 3 divide it by their small deviation.
+        // x has a mean of 50: one rounding there is 4e-6, and rows of 3 divide it by their small standard deviation.
         assert_close(found.0, expected.0, 1e-4);
         assert_close(found.1, expected.1, 2e-4);
         assert_close(found.2, expected.2, 1e-3);

@@ -1,10 +1,14 @@
-//! The dense layer on the CPU: blocks of rows, each a matrix product into an output that starts as the bias, rectified while it
+//! The dense layer on the CPU: blocks of rows, each a matrix product into an output that starts as the bias, activated while it
 //! is still in the cache.
 //!
 //! Bits do not depend on the number of threads: blocks have a fixed size, and every sum over rows belongs to one task.
 
-use super::{LinearGradients, LinearSaved, Rectifier};
-use crate::cpu::{Matrix, Real, View, product, tensor, vectorize, view, viewable};
+use super::{
+    inputs::{Activation, LinearGradients, LinearSaved},
+    ops::LinearOps,
+    reference,
+};
+use crate::cpu::{Matrix, Real, View, by_float, product, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -23,11 +27,34 @@ const SEQUENTIAL_BELOW: usize = 1 << 21;
 /// Up to this many rows the weight is streamed once through registers in place of a packed matrix product.
 const FEW_ROWS: usize = 6;
 
-pub(crate) fn linear<R: Real>(
+impl LinearOps for Flex {
+    fn linear_activated(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        by_float!(
+            x.dtype(),
+            R => linear::<R>(x, weight, bias, activation),
+            _ => reference::linear::<Self>(x, weight, bias, activation),
+        )
+    }
+
+    fn linear_backward(saved: LinearSaved<Self>, grad: FloatTensor<Self>, needs_x: bool) -> LinearGradients<Self> {
+        by_float!(
+            grad.dtype(),
+            R => linear_backward::<R>(saved, grad, needs_x),
+            _ => reference::linear_backward(saved, grad, needs_x),
+        )
+    }
+}
+
+fn linear<R: Real>(
     x: FloatTensor<Flex>,
     weight: FloatTensor<Flex>,
     bias: FloatTensor<Flex>,
-    rectifier: Rectifier,
+    activation: Activation,
 ) -> FloatTensor<Flex> {
     let (x, weight, bias) = (viewable(x), viewable(weight), viewable(bias));
     let (x, weight, bias) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 1>(&bias));
@@ -49,13 +76,13 @@ pub(crate) fn linear<R: Real>(
             let x = Matrix::of_rows(&x, start, rows);
             product(y, outputs, x, Matrix::of_rows(&weight, 0, inputs), R::one(), true);
         }
-        match rectifier {
-            Rectifier::None => {}
+        match activation {
+            Activation::Identity => {}
             // Not `max`, which would hide a NaN.
-            Rectifier::Relu => y.iter_mut().for_each(|y| *y = if *y < R::zero() { R::zero() } else { *y }),
-            Rectifier::Tanh => vectorize(
+            Activation::Relu => y.iter_mut().for_each(|y| *y = if *y < R::zero() { R::zero() } else { *y }),
+            Activation::Tanh => vectorize(
                 #[inline(always)]
-                || y.iter_mut().for_each(|y| *y = y.tanh_vectorised()),
+                || y.iter_mut().for_each(|y| *y = y.tanh_vectorized()),
             ),
         }
     };
@@ -98,15 +125,11 @@ fn few_rows<R: Real>(x: &View<R, 2>, weight: &View<R, 2>, y: &mut [R]) {
     }
 }
 
-pub(crate) fn linear_backward<R: Real>(
-    saved: LinearSaved<Flex>,
-    grad: FloatTensor<Flex>,
-    needs_x: bool,
-) -> LinearGradients<Flex> {
-    let LinearSaved { x, weight, y, rectifier } = saved;
-    let grad = match rectifier {
-        Rectifier::None => viewable(grad),
-        Rectifier::Relu | Rectifier::Tanh => rectified_gradient::<R>(y, grad, rectifier),
+fn linear_backward<R: Real>(saved: LinearSaved<Flex>, grad: FloatTensor<Flex>, needs_x: bool) -> LinearGradients<Flex> {
+    let LinearSaved { x, weight, y, activation } = saved;
+    let grad = match activation {
+        Activation::Identity => viewable(grad),
+        Activation::Relu | Activation::Tanh => activation_gradient::<R>(y, grad, activation),
     };
     let (x, weight) = (viewable(x), viewable(weight));
     let (x, weight, grad) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 2>(&grad));
@@ -145,23 +168,23 @@ pub(crate) fn linear_backward<R: Real>(
     LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
 }
 
-/// The gradient before the non-linearity: of a rectifier where it let its input through, 0 elsewhere; of `tanh` times `1 - y^2`.
-fn rectified_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>, rectifier: Rectifier) -> FloatTensor<Flex> {
+/// The gradient before the activation: a rectifier passes it where its input was positive, `tanh` times `1 - y^2`.
+fn activation_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>, activation: Activation) -> FloatTensor<Flex> {
     let (y, grad) = (viewable(y), viewable(grad));
     let (y, grad) = (view::<R, 2>(&y), view::<R, 2>(&grad));
     let [rows, outputs] = y.shape;
-    let mut rectified = vec![R::zero(); rows * outputs];
-    rectified.par_chunks_mut((ROWS * outputs).max(1)).enumerate().for_each(|(chunk, rectified)| {
-        for (i, rectified) in rectified.chunks_exact_mut(outputs).enumerate() {
+    let mut before = vec![R::zero(); rows * outputs];
+    before.par_chunks_mut((ROWS * outputs).max(1)).enumerate().for_each(|(chunk, before)| {
+        for (i, before) in before.chunks_exact_mut(outputs).enumerate() {
             let row = chunk * ROWS + i;
-            for ((rectified, &y), &grad) in rectified.iter_mut().zip(y.row([row, 0], outputs)).zip(grad.row([row, 0], outputs)) {
-                *rectified = match rectifier {
-                    Rectifier::Tanh => grad * (R::one() - y * y),
+            for ((before, &y), &grad) in before.iter_mut().zip(y.row([row, 0], outputs)).zip(grad.row([row, 0], outputs)) {
+                *before = match activation {
+                    Activation::Tanh => grad * (R::one() - y * y),
                     _ if y > R::zero() => grad,
                     _ => R::zero(),
                 };
             }
         }
     });
-    tensor(rectified, [rows, outputs])
+    tensor(before, [rows, outputs])
 }

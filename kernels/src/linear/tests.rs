@@ -1,23 +1,24 @@
 //! The dense layer against its reference, values and gradients, and its bits against the number of threads.
 
 use super::*;
-use crate::testing::{assert_close, random_tensor, upstream};
-use burn::backend::{Autodiff, Flex};
+use crate::{
+    primitive::{float, primitive},
+    testing::{assert_close, random_tensor, upstream},
+};
+use burn::{
+    backend::{Autodiff, Flex},
+    tensor::{Tensor, backend::Backend},
+};
 
 type Graph = Autodiff<Flex>;
 
-fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 1>, rectifier: Rectifier) -> Tensor<B, 2> {
-    Tensor::from_primitive(TensorPrimitive::Float(reference::linear::<B>(
-        x.into_primitive().tensor(),
-        weight.into_primitive().tensor(),
-        bias.into_primitive().tensor(),
-        rectifier,
-    )))
+fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 1>, activation: Activation) -> Tensor<B, 2> {
+    float(reference::linear::<B>(primitive(x), primitive(weight), primitive(bias), activation))
 }
 
 #[test]
 fn values_and_gradients_agree_with_the_reference() {
-    for rectifier in [Rectifier::None, Rectifier::Relu, Rectifier::Tanh] {
+    for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
         // One row, a few, one more than a few, one block, several blocks with a rest.
         for (rows, inputs, outputs) in [(1, 7, 5), (3, 129, 67), (7, 33, 130), (191, 13, 3), (577, 131, 193)] {
             let run = |use_reference: bool| {
@@ -27,7 +28,7 @@ fn values_and_gradients_agree_with_the_reference() {
                     random_tensor::<Graph, 1>([outputs], 3).require_grad(),
                 );
                 let (x, weight, bias) = leaves.clone();
-                let y = if use_reference { reference(x, weight, bias, rectifier) } else { linear(x, weight, bias, rectifier) };
+                let y = if use_reference { reference(x, weight, bias, activation) } else { linear(x, weight, bias, activation) };
                 let gradients = (y.clone() * upstream([rows, outputs], 4)).sum().backward();
                 (
                     y.inner(),
@@ -53,7 +54,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             let x = random_tensor::<Graph, 2>([613, 131], 1).require_grad();
             let weight = random_tensor::<Graph, 2>([131, 257], 2).require_grad();
             let bias = random_tensor::<Graph, 1>([257], 3).require_grad();
-            let y = linear(x.clone(), weight.clone(), bias.clone(), Rectifier::Relu);
+            let y = linear(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
             let gradients = (y.clone() * upstream([613, 257], 4)).sum().backward();
             [y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(Tensor::into_data)
         })
@@ -68,7 +69,7 @@ fn the_bits_of_a_row_do_not_depend_on_its_place() {
     let x = random_tensor::<Flex, 2>([rows, inputs], 1);
     let weight = random_tensor::<Flex, 2>([inputs, outputs], 2);
     let bias = random_tensor::<Flex, 1>([outputs], 3);
-    let y = linear(x.clone(), weight.clone(), bias.clone(), Rectifier::Relu);
-    let reversed = linear(x.flip([0]), weight, bias, Rectifier::Relu);
+    let y = linear(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
+    let reversed = linear(x.flip([0]), weight, bias, Activation::Relu);
     assert_eq!(reversed.flip([0]).into_data(), y.into_data());
 }

@@ -1,7 +1,11 @@
 //! The optimizer's step on the CPU: one pass over parameter, gradient and moments.
 
-use super::{AdamWInputs, AdamWStep};
-use crate::cpu::{Real, dot, tensor, vectorize, view, viewable, whole};
+use super::{
+    inputs::{AdamWInputs, AdamWStep},
+    ops::OptimizerOps,
+    reference,
+};
+use crate::cpu::{Real, by_float, dot, tensor, vectorize, view, viewable, whole};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::{Flex, FlexTensor};
 use num_traits::ToPrimitive;
@@ -10,7 +14,21 @@ use rayon::prelude::*;
 /// Elements that one task takes, and whose squares are added up in the tensor's own precision.
 const CHUNK: usize = 1 << 13;
 
-pub(crate) fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Flex>, [FloatTensor<Flex>; 2]) {
+impl OptimizerOps for Flex {
+    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        by_float!(inputs.parameter.dtype(), R => adamw::<R>(inputs, step), _ => reference::adamw(inputs, step))
+    }
+
+    fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        by_float!(
+            tensors[0].dtype(),
+            R => sum_of_squares::<R>(tensors),
+            _ => reference::sum_of_squares::<Self>(tensors),
+        )
+    }
+}
+
+fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Flex>, [FloatTensor<Flex>; 2]) {
     let number = |x: f64| R::from(x).expect("an optimizer's numbers are finite");
     let [mut first, mut second] = inputs.moments.map(whole);
     let (parameter, gradient, factor) = (viewable(inputs.parameter), viewable(inputs.gradient), viewable(inputs.factor));
@@ -46,7 +64,7 @@ pub(crate) fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (Flo
     (tensor(updated, [count]), [first, second])
 }
 
-pub(crate) fn sum_of_squares<R: Real>(tensors: Vec<FloatTensor<Flex>>) -> FloatTensor<Flex> {
+fn sum_of_squares<R: Real>(tensors: Vec<FloatTensor<Flex>>) -> FloatTensor<Flex> {
     let of_one = |tensor: FlexTensor| -> f64 {
         let tensor = viewable(tensor);
         let numbers = view::<R, 1>(&tensor);

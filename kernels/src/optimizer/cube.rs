@@ -1,17 +1,30 @@
-//! The optimizer's step on a graphics card: a launch a parameter, and one for its share of the norm.
+//! The optimizer's step on a GPU: a launch a parameter, and one for its share of the norm.
 //!
 //! **Inputs.** Parameter, gradient and moments `[elements]` contiguous, the factor `[1]`.
 //! **Who owns what.** AdamW: a unit owns an element. Squares: [`CUBES`] cubes share a tensor, each owns every [`CUBES`]-th run of
 //! [`UNITS`] elements and leaves one number; the numbers of all tensors are added up by one reduction of Burn's. No atomics: the same
 //! order every time.
-//! **Bytes.** AdamW reads four numbers an element and writes three, the moments in place where nobody else holds them; squares read one.
+//! **Bytes.** AdamW reads four numbers an element and writes three, the moments in place where they have no other owner; squares read one.
 //! **Accumulation.** f32.
 //! **Versions.** (1) Burn's operations: some 20 launches a parameter, about 1,300 of a step's 1,573. (2) This one: two a parameter, 402 a
-//! step; checked on software Vulkan and not yet timed on a card.
+//! step; checked on software Vulkan and not yet timed on a GPU.
 
-use super::{AdamWInputs, AdamWStep};
-use crate::cube::{array, cast_to, contiguous, cube_sum, elements, empty};
-use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive, ops::FloatTensor};
+use super::{
+    inputs::{AdamWInputs, AdamWStep},
+    ops::OptimizerOps,
+    reference,
+};
+use crate::{
+    cube::{
+        array, cast_to, contiguous, cube_sum, elements, empty,
+        self_check::{self, is_trusted, serves},
+    },
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Flex,
+    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
+};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 
@@ -83,29 +96,24 @@ fn squares_kernel<E: Float>(
     }
 }
 
-/// Memory to write to: the tensor's own, unless somebody else holds it.
+/// Memory to write to: the tensor's own, unless it has another owner.
 fn own<R: CubeRuntime>(tensor: CubeTensor<R>) -> CubeTensor<R> {
     let tensor = contiguous(tensor);
     if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
 /// A step of AdamW on numbers of at most 32 bits.
-pub(crate) fn adamw<R, F, I, BT>(
+fn adamw<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement>(
     inputs: AdamWInputs<CubeBackend<R, F, I, BT>>,
     step: AdamWStep,
-) -> (CubeTensor<R>, [CubeTensor<R>; 2])
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-{
+) -> (CubeTensor<R>, [CubeTensor<R>; 2]) {
     let (parameter, gradient, factor) = (contiguous(inputs.parameter), contiguous(inputs.gradient), contiguous(inputs.factor));
     let [first, second] = inputs.moments.map(own);
     let [count] = parameter.shape().dims();
     let updated = empty(&parameter, [count], parameter.dtype);
     let ([beta_1, beta_2], [correction_1, correction_2]) = (step.betas, step.corrections());
     let (cubes, dim) = elements(&parameter.client, count);
+    // SAFETY: a unit checks its index against `count`, the length of every array but the factor's one number.
     unsafe {
         adamw_kernel::launch_unchecked::<R>(
             &parameter.client,
@@ -135,18 +143,13 @@ where
 }
 
 /// The sum of squares of numbers of at most 32 bits, in the first tensor's type.
-pub(crate) fn sum_of_squares<R, F, I, BT>(tensors: Vec<CubeTensor<R>>) -> FloatTensor<CubeBackend<R, F, I, BT>>
-where
-    R: CubeRuntime,
-    F: FloatElement,
-    I: IntElement,
-    BT: BoolElement,
-{
+fn sum_of_squares<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement>(tensors: Vec<CubeTensor<R>>) -> CubeTensor<R> {
     let dtype = tensors[0].dtype;
     let sums = empty(&tensors[0], [tensors.len() * CUBES as usize], DType::F32);
     for (index, tensor) in tensors.into_iter().enumerate() {
         let tensor = contiguous(tensor);
         let [count] = tensor.shape().dims();
+        // SAFETY: a unit reads below `count` only, and `sums` has `CUBES` numbers for each tensor from its offset on.
         unsafe {
             squares_kernel::launch_unchecked::<R>(
                 &tensor.client,
@@ -163,6 +166,39 @@ where
             );
         }
     }
-    let sums = Tensor::<CubeBackend<R, F, I, BT>, 1>::from_primitive(TensorPrimitive::Float(sums));
-    cast_to(sums.sum_dim(0).into_primitive().tensor(), dtype)
+    cast_to(primitive(float::<CubeBackend<R, F, I, BT>, 1>(sums).sum_dim(0)), dtype)
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> OptimizerOps for CubeBackend<R, F, I, BT> {
+    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
+        if runs::<Self>(&inputs.parameter.device, inputs.parameter.dtype) {
+            adamw(inputs, step)
+        } else {
+            reference::adamw(inputs, step)
+        }
+    }
+
+    fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        if tensors.iter().all(|tensor| runs::<Self>(&tensor.device, tensor.dtype)) {
+            sum_of_squares::<R, F, I, BT>(tensors)
+        } else {
+            reference::sum_of_squares::<Self>(tensors)
+        }
+    }
+}
+
+fn runs<B: OptimizerOps>(device: &Device<B>, dtype: DType) -> bool {
+    serves(dtype) && is_trusted::<B>("the optimizer's step", device, results::<B>, results::<Flex>)
+}
+
+fn results<B: OptimizerOps>(device: &Device<B>) -> Vec<f64> {
+    let tensor = |step: f64| self_check::tensor::<B, 1>([307], step, device);
+    let factor = self_check::tensor_of::<B, 1>(vec![0.5], [1], device);
+    let second = self_check::numbers(307, 0.4).into_iter().map(f32::abs).collect();
+    let moments = [tensor(1.1), self_check::tensor_of::<B, 1>(second, [307], device)];
+    let inputs = AdamWInputs::<B> { parameter: tensor(0.7), gradient: tensor(0.3), moments, factor };
+    let step = AdamWStep { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 3 };
+    let sum = B::sum_of_squares(vec![inputs.gradient.clone(), inputs.parameter.clone()]);
+    let (parameter, [first, second]) = B::adamw(inputs, step);
+    [parameter, first, second, sum].map(self_check::read::<B, 1>).concat()
 }

@@ -1,20 +1,23 @@
 //! The optimizer's step against its reference and Burn's own AdamW.
 
 use super::*;
-use crate::testing::{assert_close, random_tensor};
+use crate::{
+    primitive::{float, primitive},
+    testing::{assert_close, random_tensor},
+};
 use burn::{
     backend::Flex,
     optim::{AdamWConfig, SimpleOptimizer},
+    tensor::Tensor,
 };
 
 const STEP: AdamWStep = AdamWStep { learning_rate: 0.03, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 1 };
 
 fn reference<const D: usize>(inputs: [Tensor<Flex, D>; 4], factor: Tensor<Flex, 1>, step: AdamWStep) -> [Tensor<Flex, 1>; 3] {
-    let [parameter, gradient, first, second] = inputs.map(|tensor| tensor.flatten::<1>(0, D - 1).into_primitive().tensor());
-    let factor = factor.into_primitive().tensor();
-    let inputs = AdamWInputs::<Flex> { parameter, gradient, moments: [first, second], factor };
+    let [parameter, gradient, first, second] = inputs.map(|tensor| primitive(tensor.flatten::<1>(0, D - 1)));
+    let inputs = AdamWInputs::<Flex> { parameter, gradient, moments: [first, second], factor: primitive(factor) };
     let (parameter, [first, second]) = super::reference::adamw(inputs, step);
-    [parameter, first, second].map(|tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor)))
+    [parameter, first, second].map(float)
 }
 
 #[test]
@@ -51,11 +54,11 @@ fn steps_are_those_of_burns_adamw() {
 }
 
 #[test]
-fn moments_that_nobody_else_holds_are_not_copied() {
-    let flat = |seed| random_tensor::<Flex, 1>([50], seed).into_primitive().tensor();
+fn moments_without_another_owner_are_not_copied() {
+    let flat = |seed| primitive(random_tensor::<Flex, 1>([50], seed));
     let moments = [flat(1), flat(2)];
     let addresses = moments.each_ref().map(|moment| moment.bytes().as_ptr());
-    let factor = Tensor::<Flex, 1>::ones([1], &Default::default()).into_primitive().tensor();
+    let factor = primitive(Tensor::<Flex, 1>::ones([1], &Default::default()));
     let (_, moments) = Flex::adamw(AdamWInputs { parameter: flat(3), gradient: flat(4), moments, factor }, STEP);
     assert_eq!(moments.each_ref().map(|moment| moment.bytes().as_ptr()), addresses);
 }
@@ -63,9 +66,8 @@ fn moments_that_nobody_else_holds_are_not_copied() {
 #[test]
 fn squares_of_all_tensors_are_summed() {
     let tensors = || [(1, 1), (9_001, 2), (37, 3)].map(|(count, seed)| random_tensor::<Flex, 1>([count], seed)).to_vec();
-    let expected = super::reference::sum_of_squares::<Flex>(tensors().into_iter().map(|t| t.into_primitive().tensor()).collect());
-    let expected = Tensor::<Flex, 1>::from_primitive(TensorPrimitive::Float(expected));
-    assert_close(sum_of_squares(tensors()), expected, 1e-5);
+    let expected = super::reference::sum_of_squares::<Flex>(tensors().into_iter().map(primitive).collect());
+    assert_close(sum_of_squares(tensors()), float(expected), 1e-5);
     let small = [2.0f32, 3.0, 6.0].map(|x| Tensor::<Flex, 1>::from_floats([x], &Default::default()));
     assert_eq!(sum_of_squares(small.to_vec()).into_scalar(), 49.0);
 }

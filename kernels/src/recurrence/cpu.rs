@@ -1,4 +1,4 @@
-//! The recurrence on the CPU: one pass over time, forward and backward, vectorised over channels, a task for every batch row.
+//! The recurrence on the CPU: one pass over time, forward and backward, vectorized over channels, a task for every batch row.
 //!
 //! ```text
 //! g_t = dh_t + a_{t+1} g_{t+1}        dx_t = g_t        da_t = g_t h_{t-1}        dh_0 = a_1 g_1
@@ -6,15 +6,41 @@
 //!
 //! At a reset `a_t` counts as 0 and gets no gradient.
 
-use super::{RecurrenceGradients, RecurrenceInputs};
-use crate::cpu::{Real, View, flags, tensor, vectorize, view, viewable};
-use burn::tensor::ops::FloatTensor;
+use super::{
+    inputs::{RecurrenceGradients, RecurrenceInputs},
+    ops::RecurrenceOps,
+    reference,
+};
+use crate::cpu::{Real, View, by_float, flags, serves, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 /// Below this many elements one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 15;
+
+impl RecurrenceOps for Flex {
+    fn has_backward(_device: &Device<Self>, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
+        by_float!(inputs.inputs.dtype(), R => gated_recurrence::<R>(inputs), _ => reference::gated_recurrence(inputs))
+    }
+
+    fn gated_recurrence_backward(
+        inputs: RecurrenceInputs<Self>,
+        states: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> RecurrenceGradients<Self> {
+        by_float!(
+            grad.dtype(),
+            R => gated_recurrence_backward::<R>(inputs, states, grad),
+            _ => reference::gated_recurrence_backward(inputs, grad),
+        )
+    }
+}
 
 struct Inputs<'a, R> {
     gates: View<'a, R, 3>,

@@ -1,14 +1,21 @@
 //! The recurrence as a prefix scan in plain tensor ops: `log2(time)` passes, differentiable by Burn.
 
-use super::RecurrenceInputs;
-use burn::tensor::{Bool, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use super::inputs::{RecurrenceGradients, RecurrenceInputs};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{Bool, Tensor, backend::Backend, ops::FloatTensor},
+};
 
 /// Hillis and Steele: after the pass of distance `n`, every element is the composition of the `2 n` tokens up to its own.
 pub(crate) fn gated_recurrence<B: Backend>(inputs: RecurrenceInputs<B>) -> FloatTensor<B> {
-    let gates = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(inputs.gates));
-    let mut states = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(inputs.inputs));
+    let gates = float::<B, 3>(inputs.gates);
+    let mut states = float::<B, 3>(inputs.inputs);
     let reset = Tensor::<B, 2, Bool>::from_primitive(inputs.reset);
-    let carry = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(inputs.carry));
+    let carry = float::<B, 2>(inputs.carry);
     let [batch, time, channels] = states.dims();
     let mut gates = gates.mask_fill(reset.unsqueeze_dim::<3>(2).expand([batch, time, channels]), 0.0);
     let part = |tensor: &Tensor<B, 3>, tokens: std::ops::Range<usize>| tensor.clone().slice([0..batch, tokens, 0..channels]);
@@ -26,5 +33,25 @@ pub(crate) fn gated_recurrence<B: Backend>(inputs: RecurrenceInputs<B>) -> Float
         gates = Tensor::cat(vec![part(&gates, 0..distance), joined_gates], 1);
         distance *= 2;
     }
-    states.into_primitive().tensor()
+    primitive(states)
+}
+
+pub(crate) fn gated_recurrence_backward<B: Backend>(
+    inputs: RecurrenceInputs<B>,
+    upstream: FloatTensor<B>,
+) -> RecurrenceGradients<B> {
+    let [gates, x] = [inputs.gates, inputs.inputs].map(leaf::<B, 3>);
+    let carry = leaf::<B, 2>(inputs.carry);
+    let states = gated_recurrence::<Autodiff<B>>(RecurrenceInputs {
+        gates: tracked(&gates),
+        inputs: tracked(&x),
+        reset: inputs.reset,
+        carry: tracked(&carry),
+    });
+    let gradients = backward::<B, 3>(float(states), upstream);
+    RecurrenceGradients {
+        gates: arrived(&gates, &gradients),
+        inputs: arrived(&x, &gradients),
+        carry: arrived(&carry, &gradients),
+    }
 }

@@ -1,10 +1,11 @@
 //! The recurrence against worked numbers, its reference, finite differences, and itself cut in pieces.
 
 use super::*;
-use crate::testing::{assert_close, flags, random_f64, random_tensor, upstream};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::{DType, TensorData},
+    tensor::{Bool, DType, Tensor, TensorData, backend::Backend},
 };
 
 type Cpu = Flex;
@@ -30,12 +31,12 @@ fn by_reference<B: Backend>(
     reset: Tensor<B, 2, Bool>,
     carry: Tensor<B, 2>,
 ) -> Tensor<B, 3> {
-    Tensor::from_primitive(TensorPrimitive::Float(reference::gated_recurrence::<B>(RecurrenceInputs {
-        gates: gates.into_primitive().tensor(),
-        inputs: inputs.into_primitive().tensor(),
+    float(reference::gated_recurrence::<B>(RecurrenceInputs {
+        gates: primitive(gates),
+        inputs: primitive(inputs),
         reset: reset.into_primitive(),
-        carry: carry.into_primitive().tensor(),
-    })))
+        carry: primitive(carry),
+    }))
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn gradients_agree_with_finite_differences() {
         }
     };
     let read = |primitive| {
-        let tensor = Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(primitive));
+        let tensor = float::<Cpu, 1>(primitive);
         tensor.into_data().to_vec::<f64>().unwrap()
     };
     let loss = |numbers: &[f64]| -> f64 {
@@ -102,17 +103,9 @@ fn gradients_agree_with_finite_differences() {
     };
     let grad = Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [count]), options).reshape([batch, time, channels]);
     let states = cpu::gated_recurrence::<f64>(build(&numbers));
-    let gradients = cpu::gated_recurrence_backward::<f64>(build(&numbers), states, grad.into_primitive().tensor());
+    let gradients = cpu::gated_recurrence_backward::<f64>(build(&numbers), states, primitive(grad));
     let found: Vec<f64> = [gradients.gates, gradients.inputs, gradients.carry].into_iter().flat_map(read).collect();
-    let step = 1e-6;
-    for (index, found) in found.iter().enumerate() {
-        let mut moved = numbers.clone();
-        moved[index] += step;
-        let above = loss(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - loss(&moved)) / (2.0 * step);
-        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
-    }
+    assert_slopes(&found, &numbers, loss);
 }
 
 #[test]

@@ -1,63 +1,71 @@
 //! The scan as two nodes of Burn's autodiff graph that share one forward pass: outputs and log-sums.
 //!
-//! Burn's graph wants one tensor a node. The outputs' node has the hand-written backward pass; the log-sums' node, which only a
-//! carry that is differentiated through uses, has its own.
+//! Burn's graph wants one tensor a node. The outputs' node has the scan's backward pass; the log-sums' node, which only a carry that
+//! is differentiated through uses, has that of the running log-sum-exp.
 
-use super::{ScanGradients, ScanInputs, ScanOutputs};
-use crate::{
-    backend::KernelBackend,
-    log_sum_exp::{LogSumInputs, autodiff::RunningLogSumExp},
+use super::{
+    inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs},
+    ops::ScanOps,
+    reference,
 };
-use burn::backend::autodiff::{
-    Autodiff,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
+use crate::autodiff::node;
+use burn::{
+    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
+    tensor::{TensorMetadata, ops::FloatTensor},
 };
 
-#[derive(Debug)]
-struct AttentionScan;
-
-impl<B: KernelBackend> Backward<B, 4> for AttentionScan {
-    type State = (ScanInputs<B>, ScanOutputs<B>);
-
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (inputs, outputs) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let ScanGradients { scores, values, carry_log_sum, carry_output } = B::attention_scan_backward(inputs, outputs, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([scores, values, carry_log_sum, carry_output]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
+impl<B: ScanOps, C: CheckpointStrategy> ScanOps for Autodiff<B, C> {
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        let x = &inputs.values.primitive;
+        if !B::has_backward(&B::float_device(x), x.shape()[3], x.dtype()) {
+            return reference::attention_scan(inputs);
         }
+        let ScanInputs { scores, values, reset, carry_log_sum, carry_output } = inputs;
+        let inner = ScanInputs::<B> {
+            scores: scores.primitive.clone(),
+            values: values.primitive.clone(),
+            reset,
+            carry_log_sum: carry_log_sum.primitive.clone(),
+            carry_output: carry_output.primitive.clone(),
+        };
+        let forward = B::attention_scan(inner.clone());
+        let log_sum_inputs =
+            LogSumInputs::<B> { scores: inner.scores.clone(), reset: inner.reset.clone(), carry: inner.carry_log_sum.clone() };
+        let parents = [&scores, &values, &carry_log_sum, &carry_output];
+        let saved = |_: &_| (inner, forward.clone());
+        let outputs = node::<B, C, _, 4>(parents, forward.outputs.clone(), saved, |(inputs, outputs), grad, _| {
+            let ScanGradients { scores, values, carry_log_sum, carry_output } = B::attention_scan_backward(inputs, outputs, grad);
+            [scores, values, carry_log_sum, carry_output].map(Some)
+        });
+        let log_sums = log_sum_node::<B, C>([&scores, &carry_log_sum], log_sum_inputs, forward.log_sums);
+        ScanOutputs { outputs, log_sums }
+    }
+
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        let x = &inputs.scores.primitive;
+        if !B::has_log_sum_backward(&B::float_device(x), x.dtype()) {
+            return reference::running_log_sum_exp(inputs);
+        }
+        let LogSumInputs { scores, reset, carry } = inputs;
+        let inner = LogSumInputs::<B> { scores: scores.primitive.clone(), reset, carry: carry.primitive.clone() };
+        let log_sums = B::running_log_sum_exp(inner.clone());
+        log_sum_node::<B, C>([&scores, &carry], inner, log_sums)
     }
 }
 
-pub(crate) fn attention_scan<B: KernelBackend, C: CheckpointStrategy>(
-    inputs: ScanInputs<Autodiff<B, C>>,
-) -> ScanOutputs<Autodiff<B, C>> {
-    let ScanInputs { scores, values, reset, carry_log_sum, carry_output } = inputs;
-    let inner = ScanInputs::<B> {
-        scores: scores.primitive.clone(),
-        values: values.primitive.clone(),
-        reset,
-        carry_log_sum: carry_log_sum.primitive.clone(),
-        carry_output: carry_output.primitive.clone(),
-    };
-    let forward = B::attention_scan(inner.clone());
-
-    let nodes = [scores.node.clone(), values.node.clone(), carry_log_sum.node.clone(), carry_output.node.clone()];
-    let outputs = match AttentionScan.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish((inner.clone(), forward.clone()), forward.outputs),
-        OpsKind::UnTracked(prepared) => prepared.finish(forward.outputs),
-    };
-    let nodes = [scores.node.clone(), carry_log_sum.node.clone()];
-    let log_sums = match RunningLogSumExp.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => {
-            let inputs = LogSumInputs::<B> { scores: inner.scores, reset: inner.reset, carry: inner.carry_log_sum };
-            prepared.finish((inputs, forward.log_sums.clone()), forward.log_sums)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(forward.log_sums),
-    };
-    ScanOutputs { outputs, log_sums }
+/// Log-sums as a node whose parents are the scores and the carry.
+fn log_sum_node<B: ScanOps, C: CheckpointStrategy>(
+    parents: [&FloatTensor<Autodiff<B, C>>; 2],
+    inputs: LogSumInputs<B>,
+    log_sums: FloatTensor<B>,
+) -> FloatTensor<Autodiff<B, C>> {
+    node::<B, C, _, 2>(
+        parents,
+        log_sums,
+        |log_sums| (inputs, log_sums.clone()),
+        |(inputs, log_sums), grad, _| {
+            let LogSumGradients { scores, carry } = B::running_log_sum_exp_backward(inputs, log_sums, grad);
+            [scores, carry].map(Some)
+        },
+    )
 }

@@ -1,7 +1,7 @@
 //! The scan on the CPU: one pass over time, forward and backward, a thread for every batch row and head.
 //!
 //! Memory: outputs and log-sums, nothing else of their size. Work per token: one exponential, and `head_dim` multiply-adds
-//! that vectorise. The backward pass recomputes the gates from scores and log-sums and walks time once, in reverse:
+//! that vectorize. The backward pass recomputes the gates from scores and log-sums and walks time once, in reverse:
 //!
 //! ```text
 //! R_t = dO_t + keep_{t+1} R_{t+1}        D_t = dO_t . o_t + keep_{t+1} D_{t+1}
@@ -9,41 +9,62 @@
 //! do_0 = keep_1 R_1                      dL_0 = keep_1 (R_1 . o_0 - D_1)
 //! ```
 
-use super::{ScanGradients, ScanInputs, ScanOutputs};
-use crate::cpu::{Real, View, dot, flags, tensor, vectorize, view, viewable};
-use burn::tensor::ops::FloatTensor;
+use super::{
+    gate::gate,
+    inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs},
+    log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward},
+    ops::ScanOps,
+    reference,
+};
+use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-/// One token's share: `keep + take = 1`, unless the token starts an episode (`keep = 0`) or nothing has been seen at all.
-#[derive(Clone, Copy)]
-pub(crate) struct Gate<R> {
-    pub keep: R,
-    pub take: R,
-    pub log_sum: R,
-}
+impl ScanOps for Flex {
+    fn has_backward(_device: &Device<Self>, _head_dim: usize, dtype: DType) -> bool {
+        serves(dtype)
+    }
 
-/// Joins a token of score `score` to a past of log-sum `past`. One exponential, and no `exp` of a positive number.
-#[inline(always)]
-pub(crate) fn gate<R: Real>(score: R, past: R, reset: bool) -> Gate<R> {
-    let empty = R::neg_infinity();
-    let past = if reset { empty } else { past };
-    if score == empty {
-        // Nothing to take. Keep the past, unless this token forgets it.
-        let keep = if reset { R::zero() } else { R::one() };
-        return Gate { keep, take: R::zero(), log_sum: past };
+    fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
+        by_float!(inputs.values.dtype(), R => attention_scan::<R>(inputs), _ => reference::attention_scan(inputs))
     }
-    if past == empty {
-        return Gate { keep: R::zero(), take: R::one(), log_sum: score };
+
+    fn attention_scan_backward(
+        inputs: ScanInputs<Self>,
+        outputs: ScanOutputs<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ScanGradients<Self> {
+        by_float!(
+            inputs.values.dtype(),
+            R => attention_scan_backward::<R>(inputs, outputs, grad),
+            _ => reference::attention_scan_backward(inputs, grad),
+        )
     }
-    let difference = score - past;
-    let small = (-difference.abs()).exp();
-    let (larger, smaller) = (R::one() / (R::one() + small), small / (R::one() + small));
-    if difference >= R::zero() {
-        Gate { keep: smaller, take: larger, log_sum: score + small.ln_1p() }
-    } else {
-        Gate { keep: larger, take: smaller, log_sum: past + small.ln_1p() }
+
+    fn has_log_sum_backward(_device: &Device<Self>, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
+        by_float!(
+            inputs.scores.dtype(),
+            R => running_log_sum_exp::<R>(inputs),
+            _ => reference::running_log_sum_exp(inputs),
+        )
+    }
+
+    fn running_log_sum_exp_backward(
+        inputs: LogSumInputs<Self>,
+        log_sums: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> LogSumGradients<Self> {
+        by_float!(
+            grad.dtype(),
+            R => running_log_sum_exp_backward::<R>(inputs, log_sums, grad),
+            _ => reference::running_log_sum_exp_backward(inputs, grad),
+        )
     }
 }
 

@@ -11,123 +11,98 @@
 //! is, and the empty carry is `L = -inf, o = 0`.
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956, section 3; the gated form is ours and equivalent.
+//!
+//! # Three ways to compute it
+//!
+//! Two neighbouring spans of tokens join to one: log-sums add up, outputs are averaged with weights from them. The operator is associative, and an
+//! empty span changes nothing. So the last output alone is a fold (many-to-one), all of them are a scan (many-to-many, which is
+//! [`attention_scan`]), and a block of tokens can be scanned from nothing and joined to what came before.
+//!
+//! ```
+//! use burn::{backend::Flex, tensor::{Bool, Int, Tensor}};
+//! use aaren_kernels::{ScanCarry, attention_scan};
+//!
+//! type Span = ScanCarry<Flex>;
+//!
+//! fn join(earlier: Span, later: Span) -> Span {
+//!     let largest = earlier.log_sum.clone().max_pair(later.log_sum.clone());
+//!     // Two empty spans: -inf minus -inf is no number, so shift by a finite one instead.
+//!     let shift = largest.clone().mask_fill(largest.lower_equal_elem(f32::MIN), 0.0);
+//!     let [a, b] = [&earlier, &later].map(|span| (span.log_sum.clone() - shift.clone()).exp());
+//!     let sum = a.clone() + b.clone();
+//!     let divisor = sum.clone().mask_fill(sum.clone().equal_elem(0.0), 1.0);
+//!     let share = |weight: Tensor<Flex, 2>| (weight / divisor.clone()).unsqueeze_dim::<3>(2);
+//!     ScanCarry { log_sum: sum.log() + shift, output: earlier.output * share(a) + later.output * share(b) }
+//! }
+//!
+//! fn assert_near<const D: usize>(found: Tensor<Flex, D>, expected: Tensor<Flex, D>) {
+//!     assert!((found - expected).abs().max().into_scalar() < 1e-5);
+//! }
+//!
+//! let (batch, heads, time, head_dim) = (1, 2, 6, 3);
+//! let device = Default::default();
+//! let numbers = |count: usize| Tensor::<Flex, 1, Int>::arange(1..count as i64 + 1, &device).float().sin();
+//! let scores = numbers(heads * time).reshape([batch, heads, time]) * 4.0;
+//! let values = numbers(heads * time * head_dim).reshape([batch, heads, time, head_dim]);
+//! let begins = 4; // the token that begins the second episode
+//! let reset = Tensor::<Flex, 2, Bool>::from_data([[false, false, false, false, true, false]], &device);
+//! let scan = |tokens: std::ops::Range<usize>| {
+//!     let scores = scores.clone().slice([0..batch, 0..heads, tokens.clone()]);
+//!     let values = values.clone().slice([0..batch, 0..heads, tokens.clone()]);
+//!     attention_scan(scores, values, reset.clone().slice([0..batch, tokens]), Span::empty(batch, heads, head_dim, &device))
+//! };
+//!
+//! // Many-to-many.
+//! let (outputs, last) = scan(0..time);
+//!
+//! // Many-to-one, over the last episode: a token is a span of which score and value are the log-sum and the output.
+//! let token = |t: usize| scan(t..t + 1).1;
+//! let folded = (begins..time).map(token).reduce(join).unwrap();
+//! assert_near(folded.log_sum, last.log_sum);
+//! assert_near(folded.output, last.output);
+//!
+//! // Block by block: each prefix of a block is joined to the past, unless an episode began in between.
+//! let mut past = Span::empty(batch, heads, head_dim, &device);
+//! for block in [0..3, 3..6] {
+//!     for end in block.clone() {
+//!         let (_, prefix) = scan(block.start..end + 1);
+//!         let has_begun = (block.start..=end).contains(&begins);
+//!         let joined = if has_begun { prefix } else { join(past.clone(), prefix) };
+//!         let expected = outputs.clone().slice([0..batch, 0..heads, end..end + 1]);
+//!         assert_near(joined.output.clone(), expected.reshape([batch, heads, head_dim]));
+//!         if end + 1 == block.end {
+//!             past = joined;
+//!         }
+//!     }
+//! }
+//!
+//! // The operator is associative, and an empty span changes nothing.
+//! let [a, b, c] = [0, 1, 2].map(token);
+//! let left = join(join(a.clone(), b.clone()), c.clone());
+//! let right = join(a.clone(), join(b, c));
+//! assert_near(left.log_sum, right.log_sum);
+//! assert_near(left.output, right.output);
+//! let empty = || Span::empty(batch, heads, head_dim, &device);
+//! for joined in [join(empty(), a.clone()), join(a.clone(), empty())] {
+//!     assert_near(joined.log_sum, a.log_sum.clone());
+//!     assert_near(joined.output, a.output.clone());
+//! }
+//! let nothing = join(empty(), empty());
+//! assert_eq!(nothing.log_sum.into_data(), empty().log_sum.into_data());
+//! assert_eq!(nothing.output.into_data(), empty().output.into_data());
+//! ```
 
-pub(crate) mod autodiff;
-pub(crate) mod cpu;
+mod autodiff;
+mod cpu;
 #[cfg(feature = "cube")]
-pub(crate) mod cube;
-pub(crate) mod forms;
-pub(crate) mod reference;
+mod cube;
+mod gate;
+mod inputs;
+mod log_sums;
+mod ops;
+mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::backend::KernelBackend;
-use burn::tensor::{Bool, Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
-
-/// What one scan hands to the next: the log-sum-exp of the scores so far, and the attention over them.
-#[derive(Clone, Debug)]
-pub struct ScanCarry<B: Backend> {
-    /// `[batch, heads]`; `-inf` where nothing has been seen.
-    pub log_sum: Tensor<B, 2>,
-    /// `[batch, heads, head_dim]`; zero where nothing has been seen.
-    pub output: Tensor<B, 3>,
-}
-
-impl<B: Backend> ScanCarry<B> {
-    /// The carry of a sequence that has not begun.
-    pub fn empty(batch: usize, heads: usize, head_dim: usize, device: &B::Device) -> Self {
-        Self {
-            log_sum: Tensor::full([batch, heads], f32::NEG_INFINITY, device),
-            output: Tensor::zeros([batch, heads, head_dim], device),
-        }
-    }
-}
-
-/// The inputs of a scan as the backends see them.
-#[derive(Clone, Debug)]
-pub struct ScanInputs<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, heads, time, head_dim]`
-    pub values: FloatTensor<B>,
-    /// `[batch, time]`, true on the first token of an episode
-    pub reset: B::BoolTensorPrimitive,
-    /// `[batch, heads]`
-    pub carry_log_sum: FloatTensor<B>,
-    /// `[batch, heads, head_dim]`
-    pub carry_output: FloatTensor<B>,
-}
-
-/// What a scan computes for every prefix.
-#[derive(Clone, Debug)]
-pub struct ScanOutputs<B: Backend> {
-    /// `[batch, heads, time, head_dim]`
-    pub outputs: FloatTensor<B>,
-    /// Log-sum-exp of the scores of every prefix: `[batch, heads, time]`
-    pub log_sums: FloatTensor<B>,
-}
-
-/// Gradients of a loss for everything that a scan reads and that is differentiable.
-#[derive(Clone, Debug)]
-pub struct ScanGradients<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, heads, time, head_dim]`
-    pub values: FloatTensor<B>,
-    /// `[batch, heads]`
-    pub carry_log_sum: FloatTensor<B>,
-    /// `[batch, heads, head_dim]`
-    pub carry_output: FloatTensor<B>,
-}
-
-/// Softmax attention of one fixed query over every prefix of a sequence, cut at episode starts.
-///
-/// `outputs[.., t, :]` is the softmax-weighted mean of the values of the tokens of `t`'s episode up to `t`, the carry counting
-/// as one more token with score `carry.log_sum` and value `carry.output`. Time and memory are linear in `time` where the
-/// backend has an implementation of its own; elsewhere the quadratic reference runs.
-///
-/// # Shapes
-/// - `scores`: `[batch, heads, time]`, finite or `-inf`
-/// - `values`: `[batch, heads, time, head_dim]`, finite
-/// - `reset`: `[batch, time]`, true on the first token of an episode
-/// - returns: `[batch, heads, time, head_dim]`, and the carry after the last token
-/// # Panics
-/// If the shapes disagree or `time` is 0.
-pub fn attention_scan<B: KernelBackend>(
-    scores: Tensor<B, 3>,
-    values: Tensor<B, 4>,
-    reset: Tensor<B, 2, Bool>,
-    carry: ScanCarry<B>,
-) -> (Tensor<B, 4>, ScanCarry<B>) {
-    let [batch, heads, time, head_dim] = values.dims();
-    assert!(time > 0, "attention_scan: needs at least one token");
-    assert_eq!(
-        scores.dims(),
-        [batch, heads, time],
-        "attention_scan: scores do not fit values [{batch}, {heads}, {time}, {head_dim}]"
-    );
-    assert_eq!(reset.dims(), [batch, time], "attention_scan: reset flags do not fit the batch and time of values");
-    assert_eq!(carry.log_sum.dims(), [batch, heads], "attention_scan: carry.log_sum does not fit values");
-    assert_eq!(carry.output.dims(), [batch, heads, head_dim], "attention_scan: carry.output does not fit values");
-
-    // An empty carry is made before anybody knows the float types. Log-sums are of the scores' type: half precision will do for values.
-    let carry = if carry.output.dtype() == values.dtype() && carry.log_sum.dtype() == scores.dtype() {
-        carry
-    } else {
-        ScanCarry { log_sum: carry.log_sum.cast(scores.dtype()), output: carry.output.cast(values.dtype()) }
-    };
-    let ScanOutputs { outputs, log_sums } = B::attention_scan(ScanInputs {
-        scores: scores.into_primitive().tensor(),
-        values: values.into_primitive().tensor(),
-        reset: reset.into_primitive(),
-        carry_log_sum: carry.log_sum.into_primitive().tensor(),
-        carry_output: carry.output.into_primitive().tensor(),
-    });
-    let outputs = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(outputs));
-    let log_sums = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(log_sums));
-    let carry = ScanCarry {
-        log_sum: log_sums.slice([0..batch, 0..heads, time - 1..time]).reshape([batch, heads]),
-        output: outputs.clone().slice([0..batch, 0..heads, time - 1..time]).reshape([batch, heads, head_dim]),
-    };
-    (outputs, carry)
-}
+pub use inputs::{LogSumGradients, LogSumInputs, ScanCarry, ScanGradients, ScanInputs, ScanOutputs};
+pub use ops::{ScanOps, attention_scan, running_log_sum_exp};

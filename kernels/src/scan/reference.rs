@@ -1,15 +1,22 @@
 //! The scan as one masked softmax, in plain tensor ops: obvious, differentiable by Burn, quadratic in time.
 
-use super::{ScanInputs, ScanOutputs};
-use burn::tensor::{Bool, Int, Tensor, TensorPrimitive, backend::Backend};
+use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    primitive::{float, primitive},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{Bool, Int, Tensor, backend::Backend, ops::FloatTensor},
+};
 
 /// Attention of one query over every prefix, the carry being one more token at the front.
 pub(crate) fn attention_scan<B: Backend>(inputs: ScanInputs<B>) -> ScanOutputs<B> {
-    let scores = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(inputs.scores));
-    let values = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(inputs.values));
+    let scores = float::<B, 3>(inputs.scores);
+    let values = float::<B, 4>(inputs.values);
     let reset = Tensor::<B, 2, Bool>::from_primitive(inputs.reset);
-    let carry_log_sum = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(inputs.carry_log_sum));
-    let carry_output = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(inputs.carry_output));
+    let carry_log_sum = float::<B, 2>(inputs.carry_log_sum);
+    let carry_output = float::<B, 3>(inputs.carry_output);
     let [batch, heads, time, _] = values.dims();
 
     let scores = Tensor::cat(vec![carry_log_sum.unsqueeze_dim(2), scores], 2); // [batch, heads, 1 + time]
@@ -28,7 +35,7 @@ pub(crate) fn attention_scan<B: Backend>(inputs: ScanInputs<B>) -> ScanOutputs<B
     let safe_sums = sums.mask_fill(empty.clone(), 1.0);
     let outputs = (weights / safe_sums.clone()).matmul(values);
     let log_sums = (safe_sums.log() + max).mask_fill(empty, f32::NEG_INFINITY).squeeze_dim::<3>(3);
-    ScanOutputs { outputs: outputs.into_primitive().tensor(), log_sums: log_sums.into_primitive().tensor() }
+    ScanOutputs { outputs: primitive(outputs), log_sums: primitive(log_sums) }
 }
 
 /// `[batch, time, 1 + time]`: whether query `t` must not see token `i` (0 being the carry), because it is later or of an
@@ -46,4 +53,53 @@ fn hidden_from<B: Backend>(reset: Tensor<B, 2, Bool>) -> Tensor<B, 3, Bool> {
     let last = Tensor::<B, 1, Int>::arange(1..time as i64 + 1, &device).reshape([1, time, 1]);
     let later = position.expand([1, time, time + 1]).greater(last.expand([1, time, time + 1]));
     other.bool_or(later.expand([batch, time, time + 1]))
+}
+
+/// Gradients of the scan's outputs.
+pub(crate) fn attention_scan_backward<B: Backend>(inputs: ScanInputs<B>, upstream: FloatTensor<B>) -> ScanGradients<B> {
+    let (scores, values) = (leaf::<B, 3>(inputs.scores), leaf::<B, 4>(inputs.values));
+    let (carry_log_sum, carry_output) = (leaf::<B, 2>(inputs.carry_log_sum), leaf::<B, 3>(inputs.carry_output));
+    let forward = attention_scan::<Autodiff<B>>(ScanInputs {
+        scores: tracked(&scores),
+        values: tracked(&values),
+        reset: inputs.reset,
+        carry_log_sum: tracked(&carry_log_sum),
+        carry_output: tracked(&carry_output),
+    });
+    let gradients = backward::<B, 4>(float(forward.outputs), upstream);
+    ScanGradients {
+        scores: arrived(&scores, &gradients),
+        values: arrived(&values, &gradients),
+        carry_log_sum: arrived(&carry_log_sum, &gradients),
+        carry_output: arrived(&carry_output, &gradients),
+    }
+}
+
+/// The log-sums of a scan that has nothing to attend to.
+pub(crate) fn running_log_sum_exp<B: Backend>(inputs: LogSumInputs<B>) -> FloatTensor<B> {
+    let scores = float::<B, 3>(inputs.scores);
+    let [batch, heads, time] = scores.dims();
+    let options = (&scores.device(), scores.dtype());
+    let outputs = attention_scan::<B>(ScanInputs {
+        values: primitive(Tensor::<B, 4>::zeros([batch, heads, time, 1], options)),
+        carry_output: primitive(Tensor::<B, 3>::zeros([batch, heads, 1], options)),
+        scores: primitive(scores),
+        reset: inputs.reset,
+        carry_log_sum: inputs.carry,
+    });
+    outputs.log_sums
+}
+
+pub(crate) fn running_log_sum_exp_backward<B: Backend>(inputs: LogSumInputs<B>, upstream: FloatTensor<B>) -> LogSumGradients<B> {
+    let (scores, carry) = (leaf::<B, 3>(inputs.scores), leaf::<B, 2>(inputs.carry));
+    let log_sums = running_log_sum_exp::<Autodiff<B>>(LogSumInputs {
+        scores: tracked(&scores),
+        reset: inputs.reset,
+        carry: tracked(&carry),
+    });
+    // A log-sum of -inf is a constant, and its product with the upstream gradient would be no number.
+    let log_sums = float::<Autodiff<B>, 3>(log_sums);
+    let is_empty = log_sums.clone().lower_elem(f32::MIN);
+    let gradients = backward::<B, 3>(log_sums.mask_fill(is_empty, 0.0), upstream);
+    LogSumGradients { scores: arrived(&scores, &gradients), carry: arrived(&carry, &gradients) }
 }

@@ -1,10 +1,15 @@
 //! The scan against worked numbers, its reference, and itself cut in pieces.
 
 use super::*;
-use crate::testing::{assert_close, flags, random, random_f64, upstream};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, assert_slopes, flags, random, random_f64, upstream};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::{TensorData, backend::AutodiffBackend},
+    tensor::{
+        Bool, DType, Tensor, TensorData,
+        backend::{AutodiffBackend, Backend},
+        ops::FloatTensor,
+    },
 };
 
 type Cpu = Flex;
@@ -15,7 +20,7 @@ fn inputs_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64,
     let time = scores.len();
     let device = Default::default();
     let tensor = |data: &[f64]| TensorData::new(data.to_vec(), [data.len()]);
-    let options = (&device, burn::tensor::DType::F64);
+    let options = (&device, DType::F64);
     ScanInputs {
         scores: Tensor::<Cpu, 1>::from_data(tensor(scores), options).reshape([1, 1, time]).into_primitive().tensor(),
         values: Tensor::<Cpu, 1>::from_data(tensor(values), options).reshape([1, 1, time, 1]).into_primitive().tensor(),
@@ -32,7 +37,7 @@ fn inputs_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64,
 }
 
 fn read(tensor: FloatTensor<Cpu>) -> Vec<f64> {
-    Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(Cpu::float_flat(tensor))).into_data().to_vec().unwrap()
+    float::<Cpu, 1>(Cpu::float_flat(tensor)).into_data().to_vec().unwrap()
 }
 
 fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
@@ -69,9 +74,8 @@ fn worked_example_from_empty_start() {
 /// Gradients of the sum of all outputs for scores, values, and the carry's log-sum and output.
 fn gradients_1d(carry: Option<(f64, f64)>) -> [Vec<f64>; 4] {
     let inputs = || inputs_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], carry);
-    let ones = Tensor::<Cpu, 4>::ones([1, 1, 4, 1], (&Default::default(), burn::tensor::DType::F64));
-    let gradients =
-        cpu::attention_scan_backward::<f64>(inputs(), cpu::attention_scan::<f64>(inputs()), ones.into_primitive().tensor());
+    let ones = Tensor::<Cpu, 4>::ones([1, 1, 4, 1], (&Default::default(), DType::F64));
+    let gradients = cpu::attention_scan_backward::<f64>(inputs(), cpu::attention_scan::<f64>(inputs()), primitive(ones));
     [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output].map(read)
 }
 
@@ -174,16 +178,13 @@ fn reference_scan<B: Backend>(
     carry: ScanCarry<B>,
 ) -> (Tensor<B, 4>, Tensor<B, 3>) {
     let outputs = reference::attention_scan::<B>(ScanInputs {
-        scores: scores.into_primitive().tensor(),
-        values: values.into_primitive().tensor(),
+        scores: primitive(scores),
+        values: primitive(values),
         reset: reset.into_primitive(),
-        carry_log_sum: carry.log_sum.into_primitive().tensor(),
-        carry_output: carry.output.into_primitive().tensor(),
+        carry_log_sum: primitive(carry.log_sum),
+        carry_output: primitive(carry.output),
     });
-    (
-        Tensor::from_primitive(TensorPrimitive::Float(outputs.outputs)),
-        Tensor::from_primitive(TensorPrimitive::Float(outputs.log_sums)),
-    )
+    (float(outputs.outputs), float(outputs.log_sums))
 }
 
 #[test]
@@ -250,10 +251,7 @@ fn gradients_agree_with_finite_differences() {
         let mut start = 0;
         let mut take = |length: usize| {
             start += length;
-            Tensor::<Cpu, 1>::from_data(
-                TensorData::new(inputs[start - length..start].to_vec(), [length]),
-                (&device, burn::tensor::DType::F64),
-            )
+            Tensor::<Cpu, 1>::from_data(TensorData::new(inputs[start - length..start].to_vec(), [length]), (&device, DType::F64))
         };
         ScanInputs::<Cpu> {
             scores: take(TIME).reshape([1, 1, TIME]).into_primitive().tensor(),
@@ -267,24 +265,15 @@ fn gradients_agree_with_finite_differences() {
         let outputs = read(cpu::attention_scan::<f64>(build(inputs)).outputs);
         outputs.iter().zip(&weights).map(|(o, w)| o * w).sum()
     };
-    let upstream =
-        Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [TIME * HEAD_DIM]), (&device, burn::tensor::DType::F64))
-            .reshape([1, 1, TIME, HEAD_DIM]);
+    let upstream = Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [TIME * HEAD_DIM]), (&device, DType::F64))
+        .reshape([1, 1, TIME, HEAD_DIM]);
     let forward = cpu::attention_scan::<f64>(build(&inputs));
-    let gradients = cpu::attention_scan_backward::<f64>(build(&inputs), forward, upstream.into_primitive().tensor());
+    let gradients = cpu::attention_scan_backward::<f64>(build(&inputs), forward, primitive(upstream));
     let found: Vec<f64> = [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output]
         .into_iter()
         .flat_map(read)
         .collect();
-    let step = 1e-6;
-    for (index, found) in found.iter().enumerate() {
-        let mut moved = inputs.clone();
-        moved[index] += step;
-        let above = loss(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - loss(&moved)) / (2.0 * step);
-        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
-    }
+    assert_slopes(&found, &inputs, loss);
 }
 
 #[test]
@@ -316,11 +305,11 @@ fn any_split_gives_the_same_outputs_and_carry() {
 fn strided_inputs_give_what_contiguous_ones_do() {
     let (scores, values, reset, carry) = case::<Cpu>(23, 60, false);
     let (expected, _) = attention_scan(scores.clone(), values.clone(), reset.clone(), carry.clone());
-    let materialise = |data: TensorData| Tensor::<Cpu, 4>::from_data(data, &Default::default());
-    let strided = materialise(values.clone().swap_dims(1, 2).into_data()).swap_dims(1, 2);
+    let materialize = |data: TensorData| Tensor::<Cpu, 4>::from_data(data, &Default::default());
+    let strided = materialize(values.clone().swap_dims(1, 2).into_data()).swap_dims(1, 2);
     let (found, _) = attention_scan(scores.clone(), strided, reset.clone(), carry.clone());
     assert_eq!(found.into_data(), expected.to_data());
-    let scattered = materialise(values.swap_dims(2, 3).into_data()).swap_dims(2, 3); // head_dim is not contiguous
+    let scattered = materialize(values.swap_dims(2, 3).into_data()).swap_dims(2, 3); // head_dim is not contiguous
     let scores = Tensor::<Cpu, 3>::from_data(scores.swap_dims(0, 2).into_data(), &Default::default()).swap_dims(0, 2);
     let (found, _) = attention_scan(scores, scattered, reset, carry);
     assert_eq!(found.into_data(), expected.into_data());

@@ -1,4 +1,4 @@
-//! The selective scan on the CPU: one pass over time with the states of one batch row in the cache, vectorised over channels.
+//! The selective scan on the CPU: one pass over time with the states of one batch row in the cache, vectorized over channels.
 //!
 //! The backward pass keeps the states at every [`SPAN`]th token, makes those between again, and walks back with `P`, the gradient
 //! that arrives at `h_t`:
@@ -11,9 +11,13 @@
 //!
 //! A reset counts as a decay to 0, and gets no gradient.
 
-use super::{SelectiveGradients, SelectiveInputs};
-use crate::cpu::{Real, View, dot, flags, tensor, vectorize, view, viewable};
-use burn::tensor::ops::FloatTensor;
+use super::{
+    inputs::{SelectiveGradients, SelectiveInputs},
+    ops::SelectiveScanOps,
+    reference,
+};
+use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -21,6 +25,24 @@ use rayon::prelude::*;
 const SPAN: usize = 32;
 /// Below this many state updates one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 14;
+
+impl SelectiveScanOps for Flex {
+    fn has_backward(_device: &Device<Self>, _states: usize, dtype: DType) -> bool {
+        serves(dtype)
+    }
+
+    fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
+        by_float!(inputs.inputs.dtype(), R => selective_scan::<R>(inputs), _ => reference::selective_scan(inputs))
+    }
+
+    fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
+        by_float!(
+            grad.dtype(),
+            R => selective_scan_backward::<R>(inputs, grad),
+            _ => reference::selective_scan_backward(inputs, grad),
+        )
+    }
+}
 
 struct Inputs<'a, R> {
     inputs: View<'a, R, 3>,

@@ -1,26 +1,50 @@
 //! The selective scan by the gated recurrence over all states of all channels, in plain tensor ops.
 
-use super::SelectiveInputs;
-use crate::recurrence::{self, RecurrenceInputs};
-use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensor};
+use super::inputs::{SelectiveGradients, SelectiveInputs};
+use crate::{
+    autodiff::{arrived, backward, leaf, tracked},
+    primitive::{float, primitive},
+    recurrence::{RecurrenceInputs, reference::gated_recurrence},
+};
+use burn::{
+    backend::Autodiff,
+    tensor::{Tensor, backend::Backend, ops::FloatTensor},
+};
 
 /// Outputs and last carry in a row: `[batch, time * channels + states * channels]`.
 pub(crate) fn selective_scan<B: Backend>(inputs: SelectiveInputs<B>) -> FloatTensor<B> {
-    let [u, steps, writes, reads, carry] = [inputs.inputs, inputs.steps, inputs.writes, inputs.reads, inputs.carry]
-        .map(|primitive| Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(primitive)));
-    let decays = Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(inputs.decays));
+    let [u, steps, writes, reads, carry] =
+        [inputs.inputs, inputs.steps, inputs.writes, inputs.reads, inputs.carry].map(float::<B, 3>);
+    let decays = float::<B, 2>(inputs.decays);
     let ([batch, time, channels], [states, _]) = (u.dims(), decays.dims());
     let all = [batch, time, states, channels];
     let gates = (steps.clone().unsqueeze_dim::<4>(2) * decays.reshape([1, 1, states, channels])).exp();
     let written = (steps * u).unsqueeze_dim::<4>(2).expand(all) * writes.unsqueeze_dim::<4>(3).expand(all);
-    let hidden = recurrence::reference::gated_recurrence::<B>(RecurrenceInputs {
-        gates: gates.reshape([batch, time, states * channels]).into_primitive().tensor(),
-        inputs: written.reshape([batch, time, states * channels]).into_primitive().tensor(),
+    let hidden = float::<B, 3>(gated_recurrence::<B>(RecurrenceInputs {
+        gates: primitive(gates.reshape([batch, time, states * channels])),
+        inputs: primitive(written.reshape([batch, time, states * channels])),
         reset: inputs.reset,
-        carry: carry.reshape([batch, states * channels]).into_primitive().tensor(),
-    });
-    let hidden = Tensor::<B, 3>::from_primitive(TensorPrimitive::Float(hidden));
+        carry: primitive(carry.reshape([batch, states * channels])),
+    }));
     let last = hidden.clone().slice([0..batch, time - 1..time]).reshape([batch, states * channels]);
     let outputs = (hidden.reshape(all) * reads.unsqueeze_dim::<4>(3).expand(all)).sum_dim(2);
-    Tensor::cat(vec![outputs.reshape([batch, time * channels]), last], 1).into_primitive().tensor()
+    primitive(Tensor::cat(vec![outputs.reshape([batch, time * channels]), last], 1))
+}
+
+pub(crate) fn selective_scan_backward<B: Backend>(inputs: SelectiveInputs<B>, upstream: FloatTensor<B>) -> SelectiveGradients<B> {
+    let [x, steps, writes, reads, carry] =
+        [inputs.inputs, inputs.steps, inputs.writes, inputs.reads, inputs.carry].map(leaf::<B, 3>);
+    let decays = leaf::<B, 2>(inputs.decays);
+    let packed = selective_scan::<Autodiff<B>>(SelectiveInputs {
+        inputs: tracked(&x),
+        steps: tracked(&steps),
+        decays: tracked(&decays),
+        writes: tracked(&writes),
+        reads: tracked(&reads),
+        carry: tracked(&carry),
+        reset: inputs.reset,
+    });
+    let gradients = backward::<B, 2>(float(packed), upstream);
+    let [x, steps, writes, reads, carry] = [x, steps, writes, reads, carry].map(|leaf| arrived(&leaf, &gradients));
+    SelectiveGradients([x, steps, arrived(&decays, &gradients), writes, reads, carry])
 }

@@ -1,10 +1,11 @@
 //! The selective scan against worked numbers, its reference, finite differences, and itself cut in pieces.
 
 use super::*;
-use crate::testing::{assert_close, flags, random_f64, random_tensor, upstream};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
 use burn::{
     backend::{Autodiff, Flex},
-    tensor::{DType, TensorData},
+    tensor::{Bool, DType, Tensor, TensorData, backend::Backend},
 };
 
 type Cpu = Flex;
@@ -33,12 +34,12 @@ fn case<B: Backend>(time: usize, seed: u64) -> (SelectiveScan<B>, Tensor<B, 2, B
 
 fn primitives<B: Backend>(scan: SelectiveScan<B>, reset: Tensor<B, 2, Bool>, carry: Tensor<B, 3>) -> SelectiveInputs<B> {
     SelectiveInputs {
-        inputs: scan.inputs.into_primitive().tensor(),
-        steps: scan.steps.into_primitive().tensor(),
-        decays: scan.decays.into_primitive().tensor(),
-        writes: scan.writes.into_primitive().tensor(),
-        reads: scan.reads.into_primitive().tensor(),
-        carry: carry.into_primitive().tensor(),
+        inputs: primitive(scan.inputs),
+        steps: primitive(scan.steps),
+        decays: primitive(scan.decays),
+        writes: primitive(scan.writes),
+        reads: primitive(scan.reads),
+        carry: primitive(carry),
         reset: reset.into_primitive(),
     }
 }
@@ -86,8 +87,9 @@ fn cpu_agrees_with_the_reference_and_so_do_gradients_through_the_carry() {
             };
             let carry = carry.require_grad();
             let inputs = primitives(scan.clone(), reset, carry.clone());
-            let run = if use_reference { reference::selective_scan::<Graph> } else { <Graph as KernelBackend>::selective_scan };
-            let packed = Tensor::<Graph, 2>::from_primitive(TensorPrimitive::Float(run(inputs)));
+            let run =
+                if use_reference { reference::selective_scan::<Graph> } else { <Graph as SelectiveScanOps>::selective_scan };
+            let packed = float::<Graph, 2>(run(inputs));
             let loss = (packed.clone() * upstream([BATCH, (time + STATES) * CHANNELS], 30)).sum();
             let gradients = loss.backward();
             let of = |tensor: &Tensor<Graph, 3>| tensor.grad(&gradients).unwrap();
@@ -142,7 +144,7 @@ fn gradients_agree_with_finite_differences() {
         }
     };
     let read = |primitive| {
-        let tensor = Tensor::<Cpu, 1>::from_primitive(TensorPrimitive::Float(primitive));
+        let tensor = float::<Cpu, 1>(primitive);
         tensor.into_data().to_vec::<f64>().unwrap()
     };
     let loss = |numbers: &[f64]| -> f64 {
@@ -153,13 +155,5 @@ fn gradients_agree_with_finite_differences() {
     let grad = grad.reshape([batch, (time + states) * channels]).into_primitive().tensor();
     let SelectiveGradients(gradients) = cpu::selective_scan_backward::<f64>(build(&numbers), grad);
     let found: Vec<f64> = gradients.into_iter().flat_map(read).collect();
-    let step = 1e-6;
-    for (index, found) in found.iter().enumerate() {
-        let mut moved = numbers.clone();
-        moved[index] += step;
-        let above = loss(&moved);
-        moved[index] -= 2.0 * step;
-        let expected = (above - loss(&moved)) / (2.0 * step);
-        assert!((found - expected).abs() < 1e-8, "input {index}: {found} is not {expected}");
-    }
+    assert_slopes(&found, &numbers, loss);
 }

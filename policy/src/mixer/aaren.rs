@@ -24,7 +24,7 @@ use crate::{
     reset::Reset,
     state::{MixerState, StateRecord},
 };
-use aaren_kernels::{Dropout, KernelBackend, Rectifier, ScanCarry, attention_scan};
+use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan};
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, backend::Backend},
@@ -177,7 +177,7 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
         let (map, offset) = self.score_map();
-        let scores = aaren_kernels::linear(x.clone(), map, offset, Rectifier::None); // [batch * time, heads * queries]
+        let scores = aaren_kernels::linear(x.clone(), map, offset, Activation::Identity); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
         let mut values = split_heads(self.value.forward(x), batch, heads);
         if queries > 1 {

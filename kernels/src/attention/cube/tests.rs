@@ -1,14 +1,14 @@
 //! Causal attention's kernels against double precision on the CPU, on whatever Vulkan device there is.
 
-use super::*;
+use super::launch::{causal_attention, causal_attention_backward};
 use crate::{
-    Dropout, KernelBackend,
-    attention::reference,
-    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
-    reference_gradients,
+    attention::{AttentionGradients, AttentionInputs, AttentionOps, AttentionOutputs, reference},
+    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    dropout::Dropout,
+    primitive::float,
     testing::random,
 };
-use burn::tensor::{Int, TensorData, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 
 /// `[batch, heads, queries, keys, head_dim]`
@@ -45,10 +45,7 @@ fn grad<B: Backend>([batch, heads, query_time, _, head_dim]: Shape, dtype: DType
 }
 
 fn read<B: Backend>(outputs: AttentionOutputs<B>, gradients: AttentionGradients<B>) -> [Vec<f64>; 4] {
-    [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(|primitive| {
-        let tensor = Tensor::<B, 4>::from_primitive(TensorPrimitive::Float(primitive));
-        tensor.into_data().convert::<f64>().to_vec().unwrap()
-    })
+    [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(host::<B, 4>)
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn agrees_with_double_precision() {
             let single = || inputs::<Flex>(shape, dropout, DType::F32);
             let plain = read(
                 reference::causal_attention(single()),
-                reference_gradients::attention(single(), grad::<Flex>(shape, DType::F32)),
+                reference::causal_attention_backward(single(), grad::<Flex>(shape, DType::F32)),
             );
             for (index, what) in ["outputs", "query gradients", "key gradients", "value gradients"].into_iter().enumerate() {
                 let truth = Truth(&expected[index]);
@@ -87,7 +84,7 @@ fn heads_cut_from_a_row_are_read_in_place() {
     let expected = inputs::<Vulkan>(shape, Dropout::OFF, DType::F32);
     let mut strided = expected.clone();
     let move_heads = |primitive: FloatTensor<Vulkan>| {
-        let tensor = Tensor::<Vulkan, 4>::from_primitive(TensorPrimitive::Float(primitive));
+        let tensor = float::<Vulkan, 4>(primitive);
         let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(1, 2).into_data(), &Default::default());
         moved.swap_dims(1, 2).into_primitive().tensor()
     };

@@ -11,7 +11,7 @@
 //!
 //! **Inputs.** `gates`, `inputs` (backward: the gradient of the states) and `states` `[batch, time, channels]` in f32, f16 or bf16, batch
 //! and time strides free and `channels` contiguous; `reset [batch, time]`; a start for every segment, f32.
-//! **Outputs.** The states, or the gradients of inputs, gates and carry; or, where the kernel summarises segments, what each makes of
+//! **Outputs.** The states, or the gradients of inputs, gates and carry; or, where the kernel summarizes segments, what each makes of
 //! what it is given: a state, a product of gates, and whether there was a reset.
 //!
 //! **Who owns what.** A cube owns a block of channels of one batch row in one segment of time, and walks it in tiles. Its units stand
@@ -19,7 +19,7 @@
 //! holds in registers. In a tile a unit
 //!
 //! 1. runs the recurrence over its own positions from nothing, and leaves the result and the product of the gates;
-//! 2. asks for its next tile's numbers, so that memory answers while the cube works;
+//! 2. loads the numbers of its next tile, so that the loads overlap with the work of the cube;
 //! 3. joins what the parts before its own left, and adds it, times its own products of gates, to its positions.
 //!
 //! What parts leave is kept twice, for odd and for even tiles: one barrier a tile.
@@ -32,7 +32,7 @@
 //! state on. A reset is a flag and not a gate of 0: what is not finite does not cross it. Sums have one order: the same bits every run.
 //! **Limits.** None of shape; other float types take the reference.
 //!
-//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card. Joining the parts in sequence takes
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU. Joining the parts in sequence takes
 //! `parts / 2` multiply-adds of vectors a tile against the `tokens` of step 1: parts are 8 where a block is 32 lanes, 32 at most.
 //!
 //! Source: Blelloch 1990, *Prefix sums and their applications*, section 1.4.
@@ -376,7 +376,7 @@ pub(crate) fn join<N: Size>(
         state = carry[ABSOLUTE_POS];
     }
     starts[row * segments * width + column] = state;
-    // The last segment's summary is nobody's start.
+    // No segment starts from the last one's summary.
     for segment in 1..segments {
         let before = row * segments + segment - 1;
         let slot = before * width + column;

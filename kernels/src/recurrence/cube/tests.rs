@@ -1,14 +1,16 @@
 //! The recurrence's kernels against double precision, on whatever Vulkan device there is: software will do.
 
-use super::*;
+use super::launch::{Plan, gated_recurrence, gated_recurrence_backward};
 use crate::{
-    KernelBackend,
-    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
-    recurrence::{cpu, reference},
-    reference_gradients,
+    cube::{
+        Limits,
+        testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    },
+    primitive::float,
+    recurrence::{RecurrenceGradients, RecurrenceInputs, RecurrenceOps, cpu, reference},
     testing::random,
 };
-use burn::tensor::{Bool, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 
 /// A recurrence's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
@@ -68,10 +70,6 @@ impl Case {
 type Numbers = [(&'static str, Vec<f64>); 4];
 
 fn read<B: Backend>(states: FloatTensor<B>, gradients: RecurrenceGradients<B>) -> Numbers {
-    fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-        let tensor = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor));
-        tensor.into_data().convert::<f64>().to_vec().unwrap()
-    }
     [
         // The last of them is the next carry.
         ("states", host::<B, 3>(states)),
@@ -91,7 +89,7 @@ fn truth(case: &Case) -> Numbers {
 fn plain(case: &Case) -> Numbers {
     let inputs = || case.inputs::<Flex>(DType::F32);
     let states = reference::gated_recurrence(inputs());
-    read(states, reference_gradients::recurrence(inputs(), case.grad::<Flex>(DType::F32)))
+    read(states, reference::gated_recurrence_backward(inputs(), case.grad::<Flex>(DType::F32)))
 }
 
 /// Single precision, one token after the other.
@@ -101,17 +99,17 @@ fn recurrent(case: &Case) -> Numbers {
     read(states.clone(), cpu::gated_recurrence_backward::<f32>(inputs(), states, case.grad::<Flex>(DType::F32)))
 }
 
-fn on_device(case: &Case, device: Option<Device>) -> Numbers {
+fn on_device(case: &Case, limits: Option<Limits>) -> Numbers {
     let inputs = || case.inputs::<Vulkan>(DType::F32);
-    let device = device.unwrap_or_else(|| Device::of(&inputs().inputs));
-    let states = gated_recurrence(inputs(), device).expect("the kernel knows f32");
-    let gradients = gated_recurrence_backward(inputs(), states.clone(), case.grad::<Vulkan>(DType::F32), device);
+    let limits = limits.unwrap_or_else(|| Limits::of(&inputs().inputs.client));
+    let states = gated_recurrence(inputs(), limits).expect("the kernel knows f32");
+    let gradients = gated_recurrence_backward(inputs(), states.clone(), case.grad::<Vulkan>(DType::F32), limits);
     read(states, gradients.expect("the kernel knows f32"))
 }
 
 /// Plain ops in single precision are the prefix scan and the recurrence: the kernel may err three times as much as they do.
-fn check(case: &Case, device: Option<Device>) {
-    let (found, expected) = (on_device(case, device), truth(case));
+fn check(case: &Case, limits: Option<Limits>) {
+    let (found, expected) = (on_device(case, limits), truth(case));
     let (plain, recurrent) = (plain(case), recurrent(case));
     for index in 0..found.len() {
         let truth = Truth(&expected[index].1);
@@ -136,8 +134,8 @@ fn agrees_over_ten_thousand_tokens() {
     let case = Case::new([1, 10_000, 6], 100);
     let x = case.inputs::<Vulkan>(DType::F32).inputs;
     for (cubes, segmented) in [(1, false), (12, true)] {
-        let device = Device { cubes, ..Device::of(&x) };
-        assert_eq!(Plan::new(&[&x], device, false).unwrap().segments > 1, segmented);
+        let device = Limits { cubes, ..Limits::of(&x.client) };
+        assert_eq!(Plan::new(&[&x], device, false).unwrap().segments.count > 1, segmented);
         check(&case, Some(device));
     }
 }
@@ -149,8 +147,8 @@ fn agrees_however_it_is_launched() {
     for (shape, cubes, max_units) in [([2, 997, 6], 64, 16), ([1, 531, 37], 40, 64), ([1, 300, 268], 1, 256), ([3, 97, 51], 7, 8)]
     {
         let case = Case::new(shape, 110);
-        let usual = Device::of(&case.inputs::<Vulkan>(DType::F32).inputs);
-        check(&case, Some(Device { cubes, max_units, ..usual }));
+        let usual = Limits::of(&case.inputs::<Vulkan>(DType::F32).inputs.client);
+        check(&case, Some(Limits { cubes, max_units, ..usual }));
     }
 }
 
@@ -158,7 +156,7 @@ fn agrees_however_it_is_launched() {
 fn same_bits_every_run() {
     let Some(_device) = vulkan() else { return };
     let case = Case::new([2, 700, 20], 120);
-    let device = Some(Device { cubes: 9, ..Device::of(&case.inputs::<Vulkan>(DType::F32).inputs) });
+    let device = Some(Limits { cubes: 9, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).inputs.client) });
     assert_eq!(on_device(&case, device), on_device(&case, device));
 }
 
@@ -172,7 +170,7 @@ fn a_non_finite_episode_does_not_reach_the_next() {
     case.inputs[second + 3] = f32::NAN;
     case.inputs[second + 5 * channels + 1] = f32::INFINITY;
     for cubes in [1, 32] {
-        let device = Device { cubes, ..Device::of(&case.inputs::<Vulkan>(DType::F32).inputs) };
+        let device = Limits { cubes, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).inputs.client) };
         let [(_, states), ..] = on_device(&case, Some(device));
         assert!(states[second + (border - 1) * channels + 3].is_nan());
         assert!(states[second + border * channels..].iter().all(|x| x.is_finite()));
@@ -185,7 +183,7 @@ fn strided_inputs_give_what_contiguous_ones_do() {
     let case = Case::new([3, 23, 12], 140);
     let expected = on_device(&case, None);
     let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
-        let tensor = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(tensor));
+        let tensor = float::<Vulkan, 3>(tensor);
         let moved = Tensor::<Vulkan, 3>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
         moved.into_primitive().tensor()
     };
@@ -211,7 +209,7 @@ fn takes_expanded_tensors() {
     let mut case = Case::new([2, 31, 8], 150);
     let one: Vec<f32> = case.gates[..8].to_vec();
     case.gates = one.iter().copied().cycle().take(2 * 31 * 8).collect();
-    let gates = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(tensor_on::<Vulkan, 3>(&one, [1, 1, 8], DType::F32)));
+    let gates = float::<Vulkan, 3>(tensor_on::<Vulkan, 3>(&one, [1, 1, 8], DType::F32));
     let expanded = RecurrenceInputs { gates: gates.expand([2, 31, 8]).into_primitive().tensor(), ..case.inputs(DType::F32) };
     let states = Vulkan::gated_recurrence(expanded.clone());
     let gradients = Vulkan::gated_recurrence_backward(expanded, states.clone(), case.grad::<Vulkan>(DType::F32));

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Inputs.** Those of the forward kernel, its outputs and log-sums, and the gradient of the outputs. **Outputs.** Gradients of
-//! scores (f32), values (as the values), and of the carry (f32); or, where the kernel summarises segments, what the segment before
+//! scores (f32), values (as the values), and of the carry (f32); or, where the kernel summarizes segments, what the segment before
 //! needs: `R`, `D` and the product of the gates.
 //!
 //! **Who owns what.** As forward: a cube walks one segment of one row, last tile first; lanes along `head_dim`, parts along time, a
@@ -23,7 +23,11 @@
 //! **Versions.** (1) `D_t` as a scalar: two reductions a token. (2) This one. Plane shuffles for the reduction cost `log2(lanes)` of them
 //! a token against two accesses to shared memory, and want the lanes to be a power of two.
 
-use super::forward::{EMPTY, Geometry, Layout, decayed, finite_score, gate};
+use super::{
+    forward::{Geometry, Layout},
+    gate::{decayed, finite_score, gate},
+};
+use crate::cube::EMPTY;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 

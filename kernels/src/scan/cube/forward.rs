@@ -7,7 +7,7 @@
 //!
 //! **Inputs.** `scores [batch, heads, time]` f32, `values [batch, heads, time, head_dim]` f32, f16 or bf16, `reset [batch, time]`,
 //! and a carry for every segment of every row. Batch, head and time strides are free; `head_dim` is contiguous.
-//! **Outputs.** `outputs` as `values`, `log_sums` f32; or, where the kernel summarises segments, the carry after each segment.
+//! **Outputs.** `outputs` as `values`, `log_sums` f32; or, where the kernel summarizes segments, the carry after each segment.
 //!
 //! **Who owns what.** A cube owns one row (batch, head) of one segment and walks its time in tiles. Its units stand in a grid of
 //! `lanes x parts`: a lane is a vector of neighbouring head dimensions, a part a run of neighbouring tokens of the tile, which a
@@ -18,7 +18,7 @@
 //! 2. a unit runs the recurrence over its own tokens from nothing, and leaves the result and the product of the gates;
 //! 3. a unit joins what the parts before its own left, and adds it, decayed, to its tokens.
 //!
-//! Values and scores of the next tile are asked for before step 3, so that memory answers while the cube works.
+//! Values and scores of the next tile are loaded before step 3, so that the loads overlap with the cube's work.
 //!
 //! **Bytes.** Every value and score is read once, every output and log-sum written once: `2 head_dim e + 8` bytes a token and head,
 //! `e` the bytes of a value. A second pass over the values (`3 head_dim e`) only where rows are too few to fill the device and time
@@ -37,11 +37,10 @@
 // A kernel's `&&` computes both sides; an `if` around another keeps what the inner one does not need from being computed.
 #![allow(clippy::collapsible_if)]
 
+use super::gate::{decayed, finite_score, gate, join_log_sums};
+use crate::cube::EMPTY;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
-
-/// Stands for minus infinity inside the kernels; so does anything below.
-pub(crate) const EMPTY: f32 = -1.0e30;
 
 /// How a cube's units stand, and what they do: fixed when the kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,68 +89,6 @@ pub(crate) struct Layout {
     pub output_batch: usize,
     pub output_head: usize,
     pub output_time: usize,
-}
-
-/// `log(exp(a) + exp(b))`; [`EMPTY`] is its identity.
-#[cube]
-pub(crate) fn log_add_exp(a: f32, b: f32) -> f32 {
-    let small = (-(a - b).abs()).exp();
-    max(a, b) + small.log1p()
-}
-
-/// The log-sum of a span followed by another, which forgets the first if it holds a reset.
-#[cube]
-pub(crate) fn join_log_sums(before: f32, after: f32, after_has_reset: u32) -> f32 {
-    let joined = log_add_exp(before, after);
-    select(after_has_reset == 1u32, after, joined)
-}
-
-/// What a token keeps of the past and takes of itself.
-#[derive(CubeType, Clone, Copy)]
-pub(crate) struct Gate {
-    pub keep: f32,
-    pub take: f32,
-}
-
-/// The gates of a token. They sum to 1, unless it starts an episode or nothing has been seen at all.
-#[cube]
-pub(crate) fn gate(score: f32, past_before_reset: f32, reset: u32) -> Gate {
-    let is_reset = reset == 1u32;
-    let past = select(is_reset, EMPTY, past_before_reset);
-    let difference = score - past;
-    let small = (-difference.abs()).exp();
-    let smaller = small / (1.0f32 + small);
-    // Rounded to nearest, where a device's quotient may always err to one side and thousands of factors would show it.
-    let larger = 1.0f32 - smaller;
-    let ahead = difference >= 0.0f32;
-    let mut keep = select(ahead, smaller, larger);
-    let mut take = select(ahead, larger, smaller);
-    if past <= EMPTY {
-        keep = 0.0f32;
-        take = 1.0f32;
-    }
-    if score <= EMPTY {
-        // Nothing to take: the past stays, unless this token forgets it.
-        keep = select(is_reset, 0.0f32, 1.0f32);
-        take = 0.0f32;
-    }
-    Gate { keep, take }
-}
-
-/// `state * factor + addend`, where a factor of 0 forgets even what is not finite.
-#[cube]
-pub(crate) fn decayed<N: Size>(state: Vector<f32, N>, factor: f32, addend: Vector<f32, N>) -> Vector<f32, N> {
-    let mut joined = addend;
-    if factor != 0.0f32 {
-        joined = state * Vector::new(factor) + addend;
-    }
-    joined
-}
-
-/// Scores at or below [`EMPTY`], minus infinity among them, as [`EMPTY`]; what is not a number stays.
-#[cube]
-pub(crate) fn finite_score(score: f32) -> f32 {
-    select(score <= EMPTY, EMPTY, score)
 }
 
 #[cube(launch_unchecked, address_type = "dynamic")]
@@ -403,7 +340,7 @@ pub(crate) fn attention_scan<E: Float, Flag: Numeric, N: Size>(
 
     if comptime!(geometry.is_summary) {
         sync_cube();
-        // Whether any unit saw a reset: a sum over the cube, in shared memory that nobody reads any more.
+        // Whether any unit saw a reset: a sum over the cube, in shared memory that is no longer read.
         let mut seen = SharedMemory::<u32>::new(units);
         if is_active {
             seen[unit] = seen_reset;

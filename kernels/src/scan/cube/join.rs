@@ -8,7 +8,7 @@
 //! **Bytes.** Summaries once in, starts once out.
 //! **Accumulation.** f32, segments in order: the same bits every run.
 
-use super::forward::{finite_score, gate, log_add_exp};
+use super::gate::{finite_score, gate, log_add_exp};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 

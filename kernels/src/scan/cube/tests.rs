@@ -1,15 +1,17 @@
 //! The scan's kernels against a double-precision scan, on whatever Vulkan device there is: software will do.
 
-use super::*;
+use super::launch::{Plan, TOKENS, attention_scan, attention_scan_backward};
 use crate::{
-    KernelBackend,
-    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
-    reference_gradients,
-    scan::{cpu, reference},
+    cube::{
+        Limits,
+        testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    },
+    primitive::float,
+    scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, cpu, reference},
     testing::random,
 };
 use burn::tensor::{
-    Tensor, TensorData, TensorPrimitive,
+    DType, Tensor, TensorData,
     backend::{Backend, DTypeUsage},
     ops::FloatTensor,
 };
@@ -75,12 +77,10 @@ impl Case {
     }
 }
 
+type Numbers = [(&'static str, Vec<f64>); 6];
+
 /// Everything that a scan and its backward pass compute, in double precision.
-fn read<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> [(&'static str, Vec<f64>); 6] {
-    fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-        let tensor = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor));
-        tensor.into_data().convert::<f64>().to_vec().unwrap()
-    }
+fn read<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> Numbers {
     [
         ("outputs", host::<B, 4>(outputs.outputs)),
         ("log-sums", host::<B, 3>(outputs.log_sums)),
@@ -91,38 +91,38 @@ fn read<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> [(&
     ]
 }
 
-fn truth(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+fn truth(case: &Case) -> Numbers {
     let outputs = cpu::attention_scan::<f64>(case.inputs(DType::F64));
     let gradients = cpu::attention_scan_backward::<f64>(case.inputs(DType::F64), outputs.clone(), case.grad::<Flex>(DType::F64));
     read(outputs, gradients)
 }
 
 /// Single precision, plain tensor ops.
-fn plain(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+fn plain(case: &Case) -> Numbers {
     let inputs = || case.inputs::<Flex>(DType::F32);
     let outputs = reference::attention_scan(inputs());
-    read(outputs, reference_gradients::scan(inputs(), case.grad::<Flex>(DType::F32)))
+    read(outputs, reference::attention_scan_backward(inputs(), case.grad::<Flex>(DType::F32)))
 }
 
 /// Single precision, one token after the other.
-fn recurrent(case: &Case) -> [(&'static str, Vec<f64>); 6] {
+fn recurrent(case: &Case) -> Numbers {
     let outputs = cpu::attention_scan::<f32>(case.inputs(DType::F32));
     let gradients = cpu::attention_scan_backward::<f32>(case.inputs(DType::F32), outputs.clone(), case.grad::<Flex>(DType::F32));
     read(outputs, gradients)
 }
 
-fn on_device(case: &Case, device: Option<Device>) -> [(&'static str, Vec<f64>); 6] {
+fn on_device(case: &Case, limits: Option<Limits>) -> Numbers {
     let inputs = || case.inputs::<Vulkan>(DType::F32);
-    let device = device.unwrap_or_else(|| Device::of(&inputs().values));
-    let outputs = attention_scan(inputs(), device).expect("the shape fits the kernel");
-    let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Vulkan>(DType::F32), device).unwrap();
+    let limits = limits.unwrap_or_else(|| Limits::of(&inputs().values.client));
+    let outputs = attention_scan(inputs(), limits).expect("the shape fits the kernel");
+    let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Vulkan>(DType::F32), limits).unwrap();
     read(outputs, gradients)
 }
 
 /// Plain ops in single precision are the quadratic ones and the recurrence: the kernel may err three times as much as they do.
 /// `alike` are the cases to try the quadratic ones on: more than one, since a carry has few numbers for an error to show in.
-fn check(case: &Case, alike: &[Case], device: Option<Device>) {
-    let (found, expected, recurrent) = (on_device(case, device), truth(case), recurrent(case));
+fn check(case: &Case, alike: &[Case], limits: Option<Limits>) {
+    let (found, expected, recurrent) = (on_device(case, limits), truth(case), recurrent(case));
     let quadratic: Vec<_> = alike.iter().map(|case| (plain(case), truth(case))).collect();
     for index in 0..found.len() {
         let errors = quadratic.iter().map(|(plain, truth)| Truth(&truth[index].1).largest_error(&plain[index].1));
@@ -162,9 +162,9 @@ fn agrees_over_ten_thousand_tokens() {
     // Plain ops on ten thousand tokens take gigabytes: what is allowed is their error on a fifth.
     for (segmented, cubes) in [(false, 1), (true, 12)] {
         let case = Case::new([1, 2, 10_000, 11], false, 70);
-        let device = Device { cubes, ..Device::of(&case.inputs::<Vulkan>(DType::F32).values) };
+        let device = Limits { cubes, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).values.client) };
         let plan = Plan::new(&case.inputs::<Vulkan>(DType::F32).values, &[], device, TOKENS).unwrap();
-        assert_eq!(plan.segments > 1, segmented);
+        assert_eq!(plan.segments.count > 1, segmented);
         check(&case, &[Case::new([1, 2, 2000, 11], false, 70)], Some(device));
     }
 }
@@ -174,9 +174,9 @@ fn agrees_over_ten_thousand_tokens() {
 fn agrees_however_it_is_launched() {
     let Some(_device) = vulkan() else { return };
     let cases = draws([2, 1, 997, 6], false, 80);
-    let usual = Device::of(&cases[0].inputs::<Vulkan>(DType::F32).values);
+    let usual = Limits::of(&cases[0].inputs::<Vulkan>(DType::F32).values.client);
     for (cubes, plane, max_units) in [(64, usual.plane, 16), (8, 0, 8), (3, 8, 64)] {
-        check(&cases[0], &cases, Some(Device { cubes, plane, max_units, ..usual }));
+        check(&cases[0], &cases, Some(Limits { cubes, plane, max_units, ..usual }));
     }
 }
 
@@ -184,7 +184,7 @@ fn agrees_however_it_is_launched() {
 fn same_bits_every_run() {
     let Some(_device) = vulkan() else { return };
     let case = Case::new([1, 3, 700, 20], false, 90);
-    let device = Some(Device { cubes: 9, ..Device::of(&case.inputs::<Vulkan>(DType::F32).values) });
+    let device = Some(Limits { cubes: 9, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).values.client) });
     assert_eq!(on_device(&case, device), on_device(&case, device));
 }
 
@@ -208,14 +208,14 @@ fn strided_inputs_give_what_contiguous_ones_do() {
     let case = Case::new([3, 5, 23, 12], false, 110);
     let expected = on_device(&case, None);
     let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
-        let tensor = Tensor::<Vulkan, 4>::from_primitive(TensorPrimitive::Float(tensor));
+        let tensor = float::<Vulkan, 4>(tensor);
         let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
         moved.into_primitive().tensor()
     };
     for (a, b) in [(1, 2), (2, 3), (0, 2)] {
         let mut inputs = case.inputs::<Vulkan>(DType::F32);
         inputs.values = strided(inputs.values, a, b);
-        let scores = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(inputs.scores));
+        let scores = float::<Vulkan, 3>(inputs.scores);
         let scores = Tensor::<Vulkan, 3>::from_data(scores.swap_dims(0, 2).into_data(), &device).swap_dims(0, 2);
         inputs.scores = scores.into_primitive().tensor();
         let outputs = Vulkan::attention_scan(inputs.clone());
@@ -243,10 +243,10 @@ fn half_precision_values_are_summed_in_single_precision() {
         (case.values, case.grad) = (rounded(&case.values), rounded(&case.grad));
         let inputs =
             ScanInputs { values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype), ..case.inputs::<Vulkan>(DType::F32) };
-        let usual = Device::of(&inputs.values);
+        let usual = Limits::of(&inputs.values.client);
         // In one piece, and in segments that a second level joins.
-        for (limits, is_cut) in [(Device { cubes: 1, ..usual }, false), (Device { cubes: 64, max_units: 64, ..usual }, true)] {
-            assert_eq!(Plan::new(&inputs.values, &[&inputs.values], limits, TOKENS).unwrap().segments > 1, is_cut);
+        for (limits, is_cut) in [(Limits { cubes: 1, ..usual }, false), (Limits { cubes: 64, max_units: 64, ..usual }, true)] {
+            assert_eq!(Plan::new(&inputs.values, &[&inputs.values], limits, TOKENS).unwrap().segments.count > 1, is_cut);
             let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
             assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
             let gradients = attention_scan_backward(inputs.clone(), outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();

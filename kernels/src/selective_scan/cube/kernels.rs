@@ -30,7 +30,7 @@
 //! **Limits.** As many states as shared memory holds; beyond that the reference runs. Time is not cut in segments: a device is full
 //! when `batch channels` units fill it.
 //!
-//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a card. The sum over channels is unrolled: software
+//! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU. The sum over channels is unrolled: software
 //! Vulkan ends a shader after 65,535 rounds of its loops, all together, and says nothing.
 //!
 //! Source: Gu and Dao 2023, arXiv:2312.00752, section 3.3.2: states where they are used, made again for the gradient.

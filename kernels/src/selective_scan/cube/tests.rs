@@ -1,14 +1,13 @@
 //! The selective scan's kernels against double precision, on whatever Vulkan device there is: software will do.
 
-use super::*;
+use super::launch::{selective_scan, selective_scan_backward};
 use crate::{
-    KernelBackend,
-    cube::testing::{Truth, Vulkan, tensor_on, vulkan},
-    reference_gradients,
-    selective_scan::{cpu, reference},
+    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    primitive::float,
+    selective_scan::{SelectiveGradients, SelectiveInputs, SelectiveScanOps, cpu, reference},
     testing::random,
 };
-use burn::tensor::{Bool, TensorData, backend::Backend};
+use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 
 /// A scan's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
@@ -82,10 +81,6 @@ const NAMES: [&str; 7] = [
 ];
 
 fn read<B: Backend>(packed: FloatTensor<B>, gradients: SelectiveGradients<B>) -> [Vec<f64>; 7] {
-    fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-        let tensor = Tensor::<B, D>::from_primitive(TensorPrimitive::Float(tensor));
-        tensor.into_data().convert::<f64>().to_vec().unwrap()
-    }
     let [inputs, steps, decays, writes, reads, carry] = gradients.0;
     let decays = host::<B, 2>(decays);
     let [inputs, steps, writes, reads, carry] = [inputs, steps, writes, reads, carry].map(host::<B, 3>);
@@ -98,9 +93,9 @@ fn truth(case: &Case) -> [Vec<f64>; 7] {
 }
 
 /// Single precision, plain tensor ops, on the CPU or on the device: half of the arithmetic is exponentials, and a device's are its own.
-fn plain<B: KernelBackend>(case: &Case) -> [Vec<f64>; 7] {
+fn plain<B: SelectiveScanOps>(case: &Case) -> [Vec<f64>; 7] {
     let inputs = || case.inputs::<B>(DType::F32);
-    read::<B>(reference::selective_scan(inputs()), reference_gradients::selective_scan(inputs(), case.grad::<B>(DType::F32)))
+    read::<B>(reference::selective_scan(inputs()), reference::selective_scan_backward(inputs(), case.grad::<B>(DType::F32)))
 }
 
 /// Single precision, one token after the other.
@@ -167,7 +162,7 @@ fn strided_inputs_give_what_contiguous_ones_do() {
     let case = Case::new([3, 23, 12, 5], 140);
     let expected = on_device(&case);
     let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
-        let tensor = Tensor::<Vulkan, 3>::from_primitive(TensorPrimitive::Float(tensor));
+        let tensor = float::<Vulkan, 3>(tensor);
         let moved = Tensor::<Vulkan, 3>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
         moved.into_primitive().tensor()
     };
@@ -194,12 +189,12 @@ fn the_graph_has_its_gradients() {
     let Some(device) = vulkan() else { return };
     let case = Case::new([2, 37, 11, 3], 150);
     let inputs = case.inputs::<Autodiff<Vulkan>>(DType::F32);
-    let u = Tensor::<Autodiff<Vulkan>, 3>::from_primitive(TensorPrimitive::Float(inputs.inputs)).require_grad();
-    assert!(<Vulkan as KernelBackend>::has_backward(crate::Derived::SelectiveScan, &device, 3, DType::F32));
+    let u = float::<Autodiff<Vulkan>, 3>(inputs.inputs).require_grad();
+    assert!(<Vulkan as SelectiveScanOps>::has_backward(&device, 3, DType::F32));
     let inputs = SelectiveInputs { inputs: u.clone().into_primitive().tensor(), ..inputs };
-    let packed = <Autodiff<Vulkan> as KernelBackend>::selective_scan(inputs);
-    let packed = Tensor::<Autodiff<Vulkan>, 2>::from_primitive(TensorPrimitive::Float(packed));
-    let upstream = Tensor::from_primitive(TensorPrimitive::Float(case.grad::<Autodiff<Vulkan>>(DType::F32)));
+    let packed = <Autodiff<Vulkan> as SelectiveScanOps>::selective_scan(inputs);
+    let packed = float::<Autodiff<Vulkan>, 2>(packed);
+    let upstream = float(case.grad::<Autodiff<Vulkan>>(DType::F32));
     let gradients = (packed * upstream).sum().backward();
     let found: Vec<f64> = u.grad(&gradients).unwrap().into_data().convert::<f64>().to_vec().unwrap();
     assert_eq!(found, on_device(&case)[1]);

@@ -1,0 +1,9 @@
+//! What the CPU implementations share: number types, typed views of tensors, matrix products.
+
+mod matrix;
+mod real;
+mod view;
+
+pub(crate) use matrix::{Matrix, product};
+pub(crate) use real::{Real, by_float, dot, serves, vectorize};
+pub(crate) use view::{View, flags, tensor, view, viewable, whole};

@@ -1,0 +1,41 @@
+//! The optimizer's kernels on whatever Vulkan device there is, against the CPU's in double precision.
+
+use super::*;
+use crate::{
+    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
+    testing::random,
+};
+use burn::tensor::{DType, ops::FloatTensor};
+use burn_flex::Flex;
+
+#[test]
+fn an_optimizer_step_agrees_with_double_precision() {
+    let Some(_device) = vulkan() else { return };
+    const STEP: AdamWStep = AdamWStep { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.1, time: 4 };
+    /// Parameter, both moments and the sum of squares; clones of the moments stay what they were.
+    fn run<B: OptimizerOps>(
+        numbers: &[Vec<f32>; 4],
+        dtype: DType,
+        adamw: impl Fn(AdamWInputs<B>, AdamWStep) -> (FloatTensor<B>, [FloatTensor<B>; 2]),
+        squares: impl Fn(Vec<FloatTensor<B>>) -> FloatTensor<B>,
+    ) -> [Vec<f64>; 4] {
+        let [parameter, gradient, first, second] =
+            numbers.each_ref().map(|numbers| tensor_on::<B, 1>(numbers, [numbers.len()], dtype));
+        let sum = squares(vec![gradient.clone(), parameter.clone()]);
+        let (held, factor) = (first.clone(), tensor_on::<B, 1>(&[0.3], [1], dtype));
+        let (parameter, [first, second]) = adamw(AdamWInputs { parameter, gradient, moments: [first, second], factor }, STEP);
+        assert_eq!(host::<B, 1>(held), numbers[2].iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        [parameter, first, second, sum].map(host::<B, 1>)
+    }
+    // More than one run of every cube at 9,001.
+    for count in [1, 53, 9_001] {
+        let numbers = [random(count, 1), random(count, 2), random(count, 3), random(count, 4).iter().map(|x| x * x).collect()];
+        let expected = run::<Flex>(&numbers, DType::F64, Flex::adamw, Flex::sum_of_squares);
+        let plain = run::<Flex>(&numbers, DType::F32, reference::adamw, reference::sum_of_squares::<Flex>);
+        let found = run::<Vulkan>(&numbers, DType::F32, Vulkan::adamw, Vulkan::sum_of_squares);
+        for (index, what) in ["parameter", "first moment", "second moment", "squares"].into_iter().enumerate() {
+            let truth = Truth(&expected[index]);
+            truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("{what} of {count}"));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What scans read and return.
+
+use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
+
+/// What one scan hands to the next: the log-sum-exp of the scores so far, and the attention over them.
+#[derive(Clone, Debug)]
+pub struct ScanCarry<B: Backend> {
+    /// `[batch, heads]`; `-inf` where nothing has been seen.
+    pub log_sum: Tensor<B, 2>,
+    /// `[batch, heads, head_dim]`; zero where nothing has been seen.
+    pub output: Tensor<B, 3>,
+}
+
+impl<B: Backend> ScanCarry<B> {
+    /// The carry of a sequence that has not begun.
+    pub fn empty(batch: usize, heads: usize, head_dim: usize, device: &B::Device) -> Self {
+        Self {
+            log_sum: Tensor::full([batch, heads], f32::NEG_INFINITY, device),
+            output: Tensor::zeros([batch, heads, head_dim], device),
+        }
+    }
+}
+
+/// The inputs of a scan as the backends see them.
+#[derive(Clone, Debug)]
+pub struct ScanInputs<B: Backend> {
+    /// `[batch, heads, time]`
+    pub scores: FloatTensor<B>,
+    /// `[batch, heads, time, head_dim]`
+    pub values: FloatTensor<B>,
+    /// `[batch, time]`, true on the first token of an episode
+    pub reset: B::BoolTensorPrimitive,
+    /// `[batch, heads]`
+    pub carry_log_sum: FloatTensor<B>,
+    /// `[batch, heads, head_dim]`
+    pub carry_output: FloatTensor<B>,
+}
+
+/// What a scan computes for every prefix.
+#[derive(Clone, Debug)]
+pub struct ScanOutputs<B: Backend> {
+    /// `[batch, heads, time, head_dim]`
+    pub outputs: FloatTensor<B>,
+    /// Log-sum-exp of the scores of every prefix: `[batch, heads, time]`
+    pub log_sums: FloatTensor<B>,
+}
+
+/// Gradients of a loss for everything that a scan reads and that is differentiable.
+#[derive(Clone, Debug)]
+pub struct ScanGradients<B: Backend> {
+    /// `[batch, heads, time]`
+    pub scores: FloatTensor<B>,
+    /// `[batch, heads, time, head_dim]`
+    pub values: FloatTensor<B>,
+    /// `[batch, heads]`
+    pub carry_log_sum: FloatTensor<B>,
+    /// `[batch, heads, head_dim]`
+    pub carry_output: FloatTensor<B>,
+}
+
+/// The inputs of a running log-sum-exp as the backends see them.
+#[derive(Clone, Debug)]
+pub struct LogSumInputs<B: Backend> {
+    /// `[batch, heads, time]`
+    pub scores: FloatTensor<B>,
+    /// `[batch, time]`, true on the first token of an episode
+    pub reset: B::BoolTensorPrimitive,
+    /// `L_0`: `[batch, heads]`
+    pub carry: FloatTensor<B>,
+}
+
+/// Gradients of a loss for everything that a running log-sum-exp reads and that is differentiable.
+#[derive(Clone, Debug)]
+pub struct LogSumGradients<B: Backend> {
+    /// `[batch, heads, time]`
+    pub scores: FloatTensor<B>,
+    /// `[batch, heads]`
+    pub carry: FloatTensor<B>,
+}

@@ -1,0 +1,7 @@
+//! The running log-sum-exp on a GPU.
+
+mod backward;
+mod forward;
+pub(crate) mod launch;
+#[cfg(all(test, feature = "vulkan"))]
+mod tests;
