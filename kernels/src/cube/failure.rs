@@ -1,4 +1,4 @@
-//! What goes wrong with a device, and on its own thread.
+//! What goes wrong on a device, and how it is noticed.
 //!
 //! CubeCL does a device's work on a thread of its own. There a failed allocation panics; the panic is printed and forgotten, and what is
 //! read back later is garbage. A hook keeps the first such panic until it is taken, and prints none of them.
@@ -18,7 +18,7 @@ pub enum DeviceError {
     Absent {
         /// "Vulkan" or "CUDA"
         api: &'static str,
-        /// What was looked for in vain.
+        /// What could not be found or loaded.
         reason: String,
     },
     /// A tensor does not fit, be it that memory is full or that the driver has no buffers of that size.

@@ -1,4 +1,4 @@
-//! What a launch may count on: the device's size, and the numbers that stand for extremes.
+//! The limits of a device, and of the numbers in its kernels.
 
 use burn_cubecl::{CubeRuntime, cubecl};
 use cubecl::{client::ComputeClient, features::Plane};

@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 #[cube]
 pub(crate) fn cube_sum(own: f32, shared: &mut SharedMemory<f32>, #[comptime] units: u32) -> f32 {
     let unit = UNIT_POS as usize;
-    // Units that still read the last sum come first.
+    // Wait for the units that still read the last sum.
     sync_cube();
     shared[unit] = own;
     #[unroll]

@@ -1,4 +1,5 @@
-//! Causal attention's kernels, this one and those of [`super::backward`]: tiles of queries against tiles of keys, so that no more than one tile of the weights exists.
+//! Causal attention's kernels, this one and those of [`super::backward`]: tiles of queries against tiles of keys, so that no more
+//! than one tile of the weights exists.
 //!
 //! ```text
 //! S = q k^T / sqrt(d)     P = exp(S - L)     O = (P * mask) v     L = log-sum-exp of the S that a query sees
