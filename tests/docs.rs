@@ -1,11 +1,9 @@
 //! README.md and the book are about what is there: links, commands, jobs, the tree, the mixers, and the figures that were measured.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aaren_agents::config::{Changes, Job};
 use serde_json::Value;

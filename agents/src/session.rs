@@ -6,17 +6,13 @@ use aaren_data::Trajectory;
 use aaren_policy::AnyPolicy;
 use anyhow::{Context, Result};
 
-use crate::{
-    device::{CPU, Cpu},
-    play::evaluate::{Evaluation, evaluate},
-    run::{
-        RunDir,
-        interrupt::{self, Interrupted},
-        metrics::Log,
-        progress::Progress,
-        report::{EvaluationReport, TrainSummary, number},
-    },
-};
+use crate::device::{CPU, Cpu};
+use crate::play::evaluate::{Evaluation, evaluate};
+use crate::run::interrupt::Interrupted;
+use crate::run::metrics::Log;
+use crate::run::progress::Progress;
+use crate::run::report::{EvaluationReport, TrainSummary, number};
+use crate::run::{RunDir, interrupt};
 
 /// The headline of an evaluation in the log.
 const RETURN_MEAN: &str = "evaluation/return_mean";

@@ -5,10 +5,8 @@
 
 use aaren_agents::device::{CPU, Graph};
 use aaren_kernels::{Activation, Dropout, ScanCarry, attention_scan, causal_attention, layer_norm, linear};
-use burn::tensor::{
-    Bool, Distribution, Int, Tensor,
-    activation::{relu, softmax},
-};
+use burn::tensor::activation::{relu, softmax};
+use burn::tensor::{Bool, Distribution, Int, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 

@@ -2,23 +2,16 @@
 //! windowed execution.
 
 use crate::measure::{Spread, description, publish, with_threads};
-use aaren_agents::{
-    device::{CPU, Cpu},
-    run::report::median,
-    run::{
-        interrupt,
-        report::{self, align_right, bytes, number},
-    },
-};
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::run::report::{align_right, bytes, median, number};
+use aaren_agents::run::{interrupt, report};
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Options of `aaren-bench act`.
 #[derive(Debug, Args)]

@@ -1,12 +1,11 @@
 //! Acting as evaluations do it: a policy in actor threads, and where their time goes.
 
 use crate::measure::{cores, description, publish};
-use aaren_agents::{
-    config::EnvConfig,
-    device::{CPU, Cpu},
-    play::evaluate::Evaluation,
-    run::report::{self, align_right, number},
-};
+use aaren_agents::config::EnvConfig;
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::evaluate::Evaluation;
+use aaren_agents::run::report;
+use aaren_agents::run::report::{align_right, number};
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
 use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
@@ -14,15 +13,11 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Map;
-use std::{
-    cell::Cell,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Options of `aaren-bench evaluate`.
 #[derive(Debug, Args)]

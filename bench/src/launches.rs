@@ -1,23 +1,17 @@
 //! What an optimizer step asks of a GPU: kernels launched, and memory. No times: a Vulkan driver in software gives the same answer.
 
-use crate::{
-    measure::{Size, description, parse_size, publish},
-    train::random_batch,
-};
+use crate::measure::{Size, description, parse_size, publish};
+use crate::train::random_batch;
+use aaren_agents::config::{Device, TrainConfig};
+use aaren_agents::device;
+use aaren_agents::device::TrainBackend;
+use aaren_agents::offline::batch::DeviceBatch;
+use aaren_agents::offline::learner::Learner;
+use aaren_agents::run::report::align_right;
+use aaren_agents::run::{interrupt, report};
 use aaren_agents::session::Trained as _;
-use aaren_agents::{
-    config::{Device, TrainConfig},
-    device::{self, TrainBackend},
-    offline::{batch::DeviceBatch, learner::Learner},
-    run::{
-        interrupt,
-        report::{self, align_right},
-    },
-};
-use aaren_kernels::{
-    KernelBackend,
-    device::{Gpu, LaunchLog},
-};
+use aaren_kernels::KernelBackend;
+use aaren_kernels::device::{Gpu, LaunchLog};
 use anyhow::Result;
 use burn::backend::Autodiff;
 use clap::Args;

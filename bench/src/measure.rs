@@ -1,14 +1,9 @@
 //! What all measurements share: figures with a spread, the policy and batch sizes that are measured, and the record that is written.
 
-use aaren_agents::{
-    config::Device,
-    device,
-    run::report::median,
-    run::{
-        report::{self, number},
-        write_json_atomically,
-    },
-};
+use aaren_agents::config::Device;
+use aaren_agents::device;
+use aaren_agents::run::report::{median, number};
+use aaren_agents::run::{report, write_json_atomically};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

@@ -1,23 +1,15 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
-use crate::{
-    act::{Execution, Point, measure},
-    measure::{Size, Spread, description, publish, with_threads},
-    train::time_steps,
-};
-use aaren_agents::{
-    device::{CPU, Cpu, Graph},
-    run::{
-        interrupt,
-        report::{self, align_right, bytes, number},
-    },
-};
+use crate::act::{Execution, Point, measure};
+use crate::measure::{Size, Spread, description, publish, with_threads};
+use crate::train::time_steps;
+use aaren_agents::device::{CPU, Cpu, Graph};
+use aaren_agents::run::report::{align_right, bytes, number};
+use aaren_agents::run::{interrupt, report};
 use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyConfig, mixer};
 use anyhow::{Context, Result};
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::Tensor,
-};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use clap::Args;
 use serde::Serialize;
 use std::{num::NonZeroUsize, path::Path};

@@ -1,27 +1,20 @@
 //! The time until PPO reaches a score, beside stable-baselines3 with the same settings.
 
-use crate::{
-    measure::{publish, with_threads},
-    peers::stable_baselines3::{self, Trained},
-};
+use crate::measure::{publish, with_threads};
+use crate::peers::stable_baselines3;
+use crate::peers::stable_baselines3::Trained;
+use aaren_agents::config::{Job, Network};
+use aaren_agents::ppo;
+use aaren_agents::run::report::{align_right, duration};
+use aaren_agents::run::{RunDir, report};
 use aaren_agents::session::Observer;
-use aaren_agents::{
-    config::{Job, Network},
-    ppo,
-    run::{
-        RunDir,
-        report::{self, align_right, duration},
-    },
-};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use std::{
-    collections::VecDeque,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Options of `aaren-bench ppo`.
 #[derive(Debug, Args)]

@@ -1,17 +1,13 @@
 //! The scan beside a copy of the same bytes, plain tensor ops, Burn's causal attention and PyTorch, at one shape after the other.
 
-use crate::{
-    measure::{Spread, on_device, publish},
-    peers::torch::{self, Shape, Torch},
-};
-use aaren_agents::{
-    config::Device,
-    device::{self, CPU, Cpu, TrainBackend},
-    run::{
-        interrupt,
-        report::{self, align_right, number},
-    },
-};
+use crate::measure::{Spread, on_device, publish};
+use crate::peers::torch;
+use crate::peers::torch::{Shape, Torch};
+use aaren_agents::config::Device;
+use aaren_agents::device;
+use aaren_agents::device::{CPU, Cpu, TrainBackend};
+use aaren_agents::run::report::{align_right, number};
+use aaren_agents::run::{interrupt, report};
 use aaren_kernels::scan::{ScanInputs, ScanOutputs};
 use aaren_kernels::{KernelBackend, ScanCarry, attention_scan};
 use anyhow::{Context, Result, ensure};

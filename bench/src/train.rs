@@ -1,22 +1,16 @@
 //! The time of one optimizer step at the Decision Transformer's sizes and on whole episodes, beside PyTorch.
 
-use crate::{
-    measure::{Size, Spread, description, on_device, parse_size, publish, with_threads},
-    peers::torch,
-};
+use crate::measure::{Size, Spread, description, on_device, parse_size, publish, with_threads};
+use crate::peers::torch;
+use aaren_agents::config::{Device, TrainConfig};
+use aaren_agents::device;
+use aaren_agents::device::TrainBackend;
+use aaren_agents::offline::batch::DeviceBatch;
+use aaren_agents::offline::learner::Learner;
+use aaren_agents::offline::segments::Batch;
+use aaren_agents::run::report::{align_right, number};
+use aaren_agents::run::{interrupt, report};
 use aaren_agents::session::Trained as _;
-use aaren_agents::{
-    config::{Device, TrainConfig},
-    device::{self, TrainBackend},
-    offline::{
-        segments::Batch,
-        {batch::DeviceBatch, learner::Learner},
-    },
-    run::{
-        interrupt,
-        report::{self, align_right, number},
-    },
-};
 use aaren_policy::{ActionValue, Description, Timesteps};
 use anyhow::Result;
 use clap::Args;

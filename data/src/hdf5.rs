@@ -2,14 +2,12 @@
 
 use crate::error::DatasetError;
 use hdf5_pure::{AttrValue, DType, Dataset, Error, File, FileBuilder, Group};
-use std::{
-    cell::Cell,
-    collections::HashMap,
-    io::Read,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::Once,
-};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 

@@ -1,13 +1,10 @@
 //! Reading a dataset in whatever format it is stored.
 
-use crate::{
-    d4rl,
-    error::DatasetError,
-    format::JOURNAL,
-    loaded::{LoadOptions, Loaded},
-    minari,
-    report::{Check, Report},
-};
+use crate::error::DatasetError;
+use crate::format::JOURNAL;
+use crate::loaded::{LoadOptions, Loaded};
+use crate::report::{Check, Report};
+use crate::{d4rl, minari};
 use std::path::Path;
 
 /// Reads a dataset: a D4RL file, a Minari directory (or its `data`, or the main file in it), or a Minari id such as

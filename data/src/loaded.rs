@@ -1,10 +1,8 @@
 //! The result of reading a dataset, and the choices in reading.
 
-use crate::{
-    format::Format,
-    report::{Finding, Report, Strictness},
-    trajectory::Dataset,
-};
+use crate::format::Format;
+use crate::report::{Finding, Report, Strictness};
+use crate::trajectory::Dataset;
 use std::path::PathBuf;
 
 /// Choices in reading. The default refuses what is wrong, and warns about what is suspicious.

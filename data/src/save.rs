@@ -1,19 +1,14 @@
 //! Writing a dataset so that nothing is lost when writing fails.
 
-use crate::{
-    d4rl,
-    episode::Episodes,
-    error::DatasetError,
-    format::{Format, JOURNAL},
-    minari,
-    report::Strictness,
-    trajectory::Dataset,
-    verify::verify,
-};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use crate::episode::Episodes;
+use crate::error::DatasetError;
+use crate::format::{Format, JOURNAL};
+use crate::report::Strictness;
+use crate::trajectory::Dataset;
+use crate::verify::verify;
+use crate::{d4rl, minari};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Writes a dataset: a file for [`Format::D4rl`], a directory (the one with `data/` inside) for [`Format::Minari`].
 ///

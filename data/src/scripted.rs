@@ -14,10 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::{
-    score,
-    trajectory::{Actions, Dataset, Trajectory},
-};
+use crate::score;
+use crate::trajectory::{Actions, Dataset, Trajectory};
 use aaren_envs::{Action, Env, EnvError, Generator, Space, StepEnd, derive_seed, make, scripted::ScriptedPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

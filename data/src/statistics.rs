@@ -7,10 +7,8 @@
 //! assert_eq!((spread.mean, spread.min, spread.max), (3.0, 1.0, 6.0));
 //! ```
 
-use crate::{
-    score,
-    trajectory::{Dataset, Trajectory},
-};
+use crate::score;
+use crate::trajectory::{Dataset, Trajectory};
 use serde::Serialize;
 use serde_json::{Map, Value};
 

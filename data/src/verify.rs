@@ -1,10 +1,8 @@
 //! Checks of the numbers of a dataset. The loaders run the same.
 
-use crate::{
-    error::DatasetError,
-    report::{Check, Report, Strictness},
-    trajectory::{Actions, Dataset, Trajectory},
-};
+use crate::error::DatasetError;
+use crate::report::{Check, Report, Strictness};
+use crate::trajectory::{Actions, Dataset, Trajectory};
 use aaren_envs::Space;
 use std::path::Path;
 

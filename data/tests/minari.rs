@@ -5,11 +5,9 @@ mod common;
 use aaren_data::{Check, Format, Statistics, Strictness, Trajectory, minari, save};
 use aaren_envs::{Dtype, Space, StepEnd};
 use common::{action, assert_close, fixture, floats, json, load_as, load_path, small, text};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[test]
 fn minari_samples_match_what_the_library_reads() {

@@ -1,9 +1,7 @@
 //! Datasets of policies that need no learning.
 
-use aaren_data::{
-    Actions, Dataset, Trajectory,
-    scripted::{ScriptedConfig, collect},
-};
+use aaren_data::scripted::{ScriptedConfig, collect};
+use aaren_data::{Actions, Dataset, Trajectory};
 use aaren_envs::{Action, EnvError, make};
 use serde_json::{Map, Value};
 

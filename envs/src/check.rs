@@ -1,12 +1,10 @@
 //! Whether an environment keeps the contract of [`Env`].
 
-use crate::{
-    env::{Action, Env, StepEnd},
-    error::EnvError,
-    rng::Generator,
-    scripted::ScriptedPolicy,
-    space::Space,
-};
+use crate::env::{Action, Env, StepEnd};
+use crate::error::EnvError;
+use crate::rng::Generator;
+use crate::scripted::ScriptedPolicy;
+use crate::space::Space;
 
 /// Plays an environment with random actions and checks that it keeps the contract of [`Env`], as Gymnasium's `check_env` does:
 /// calls out of order, wrong actions and wrong buffers are errors that change nothing, observations are finite and inside their

@@ -1,12 +1,10 @@
 //! Rewards that are paid some steps after they were earned, or at the end of the episode.
 
-use crate::{
-    env::Action,
-    error::EnvError,
-    rng::Generator,
-    space::Space,
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::rng::Generator;
+use crate::space::Space;
+use crate::task::{Outcome, Task};
 
 /// When rewards are paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,11 @@
 //! `Pendulum-v1`: swing a pendulum up.
 
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::{OptionInfo, Options},
-    rng::Generator,
-    space::{Dtype, Space},
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
+use crate::rng::Generator;
+use crate::space::{Dtype, Space};
+use crate::task::{Outcome, Task};
 use std::f64::consts::PI;
 
 /// Registered name.

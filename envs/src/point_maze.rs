@@ -6,14 +6,12 @@ pub(crate) mod waypoint;
 
 use std::f64::consts::PI;
 
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::Options,
-    rng::Generator,
-    space::Space,
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::Options;
+use crate::rng::Generator;
+use crate::space::Space;
+use crate::task::{Outcome, Task};
 use rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
 
 /// Registered name.

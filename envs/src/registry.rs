@@ -4,20 +4,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 
+use crate::bare::BareSimulation;
+use crate::env::Env;
+use crate::error::EnvError;
 #[cfg(feature = "mujoco")]
 use crate::mujoco;
-use crate::{
-    bare::BareSimulation,
-    cartpole,
-    env::Env,
-    error::EnvError,
-    options::{OptionInfo, Options, nearest},
-    pendulum, point_maze,
-    render::Renderer,
-    repeat_previous,
-    time_limit::TimeLimit,
-    tmaze,
-};
+use crate::options::{OptionInfo, Options, nearest};
+use crate::render::Renderer;
+use crate::time_limit::TimeLimit;
+use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze};
 
 /// A registered task.
 #[derive(Clone, Copy)]

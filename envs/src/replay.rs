@@ -10,11 +10,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{
-    env::{Action, Env, StepEnd},
-    error::EnvError,
-    registry::make,
-};
+use crate::env::{Action, Env, StepEnd};
+use crate::error::EnvError;
+use crate::registry::make;
 use node::Node;
 
 /// The differences between a replay and its recording.

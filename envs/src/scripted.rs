@@ -17,18 +17,15 @@
 //! # Ok::<(), aaren_envs::EnvError>(())
 //! ```
 
-use crate::{
-    cartpole,
-    env::Action,
-    error::EnvError,
-    options::Options,
-    pendulum,
-    point_maze::{self, layout::Layout, rules, waypoint::WaypointController},
-    repeat_previous,
-    rng::Generator,
-    space::Space,
-    tmaze,
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::Options;
+use crate::point_maze::layout::Layout;
+use crate::point_maze::rules;
+use crate::point_maze::waypoint::WaypointController;
+use crate::rng::Generator;
+use crate::space::Space;
+use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze};
 use serde_json::{Map, Value};
 use std::f64::consts::PI;
 

@@ -1,14 +1,12 @@
 //! The wrapper around every task: order of calls, argument checks, the generator, and the time limit.
 
-use crate::{
-    delayed_reward::DelayedReward,
-    env::{Action, Env, Spec, Step, StepEnd},
-    error::EnvError,
-    options::Options,
-    rng::Generator,
-    space::Space,
-    task::Task,
-};
+use crate::delayed_reward::DelayedReward;
+use crate::env::{Action, Env, Spec, Step, StepEnd};
+use crate::error::EnvError;
+use crate::options::Options;
+use crate::rng::Generator;
+use crate::space::Space;
+use crate::task::Task;
 
 /// A [`Task`] as an [`Env`]: keeps the generator, refuses calls out of order or with wrong arguments, and truncates an episode
 /// when its steps reach the limit (an already terminated one keeps that flag too).

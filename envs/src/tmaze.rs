@@ -1,13 +1,11 @@
 //! `TMaze-v0`: the memory test. One bit, seen once, decides everything much later.
 
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::{OptionInfo, Options},
-    rng::Generator,
-    space::{Dtype, Space},
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
+use crate::rng::Generator;
+use crate::space::{Dtype, Space};
+use crate::task::{Outcome, Task};
 
 /// Registered name.
 pub(crate) const ID: &str = "TMaze-v0";

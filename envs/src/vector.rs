@@ -2,11 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    env::{Action, Env, Spec, StepEnd},
-    error::EnvError,
-    registry::make,
-};
+use crate::env::{Action, Env, Spec, StepEnd};
+use crate::error::EnvError;
+use crate::registry::make;
 
 /// When a copy whose episode ended begins the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,12 @@
 //! What every registered environment must do, and no allocation in a step.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 
 #[cfg(feature = "mujoco")]
 use aaren_envs::Action;
-use aaren_envs::{
-    ActionBatch, Autoreset, Env, EnvError, Generator, StepEnd, VectorEnv, check_env, make, scripted::ScriptedPolicy, tasks,
-};
+use aaren_envs::scripted::ScriptedPolicy;
+use aaren_envs::{ActionBatch, Autoreset, Env, EnvError, Generator, StepEnd, VectorEnv, check_env, make, tasks};
 use serde_json::{Map, Value};
 
 /// Counts the allocations of each thread.

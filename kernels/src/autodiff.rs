@@ -3,21 +3,14 @@
 //! Second derivatives are not supported: the backward methods are called on the inner backend only.
 
 use crate::primitive::{float, primitive};
-use burn::{
-    backend::{
-        Autodiff,
-        autodiff::{
-            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-            grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
-        },
-    },
-    tensor::{
-        Tensor,
-        backend::{AutodiffBackend, Backend},
-        ops::FloatTensor,
-    },
-};
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::FloatTensor;
 use std::fmt::Debug;
 
 /// The gradients of `N` parents from what the forward pass saved and the gradient of the output; the flags say which parents need

@@ -1,9 +1,15 @@
 //! All ops at once.
 
-use crate::{
-    attention::AttentionOps, cache::CacheOps, convolution::ConvolutionOps, dropout::DropoutOps, layer_norm::LayerNormOps,
-    linear::LinearOps, optimizer::OptimizerOps, recurrence::RecurrenceOps, scan::ScanOps, selective_scan::SelectiveScanOps,
-};
+use crate::attention::AttentionOps;
+use crate::cache::CacheOps;
+use crate::convolution::ConvolutionOps;
+use crate::dropout::DropoutOps;
+use crate::layer_norm::LayerNormOps;
+use crate::linear::LinearOps;
+use crate::optimizer::OptimizerOps;
+use crate::recurrence::RecurrenceOps;
+use crate::scan::ScanOps;
+use crate::selective_scan::SelectiveScanOps;
 use burn::tensor::backend::Backend;
 
 /// Declares [`KernelBackend`] and implements it for every backend that has all the ops.

@@ -11,14 +11,13 @@
 //! assert_eq!(cache.into_data().to_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
 //! ```
 
-use crate::{
-    cpu::{Real, by_float, view, viewable, whole},
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{Tensor, backend::Backend, ops::FloatTensor},
-};
+use crate::cpu::{Real, by_float, view, viewable, whole};
+use crate::primitive::{float, primitive};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 
 /// Caches of a backend.

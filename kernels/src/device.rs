@@ -150,10 +150,8 @@ pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
 /// Runs a future that never waits for anything but this thread's own work, as the loader's do.
 #[cfg(feature = "vulkan")]
 fn block_on<F: std::future::Future>(future: F) -> F::Output {
-    use std::{
-        pin::pin,
-        task::{Context, Poll, Waker},
-    };
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

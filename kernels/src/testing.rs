@@ -1,9 +1,8 @@
 //! What the tests of the ops share.
 
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{Bool, Tensor, TensorData, backend::Backend},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 

@@ -1,14 +1,11 @@
 //! What holds for every op: whatever type the numbers are of, gradients arrive.
 
-use crate::{
-    Activation, Dropout, KernelBackend, ScanCarry, SelectiveScan,
-    recurrence::RecurrenceOps,
-    testing::{flags, random},
-};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{DType, Int, Tensor, TensorData, backend::Backend},
-};
+use crate::recurrence::RecurrenceOps;
+use crate::testing::{flags, random};
+use crate::{Activation, Dropout, KernelBackend, ScanCarry, SelectiveScan};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 const BATCH: usize = 2;
 const TIME: usize = 13;

@@ -3,27 +3,24 @@
 //! Either two separate MLPs, or one recurrent backbone of any registered mixer under both heads. One `forward` serves acting (one
 //! timestep) and training (whole rollouts with their resets), as with every policy here.
 
-use crate::{
-    action::ActionSpec,
-    backbone::Backbone,
-    config::PolicyConfig,
-    distribution::{ActionDistributions, ActionTensors},
-    error::PolicyError,
-    init::Init,
-    keep::Keep,
-    layers::Dense,
-    mixer::CachePolicy,
-    mlp::{HiddenActivation, Mlp},
-    normalizer::Normalizer,
-    policy_state::PolicyState,
-    reset::Reset,
-    state::StateRecord,
-};
+use crate::action::ActionSpec;
+use crate::backbone::Backbone;
+use crate::config::PolicyConfig;
+use crate::distribution::{ActionDistributions, ActionTensors};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::keep::Keep;
+use crate::layers::Dense;
+use crate::mixer::CachePolicy;
+use crate::mlp::{HiddenActivation, Mlp};
+use crate::normalizer::Normalizer;
+use crate::policy_state::PolicyState;
+use crate::reset::Reset;
+use crate::state::StateRecord;
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// Gain of the weights that a policy's outputs begin with: near zero, so that the first actions hardly depend on the observation.

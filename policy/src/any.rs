@@ -1,14 +1,12 @@
 //! A policy of any kind, as a checkpoint holds it and as actors run it.
 
-use crate::{
-    action::ActionSpec,
-    actor_critic::{ActorCriticDescription, ActorCriticPolicy},
-    decision::DecisionPolicy,
-    description::Description,
-    error::PolicyError,
-    mixer::CachePolicy,
-    policy_state::PolicyState,
-};
+use crate::action::ActionSpec;
+use crate::actor_critic::{ActorCriticDescription, ActorCriticPolicy};
+use crate::decision::DecisionPolicy;
+use crate::description::Description;
+use crate::error::PolicyError;
+use crate::mixer::CachePolicy;
+use crate::policy_state::PolicyState;
 use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
 use serde::{Deserialize, Serialize};

@@ -1,22 +1,19 @@
 //! The backbone: residual blocks and a last norm.
 
-use crate::{
-    block::{Block, BlockDropout},
-    config::PolicyConfig,
-    error::PolicyError,
-    init::Init,
-    keep::Keep,
-    layers::Norm,
-    mixer::{AnyState, CachePolicy},
-    policy_state::PolicyState,
-    reset::Reset,
-    state::StateRecord,
-};
+use crate::block::{Block, BlockDropout};
+use crate::config::PolicyConfig;
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::keep::Keep;
+use crate::layers::Norm;
+use crate::mixer::{AnyState, CachePolicy};
+use crate::policy_state::PolicyState;
+use crate::reset::Reset;
+use crate::state::StateRecord;
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, ParamId},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::{Module, ParamId};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 /// Blocks in order, and the norm after the last.
 #[derive(Module, Debug)]

@@ -1,19 +1,16 @@
 //! A residual block: `x + mix(norm(x))`, then `x + feed_forward(norm(x))`.
 
-use crate::{
-    config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, PolicyConfig},
-    error::PolicyError,
-    init::Init,
-    keep::Keep,
-    layers::{BlockDiagonal, Dense, Norm},
-    mixer::{AnyMixer, AnyState},
-    reset::Reset,
-};
+use crate::config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, PolicyConfig};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::keep::Keep;
+use crate::layers::{BlockDiagonal, Dense, Norm};
+use crate::mixer::{AnyMixer, AnyState};
+use crate::reset::Reset;
 use aaren_kernels::{Dropout, KernelBackend, dropout_add};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 
 /// Norm, mixer, norm, feed-forward.
 #[derive(Module, Debug)]

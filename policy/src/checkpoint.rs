@@ -19,13 +19,11 @@
 //! # Ok::<(), aaren_policy::PolicyError>(())
 //! ```
 
-use crate::{
-    actor_critic::{ActorCriticNetwork, ActorCriticPolicy},
-    any::{AnyDescription, AnyPolicy},
-    decision::{DecisionNetwork, DecisionPolicy},
-    description::Description,
-    error::PolicyError,
-};
+use crate::actor_critic::{ActorCriticNetwork, ActorCriticPolicy};
+use crate::any::{AnyDescription, AnyPolicy};
+use crate::decision::{DecisionNetwork, DecisionPolicy};
+use crate::description::Description;
+use crate::error::PolicyError;
 use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};

@@ -1,9 +1,8 @@
 //! What a policy is built from: the sizes and the names of its parts.
 
-use crate::{
-    error::PolicyError,
-    mixer::{self, Options, Sizes},
-};
+use crate::error::PolicyError;
+use crate::mixer;
+use crate::mixer::{Options, Sizes};
 use serde::{Deserialize, Serialize};
 
 /// How the three parts of a timestep become tokens.

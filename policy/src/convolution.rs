@@ -2,10 +2,9 @@
 
 use crate::{init::Init, reset::Reset};
 use aaren_kernels::{KernelBackend, causal_convolution};
-use burn::{
-    module::{Module, Param},
-    tensor::{Bool, Int, Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// A filter of a few taps for every channel, over time.
 #[derive(Module, Debug)]

@@ -1,22 +1,19 @@
 //! The decision policy: a network over timesteps, and its description.
 
-use crate::{
-    action::ActionBatch,
-    backbone::Backbone,
-    description::Description,
-    error::PolicyError,
-    head::Head,
-    init::Init,
-    keep::Keep,
-    policy_state::PolicyState,
-    timesteps::{TimestepTensors, Timesteps},
-    tokens::TokenEmbedding,
-};
+use crate::action::ActionBatch;
+use crate::backbone::Backbone;
+use crate::description::Description;
+use crate::error::PolicyError;
+use crate::head::Head;
+use crate::init::Init;
+use crate::keep::Keep;
+use crate::policy_state::PolicyState;
+use crate::timesteps::{TimestepTensors, Timesteps};
+use crate::tokens::TokenEmbedding;
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 /// Tokens, backbone and head: the weights.
 #[derive(Module, Debug)]

@@ -29,10 +29,9 @@
 
 use crate::init::Init;
 use aaren_kernels::FeatureMap;
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 /// What the products of features estimate.

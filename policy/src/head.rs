@@ -2,10 +2,10 @@
 
 use crate::{action::ActionSpec, init::Init, layers::Dense};
 use aaren_kernels::KernelBackend;
-use burn::{
-    module::Module,
-    tensor::{Tensor, activation::log_softmax, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::backend::Backend;
 
 /// The action head.
 #[derive(Module, Debug)]

@@ -1,9 +1,8 @@
 //! Initial weights from one seed, the same on every backend: numbers are drawn on the host, in the order layers are made.
 
-use burn::{
-    module::{Param, ParamId},
-    tensor::{Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;

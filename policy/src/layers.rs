@@ -2,10 +2,9 @@
 
 use crate::init::Init;
 use aaren_kernels::{Activation, KernelBackend};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 /// A dense layer, `y = x weight + bias`.
 #[derive(Module, Debug)]

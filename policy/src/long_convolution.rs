@@ -8,19 +8,16 @@
 //! `*` is causal convolution over time. The filter of tap `n` is a network of sines of `n`'s position times a window that decays, at
 //! a rate of its own in every channel.
 
-use crate::{
-    convolution::ShortConvolution,
-    error::PolicyError,
-    init::Init,
-    layers::{Dense, Projection},
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::convolution::ShortConvolution;
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::{Dense, Projection};
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{KernelBackend, MonarchTransform, causal_convolution};
-use burn::{
-    module::{Module, Param},
-    tensor::{Int, Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
 use std::f64::consts::TAU;
 
 /// Taps of the convolution in front.

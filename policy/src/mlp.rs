@@ -2,10 +2,9 @@
 
 use crate::{init::Init, layers::Dense};
 use aaren_kernels::KernelBackend;
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 /// What follows every hidden layer.

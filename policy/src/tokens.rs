@@ -4,17 +4,14 @@
 //! the same past (the start token aside), and with ours acting feeds whole timesteps. The embedding of the timestep is added to
 //! all tokens of a timestep, and a norm follows, as published. With [`Tokens::Observation`] the observation is all there is.
 
-use crate::{
-    config::{PolicyConfig, Tokens},
-    init::Init,
-    layers::{Dense, Norm},
-    timesteps::TimestepTensors,
-};
+use crate::config::{PolicyConfig, Tokens};
+use crate::init::Init;
+use crate::layers::{Dense, Norm};
+use crate::timesteps::TimestepTensors;
 use aaren_kernels::KernelBackend;
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 /// The embeddings of the parts of a timestep; only those that the tokens are made of are there.
 #[derive(Module, Debug)]

@@ -22,10 +22,9 @@
 //! ```
 
 use crate::error::PolicyError;
-use burn::{
-    module::{Module, ModuleVisitor, Param, ParamId},
-    tensor::{Tensor, backend::AutodiffBackend},
-};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
 use burn_store::{ModuleSnapshot, TensorSnapshot};
 
 /// How many parameters an error names.

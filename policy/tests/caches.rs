@@ -3,15 +3,11 @@
 mod common;
 
 use aaren_kernels::Dropout;
-use aaren_policy::{
-    AnyPolicy, Init, Reset,
-    mixer::{AnyMixer, AnyState, CachePolicy},
-};
-use burn::{
-    backend::Flex,
-    module::{Module, ModuleMapper, Param},
-    prelude::*,
-};
+use aaren_policy::mixer::{AnyMixer, AnyState, CachePolicy};
+use aaren_policy::{AnyPolicy, Init, Reset};
+use burn::backend::Flex;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
 use common::*;
 
 type Cpu = Flex;

@@ -3,17 +3,13 @@
 mod common;
 
 use aaren_kernels::{Dropout, FeatureMap, linear_attention};
-use aaren_policy::{
-    Init, Reset,
-    favor::{Kernel, RandomFeatures, draw_rows},
-    mixer::AnyMixer,
-};
-use burn::{
-    backend::{Autodiff, Flex},
-    module::{Module, ModuleMapper, Param},
-    prelude::*,
-    tensor::DType,
-};
+use aaren_policy::favor::{Kernel, RandomFeatures, draw_rows};
+use aaren_policy::mixer::AnyMixer;
+use aaren_policy::{Init, Reset};
+use burn::backend::{Autodiff, Flex};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use burn::tensor::DType;
 use common::*;
 
 type Cpu = Flex;

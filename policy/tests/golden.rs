@@ -4,11 +4,10 @@ mod common;
 
 use aaren_kernels::Dropout;
 use aaren_policy::{Init, PolicyConfig, Reset, mixer::AnyMixer};
-use burn::{
-    backend::Flex,
-    module::{Module, ModuleMapper, Param},
-    tensor::{Tensor, TensorData, backend::Backend},
-};
+use burn::backend::Flex;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use common::numbers;
 use serde::Deserialize;
 use std::collections::BTreeMap;

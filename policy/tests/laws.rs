@@ -4,12 +4,10 @@ mod common;
 
 use aaren_kernels::Dropout;
 use aaren_policy::{Reset, mixer::AnyMixer};
-use burn::{
-    backend::{Autodiff, Flex},
-    module::{AutodiffModule, Param},
-    prelude::*,
-    tensor::DType,
-};
+use burn::backend::{Autodiff, Flex};
+use burn::module::{AutodiffModule, Param};
+use burn::prelude::*;
+use burn::tensor::DType;
 use common::{laws::*, *};
 use proptest::prelude::*;
 

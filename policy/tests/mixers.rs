@@ -4,12 +4,10 @@ mod common;
 
 use aaren_kernels::{Dropout, MonarchTransform};
 use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
-use burn::{
-    backend::{Autodiff, Flex},
-    module::{Module, ModuleMapper, Param},
-    prelude::*,
-    tensor::{DType, TensorData},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use burn::tensor::{DType, TensorData};
 use common::*;
 use std::collections::BTreeMap;
 

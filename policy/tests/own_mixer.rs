@@ -3,16 +3,13 @@
 mod common;
 
 use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
-use aaren_policy::{
-    DecisionNetwork, Init, PolicyError, Reset, checkpoint,
-    mixer::{AnyMixer, Mixer, MixerFamily, MixerOptions, Sizes, register},
-    state::tensor_state,
-};
-use burn::{
-    backend::{Autodiff, Flex},
-    module::{AutodiffModule, Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use aaren_policy::mixer::{AnyMixer, Mixer, MixerFamily, MixerOptions, Sizes, register};
+use aaren_policy::state::tensor_state;
+use aaren_policy::{DecisionNetwork, Init, PolicyError, Reset, checkpoint};
+use burn::backend::{Autodiff, Flex};
+use burn::module::{AutodiffModule, Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 use common::{laws::*, *};
 use serde::{Deserialize, Serialize};
 

@@ -3,14 +3,13 @@
 mod common;
 
 use aaren_kernels::Dropout;
+use aaren_policy::mixer::names;
 use aaren_policy::{
     ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens,
-    checkpoint, mixer::names,
+    checkpoint,
 };
-use burn::{
-    backend::{Autodiff, Flex},
-    prelude::*,
-};
+use burn::backend::{Autodiff, Flex};
+use burn::prelude::*;
 use common::*;
 
 type Cpu = Flex;

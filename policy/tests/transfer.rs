@@ -4,11 +4,9 @@ mod common;
 
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, transfer::transfer_weights};
-use burn::{
-    backend::{Autodiff, Flex},
-    module::Module,
-    tensor::Tensor,
-};
+use burn::backend::{Autodiff, Flex};
+use burn::module::Module;
+use burn::tensor::Tensor;
 use burn_store::ModuleSnapshot;
 use common::*;
 

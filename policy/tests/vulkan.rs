@@ -6,10 +6,9 @@
 mod common;
 
 use aaren_kernels::{Dropout, device::Vulkan};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use common::{laws::*, *};
 
 type Graph = Autodiff<Vulkan>;

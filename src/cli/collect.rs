@@ -1,12 +1,10 @@
 //! `aaren collect`.
 
 use super::{JobArgs, show};
-use aaren_agents::{
-    collect,
-    config::{Formats, Job, OfflineJob},
-    offline::data,
-    run::{RunDir, interrupt, report},
-};
+use aaren_agents::collect;
+use aaren_agents::config::{Formats, Job, OfflineJob};
+use aaren_agents::offline::data;
+use aaren_agents::run::{RunDir, interrupt, report};
 use aaren_data::Format;
 use anyhow::{Result, bail};
 use clap::Args;

@@ -1,10 +1,8 @@
 //! `aaren convert`.
 
 use super::{Checkpoint, parse_checkpoint};
-use aaren_agents::{
-    offline::convert,
-    run::{RunDir, report},
-};
+use aaren_agents::offline::convert;
+use aaren_agents::run::{RunDir, report};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;

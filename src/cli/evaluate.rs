@@ -1,17 +1,13 @@
 //! `aaren evaluate`.
 
 use super::{Checkpoint, parse_checkpoint, show};
-use aaren_agents::{
-    config::{Changes, Execution, Job},
-    device::{CPU, Cpu},
-    play::{
-        cache_sweep,
-        evaluate::{Evaluation, evaluate},
-        spaces::action_spec,
-        video::Video,
-    },
-    run::{RunDir, cache_report, report, write_json_atomically},
-};
+use aaren_agents::config::{Changes, Execution, Job};
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::cache_sweep;
+use aaren_agents::play::evaluate::{Evaluation, evaluate};
+use aaren_agents::play::spaces::action_spec;
+use aaren_agents::play::video::Video;
+use aaren_agents::run::{RunDir, cache_report, report, write_json_atomically};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;

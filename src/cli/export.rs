@@ -1,10 +1,9 @@
 //! `aaren export`.
 
-use aaren_agents::{
-    collect::{self, PolicyLevel},
-    config::Changes,
-    run::{RunDir, report},
-};
+use aaren_agents::collect;
+use aaren_agents::collect::PolicyLevel;
+use aaren_agents::config::Changes;
+use aaren_agents::run::{RunDir, report};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;

@@ -1,11 +1,10 @@
 //! `aaren inspect`: what a config means in numbers, before anything is trained.
 
-use aaren_agents::{
-    config::{Job, OfflineJob, PpoJob},
-    device::{CPU, Cpu},
-    play::spaces::action_spec,
-    run::report::{self, align_right, bytes},
-};
+use aaren_agents::config::{Job, OfflineJob, PpoJob};
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::spaces::action_spec;
+use aaren_agents::run::report;
+use aaren_agents::run::report::{align_right, bytes};
 use aaren_kernels::Dropout;
 use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy, DecisionNetwork, Description, Normalizer, Timesteps};
 use anyhow::{Result, bail};

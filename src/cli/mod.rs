@@ -16,10 +16,8 @@ mod train;
 
 use std::path::PathBuf;
 
-use aaren_agents::{
-    config::Changes,
-    run::{RunDir, report},
-};
+use aaren_agents::config::Changes;
+use aaren_agents::run::{RunDir, report};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 

@@ -1,17 +1,12 @@
 //! `aaren train`.
 
 use super::{JobArgs, show};
-use aaren_agents::{
-    config::{Changes, Device, Job},
-    device,
-    offline::{data, train},
-    ppo,
-    run::{
-        RunDir, interrupt,
-        report::{EvaluationReport, TrainSummary},
-    },
-    session::NoObserver,
-};
+use aaren_agents::config::{Changes, Device, Job};
+use aaren_agents::offline::{data, train};
+use aaren_agents::run::report::{EvaluationReport, TrainSummary};
+use aaren_agents::run::{RunDir, interrupt};
+use aaren_agents::session::NoObserver;
+use aaren_agents::{device, ppo};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;

@@ -1,26 +1,18 @@
 //! What episodes give does not depend on who plays them: threads, order, neighbours. And a failing environment takes down its actor only.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aaren_agents::{
-    config::EnvConfig,
-    device::{CPU, Cpu},
-    play::{
-        episodes::{EpisodeStart, MakeEnv, PlayedEpisode},
-        evaluate::{Evaluation, play_with_policy},
-        spaces::action_spec,
-    },
-};
+use aaren_agents::config::EnvConfig;
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::episodes::{EpisodeStart, MakeEnv, PlayedEpisode};
+use aaren_agents::play::evaluate::{Evaluation, play_with_policy};
+use aaren_agents::play::spaces::action_spec;
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
 use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
-use burn::{
-    module::{Module, ModuleMapper, Param},
-    tensor::Tensor,
-};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 
 /// Timesteps that a window shows.

@@ -1,20 +1,14 @@
 //! Whatever is wrong with what a user gives, the binary says it in one line, fails, and destroys nothing.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use aaren_agents::{
-    config::OfflineJob,
-    offline::data,
-    run::{
-        RunDir,
-        report::{EvaluationReport, FORMAT, TargetReport},
-    },
-};
+use aaren_agents::config::OfflineJob;
+use aaren_agents::offline::data;
+use aaren_agents::run::RunDir;
+use aaren_agents::run::report::{EvaluationReport, FORMAT, TargetReport};
 use aaren_data::{self, Format};
 use hdf5_pure::{EnumTypeBuilder, FileBuilder, make_i8_type};
 

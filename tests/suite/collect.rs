@@ -1,21 +1,17 @@
 //! Datasets made the D4RL way: what is in them, that they are the same however they came about, and what is refused.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::common::{aaren, json, stdout};
-use aaren_agents::{
-    collect::{Provenance, Summary, collect, keep},
-    config::{Changes, CollectJob, DatasetKind, Job},
-    device::{CPU, Cpu},
-    play::spaces::action_spec,
-};
+use aaren_agents::collect::{Provenance, Summary, collect, keep};
+use aaren_agents::config::{Changes, CollectJob, DatasetKind, Job};
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::spaces::action_spec;
 use aaren_data::{Actions, Loaded, Statistics, load};
 use aaren_envs::{Action, make};
 use aaren_policy::{

@@ -1,19 +1,13 @@
 //! Small jobs for the tests, and what their runs left behind.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
-use aaren_agents::{
-    config::{Job, OfflineJob},
-    offline::{data, train},
-    run::{
-        RunDir,
-        report::{EvaluationReport, TrainSummary},
-    },
-};
+use aaren_agents::config::{Job, OfflineJob};
+use aaren_agents::offline::{data, train};
+use aaren_agents::run::RunDir;
+use aaren_agents::run::report::{EvaluationReport, TrainSummary};
 use anyhow::Result;
 use serde_json::Value;
 

@@ -1,22 +1,16 @@
 //! Every job in `configs/` and `configs/ppo/` starts: its policy is built, its data is there or said to be missing, and a step is made.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aaren_agents::{
-    config::{Changes, Job},
-    offline::{
-        data,
-        learner::Learner,
-        segments::{SegmentSampler, SegmentSource},
-    },
-    ppo,
-    run::RunDir,
-    session::NoObserver,
-};
+use aaren_agents::config::{Changes, Job};
+use aaren_agents::offline::data;
+use aaren_agents::offline::learner::Learner;
+use aaren_agents::offline::segments::{SegmentSampler, SegmentSource};
+use aaren_agents::ppo;
+use aaren_agents::run::RunDir;
+use aaren_agents::session::NoObserver;
 
 fn load(files: &[&str], set: &[&str]) -> Job {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");

@@ -1,13 +1,11 @@
 //! Ctrl-C ends a process with exit code 130: at its next clean point, or at once when pressed again. A training goes on from there.
 #![cfg(unix)]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::common::*;
 

@@ -3,18 +3,15 @@
 use std::{ops::ControlFlow, path::Path};
 
 use crate::common::*;
-use aaren_agents::{
-    config::{Job, PpoJob},
-    device::Cpu,
-    play::rollout::{EnvGroup, RolloutSpec},
-    ppo::{
-        self,
-        learner::Learner,
-        targets::{Targets, targets},
-    },
-    run::{RunDir, report::EvaluationReport},
-    session::{NoObserver, Observer},
-};
+use aaren_agents::config::{Job, PpoJob};
+use aaren_agents::device::Cpu;
+use aaren_agents::play::rollout::{EnvGroup, RolloutSpec};
+use aaren_agents::ppo;
+use aaren_agents::ppo::learner::Learner;
+use aaren_agents::ppo::targets::{Targets, targets};
+use aaren_agents::run::RunDir;
+use aaren_agents::run::report::EvaluationReport;
+use aaren_agents::session::{NoObserver, Observer};
 use aaren_data::Trajectory;
 use aaren_policy::AnyPolicy;
 use anyhow::Result;

@@ -1,20 +1,14 @@
 //! The jobs of the D4RL table: each parses, says what its name says, and makes an optimizer step on data of its robot's shapes.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aaren_agents::{
-    config::{Changes, Execution, Job, OfflineJob},
-    offline::{
-        data,
-        learner::Learner,
-        segments::{SegmentSampler, SegmentSource},
-    },
-};
+use aaren_agents::config::{Changes, Execution, Job, OfflineJob};
+use aaren_agents::offline::data;
+use aaren_agents::offline::learner::Learner;
+use aaren_agents::offline::segments::{SegmentSampler, SegmentSource};
 use aaren_data::{self, Actions, Dataset, Statistics, Trajectory};
 use aaren_envs::{Dtype, Space, StepEnd};
 use aaren_policy::{ActionSpec, Description, Normalizer};

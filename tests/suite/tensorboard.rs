@@ -1,15 +1,12 @@
 //! What the log writes for TensorBoard is what TensorBoard reads.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use aaren_agents::{
-    config::OfflineJob,
-    run::{RunDir, metrics::Log},
-};
+use aaren_agents::config::OfflineJob;
+use aaren_agents::run::RunDir;
+use aaren_agents::run::metrics::Log;
 
 /// A run that was killed after step 40 and resumed from step 20.
 fn resumed_run(path: &Path) {

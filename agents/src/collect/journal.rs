@@ -3,13 +3,11 @@
 //! A process that is killed leaves at most the last record torn, which opening cuts off: every episode that was appended is
 //! still there. Records are in the order in which episodes finished; readers ask for them by number.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufReader, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use aaren_data::{Actions, DatasetError, Episode, Episodes, StepInfos, Trajectory, Visit};
 use aaren_envs::StepEnd;

@@ -1,9 +1,7 @@
 //! Behaviour policies on disk: finding those that fit a task, saving them, and where they come from.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use aaren_data::score;
 use aaren_envs::Spec;
@@ -12,12 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    config::{Changes, CollectJob, EnvConfig, Job, Part},
-    device::{CPU, Cpu},
-    play::spaces::action_spec,
-    run::{RunDir, report::number, write_json_atomically},
-};
+use crate::config::{Changes, CollectJob, EnvConfig, Job, Part};
+use crate::device::{CPU, Cpu};
+use crate::play::spaces::action_spec;
+use crate::run::report::number;
+use crate::run::{RunDir, write_json_atomically};
 
 /// The folder of the policies that come with aaren.
 const POLICIES: &str = "policies";

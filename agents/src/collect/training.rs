@@ -7,21 +7,16 @@ use aaren_envs::Spec;
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{
-    folder::Folder,
-    journal::Journal,
-    policies::{self, FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, medium_return, versions},
-};
-use crate::{
-    config::{Changes, CollectJob, Job, Part, PpoJob},
-    device::{CPU, Cpu},
-    ppo,
-    run::{
-        RunDir,
-        report::{EvaluationReport, number},
-    },
-    session::Observer,
-};
+use super::folder::Folder;
+use super::journal::Journal;
+use super::policies;
+use super::policies::{FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, medium_return, versions};
+use crate::config::{Changes, CollectJob, Job, Part, PpoJob};
+use crate::device::{CPU, Cpu};
+use crate::ppo;
+use crate::run::RunDir;
+use crate::run::report::{EvaluationReport, number};
+use crate::session::Observer;
 
 /// In the output folder: the run that trained the behaviour policies, and these policies.
 const RUN: &str = "run";

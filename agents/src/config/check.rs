@@ -4,9 +4,10 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::keys::did_you_mean;
 use super::{
     ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Network, OfflineJob, PpoConfig,
-    PpoJob, ScriptedConfig, Sources, TrainConfig, keys::did_you_mean,
+    PpoJob, ScriptedConfig, Sources, TrainConfig,
 };
 use aaren_policy::{PolicyConfig, mixer};
 

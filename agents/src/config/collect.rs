@@ -1,9 +1,7 @@
 //! A collection as a config file asks for it: which task, whose behaviour, how much of it, and how it is stored.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use aaren_data::{Format, minari};
 use anyhow::{Context, Result, ensure};

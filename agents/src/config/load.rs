@@ -1,17 +1,17 @@
 //! Reading a job: TOML or JSON files laid over each other, changes from the command line, and errors that name the key.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::json::Unique;
+use super::ppo::BackboneConfig;
 use super::{
     CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, OnlineEvaluationConfig, PpoConfig, PpoJob, ScriptedConfig,
-    json::Unique, keys, ppo::BackboneConfig,
+    keys,
 };
 
 /// The job that `aaren train` runs without a config.

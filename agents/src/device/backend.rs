@@ -2,11 +2,10 @@
 
 use aaren_policy::{DecisionNetwork, Description, KernelBackend};
 use anyhow::Result;
-use burn::{
-    backend::{Autodiff, Flex, flex::FlexDevice},
-    module::AutodiffModule,
-    tensor::backend::AutodiffBackend,
-};
+use burn::backend::flex::FlexDevice;
+use burn::backend::{Autodiff, Flex};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
 
 /// Where policies act: the CPU.
 pub type Cpu = Flex;

@@ -2,10 +2,9 @@
 
 use crate::device::{CPU, Cpu};
 use aaren_policy::{DecisionNetwork, Description, KernelBackend};
-use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use std::collections::VecDeque;
 
 /// Parameters in the order of a visit.

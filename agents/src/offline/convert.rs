@@ -1,11 +1,9 @@
 //! `aaren convert`: a run's trained weights in a policy with another mixer, as a run of its own to evaluate and to go on with.
 
-use crate::{
-    config::{Changes, Job},
-    device::{CPU, Graph},
-    offline::learner::Learner,
-    run::RunDir,
-};
+use crate::config::{Changes, Job};
+use crate::device::{CPU, Graph};
+use crate::offline::learner::Learner;
+use crate::run::RunDir;
 use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;

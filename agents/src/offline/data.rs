@@ -5,10 +5,8 @@ use aaren_envs::{Space, Spec};
 use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::{
-    config::{Collector, EnvConfig, OfflineJob},
-    play::spaces::action_spec,
-};
+use crate::config::{Collector, EnvConfig, OfflineJob};
+use crate::play::spaces::action_spec;
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"

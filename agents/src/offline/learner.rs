@@ -1,30 +1,22 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
-use super::{
-    batch::{BatchSize, DeviceBatch, on_device},
-    segments::{Batch, Segment},
-};
-use crate::{
-    config::TrainConfig,
-    device::{Cpu, Graph, TrainBackend},
-    optim::{
-        AdamW,
-        gradient::{Clipping, is_finite},
-    },
-    run::report::{FORMAT, TrainSummary, number},
-    seeds,
-    session::Trained,
-};
+use super::batch::{BatchSize, DeviceBatch, on_device};
+use super::segments::{Batch, Segment};
+use crate::config::TrainConfig;
+use crate::device::{Cpu, Graph, TrainBackend};
+use crate::optim::AdamW;
+use crate::optim::gradient::{Clipping, is_finite};
+use crate::run::report::{FORMAT, TrainSummary, number};
+use crate::seeds;
+use crate::session::Trained;
 use aaren_envs::derive_seed;
 use aaren_kernels::Dropout;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
-    tensor::{ElementConversion, Tensor},
-};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use burn::tensor::{ElementConversion, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, time::Instant};
 

@@ -1,9 +1,7 @@
 //! Trajectories to packed batches: segments back to back in rows of one fixed length, with reset flags and without padding.
 
-use crate::{
-    config::{ContextLength, CutSegments, TrainConfig},
-    seeds,
-};
+use crate::config::{ContextLength, CutSegments, TrainConfig};
+use crate::seeds;
 use aaren_data::{Actions, Dataset};
 use aaren_envs::derive_seed;
 use aaren_policy::{ActionValue, Description, Timesteps};

@@ -1,21 +1,15 @@
 //! Learning from trajectories: the loop, from top to bottom.
 
-use super::{
-    batch::Batches,
-    data::describe,
-    learner::Learner,
-    segments::{SegmentSampler, SegmentSource},
-};
-use crate::{
-    config::{Device, OfflineJob},
-    device::{Graph, TrainBackend},
-    play::evaluate::Evaluation,
-    run::{
-        RunDir,
-        report::{EvaluationReport, TrainSummary},
-    },
-    session::{NoObserver, Schedule, Session},
-};
+use super::batch::Batches;
+use super::data::describe;
+use super::learner::Learner;
+use super::segments::{SegmentSampler, SegmentSource};
+use crate::config::{Device, OfflineJob};
+use crate::device::{Graph, TrainBackend};
+use crate::play::evaluate::Evaluation;
+use crate::run::RunDir;
+use crate::run::report::{EvaluationReport, TrainSummary};
+use crate::session::{NoObserver, Schedule, Session};
 use aaren_data::Dataset;
 use anyhow::{Context, Result};
 use std::{sync::Arc, time::Instant};

@@ -2,14 +2,12 @@
 
 use crate::optim::gradient::Clipping;
 use aaren_kernels::{AdamWStep, KernelBackend, adamw};
-use burn::{
-    module::{AutodiffModule, ModuleMapper, Param, ParamId},
-    optim::{
-        AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
-        record::AdaptorRecord,
-    },
-    tensor::{Tensor, backend::AutodiffBackend},
-};
+use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
+use burn::optim::adaptor::OptimizerAdaptor;
+use burn::optim::record::AdaptorRecord;
+use burn::optim::{AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
 
 /// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
 pub type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;

@@ -3,14 +3,10 @@
 //! Burn's own clipping takes the norm of each parameter alone; the published runs clip the norm over all.
 
 use aaren_kernels::{KernelBackend, sum_of_squares};
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    optim::GradientsParams,
-    tensor::{
-        ElementConversion, Tensor,
-        backend::{AutodiffBackend, Backend},
-    },
-};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor};
 
 /// A gradient's norm and what it is clipped by, both `[1]` and still on the device.
 #[derive(Clone, Debug)]

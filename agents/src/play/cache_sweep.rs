@@ -1,13 +1,9 @@
 //! A trained Transformer with bounded KV caches: every kind of them at several sizes, in the same episodes.
 
 use super::evaluate::{Evaluation, evaluate};
-use crate::{
-    device::{CPU, Cpu},
-    run::{
-        cache_report::{CacheEvaluation, CacheReport},
-        report::FORMAT,
-    },
-};
+use crate::device::{CPU, Cpu};
+use crate::run::cache_report::{CacheEvaluation, CacheReport};
+use crate::run::report::FORMAT;
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, ensure};
 
@@ -66,15 +62,12 @@ pub fn evaluate_caches(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::OfflineJob,
-        device::Graph,
-        offline::{data, learner::Learner},
-    };
-    use burn::{
-        module::{Module, ModuleMapper, Param},
-        tensor::Tensor,
-    };
+    use crate::config::OfflineJob;
+    use crate::device::Graph;
+    use crate::offline::data;
+    use crate::offline::learner::Learner;
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Tensor;
 
     /// Makes weights so large that attention is far from uniform.
     struct Times(f64);

@@ -6,10 +6,8 @@ use aaren_envs::{Env, EnvError};
 use aaren_policy::ActorCriticPolicy;
 use anyhow::{Context, Result, ensure};
 
-use super::{
-    episodes::panic_message,
-    rollout::{EnvGroup, FinishedEpisode, GroupSnapshot, RolloutSpec},
-};
+use super::episodes::panic_message;
+use super::rollout::{EnvGroup, FinishedEpisode, GroupSnapshot, RolloutSpec};
 use crate::{config::PpoConfig, device::Cpu};
 
 /// The file of a checkpoint that says where every environment is.

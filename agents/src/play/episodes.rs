@@ -5,13 +5,9 @@
 //! of actors, to the bit. They do depend on the number of environments of each, by rounding: matrix products of few rows sum in
 //! another order than those of many.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use aaren_data::{Episode, StepInfos, Trajectory};
 use aaren_envs::{Action, Autoreset, Env, EnvError, Space, Spec, StepEnd, VectorEnv};

@@ -1,30 +1,22 @@
 //! Evaluation: episodes in actor threads for every target return, and the cost of a step.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use aaren_envs::{Env, EnvError, Spec, derive_seed};
 use aaren_policy::AnyPolicy;
 use aaren_policy::mixer::CachePolicy;
 use anyhow::{Context, Result};
 
-use super::{
-    agent::{ExecutionMode, policy_agent},
-    episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes},
-    latency::{LATENCY_STEPS, latency},
-};
-use crate::{
-    config::{EnvConfig, Execution, OfflineJob, PpoJob},
-    device::Cpu,
-    run::{
-        interrupt,
-        progress::Progress,
-        report::{EvaluationReport, FORMAT, TargetReport},
-    },
-    seeds,
-};
+use super::agent::{ExecutionMode, policy_agent};
+use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
+use super::latency::{LATENCY_STEPS, latency};
+use crate::config::{EnvConfig, Execution, OfflineJob, PpoJob};
+use crate::device::Cpu;
+use crate::run::interrupt;
+use crate::run::progress::Progress;
+use crate::run::report::{EvaluationReport, FORMAT, TargetReport};
+use crate::seeds;
 
 /// The episodes of an evaluation, and what is reported of them.
 #[derive(Clone, Debug)]

@@ -7,10 +7,8 @@ use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
 
-use crate::{
-    device::{CPU, Cpu},
-    run::report::{LatencyPoint, LatencyReport, median},
-};
+use crate::device::{CPU, Cpu};
+use crate::run::report::{LatencyPoint, LatencyReport, median};
 
 /// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
 pub const LATENCY_STEPS: usize = 1000;

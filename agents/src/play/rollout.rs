@@ -4,14 +4,10 @@
 //! begins, every environment is put into the state that it is in: that clears what a simulator remembers besides (a solver's warm
 //! start), so that a run resumed from stored states goes on as the unbroken one does, to the bit.
 
-use super::{
-    agent::{Actions, ActorCriticAgent, Agent},
-    episodes::{begin_trajectory, env_action, push_transition},
-};
-use crate::{
-    device::{CPU, Cpu},
-    seeds,
-};
+use super::agent::{Actions, ActorCriticAgent, Agent};
+use super::episodes::{begin_trajectory, env_action, push_transition};
+use crate::device::{CPU, Cpu};
+use crate::seeds;
 use aaren_data::Trajectory;
 use aaren_envs::{Env, EnvError, StepEnd, derive_seed};
 use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};

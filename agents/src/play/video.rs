@@ -1,21 +1,15 @@
 //! An episode as a video: a GIF of a robot, drawn from the states that it went through.
 
-use crate::{
-    device::Cpu,
-    play::{
-        episodes::PlayedEpisode,
-        evaluate::{Evaluation, play_with_policy},
-    },
-    run::interrupt,
-};
+use crate::device::Cpu;
+use crate::play::episodes::PlayedEpisode;
+use crate::play::evaluate::{Evaluation, play_with_policy};
+use crate::run::interrupt;
 use aaren_envs::{Action, Env, EnvError, Renderer, Spec, Step};
 use aaren_policy::AnyPolicy;
 use anyhow::{Context, Result, ensure};
 use gif::{Encoder, Frame, Repeat};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Pixels of a frame.
 const WIDTH: usize = 480;

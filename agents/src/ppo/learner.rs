@@ -1,31 +1,23 @@
 //! The learner: weights, optimizer, and the update of one minibatch.
 
-use super::{
-    normalize::{Moments, RewardScale},
-    targets::Targets,
-    transitions::{Sequences, Transitions},
-};
-use crate::{
-    config::PpoConfig,
-    device::{CPU, Cpu, Graph},
-    optim::{
-        AdamW,
-        gradient::{Clipping, is_finite},
-    },
-    play::rollout::EnvGroup,
-    seeds,
-};
+use super::normalize::{Moments, RewardScale};
+use super::targets::Targets;
+use super::transitions::{Sequences, Transitions};
+use crate::config::PpoConfig;
+use crate::device::{CPU, Cpu, Graph};
+use crate::optim::AdamW;
+use crate::optim::gradient::{Clipping, is_finite};
+use crate::play::rollout::EnvGroup;
+use crate::seeds;
 use aaren_envs::derive_seed;
 use aaren_policy::{
     ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, PolicyState, Reset, checkpoint,
 };
 use anyhow::{Context, Result, ensure};
-use burn::{
-    module::AutodiffModule,
-    optim::GradientsParams,
-    record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder},
-    tensor::{Tensor, TensorData},
-};
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 

@@ -1,11 +1,9 @@
 //! What a rollout is worth: values of everything that was seen, advantages, and value targets.
 
 use super::{gae::advantages, normalize::RewardScale};
-use crate::{
-    config::PpoConfig,
-    device::{CPU, Cpu},
-    play::rollout::{EnvGroup, Rollout},
-};
+use crate::config::PpoConfig;
+use crate::device::{CPU, Cpu};
+use crate::play::rollout::{EnvGroup, Rollout};
 use aaren_policy::{ActorCriticPolicy, Reset};
 use burn::tensor::{Tensor, TensorData};
 
@@ -96,11 +94,10 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Job,
-        play::rollout::RolloutSpec,
-        ppo::{describe, learner::Learner},
-    };
+    use crate::config::Job;
+    use crate::play::rollout::RolloutSpec;
+    use crate::ppo::describe;
+    use crate::ppo::learner::Learner;
 
     /// Values that are worked out one timestep at a time, the last observations of episodes included, are those of the one pass.
     #[test]

@@ -1,16 +1,12 @@
 //! Proximal policy optimization: the online loop, from top to bottom.
 
 use super::{targets::targets, training::Training};
-use crate::{
-    config::PpoJob,
-    play::evaluate::Evaluation,
-    run::{
-        RunDir,
-        report::{EvaluationReport, TrainSummary},
-    },
-    seeds,
-    session::{Observer, Schedule, Session},
-};
+use crate::config::PpoJob;
+use crate::play::evaluate::Evaluation;
+use crate::run::RunDir;
+use crate::run::report::{EvaluationReport, TrainSummary};
+use crate::seeds;
+use crate::session::{Observer, Schedule, Session};
 use aaren_envs::derive_seed;
 use anyhow::{Context, Result};
 use rand::{SeedableRng, seq::SliceRandom};

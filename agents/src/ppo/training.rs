@@ -1,16 +1,13 @@
 //! What an online training consists of: the learner, its environments, and the metrics of an iteration.
 
-use super::{
-    learner::{Learner, Update},
-    transitions::Sequences,
-};
-use crate::{
-    config::PpoJob,
-    device::Cpu,
-    play::{env_groups::EnvGroups, spaces::action_spec},
-    run::report::{FORMAT, TrainSummary, number},
-    session::Trained,
-};
+use super::learner::{Learner, Update};
+use super::transitions::Sequences;
+use crate::config::PpoJob;
+use crate::device::Cpu;
+use crate::play::env_groups::EnvGroups;
+use crate::play::spaces::action_spec;
+use crate::run::report::{FORMAT, TrainSummary, number};
+use crate::session::Trained;
 use aaren_data::Trajectory;
 use aaren_envs::Spec;
 use aaren_policy::{ActorCriticDescription, AnyPolicy, Normalizer};

@@ -3,11 +3,10 @@
 //! Nothing in it is ever half written under its final name: files and folders are written under a temporary name, synced,
 //! then renamed. A killed job leaves at most temporary names behind, which readers ignore and [`RunDir::resume`] removes.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;

@@ -1,9 +1,7 @@
 //! Ctrl-C: the first one asks the job to stop at a clean point, the second one stops the process.
 
-use std::{
-    io::Write,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use thiserror::Error;

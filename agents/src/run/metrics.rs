@@ -1,20 +1,16 @@
 //! What a run says while it goes: JSON lines and TensorBoard scalars in its folder.
 
-use std::{
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::fs;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use super::{
-    RunDir,
-    tensorboard::{EventFile, cannot_write},
-    write_atomically,
-};
+use super::tensorboard::{EventFile, cannot_write};
+use super::{RunDir, write_atomically};
 
 /// The logs of a run's scalars: `metrics.jsonl`, and TensorBoard's `events.out.tfevents.*`.
 ///

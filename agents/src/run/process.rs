@@ -1,9 +1,7 @@
 //! What every binary of ours does around its command: the log, Ctrl-C, errors as one line, the exit code.
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};

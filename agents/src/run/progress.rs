@@ -1,10 +1,8 @@
 //! Progress of long work on the terminal.
 
-use std::{
-    io::{IsTerminal, Write},
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

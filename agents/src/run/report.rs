@@ -1,9 +1,7 @@
 //! What a finished job says: serialisable results, and their tables.
 
-use std::{
-    fmt::Display,
-    io::{IsTerminal, Write},
-};
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};

@@ -2,12 +2,10 @@
 //!
 //! Source: `event.proto`, `summary.proto` and `lib/io/record_writer.h` of TensorFlow.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Write},
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use crc::{CRC_32_ISCSI, Crc};

@@ -2,16 +2,11 @@
 
 use super::{args::MemoryArgs, plan::Plan};
 use crate::measure::mean_and_range;
-use aaren_agents::{
-    config::{Changes, OfflineJob},
-    offline::{data, train},
-    run::report::median,
-    run::{
-        RunDir, differing_keys,
-        interrupt::{self, Interrupted},
-        report::{EvaluationReport, LatencyReport, TrainSummary, duration, number},
-    },
-};
+use aaren_agents::config::{Changes, OfflineJob};
+use aaren_agents::offline::{data, train};
+use aaren_agents::run::interrupt::Interrupted;
+use aaren_agents::run::report::{EvaluationReport, LatencyReport, TrainSummary, duration, median, number};
+use aaren_agents::run::{RunDir, differing_keys, interrupt};
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io::Write, path::Path};

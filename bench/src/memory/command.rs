@@ -1,16 +1,13 @@
 //! The command: all plans one after the other, and a table a task.
 
-use super::{
-    args::MemoryArgs,
-    cell::{Row, measure},
-    plan::plans,
-    task::{MemoryTask, TASKS},
-};
+use super::args::MemoryArgs;
+use super::cell::{Row, measure};
+use super::plan::plans;
+use super::task::{MemoryTask, TASKS};
 use crate::measure::{publish, with_threads, write};
-use aaren_agents::run::{
-    interrupt::Interrupted,
-    report::{self, align_right, bytes, number},
-};
+use aaren_agents::run::interrupt::Interrupted;
+use aaren_agents::run::report;
+use aaren_agents::run::report::{align_right, bytes, number};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;

@@ -1,15 +1,11 @@
 //! The jobs: all mixers at about the same number of parameters, checked before anything is trained.
 
-use super::{
-    args::MemoryArgs,
-    task::{MemoryTask, selected},
-};
-use aaren_agents::{
-    config::{Job, OfflineJob},
-    device::{CPU, Cpu},
-    play::spaces::action_spec,
-    run::report::number,
-};
+use super::args::MemoryArgs;
+use super::task::{MemoryTask, selected};
+use aaren_agents::config::{Job, OfflineJob};
+use aaren_agents::device::{CPU, Cpu};
+use aaren_agents::play::spaces::action_spec;
+use aaren_agents::run::report::number;
 use aaren_policy::{DecisionNetwork, Description, Normalizer, PolicyConfig, mixer};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;

@@ -1,19 +1,13 @@
 //! Multi-query associative recall: every mixer trained with the same budget and about the same number of parameters.
 
-use super::{
-    stack::{Sizes, Stack},
-    task::Mqar,
-    training::{Recipe, StepCost, Trainer, accuracy, step_cost},
-};
+use super::stack::{Sizes, Stack};
+use super::task::Mqar;
+use super::training::{Recipe, StepCost, Trainer, accuracy, step_cost};
 use crate::measure::{mean_and_range, processor_seconds, publish, with_threads, write};
-use aaren_agents::{
-    run::report::median,
-    run::{
-        interrupt::{self, Interrupted},
-        progress::Progress,
-        report::{self, align_right, bytes, duration, number},
-    },
-};
+use aaren_agents::run::interrupt::Interrupted;
+use aaren_agents::run::progress::Progress;
+use aaren_agents::run::report::{align_right, bytes, duration, median, number};
+use aaren_agents::run::{interrupt, report};
 use aaren_policy::PolicyConfig;
 use anyhow::{Context, Result, ensure};
 use clap::Args;

@@ -8,10 +8,9 @@
 
 use aaren_kernels::{Dropout, KernelBackend};
 use aaren_policy::{Backbone, Init, Keep, PolicyConfig, PolicyError, PolicyState, Reset};
-use burn::{
-    module::{Module, Param},
-    tensor::{Int, Tensor, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
 
 /// Embedding, backbone, and the embedding again.
 #[derive(Module, Debug)]

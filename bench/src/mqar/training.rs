@@ -1,31 +1,24 @@
 //! Training on the task, and what is measured of a trained model.
 
+use super::stack::Stack;
+use super::task::{Examples, Mqar, Split};
 use super::token_model::TokenModel;
-use super::{
-    stack::Stack,
-    task::{Examples, Mqar, Split},
-};
 use crate::measure::Spread;
-use aaren_agents::{
-    device::{CPU, Cpu, Graph},
-    optim::{AdamW, gradient::Clipping},
-    seeds,
-};
+use aaren_agents::device::{CPU, Cpu, Graph};
+use aaren_agents::optim::AdamW;
+use aaren_agents::optim::gradient::Clipping;
+use aaren_agents::seeds;
 use aaren_envs::derive_seed;
 use aaren_kernels::{Dropout, KernelBackend};
 use anyhow::{Result, ensure};
-use burn::{
-    backend::flex::FlexDevice,
-    module::AutodiffModule,
-    optim::GradientsParams,
-    tensor::{Int, Tensor, TensorData, activation},
-};
+use burn::backend::flex::FlexDevice;
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::tensor::{Int, Tensor, TensorData, activation};
 use clap::Args;
 use serde::Serialize;
-use std::{
-    f64::consts::PI,
-    time::{Duration, Instant},
-};
+use std::f64::consts::PI;
+use std::time::{Duration, Instant};
 
 /// PyTorch's value of Adam's epsilon, which the published runs use.
 const ADAM_EPSILON: f64 = 1e-8;

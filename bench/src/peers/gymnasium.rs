@@ -3,10 +3,8 @@
 use super::python::{python, version_of};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
-};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 const SCRIPT: &str = include_str!("env_peer.py");
 

@@ -2,10 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// The Python of `$PYTHON`, or `python3`.
 pub fn python() -> Command {

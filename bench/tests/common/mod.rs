@@ -1,11 +1,9 @@
 //! The benchmark from outside, and what it leaves behind.
 #![allow(dead_code)] // every test file compiles this for itself and uses a part
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 

@@ -1,14 +1,12 @@
 //! The description of a D4RL file: from its own attributes where we wrote it, else from its name.
 
 use super::task;
-use crate::{
-    error::DatasetError,
-    hdf5::Node,
-    minari::metadata,
-    score,
-    statistics::{ENV_OPTIONS, REFERENCES_FROM},
-    trajectory::Dataset,
-};
+use crate::error::DatasetError;
+use crate::hdf5::Node;
+use crate::minari::metadata;
+use crate::score;
+use crate::statistics::{ENV_OPTIONS, REFERENCES_FROM};
+use crate::trajectory::Dataset;
 use aaren_envs::{Dtype, Space};
 use hdf5_pure::AttrValue;
 use serde_json::{Map, Value};

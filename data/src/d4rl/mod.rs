@@ -21,15 +21,13 @@ mod about;
 mod task;
 pub(crate) mod write;
 
-use crate::{
-    error::DatasetError,
-    format::Format,
-    hdf5::{Array, Hdf5},
-    loaded::{LoadOptions, Loaded},
-    report::{Check, Report},
-    trajectory::{Actions, Dataset, Trajectory},
-    verify::accept,
-};
+use crate::error::DatasetError;
+use crate::format::Format;
+use crate::hdf5::{Array, Hdf5};
+use crate::loaded::{LoadOptions, Loaded};
+use crate::report::{Check, Report};
+use crate::trajectory::{Actions, Dataset, Trajectory};
+use crate::verify::accept;
 use aaren_envs::{Dtype, StepEnd};
 use std::{ops::Range, path::Path};
 

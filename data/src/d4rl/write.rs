@@ -4,13 +4,11 @@
 //! which they are stored: 4 bytes a number.
 
 use super::about;
-use crate::{
-    episode::{Episodes, StepInfos},
-    error::DatasetError,
-    format::Format,
-    hdf5,
-    trajectory::{Actions, Dataset, Trajectory},
-};
+use crate::episode::{Episodes, StepInfos};
+use crate::error::DatasetError;
+use crate::format::Format;
+use crate::hdf5;
+use crate::trajectory::{Actions, Dataset, Trajectory};
 use hdf5_pure::{DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, make_f32_type, make_i8_type};
 use std::path::Path;
 

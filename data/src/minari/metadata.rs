@@ -1,10 +1,8 @@
 //! `metadata.json`: the description of a Minari dataset.
 
-use crate::{
-    error::DatasetError,
-    loaded::LoadOptions,
-    report::{Check, Report, Strictness},
-};
+use crate::error::DatasetError;
+use crate::loaded::LoadOptions;
+use crate::report::{Check, Report, Strictness};
 use aaren_envs::{Dtype, Space};
 use serde_json::{Map, Value};
 use std::{borrow::Cow, path::Path};

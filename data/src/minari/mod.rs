@@ -17,15 +17,13 @@
 pub(crate) mod metadata;
 pub(crate) mod write;
 
-use crate::{
-    error::DatasetError,
-    format::Format,
-    hdf5::{Array, Hdf5, Node},
-    loaded::{LoadOptions, Loaded},
-    report::{Check, Report},
-    trajectory::{Actions, Dataset, Trajectory},
-    verify::accept,
-};
+use crate::error::DatasetError;
+use crate::format::Format;
+use crate::hdf5::{Array, Hdf5, Node};
+use crate::loaded::{LoadOptions, Loaded};
+use crate::report::{Check, Report};
+use crate::trajectory::{Actions, Dataset, Trajectory};
+use crate::verify::accept;
 use aaren_envs::{Space, StepEnd};
 use hdf5_pure::AttrValue;
 use std::path::{Path, PathBuf};

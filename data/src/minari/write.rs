@@ -1,17 +1,13 @@
 //! Writing Minari datasets that the official library, version 0.5.4, reads.
 
-use super::{
-    MAIN_FILE, is_id,
-    metadata::{WRITTEN_VERSION, space_json},
-};
-use crate::{
-    episode::Episodes,
-    error::DatasetError,
-    format::Format,
-    hdf5,
-    statistics::Spread,
-    trajectory::{Actions, Dataset, Trajectory},
-};
+use super::metadata::{WRITTEN_VERSION, space_json};
+use super::{MAIN_FILE, is_id};
+use crate::episode::Episodes;
+use crate::error::DatasetError;
+use crate::format::Format;
+use crate::hdf5;
+use crate::statistics::Spread;
+use crate::trajectory::{Actions, Dataset, Trajectory};
 use aaren_envs::{Dtype, Space};
 use hdf5_pure::{AttrValue, DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, FinishedGroup, MaxExtent, make_i8_type};
 use serde_json::{Map, Value};

@@ -7,11 +7,9 @@ use aaren_data::{
 };
 use aaren_envs::{Dtype, Space, StepEnd};
 use serde_json::Value;
-use std::{
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// A path in the fixtures of this repository.
 pub fn fixture(relative: &str) -> PathBuf {

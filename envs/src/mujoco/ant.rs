@@ -1,17 +1,13 @@
 //! `Ant-v5`: four legs that walk forward.
 
-use super::{
-    control_cost::{control_cost, sum_of_squares},
-    model::Model,
-    robot::{FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise},
-    simulation::Simulation,
-};
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::{OptionInfo, Options},
-    task::Outcome,
-};
+use super::control_cost::{control_cost, sum_of_squares};
+use super::model::Model;
+use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise};
+use super::simulation::Simulation;
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
+use crate::task::Outcome;
 
 pub(super) static MODEL: Model = Model::new("Ant-v5", 5, include_str!("ant.xml"), "ant.xml");
 

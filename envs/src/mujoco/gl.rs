@@ -1,9 +1,7 @@
 //! An OpenGL context without a window, from a library that is looked for at run time: EGL, else OSMesa.
 
-use std::{
-    any::Any,
-    ffi::{c_int, c_void},
-};
+use std::any::Any;
+use std::ffi::{c_int, c_void};
 
 use khronos_egl as egl;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};

@@ -2,15 +2,11 @@
 
 use mujoco_rs::prelude::MjData;
 
-use super::{
-    model::Model,
-    robot::{FORWARD_REWARD, HIDE_X, VelocityNoise, ctrl_cost, normal_noise},
-    runner::Runner,
-};
-use crate::{
-    error::EnvError,
-    options::{OptionInfo, Options},
-};
+use super::model::Model;
+use super::robot::{FORWARD_REWARD, HIDE_X, VelocityNoise, ctrl_cost, normal_noise};
+use super::runner::Runner;
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
 
 /// Scaling the mass after compilation gives the bits of the compiler's own `settotalmass`, which MuJoCo has deprecated.
 pub(super) static MODEL: Model =

@@ -1,14 +1,10 @@
 //! `Hopper-v5`: one leg that hops forward.
 
-use super::{
-    model::Model,
-    robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise},
-    runner::{Health, Runner},
-};
-use crate::{
-    error::EnvError,
-    options::{OptionInfo, Options},
-};
+use super::model::Model;
+use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise};
+use super::runner::{Health, Runner};
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
 
 pub(super) static MODEL: Model = Model::new("Hopper-v5", 4, include_str!("hopper.xml"), "hopper.xml");
 

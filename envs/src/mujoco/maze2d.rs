@@ -3,18 +3,15 @@
 use std::fmt::Write;
 
 use super::{model::Model, simulation::Simulation};
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::Options,
-    point_maze::{
-        layout::{LARGE, Layout, MEDIUM, OPEN, UMAZE},
-        rules::{self, DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules},
-    },
-    rng::Generator,
-    space::Space,
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::Options;
+use crate::point_maze::layout::{LARGE, Layout, MEDIUM, OPEN, UMAZE};
+use crate::point_maze::rules;
+use crate::point_maze::rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
+use crate::rng::Generator;
+use crate::space::Space;
+use crate::task::{Outcome, Task};
 
 /// Registered name.
 pub(crate) const ID: &str = "Maze2D-v1";

@@ -1,15 +1,11 @@
 //! The model of a task, compiled once for all environments of a process.
 
-use std::{
-    path::Path,
-    sync::{Arc, Once, OnceLock},
-};
+use std::path::Path;
+use std::sync::{Arc, Once, OnceLock};
 
-use mujoco_rs::{
-    error::MjDataError,
-    logging::set_log_handler,
-    prelude::{MjLogMessage, MjModel, MjtLogLevel},
-};
+use mujoco_rs::error::MjDataError;
+use mujoco_rs::logging::set_log_handler;
+use mujoco_rs::prelude::{MjLogMessage, MjModel, MjtLogLevel};
 
 use crate::error::EnvError;
 

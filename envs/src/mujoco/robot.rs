@@ -2,14 +2,12 @@
 //! at most 1,000 steps. A robot defines its observation and its reward.
 
 use super::simulation::Simulation;
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::OptionInfo,
-    rng::Generator,
-    space::{Dtype, Space},
-    task::{Outcome, Task},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::OptionInfo;
+use crate::rng::Generator;
+use crate::space::{Dtype, Space};
+use crate::task::{Outcome, Task};
 
 // Options that several robots have.
 

@@ -1,11 +1,9 @@
 //! Robots in a plane that are rewarded for moving forward: hopper, half cheetah and walker.
 
-use super::{
-    control_cost::control_cost,
-    model::Model,
-    robot::{Robot, VelocityNoise},
-    simulation::Simulation,
-};
+use super::control_cost::control_cost;
+use super::model::Model;
+use super::robot::{Robot, VelocityNoise};
+use super::simulation::Simulation;
 use crate::{env::Action, error::EnvError, options::Options, task::Outcome};
 
 /// A robot in a plane. Its positions are x, z, the torso's angle, then the joints.

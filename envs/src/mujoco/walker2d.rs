@@ -2,15 +2,11 @@
 
 use mujoco_rs::prelude::MjtObjBase;
 
-use super::{
-    model::Model,
-    robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise},
-    runner::{Health, Runner},
-};
-use crate::{
-    error::EnvError,
-    options::{OptionInfo, Options},
-};
+use super::model::Model;
+use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise};
+use super::runner::{Health, Runner};
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
 
 const ID: &str = "Walker2d-v5";
 

@@ -1,13 +1,11 @@
 //! The rules of D4RL's maze2d, with and without MuJoCo: options, spaces, physical constants, first states, forces and rewards.
 
 use super::layout::{Layout, NAMES};
-use crate::{
-    env::Action,
-    error::EnvError,
-    options::{OptionInfo, Options},
-    rng::Generator,
-    space::{Dtype, Space},
-};
+use crate::env::Action;
+use crate::error::EnvError;
+use crate::options::{OptionInfo, Options};
+use crate::rng::Generator;
+use crate::space::{Dtype, Space};
 
 /// Options of the tasks.
 pub(crate) const OPTIONS: &[OptionInfo] = &[

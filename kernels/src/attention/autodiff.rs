@@ -1,15 +1,13 @@
 //! Causal attention as a node of Burn's autodiff graph.
 
-use super::{
-    inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
-    ops::AttentionOps,
-    reference,
-};
+use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::ops::AttentionOps;
+use super::reference;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{TensorMetadata, backend::AutodiffBackend},
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::TensorMetadata;
+use burn::tensor::backend::AutodiffBackend;
 
 impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {

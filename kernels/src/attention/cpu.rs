@@ -12,15 +12,11 @@
 //! walk the keys directly. Threads: query tiles in the forward pass, (batch, head) pairs in the backward pass, where the keys'
 //! gradients sum over all queries.
 
-use super::{
-    inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
-    ops::AttentionOps,
-    reference,
-};
-use crate::{
-    cpu::{Matrix, Real, View, by_float, dot, product, serves, tensor, vectorize, view, viewable},
-    dropout::{Dropout, column_hash},
-};
+use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::ops::AttentionOps;
+use super::reference;
+use crate::cpu::{Matrix, Real, View, by_float, dot, product, serves, tensor, vectorize, view, viewable};
+use crate::dropout::{Dropout, column_hash};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;

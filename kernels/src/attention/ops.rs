@@ -1,13 +1,9 @@
 //! The op: what a backend may implement, and the checked function.
 
-use super::{
-    inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
-    reference,
-};
-use crate::{
-    dropout::Dropout,
-    primitive::{float, primitive},
-};
+use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::reference;
+use crate::dropout::Dropout;
+use crate::primitive::{float, primitive};
 use burn::tensor::{DType, Device, Int, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Causal attention of a backend.

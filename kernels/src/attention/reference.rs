@@ -1,15 +1,13 @@
 //! Causal attention with its whole matrix of weights, in plain tensor ops.
 
 use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    dropout,
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{Int, Tensor, TensorData, backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::dropout;
+use crate::primitive::{float, primitive};
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Int, Tensor, TensorData};
 
 pub(crate) fn causal_attention<B: Backend>(inputs: AttentionInputs<B>) -> AttentionOutputs<B> {
     let [queries, keys, values] = [inputs.queries, inputs.keys, inputs.values].map(float::<B, 4>);

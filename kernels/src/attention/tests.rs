@@ -1,15 +1,12 @@
 //! Causal attention against its reference, values and gradients.
 
 use super::*;
+use crate::Dropout;
+use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, random_tensor, upstream};
-use crate::{
-    Dropout,
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{Int, Tensor, TensorData, backend::Backend},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;

@@ -1,15 +1,13 @@
 //! The convolution as a node of Burn's autodiff graph.
 
-use super::{
-    inputs::{ConvolutionGradients, ConvolutionInputs},
-    ops::ConvolutionOps,
-    reference,
-};
+use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use super::ops::ConvolutionOps;
+use super::reference;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{TensorMetadata, ops::FloatTensor},
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::TensorMetadata;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C> {
     fn causal_convolution(inputs: ConvolutionInputs<Self>) -> FloatTensor<Self> {

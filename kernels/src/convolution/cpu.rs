@@ -7,11 +7,9 @@
 //!
 //! Backward tasks are blocks of channels, over all batch rows in order, so that no sum depends on the number of threads.
 
-use super::{
-    inputs::{ConvolutionGradients, ConvolutionInputs},
-    ops::ConvolutionOps,
-    reference,
-};
+use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use super::ops::ConvolutionOps;
+use super::reference;
 use crate::cpu::{Real, View, by_float, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};

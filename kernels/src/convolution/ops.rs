@@ -1,9 +1,7 @@
 //! The op: what a backend may implement, and the checked function.
 
-use super::{
-    inputs::{ConvolutionGradients, ConvolutionInputs},
-    reference,
-};
+use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use super::reference;
 use crate::primitive::{float, primitive};
 use burn::tensor::{DType, Device, Int, Tensor, backend::Backend, ops::FloatTensor};
 

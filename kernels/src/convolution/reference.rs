@@ -1,14 +1,12 @@
 //! The convolution tap by tap in plain tensor ops, differentiable by Burn.
 
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{Int, Tensor, backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::primitive::{float, primitive};
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Int, Tensor};
 
 pub(crate) fn causal_convolution<B: Backend>(inputs: ConvolutionInputs<B>) -> FloatTensor<B> {
     let taps = float::<B, 2>(inputs.taps);

@@ -3,10 +3,9 @@
 use super::*;
 use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, assert_slopes, random_f64, random_tensor, upstream};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{DType, Int, Tensor, TensorData, backend::Backend},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;

@@ -3,10 +3,9 @@
 //! CubeCL does a device's work on a thread of its own. There a failed allocation panics; the panic is printed and forgotten, and what is
 //! read back later is garbage. A hook keeps the first such panic until it is taken, and prints none of them.
 
-use std::{
-    panic::{self, PanicHookInfo},
-    sync::{Mutex, Once, PoisonError},
-};
+use std::panic;
+use std::panic::PanicHookInfo;
+use std::sync::{Mutex, Once, PoisonError};
 use thiserror::Error;
 
 /// Why a device cannot be used.

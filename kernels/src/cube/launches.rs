@@ -2,16 +2,13 @@
 
 use super::failure::DeviceError;
 use burn_cubecl::{CubeRuntime, cubecl};
-use cubecl::{
-    config::{CubeClRuntimeConfig, RuntimeConfig, profiling::ProfilingLogLevel},
-    prelude::*,
-};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use cubecl::config::profiling::ProfilingLogLevel;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use cubecl::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How long the log may lag behind the device.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,18 +6,14 @@
 
 use super::failure;
 use burn::backend::Flex;
-use burn::tensor::{
-    Bool, DType, Device, Tensor, TensorData,
-    backend::Backend,
-    ops::{BoolTensor, FloatTensor},
-};
-use std::{
-    any::TypeId,
-    cell::Cell,
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
-};
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use std::any::TypeId;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 /// How far a kernel may be from the CPU on the check's numbers, which are of size 1: this is about wrong, not about rounding.
 const TOLERANCE: f64 = 1e-3;

@@ -1,25 +1,19 @@
 //! What holds for all ops' kernels on whatever Vulkan device there is: gradients of every float type, and memory linear in time.
 
 use super::testing::{Vulkan, vulkan};
-use crate::{
-    Dropout, ScanCarry,
-    attention::AttentionInputs,
-    device::Gpu,
-    layer_norm::LayerNormOps,
-    primitive::{float, primitive},
-    recurrence::RecurrenceOps,
-    scan::ScanOps,
-    selective_scan::SelectiveScanOps,
-    testing::random_tensor,
-    tests::{assert_those_of_double_precision, of_every_op},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{
-        DType, Int, Tensor,
-        backend::{Backend, DTypeUsage},
-    },
-};
+use crate::attention::AttentionInputs;
+use crate::device::Gpu;
+use crate::layer_norm::LayerNormOps;
+use crate::primitive::{float, primitive};
+use crate::recurrence::RecurrenceOps;
+use crate::scan::ScanOps;
+use crate::selective_scan::SelectiveScanOps;
+use crate::testing::random_tensor;
+use crate::tests::{assert_those_of_double_precision, of_every_op};
+use crate::{Dropout, ScanCarry};
+use burn::backend::Autodiff;
+use burn::tensor::backend::{Backend, DTypeUsage};
+use burn::tensor::{DType, Int, Tensor};
 use burn_wgpu::WgpuDevice;
 
 /// Whatever type the numbers are of, a gradient arrives: of the kernels where they serve it, and else of the reference.

@@ -2,10 +2,9 @@
 
 use super::{mask::Dropout, ops::DropoutOps};
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::ops::FloatTensor,
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: DropoutOps, C: CheckpointStrategy> DropoutOps for Autodiff<B, C> {
     fn dropout_add(residual: FloatTensor<Self>, branch: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {

@@ -1,10 +1,8 @@
 //! Dropout on the CPU: one pass over residual and branch, the mask recomputed wherever it is needed.
 
-use super::{
-    mask::{Dropout, column_hash},
-    ops::DropoutOps,
-    reference,
-};
+use super::mask::{Dropout, column_hash};
+use super::ops::DropoutOps;
+use super::reference;
 use crate::cpu::{Real, by_float, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;

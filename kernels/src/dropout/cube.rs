@@ -11,14 +11,11 @@
 //! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU.
 
 use super::{mask::Dropout, ops::DropoutOps, reference};
-use crate::cube::{
-    array, contiguous, elements, empty,
-    self_check::{self, is_trusted, serves},
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
-};
+use crate::cube::self_check::{is_trusted, serves};
+use crate::cube::{array, contiguous, elements, empty, self_check};
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device, TensorMetadata};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 

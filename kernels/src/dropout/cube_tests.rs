@@ -1,10 +1,8 @@
 //! Dropout's kernel on whatever Vulkan device there is, against the CPU's in double precision.
 
 use super::*;
-use crate::{
-    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    testing::random,
-};
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::testing::random;
 use burn::tensor::DType;
 use burn_flex::Flex;
 

@@ -6,11 +6,9 @@
 //! dx = r (g - mean(g) - n mean(g n))       dgain = sum of dy n       dbias = sum of dy
 //! ```
 
-use super::{
-    inputs::{EPSILON, LayerNormGradients},
-    ops::LayerNormOps,
-    reference,
-};
+use super::inputs::{EPSILON, LayerNormGradients};
+use super::ops::LayerNormOps;
+use super::reference;
 use crate::cpu::{Real, by_float, dot, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;

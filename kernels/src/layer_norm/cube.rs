@@ -14,22 +14,15 @@
 //! **Accumulation.** f32; the variance is of centred numbers.
 //! **Versions.** (1) This one, checked on software Vulkan and not yet timed on a GPU.
 
-use super::{
-    inputs::{EPSILON, LayerNormGradients},
-    ops::LayerNormOps,
-    reference,
-};
-use crate::{
-    cube::{
-        Grid, array, contiguous, cube_sum, empty,
-        self_check::{self, is_trusted, serves},
-    },
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
-};
+use super::inputs::{EPSILON, LayerNormGradients};
+use super::ops::LayerNormOps;
+use super::reference;
+use crate::cube::self_check::{is_trusted, serves};
+use crate::cube::{Grid, array, contiguous, cube_sum, empty, self_check};
+use crate::primitive::{float, primitive};
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device, TensorMetadata};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 

@@ -1,14 +1,11 @@
 //! Layer normalization in plain tensor ops.
 
 use super::inputs::{EPSILON, LayerNormGradients};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::primitive::{float, primitive};
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
 
 pub(crate) fn layer_norm<B: Backend>(x: FloatTensor<B>, gain: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
     let (x, gain, bias) = (float::<B, 2>(x), float::<B, 1>(gain), float::<B, 1>(bias));

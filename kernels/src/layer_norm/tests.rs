@@ -1,10 +1,8 @@
 //! Layer normalization against its reference, values and gradients.
 
 use super::*;
-use crate::{
-    primitive::{float, primitive},
-    testing::{assert_close, random_tensor, upstream},
-};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, random_tensor, upstream};
 use burn::backend::{Autodiff, Flex};
 
 type Graph = Autodiff<Flex>;

@@ -1,14 +1,11 @@
 //! The dense layer as a node of Burn's autodiff graph.
 
-use super::{
-    inputs::{Activation, LinearGradients, LinearSaved},
-    ops::LinearOps,
-};
+use super::inputs::{Activation, LinearGradients, LinearSaved};
+use super::ops::LinearOps;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::ops::FloatTensor,
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
     fn linear_activated(

@@ -3,11 +3,9 @@
 //!
 //! Bits do not depend on the number of threads: blocks have a fixed size, and every sum over rows belongs to one task.
 
-use super::{
-    inputs::{Activation, LinearGradients, LinearSaved},
-    ops::LinearOps,
-    reference,
-};
+use super::inputs::{Activation, LinearGradients, LinearSaved};
+use super::ops::LinearOps;
+use super::reference;
 use crate::cpu::{Matrix, Real, View, by_float, product, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;

@@ -1,9 +1,7 @@
 //! The op: what a backend may implement, and the checked function.
 
-use super::{
-    inputs::{Activation, LinearGradients, LinearSaved},
-    reference,
-};
+use super::inputs::{Activation, LinearGradients, LinearSaved};
+use super::reference;
 use crate::primitive::{float, primitive};
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 

@@ -1,14 +1,11 @@
 //! The dense layer against its reference, values and gradients, and its bits against the number of threads.
 
 use super::*;
-use crate::{
-    primitive::{float, primitive},
-    testing::{assert_close, random_tensor, upstream},
-};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{Tensor, backend::Backend},
-};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, random_tensor, upstream};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 type Graph = Autodiff<Flex>;
 

@@ -1,10 +1,8 @@
 //! The optimizer's step on the CPU: one pass over parameter, gradient and moments.
 
-use super::{
-    inputs::{AdamWInputs, AdamWStep},
-    ops::OptimizerOps,
-    reference,
-};
+use super::inputs::{AdamWInputs, AdamWStep};
+use super::ops::OptimizerOps;
+use super::reference;
 use crate::cpu::{Real, by_float, dot, tensor, vectorize, view, viewable, whole};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::{Flex, FlexTensor};

@@ -9,22 +9,15 @@
 //! **Versions.** (1) Burn's operations: some 20 launches a parameter, about 1,300 of a step's 1,573. (2) This one: two a parameter, 402 a
 //! step; checked on software Vulkan and not yet timed on a GPU.
 
-use super::{
-    inputs::{AdamWInputs, AdamWStep},
-    ops::OptimizerOps,
-    reference,
-};
-use crate::{
-    cube::{
-        array, cast_to, contiguous, cube_sum, elements, empty,
-        self_check::{self, is_trusted, serves},
-    },
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, TensorMetadata, ops::FloatTensor},
-};
+use super::inputs::{AdamWInputs, AdamWStep};
+use super::ops::OptimizerOps;
+use super::reference;
+use crate::cube::self_check::{is_trusted, serves};
+use crate::cube::{array, cast_to, contiguous, cube_sum, elements, empty, self_check};
+use crate::primitive::{float, primitive};
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device, TensorMetadata};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;
 

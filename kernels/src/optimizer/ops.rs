@@ -1,9 +1,7 @@
 //! The op: what a backend may implement, and the checked functions.
 
-use super::{
-    inputs::{AdamWInputs, AdamWStep},
-    reference,
-};
+use super::inputs::{AdamWInputs, AdamWStep};
+use super::reference;
 use crate::primitive::{float, primitive};
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 

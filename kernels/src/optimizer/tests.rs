@@ -1,15 +1,11 @@
 //! The optimizer's step against its reference and Burn's own AdamW.
 
 use super::*;
-use crate::{
-    primitive::{float, primitive},
-    testing::{assert_close, random_tensor},
-};
-use burn::{
-    backend::Flex,
-    optim::{AdamWConfig, SimpleOptimizer},
-    tensor::Tensor,
-};
+use crate::primitive::{float, primitive};
+use crate::testing::{assert_close, random_tensor};
+use burn::backend::Flex;
+use burn::optim::{AdamWConfig, SimpleOptimizer};
+use burn::tensor::Tensor;
 
 const STEP: AdamWStep = AdamWStep { learning_rate: 0.03, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 1 };
 

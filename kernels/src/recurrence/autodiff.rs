@@ -1,15 +1,13 @@
 //! The recurrence as a node of Burn's autodiff graph.
 
-use super::{
-    inputs::{RecurrenceGradients, RecurrenceInputs},
-    ops::RecurrenceOps,
-    reference,
-};
+use super::inputs::{RecurrenceGradients, RecurrenceInputs};
+use super::ops::RecurrenceOps;
+use super::reference;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{TensorMetadata, ops::FloatTensor},
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::TensorMetadata;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: RecurrenceOps, C: CheckpointStrategy> RecurrenceOps for Autodiff<B, C> {
     fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {

@@ -6,11 +6,9 @@
 //!
 //! At a reset `a_t` counts as 0 and gets no gradient.
 
-use super::{
-    inputs::{RecurrenceGradients, RecurrenceInputs},
-    ops::RecurrenceOps,
-    reference,
-};
+use super::inputs::{RecurrenceGradients, RecurrenceInputs};
+use super::ops::RecurrenceOps;
+use super::reference;
 use crate::cpu::{Real, View, by_float, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;

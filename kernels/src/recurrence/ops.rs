@@ -1,9 +1,7 @@
 //! The op: what a backend may implement, and the checked function.
 
-use super::{
-    inputs::{RecurrenceGradients, RecurrenceInputs},
-    reference,
-};
+use super::inputs::{RecurrenceGradients, RecurrenceInputs};
+use super::reference;
 use crate::primitive::{float, primitive};
 use burn::tensor::{Bool, DType, Device, Tensor, backend::Backend, ops::FloatTensor};
 

@@ -1,14 +1,12 @@
 //! The recurrence as a prefix scan in plain tensor ops: `log2(time)` passes, differentiable by Burn.
 
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{Bool, Tensor, backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::primitive::{float, primitive};
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Bool, Tensor};
 
 /// Hillis and Steele: after the pass of distance `n`, every element is the composition of the `2 n` tokens up to its own.
 pub(crate) fn gated_recurrence<B: Backend>(inputs: RecurrenceInputs<B>) -> FloatTensor<B> {

@@ -3,16 +3,14 @@
 //! Burn's graph wants one tensor a node. The outputs' node has the scan's backward pass; the log-sums' node, which only a carry that
 //! is differentiated through uses, has that of the running log-sum-exp.
 
-use super::{
-    inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs},
-    ops::ScanOps,
-    reference,
-};
+use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use super::ops::ScanOps;
+use super::reference;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{TensorMetadata, ops::FloatTensor},
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::TensorMetadata;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: ScanOps, C: CheckpointStrategy> ScanOps for Autodiff<B, C> {
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {

@@ -9,13 +9,11 @@
 //! do_0 = keep_1 R_1                      dL_0 = keep_1 (R_1 . o_0 - D_1)
 //! ```
 
-use super::{
-    gate::gate,
-    inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs},
-    log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward},
-    ops::ScanOps,
-    reference,
-};
+use super::gate::gate;
+use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use super::log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward};
+use super::ops::ScanOps;
+use super::reference;
 use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;

@@ -1,9 +1,7 @@
 //! The op: what a backend may implement, and the checked functions.
 
-use super::{
-    inputs::{LogSumGradients, LogSumInputs, ScanCarry, ScanGradients, ScanInputs, ScanOutputs},
-    reference,
-};
+use super::inputs::{LogSumGradients, LogSumInputs, ScanCarry, ScanGradients, ScanInputs, ScanOutputs};
+use super::reference;
 use crate::primitive::{float, primitive};
 use burn::tensor::{Bool, DType, Device, Tensor, backend::Backend, ops::FloatTensor};
 

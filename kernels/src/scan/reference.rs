@@ -1,14 +1,12 @@
 //! The scan as one masked softmax, in plain tensor ops: obvious, differentiable by Burn, quadratic in time.
 
 use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    primitive::{float, primitive},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{Bool, Int, Tensor, backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::primitive::{float, primitive};
+use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Bool, Int, Tensor};
 
 /// Attention of one query over every prefix, the carry being one more token at the front.
 pub(crate) fn attention_scan<B: Backend>(inputs: ScanInputs<B>) -> ScanOutputs<B> {

@@ -3,14 +3,10 @@
 use super::*;
 use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, assert_slopes, flags, random, random_f64, upstream};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{
-        Bool, DType, Tensor, TensorData,
-        backend::{AutodiffBackend, Backend},
-        ops::FloatTensor,
-    },
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Bool, DType, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;

@@ -1,15 +1,13 @@
 //! The selective scan as a node of Burn's autodiff graph. A node has one tensor: outputs and carry are packed in a row.
 
-use super::{
-    inputs::{SelectiveGradients, SelectiveInputs},
-    ops::SelectiveScanOps,
-    reference,
-};
+use super::inputs::{SelectiveGradients, SelectiveInputs};
+use super::ops::SelectiveScanOps;
+use super::reference;
 use crate::autodiff::node;
-use burn::{
-    backend::autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
-    tensor::{TensorMetadata, ops::FloatTensor},
-};
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::tensor::TensorMetadata;
+use burn::tensor::ops::FloatTensor;
 
 impl<B: SelectiveScanOps, C: CheckpointStrategy> SelectiveScanOps for Autodiff<B, C> {
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {

@@ -11,11 +11,9 @@
 //!
 //! A reset counts as a decay to 0, and gets no gradient.
 
-use super::{
-    inputs::{SelectiveGradients, SelectiveInputs},
-    ops::SelectiveScanOps,
-    reference,
-};
+use super::inputs::{SelectiveGradients, SelectiveInputs};
+use super::ops::SelectiveScanOps;
+use super::reference;
 use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;

@@ -1,15 +1,14 @@
 //! The selective scan by the gated recurrence over all states of all channels, in plain tensor ops.
 
 use super::inputs::{SelectiveGradients, SelectiveInputs};
-use crate::{
-    autodiff::{arrived, backward, leaf, tracked},
-    primitive::{float, primitive},
-    recurrence::{RecurrenceInputs, reference::gated_recurrence},
-};
-use burn::{
-    backend::Autodiff,
-    tensor::{Tensor, backend::Backend, ops::FloatTensor},
-};
+use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::primitive::{float, primitive};
+use crate::recurrence::RecurrenceInputs;
+use crate::recurrence::reference::gated_recurrence;
+use burn::backend::Autodiff;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
 
 /// Outputs and last carry in a row: `[batch, time * channels + states * channels]`.
 pub(crate) fn selective_scan<B: Backend>(inputs: SelectiveInputs<B>) -> FloatTensor<B> {

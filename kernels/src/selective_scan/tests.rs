@@ -3,10 +3,9 @@
 use super::*;
 use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::{Bool, DType, Tensor, TensorData, backend::Backend},
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, DType, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;

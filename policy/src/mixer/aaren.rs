@@ -13,22 +13,17 @@
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, standard deviation 0.02.
 
-use super::{
-    common::{inverse_softplus, like, merge_heads, softplus, split_heads},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::common::{inverse_softplus, like, merge_heads, softplus, split_heads};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::Dense;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.

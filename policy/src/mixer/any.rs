@@ -2,24 +2,20 @@
 
 #![allow(clippy::large_enum_variant, reason = "there are as many mixers as a policy has blocks")]
 
-use super::{
-    bounded_cache::CachePolicy,
-    contract::{Mixer, MixerOptions, Sizes},
-    custom::CustomMixer,
-    custom_state::CustomState,
-    registry::{self, MixerFamily},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::bounded_cache::CachePolicy;
+use super::contract::{Mixer, MixerOptions, Sizes};
+use super::custom::CustomMixer;
+use super::custom_state::CustomState;
+use super::registry;
+use super::registry::MixerFamily;
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, ParamId},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::{Module, ParamId};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -2,10 +2,8 @@
 
 use crate::{error::PolicyError, init::Init, reset::Reset, state::MixerState};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, ParamId},
-    tensor::Tensor,
-};
+use burn::module::{Module, ParamId};
+use burn::tensor::Tensor;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Sizes of the policy that a mixer is a part of.

@@ -2,29 +2,20 @@
 //!
 //! [`DynMixer`] is what is left of [`Mixer`] and Burn's `Module` without their generic methods; a [`CustomMixer`] is a module around it.
 
-use super::{
-    contract::{Mixer, MixerOptions, Sizes},
-    custom_state::CustomState,
-    erased::{DynMapper, DynVisitor, Erased},
-    parameters::{Flatten, Inner, Outer, Replace, Unflatten},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use super::custom_state::CustomState;
+use super::erased::{DynMapper, DynVisitor, Erased};
+use super::parameters::{Flatten, Inner, Outer, Replace, Unflatten};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{
-        AutodiffModule, Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
-        ParamId,
-    },
-    tensor::{
-        Device, Tensor,
-        backend::{AutodiffBackend, Backend},
-    },
+use burn::module::{
+    AutodiffModule, Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use std::{any::Any, fmt::Debug, marker::PhantomData, sync::Arc};
 

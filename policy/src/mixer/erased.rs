@@ -3,10 +3,9 @@
 //! Burn's visitors and mappers are generic in the number of axes of a parameter, so a trait object cannot take them. Here a parameter is
 //! handed over as [`Any`], and the other side of the call finds the number of axes again.
 
-use burn::{
-    module::{ModuleMapper, ModuleVisitor, Param},
-    tensor::{Bool, Int, Tensor, backend::Backend},
-};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor};
 use std::any::Any;
 
 /// Why a parameter cannot be visited.

@@ -10,16 +10,13 @@
 //!
 //! Source: Cho et al. 2014, arXiv:1406.1078. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
 
-use super::{
-    common::restart_rows,
-    contract::{Mixer, Sizes},
-};
+use super::common::restart_rows;
+use super::contract::{Mixer, Sizes};
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 
 /// The module. Gates in PyTorch's order: reset, update, new.
 #[derive(Module, Debug)]

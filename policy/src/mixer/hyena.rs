@@ -16,17 +16,14 @@
 //! Source: Poli et al. 2023, arXiv:2302.10866.
 
 use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way},
-    reset::Reset,
-};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way};
+use crate::reset::Reset;
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.hyena`

@@ -16,23 +16,18 @@
 //! Source: Massaroli et al. 2023, arXiv:2310.18780; Poli et al. 2023, StripedHyena. Poles start with memories from 1 to 100 tokens and
 //! spread over all frequencies, which is ours.
 
-use super::{
-    common::like,
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    convolution::{ShortConvolution, first_inputs},
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::common::like;
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::convolution::{ShortConvolution, first_inputs};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::Dense;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend, causal_convolution};
-use burn::{
-    module::{Module, Param},
-    tensor::{Bool, Tensor, TensorData, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that are convolved at once.

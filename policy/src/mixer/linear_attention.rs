@@ -13,23 +13,18 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668.
 
-use super::{
-    common::{merge_heads, split_heads},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    favor::{Kernel, normalized},
-    init::Init,
-    layers::Projection,
-    reset::Reset,
-    state::tensor_state,
-};
+use super::common::{merge_heads, split_heads};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::error::PolicyError;
+use crate::favor::{Kernel, normalized};
+use crate::init::Init;
+use crate::layers::Projection;
+use crate::reset::Reset;
+use crate::state::tensor_state;
 use aaren_kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
-use burn::{
-    module::Module,
-    tensor::{Int, Tensor, TensorData, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.linear-attention`

@@ -13,16 +13,13 @@
 //!
 //! Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 for the forget gate and its bias.
 
-use super::{
-    common::restart_rows,
-    contract::{Mixer, Sizes},
-};
+use super::common::restart_rows;
+use super::contract::{Mixer, Sizes};
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend, s},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation, s};
 
 /// The module. Gates in PyTorch's order: input, forget, cell, output.
 #[derive(Module, Debug)]

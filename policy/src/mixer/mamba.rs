@@ -16,23 +16,18 @@
 //!
 //! Source: Gu and Dao 2023, arXiv:2312.00752; initialization as in its code.
 
-use super::{
-    common::{inverse_softplus, softplus},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    convolution::ShortConvolution,
-    error::PolicyError,
-    init::Init,
-    layers::{Dense, Projection},
-    reset::Reset,
-    state::tensor_state,
-};
+use super::common::{inverse_softplus, softplus};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::convolution::ShortConvolution;
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::{Dense, Projection};
+use crate::reset::Reset;
+use crate::state::tensor_state;
 use aaren_kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
-use burn::{
-    module::{Module, Param, ParamId},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.mamba`

@@ -16,10 +16,9 @@
 use super::contract::{Mixer, Sizes};
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
-use burn::{
-    module::Module,
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 
 /// The module.
 #[derive(Module, Debug)]

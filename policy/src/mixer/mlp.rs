@@ -6,17 +6,14 @@
 //! parameters and no state: 0 bytes.
 
 use super::contract::{Mixer, Sizes};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use std::marker::PhantomData;
 
 /// The module: nothing.

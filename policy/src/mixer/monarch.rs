@@ -14,17 +14,14 @@
 //! Source: Fu et al. 2023, arXiv:2310.12109, whose filters are 16 wide with a frequency of 10; the transform is kept fixed here.
 
 use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way},
-    reset::Reset,
-};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way};
+use crate::reset::Reset;
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.monarch`

@@ -1,12 +1,8 @@
 //! The parameters of a module as a list, in the order of a visit: on one axis each, or on another backend.
 
-use burn::{
-    module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param},
-    tensor::{
-        Tensor,
-        backend::{AutodiffBackend, Backend},
-    },
-};
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use std::{any::Any, marker::PhantomData};
 
 /// Why a list of parameters does not fit a mixer: it was made from other sizes or options.

@@ -15,22 +15,17 @@
 //!
 //! Source: Jaegle et al. 2021, arXiv:2103.03206; the answer by a query is Perceiver IO's, arXiv:2107.14795.
 
-use super::{
-    aaren::AarenState,
-    common::{merge_heads, split_heads},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    layers::{Dense, Norm},
-    reset::Reset,
-};
+use super::aaren::AarenState;
+use super::common::{merge_heads, split_heads};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::{Dense, Norm};
+use crate::reset::Reset;
 use aaren_kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
-use burn::{
-    module::{Module, Param},
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.perceiver`

@@ -13,23 +13,18 @@
 //!
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
-use super::{
-    common::{merge_heads, split_heads},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    favor::{Kernel, RandomFeatures, normalized},
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::tensor_state,
-};
+use super::common::{merge_heads, split_heads};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::error::PolicyError;
+use crate::favor::{Kernel, RandomFeatures, normalized};
+use crate::init::Init;
+use crate::layers::Dense;
+use crate::reset::Reset;
+use crate::state::tensor_state;
 use aaren_kernels::{Dropout, KernelBackend, linear_attention};
-use burn::{
-    module::Module,
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.performer`

@@ -1,15 +1,11 @@
 //! Mixers of other crates, by name.
 
-use super::{
-    contract::{Mixer, MixerOptions, Sizes},
-    custom::{Constructors, CustomMixer, parse},
-};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use super::custom::{Constructors, CustomMixer, parse};
 use crate::{error::PolicyError, init::Init};
 use aaren_kernels::KernelBackend;
-use burn::{
-    backend::{Autodiff, Flex},
-    tensor::backend::Backend,
-};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::Backend;
 use serde_json::Value;
 use std::{any::TypeId, sync::RwLock};
 

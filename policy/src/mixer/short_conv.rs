@@ -12,10 +12,9 @@
 use super::contract::{Mixer, MixerOptions, Sizes};
 use crate::{convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend};
-use burn::{
-    module::Module,
-    tensor::{Tensor, activation, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.short-conv`

@@ -8,23 +8,18 @@
 //!
 //! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialization as in GPT-2.
 
-use super::{
-    bounded_cache::{BoundedCache, CachePolicy},
-    common::{merge_heads, split_heads},
-    contract::{Mixer, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::bounded_cache::{BoundedCache, CachePolicy};
+use super::common::{merge_heads, split_heads};
+use super::contract::{Mixer, Sizes};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::Dense;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
-use burn::{
-    module::Module,
-    tensor::{Int, Tensor, TensorData, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;

@@ -7,22 +7,17 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668 (whose window attention is rotary); Beltagy et al. 2020, arXiv:2004.05150.
 
-use super::{
-    common::{like, merge_heads, split_heads},
-    contract::{Mixer, MixerOptions, Sizes},
-};
-use crate::{
-    error::PolicyError,
-    init::Init,
-    layers::Dense,
-    reset::Reset,
-    state::{MixerState, StateRecord},
-};
+use super::common::{like, merge_heads, split_heads};
+use super::contract::{Mixer, MixerOptions, Sizes};
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::layers::Dense;
+use crate::reset::Reset;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention};
-use burn::{
-    module::Module,
-    tensor::{Tensor, TensorData, backend::Backend},
-};
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// `policy.options.window`

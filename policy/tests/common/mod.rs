@@ -4,16 +4,13 @@
 pub mod laws;
 pub mod state_size;
 
-use aaren_policy::{
-    ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset,
-    favor::Kernel,
-    mixer::{AnyMixer, Options, Recency},
-};
-use burn::{
-    backend::Flex,
-    module::{Module, ModuleMapper, Param},
-    tensor::{DType, Tensor, TensorData, backend::Backend},
-};
+use aaren_policy::favor::Kernel;
+use aaren_policy::mixer::{AnyMixer, Options, Recency};
+use aaren_policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset};
+use burn::backend::Flex;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 

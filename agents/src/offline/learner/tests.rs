@@ -1,11 +1,7 @@
 use super::*;
-use crate::{
-    config::OfflineJob,
-    offline::{
-        data,
-        segments::{SegmentSampler, SegmentSource},
-    },
-};
+use crate::config::OfflineJob;
+use crate::offline::data;
+use crate::offline::segments::{SegmentSampler, SegmentSource};
 use burn_store::ModuleSnapshot;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -109,10 +105,8 @@ fn what_a_checkpoint_lacks_is_named() {
 mod vulkan {
     use super::*;
     use burn::backend::Autodiff;
-    use std::{
-        process::Command,
-        sync::{Mutex, MutexGuard, PoisonError},
-    };
+    use std::process::Command;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     type Device = Autodiff<aaren_kernels::device::Vulkan>;
 

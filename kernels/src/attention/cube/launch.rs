@@ -1,15 +1,11 @@
 //! Causal attention on a GPU: launching its kernels.
 
-use super::{
-    backward, forward,
-    tile::{SIDE, SizesLaunch, Tiling},
-};
-use crate::{
-    attention::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
-    cube::{Grid, array, contiguous, empty, empty_like, innermost},
-    dropout::Dropout,
-    primitive::{float, primitive},
-};
+use super::tile::{SIDE, SizesLaunch, Tiling};
+use super::{backward, forward};
+use crate::attention::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use crate::cube::{Grid, array, contiguous, empty, empty_like, innermost};
+use crate::dropout::Dropout;
+use crate::primitive::{float, primitive};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::{client::ComputeClient, prelude::*};

@@ -1,19 +1,15 @@
 //! The op on a GPU: its kernels where they fit and are trusted, else the reference.
 
 use super::launch::{causal_attention, causal_attention_backward, fits};
-use crate::{
-    attention::{
-        inputs::{AttentionGradients, AttentionInputs, AttentionOutputs},
-        ops::AttentionOps,
-        reference,
-    },
-    cube::self_check::{self, is_trusted},
-    dropout::Dropout,
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, Int, Tensor, TensorData, ops::FloatTensor},
-};
+use crate::attention::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use crate::attention::ops::AttentionOps;
+use crate::attention::reference;
+use crate::cube::self_check;
+use crate::cube::self_check::is_trusted;
+use crate::dropout::Dropout;
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> AttentionOps for CubeBackend<R, F, I, BT> {

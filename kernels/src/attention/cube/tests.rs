@@ -1,13 +1,11 @@
 //! Causal attention's kernels against double precision on the CPU, on whatever Vulkan device there is.
 
 use super::launch::{causal_attention, causal_attention_backward};
-use crate::{
-    attention::{AttentionGradients, AttentionInputs, AttentionOps, AttentionOutputs, reference},
-    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    dropout::Dropout,
-    primitive::float,
-    testing::random,
-};
+use crate::attention::{AttentionGradients, AttentionInputs, AttentionOps, AttentionOutputs, reference};
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::dropout::Dropout;
+use crate::primitive::float;
+use crate::testing::random;
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 

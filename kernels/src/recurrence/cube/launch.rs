@@ -4,10 +4,8 @@
 //! is not enough time is cut in segments and a second level joins them; no cube ever waits for another.
 
 use super::kernels::{self, Geometry, LayoutLaunch};
-use crate::{
-    cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type, innermost, vector_size},
-    recurrence::inputs::{RecurrenceGradients, RecurrenceInputs},
-};
+use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type, innermost, vector_size};
+use crate::recurrence::inputs::{RecurrenceGradients, RecurrenceInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;

@@ -1,21 +1,14 @@
 //! The op on a GPU: its kernels where they fit and are trusted, else the reference.
 
 use super::launch::{gated_recurrence, gated_recurrence_backward};
-use crate::{
-    cube::{
-        Limits,
-        self_check::{self, is_trusted, serves},
-    },
-    recurrence::{
-        inputs::{RecurrenceGradients, RecurrenceInputs},
-        ops::RecurrenceOps,
-        reference,
-    },
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, ops::FloatTensor},
-};
+use crate::cube::self_check::{is_trusted, serves};
+use crate::cube::{Limits, self_check};
+use crate::recurrence::inputs::{RecurrenceGradients, RecurrenceInputs};
+use crate::recurrence::ops::RecurrenceOps;
+use crate::recurrence::reference;
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> RecurrenceOps for CubeBackend<R, F, I, BT> {

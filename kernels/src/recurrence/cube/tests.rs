@@ -1,15 +1,11 @@
 //! The recurrence's kernels against double precision, on whatever Vulkan device there is: software will do.
 
 use super::launch::{Plan, gated_recurrence, gated_recurrence_backward};
-use crate::{
-    cube::{
-        Limits,
-        testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    },
-    primitive::float,
-    recurrence::{RecurrenceGradients, RecurrenceInputs, RecurrenceOps, cpu, reference},
-    testing::random,
-};
+use crate::cube::Limits;
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::primitive::float;
+use crate::recurrence::{RecurrenceGradients, RecurrenceInputs, RecurrenceOps, cpu, reference};
+use crate::testing::random;
 use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 

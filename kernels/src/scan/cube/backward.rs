@@ -23,10 +23,8 @@
 //! **Versions.** (1) `D_t` as a scalar: two reductions a token. (2) This one. Plane shuffles for the reduction cost `log2(lanes)` of them
 //! a token against two accesses to shared memory, and want the lanes to be a power of two.
 
-use super::{
-    forward::{Geometry, Layout},
-    gate::{decayed, finite_score, gate},
-};
+use super::forward::{Geometry, Layout};
+use super::gate::{decayed, finite_score, gate};
 use crate::cube::EMPTY;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;

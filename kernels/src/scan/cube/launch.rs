@@ -3,15 +3,10 @@
 //! A row (batch, head) is a cube's. Where rows are too few to fill the device, time is cut in segments and a second level joins
 //! them ([`join`]); no cube ever waits for another.
 
-use super::{
-    backward,
-    forward::{self, Geometry, LayoutLaunch},
-    join,
-};
-use crate::{
-    cube::{Grid, Limits, Segments, array, cast_to, contiguous, empty, empty_like, flag_type, innermost, vector_size},
-    scan::inputs::{ScanGradients, ScanInputs, ScanOutputs},
-};
+use super::forward::{Geometry, LayoutLaunch};
+use super::{backward, forward, join};
+use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, empty, empty_like, flag_type, innermost, vector_size};
+use crate::scan::inputs::{ScanGradients, ScanInputs, ScanOutputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;

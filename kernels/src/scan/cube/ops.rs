@@ -1,22 +1,15 @@
 //! The op on a GPU: its kernels where they fit and are trusted, else the reference.
 
 use super::launch::{attention_scan, attention_scan_backward, fits};
-use crate::{
-    cube::{
-        Limits,
-        self_check::{self, is_trusted, serves},
-    },
-    scan::{
-        inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs},
-        log_sums::cube::launch::{running_log_sum_exp, running_log_sum_exp_backward},
-        ops::ScanOps,
-        reference,
-    },
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, ops::FloatTensor},
-};
+use crate::cube::self_check::{is_trusted, serves};
+use crate::cube::{Limits, self_check};
+use crate::scan::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use crate::scan::log_sums::cube::launch::{running_log_sum_exp, running_log_sum_exp_backward};
+use crate::scan::ops::ScanOps;
+use crate::scan::reference;
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps for CubeBackend<R, F, I, BT> {

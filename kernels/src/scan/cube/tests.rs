@@ -1,20 +1,14 @@
 //! The scan's kernels against a double-precision scan, on whatever Vulkan device there is: software will do.
 
 use super::launch::{Plan, TOKENS, attention_scan, attention_scan_backward};
-use crate::{
-    cube::{
-        Limits,
-        testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    },
-    primitive::float,
-    scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, cpu, reference},
-    testing::random,
-};
-use burn::tensor::{
-    DType, Tensor, TensorData,
-    backend::{Backend, DTypeUsage},
-    ops::FloatTensor,
-};
+use crate::cube::Limits;
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::primitive::float;
+use crate::scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, cpu, reference};
+use crate::testing::random;
+use burn::tensor::backend::{Backend, DTypeUsage};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::Flex;
 
 /// A scan's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.

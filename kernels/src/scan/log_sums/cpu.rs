@@ -6,13 +6,9 @@
 //!
 //! `keep` and `take` are the attention scan's gates: derivatives of `L_t` by `L_{t-1}` and by `s_t`.
 
-use crate::{
-    cpu::{Real, flags, tensor, view, viewable},
-    scan::{
-        gate::gate,
-        inputs::{LogSumGradients, LogSumInputs},
-    },
-};
+use crate::cpu::{Real, flags, tensor, view, viewable};
+use crate::scan::gate::gate;
+use crate::scan::inputs::{LogSumGradients, LogSumInputs};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};

@@ -1,11 +1,9 @@
 //! The selective scan on a GPU: launching its kernels.
 
 use super::kernels::{self, Geometry, LayoutLaunch, SPAN, UNITS};
-use crate::{
-    cube::{Grid, array, cast_to, contiguous, empty, flag_type, innermost},
-    primitive::{float, primitive},
-    selective_scan::inputs::{SelectiveGradients, SelectiveInputs},
-};
+use crate::cube::{Grid, array, cast_to, contiguous, empty, flag_type, innermost};
+use crate::primitive::{float, primitive};
+use crate::selective_scan::inputs::{SelectiveGradients, SelectiveInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;

@@ -1,18 +1,14 @@
 //! The op on a GPU: its kernels where they fit and are trusted, else the reference.
 
 use super::launch::{fits, selective_scan, selective_scan_backward};
-use crate::{
-    cube::self_check::{self, is_trusted, serves},
-    selective_scan::{
-        inputs::{SelectiveGradients, SelectiveInputs},
-        ops::SelectiveScanOps,
-        reference,
-    },
-};
-use burn::{
-    backend::Flex,
-    tensor::{DType, Device, ops::FloatTensor},
-};
+use crate::cube::self_check;
+use crate::cube::self_check::{is_trusted, serves};
+use crate::selective_scan::inputs::{SelectiveGradients, SelectiveInputs};
+use crate::selective_scan::ops::SelectiveScanOps;
+use crate::selective_scan::reference;
+use burn::backend::Flex;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Device};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
 impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> SelectiveScanOps for CubeBackend<R, F, I, BT> {

@@ -1,12 +1,10 @@
 //! The selective scan's kernels against double precision, on whatever Vulkan device there is: software will do.
 
 use super::launch::{selective_scan, selective_scan_backward};
-use crate::{
-    cube::testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    primitive::float,
-    selective_scan::{SelectiveGradients, SelectiveInputs, SelectiveScanOps, cpu, reference},
-    testing::random,
-};
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::primitive::float;
+use crate::selective_scan::{SelectiveGradients, SelectiveInputs, SelectiveScanOps, cpu, reference};
+use crate::testing::random;
 use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 

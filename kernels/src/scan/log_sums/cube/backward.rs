@@ -24,10 +24,8 @@
 //! and three arrays more to read. (2) This one, checked on software Vulkan and not yet timed on a GPU.
 
 use super::forward::{Geometry, Layout};
-use crate::{
-    cube::EMPTY,
-    scan::cube::gate::{finite_score, gate},
-};
+use crate::cube::EMPTY;
+use crate::scan::cube::gate::{finite_score, gate};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 

@@ -23,10 +23,8 @@
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956, appendix A.
 
-use crate::{
-    cube::EMPTY,
-    scan::cube::gate::{finite_score, join_log_sums},
-};
+use crate::cube::EMPTY;
+use crate::scan::cube::gate::{finite_score, join_log_sums};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 

@@ -3,14 +3,10 @@
 //! A row (batch, head) is a cube's. Where rows are too few to fill the device, time is cut in segments and a second level joins
 //! them; no cube ever waits for another.
 
-use super::{
-    backward,
-    forward::{self, Geometry, LayoutLaunch},
-};
-use crate::{
-    cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type},
-    scan::inputs::{LogSumGradients, LogSumInputs},
-};
+use super::forward::{Geometry, LayoutLaunch};
+use super::{backward, forward};
+use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type};
+use crate::scan::inputs::{LogSumGradients, LogSumInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
 use cubecl::prelude::*;

@@ -1,15 +1,12 @@
 //! The running log-sum-exp's kernels against double precision, on whatever Vulkan device there is: software will do.
 
 use super::launch::{Plan, running_log_sum_exp, running_log_sum_exp_backward};
-use crate::{
-    cube::{
-        Limits,
-        testing::{Truth, Vulkan, host, tensor_on, vulkan},
-    },
-    primitive::float,
-    scan::{LogSumGradients, LogSumInputs, ScanOps, log_sums::cpu, reference},
-    testing::random,
-};
+use crate::cube::Limits;
+use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::primitive::float;
+use crate::scan::log_sums::cpu;
+use crate::scan::{LogSumGradients, LogSumInputs, ScanOps, reference};
+use crate::testing::random;
 use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
 
