@@ -4,7 +4,7 @@
 //! backbone of any mixer: then the state that each environment's policy held when the rollout began is kept, and the update
 //! replays the rollout in parallel through the `forward` that acted, with its resets. Minibatches shuffle environments, never time.
 //!
-//! Source: Schulman et al. 2017, arXiv:1707.06347; `docs/ppo.md` lists the details.
+//! Source: Schulman et al. 2017, arXiv:1707.06347; `docs/src/ppo.md` lists the details.
 
 pub mod gae;
 pub mod learner;
