@@ -1,6 +1,6 @@
 //! `aaren collect`.
 
-use super::{JobArgs, show};
+use super::args::{JobArgs, show};
 use aaren_agents::collect;
 use aaren_agents::config::{Formats, Job, OfflineJob};
 use aaren_agents::offline::data;

@@ -1,6 +1,6 @@
 //! `aaren compare`.
 
-use super::show;
+use super::args::show;
 use aaren_agents::compare::{self, CompareOptions};
 use anyhow::Result;
 use clap::Args;

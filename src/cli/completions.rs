@@ -4,10 +4,8 @@ use std::path::Path;
 
 use aaren_agents::run::report;
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use super::Cli;
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -17,9 +15,11 @@ pub struct CompletionsArgs {
 }
 
 /// Prints the completions of a shell.
-pub fn run(args: &CompletionsArgs) -> Result<()> {
+///
+/// - `aaren`: the definition of the command line
+pub fn run(args: &CompletionsArgs, mut aaren: Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "aaren", &mut script);
+    clap_complete::generate(args.shell, &mut aaren, "aaren", &mut script);
     report::print(String::from_utf8(script)?.trim_end())
 }
 
@@ -31,19 +31,21 @@ pub struct ManArgs {
 }
 
 /// Prints the manual's page, or writes those of all commands.
-pub fn man(args: &ManArgs) -> Result<()> {
+///
+/// - `aaren`: the definition of the command line
+pub fn man(args: &ManArgs, aaren: Command) -> Result<()> {
     match &args.output {
-        Some(folder) => write_pages(folder),
+        Some(folder) => write_pages(folder, aaren),
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            clap_mangen::Man::new(aaren).render(&mut page)?;
             report::print(String::from_utf8(page)?.trim_end())
         }
     }
 }
 
-fn write_pages(folder: &Path) -> Result<()> {
+fn write_pages(folder: &Path, aaren: Command) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    clap_mangen::generate_to(Cli::command(), folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+    clap_mangen::generate_to(aaren, folder).with_context(|| format!("cannot write to {}", folder.display()))?;
     report::print(format!("wrote the manual's pages to {}", folder.display()))
 }

@@ -1,6 +1,6 @@
 //! `aaren convert`.
 
-use super::{Checkpoint, parse_checkpoint};
+use super::args::{Checkpoint, parse_checkpoint};
 use aaren_agents::offline::convert;
 use aaren_agents::run::{RunDir, report};
 use anyhow::Result;

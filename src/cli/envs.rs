@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use aaren_agents::run::report;
 
-use super::show;
+use super::args::show;
 
 /// What to do with environments; nothing lists them.
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! `aaren evaluate`.
 
-use super::{Checkpoint, parse_checkpoint, show};
+use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::cache_sweep;

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::{JobArgs, show};
+use super::args::{JobArgs, show};
 use burn::module::Module;
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use aaren_agents::run::report;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{ListArgs, show};
+use super::args::{ListArgs, show};
 
 #[derive(Serialize)]
 struct Mixer {

@@ -1,6 +1,6 @@
 //! `aaren train`.
 
-use super::{JobArgs, show};
+use super::args::{JobArgs, show};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{data, train};
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};

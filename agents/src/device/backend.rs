@@ -1,20 +1,10 @@
 //! Which backends the jobs run on.
 
+use super::cpu::{Cpu, Graph};
 use aaren_policy::{DecisionNetwork, Description, KernelBackend};
 use anyhow::Result;
-use burn::backend::flex::FlexDevice;
-use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-
-/// Where policies act: the CPU.
-pub type Cpu = Flex;
-
-/// Where policies train: the CPU, with a graph of what was done.
-pub type Graph = Autodiff<Flex>;
-
-/// The CPU.
-pub const CPU: FlexDevice = FlexDevice;
 
 /// A backend that policies can be trained on.
 pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend {
@@ -52,7 +42,7 @@ impl TrainBackend for Graph {
 macro_rules! train_on_gpu {
     ($feature:literal, $backend:ty) => {
         #[cfg(feature = $feature)]
-        impl TrainBackend for Autodiff<$backend> {
+        impl TrainBackend for burn::backend::Autodiff<$backend> {
             const IS_SYNCHRONOUS: bool = false;
 
             fn check() -> Result<()> {

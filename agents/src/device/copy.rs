@@ -1,6 +1,6 @@
 //! Copying a network's weights from one backend to another.
 
-use crate::device::{CPU, Cpu};
+use super::cpu::{CPU, Cpu};
 use aaren_policy::{DecisionNetwork, Description, KernelBackend};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
