@@ -1,6 +1,14 @@
 //! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
 //!
 //! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect`, and `compare <- run`.
+//!
+//! ```
+//! use aaren_agents::config::{Changes, Job};
+//!
+//! let job = Job::load(&[], &Changes { env: Some("CartPole-v1".into()), ..Changes::default() })?;
+//! assert_eq!(job.env().make()?.spec().observation_space.width(), 4);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 pub mod collect;
 pub mod compare;

@@ -1,4 +1,20 @@
 //! A training session: when to log, save, evaluate and stop. Every learner's loop has one.
+//!
+//! ```
+//! // An observer that stops a training once the mean return of an evaluation is good enough.
+//! use std::ops::ControlFlow;
+//! use aaren_agents::{device::Cpu, run::report::EvaluationReport, session::Observer};
+//! use aaren_policy::AnyPolicy;
+//!
+//! struct GoodEnough(f64);
+//! impl Observer for GoodEnough {
+//!     fn evaluated(&mut self, _: u64, _: &AnyPolicy<Cpu>, report: &EvaluationReport) -> anyhow::Result<ControlFlow<()>> {
+//!         let is_good = report.targets[0].return_mean >= self.0;
+//!         Ok(if is_good { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+//!     }
+//! }
+//! assert!(!GoodEnough(450.0).wants_episodes());
+//! ```
 
 use std::{ops::ControlFlow, path::Path};
 

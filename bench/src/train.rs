@@ -5,7 +5,7 @@ use crate::peers::torch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
-use aaren_agents::offline::batch::DeviceBatch;
+use aaren_agents::offline::DeviceBatch;
 use aaren_agents::offline::learner::Learner;
 use aaren_agents::offline::segments::Batch;
 use aaren_agents::run::report::{align_right, number};

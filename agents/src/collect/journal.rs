@@ -125,7 +125,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn drop_after(&mut self, time: u64) -> Result<()> {
+    pub(crate) fn drop_after(&mut self, time: u64) -> Result<()> {
         let later = self.records.values().filter(|record| record.time > time).map(|record| record.offset).min();
         let Some(end) = later else { return Ok(()) };
         self.records.retain(|_, record| record.offset < end);

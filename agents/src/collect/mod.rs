@@ -3,6 +3,14 @@
 //! The output folder holds everything. Finished episodes go into a journal in it, so a collection that is killed goes on when the
 //! same command runs again, and ends with the same bytes as one that was not. The dataset's files appear when they are complete, and
 //! then the journal goes. Episodes are never in memory together; the HDF5 writer holds one file, uncompressed.
+//!
+//! ```
+//! let env = aaren_agents::config::EnvConfig { id: "Hopper-v5".into(), options: Default::default() };
+//! // Medium is a third of the way from the random policy's reference return to the expert's.
+//! let medium = aaren_agents::collect::medium_return(&env, 1.0 / 3.0)?;
+//! assert_eq!(medium.round(), 1065.0);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod folder;
 mod journal;

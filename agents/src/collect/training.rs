@@ -54,7 +54,7 @@ pub fn check(job: &CollectJob) -> Result<PpoJob> {
 ///
 /// # Errors
 /// Those of the training; or if it ends before it has reached medium.
-pub fn trained_policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(Part, FoundPolicy)>> {
+pub(crate) fn trained_policies(job: &CollectJob, spec: &Spec, folder: &Folder) -> Result<Vec<(Part, FoundPolicy)>> {
     let trained = check(job)?;
     let parts = job.collect.dataset.parts();
     let is_replay = parts.contains(&Part::Replay);

@@ -34,7 +34,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// The tasks that every agent has runs of, which aggregates are over.
-    pub fn common_tasks(&self) -> Vec<usize> {
+    pub(crate) fn common_tasks(&self) -> Vec<usize> {
         (0..self.tasks.len()).filter(|&task| (0..self.agents.len()).all(|agent| self.cell(task, agent).is_some())).collect()
     }
 

@@ -3,6 +3,11 @@
 //! Runs of one task by one agent are a cell, whatever their seeds. A task is an environment with its options and the data; an agent
 //! is everything else in a config that can change a result. Results are `compare.json`, the same in words as `compare.md`, and with
 //! plots as `compare.html`, which needs no other file.
+//!
+//! ```
+//! let refused = aaren_agents::compare::compare(&["no/run".into()], &Default::default()).unwrap_err();
+//! assert!(refused.to_string().contains("there is no run folder"));
+//! ```
 
 mod cell;
 mod comparison;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// Agents beyond this many share colours, told apart by dashes.
-pub const COLOURS: usize = 8;
+pub(crate) const COLOURS: usize = 8;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 280.0;
@@ -180,7 +180,7 @@ impl Axis {
 }
 
 /// Text that HTML takes for text.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

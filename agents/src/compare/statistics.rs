@@ -3,6 +3,14 @@
 //! All are as `rliable` defines them, and a stored example of its numbers is held against them (`tests/rliable.rs`).
 //!
 //! Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv:2108.13264.
+//!
+//! ```
+//! use aaren_agents::compare::statistics::estimate_interquartile_mean;
+//!
+//! // One task, five runs: the mean of the middle ones, with a bootstrap interval.
+//! let estimate = estimate_interquartile_mean(&[vec![0.0, 1.0, 2.0, 3.0, 100.0]], 1);
+//! assert!(estimate.low <= estimate.value && estimate.value <= estimate.high);
+//! ```
 
 use aaren_envs::derive_seed;
 use rand::{RngExt, SeedableRng};
@@ -10,10 +18,10 @@ use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
 /// Resamples of a bootstrap.
-pub const RESAMPLES: usize = 20_000;
+pub(crate) const RESAMPLES: usize = 20_000;
 
 /// Share of the resamples inside an interval.
-pub const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// A number with a confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -2,6 +2,16 @@
 //!
 //! Every key has its default and its description here; files state what differs. A job that came out of [`Job::load`] has been
 //! checked and cannot be wrong in a way that a look at it alone can tell.
+//!
+//! ```
+//! use aaren_agents::config::{Changes, Job};
+//!
+//! let changes = Changes { mixer: Some("transformer".into()), set: vec!["train.steps=1e3".into()], ..Changes::default() };
+//! let job = Job::load(&[], &changes)?.offline()?; // without a file, the quickstart
+//! assert_eq!((&*job.policy.mixer, job.train.steps), ("transformer", 1000));
+//! assert!(Job::load(&[], &Changes { mixer: Some("transfromer".into()), ..changes }).is_err());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod check;
 mod collect;

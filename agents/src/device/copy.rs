@@ -30,7 +30,7 @@ impl ModuleMapper<Cpu> for Write {
 ///
 /// # Panics
 /// If the network is not of the description.
-pub fn to_cpu<B: KernelBackend>(network: &DecisionNetwork<B>, description: &Description) -> DecisionNetwork<Cpu> {
+pub(crate) fn to_cpu<B: KernelBackend>(network: &DecisionNetwork<B>, description: &Description) -> DecisionNetwork<Cpu> {
     let mut read = Read(VecDeque::new());
     network.visit(&mut read);
     let fresh = DecisionNetwork::new(description, 0, &CPU).expect("the description has been checked");

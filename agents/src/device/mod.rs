@@ -1,4 +1,12 @@
 //! What computes: backends, devices, and copying weights between them.
+//!
+//! ```
+//! use aaren_agents::config::Device;
+//!
+//! aaren_agents::device::require(Device::Cpu)?;
+//! println!("{}", aaren_agents::device::find(Device::Cpu)?); // 2 threads
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod backend;
 #[cfg(any(test, feature = "cuda", feature = "vulkan"))]

@@ -1,4 +1,19 @@
 //! `aaren convert`: a run's trained weights in a policy with another mixer, as a run of its own to evaluate and to go on with.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, offline::{convert::convert, data, train::train}, run::RunDir};
+//!
+//! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2", "policy.mixer=transformer"];
+//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
+//! let folder = std::env::temp_dir().join(format!("aaren-convert-{}", std::process::id()));
+//! let run = RunDir::create(&folder, &job, 1)?;
+//! train(&job, data::trajectories(&job)?, &run, false)?;
+//! let (step, checkpoint) = run.latest_checkpoint()?.unwrap();
+//! let conversion = convert(&run, (step, &checkpoint), "performer", &[], &folder.join("performer"))?;
+//! assert!(conversion.drawn.iter().all(|name| name.contains("features")), "{:?}", conversion.drawn);
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};

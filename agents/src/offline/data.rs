@@ -1,4 +1,12 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, offline::data};
+//!
+//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into()])?;
+//! assert_eq!(data::trajectories(&job)?.trajectories.len(), 3);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use aaren_data::{self, Dataset, Statistics, Trajectory, scripted};
 use aaren_envs::{Space, Spec};

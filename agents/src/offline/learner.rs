@@ -1,4 +1,17 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, offline::{data, learner::Learner, segments::{SegmentSampler, SegmentSource}}};
+//!
+//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into(), "train.batch_size=2".into()])?;
+//! let dataset = data::trajectories(&job)?;
+//! let description = data::describe(&job.env, &job.policy, &dataset)?;
+//! let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed)?;
+//! let sampler = SegmentSampler::new(SegmentSource::new(dataset)?.into(), description, &job.train, job.seed);
+//! learner.update(sampler.batch(0, &[]))?;
+//! assert_eq!(learner.progress.step, 1);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use super::batch::{BatchSize, DeviceBatch, on_device};
 use super::segments::{Batch, Segment};
@@ -46,7 +59,7 @@ pub struct Progress {
 
 impl Progress {
     /// Counts seconds that the steps since the last line of the log took.
-    pub fn add_seconds(&mut self, seconds: f64) {
+    pub(crate) fn add_seconds(&mut self, seconds: f64) {
         self.seconds += seconds;
         self.interval.seconds += seconds;
     }
@@ -270,7 +283,7 @@ impl<B: TrainBackend> Learner<B> {
     ///
     /// # Errors
     /// What `map` returned.
-    pub fn map_network<T, E>(
+    pub(crate) fn map_network<T, E>(
         self,
         map: impl FnOnce(DecisionNetwork<B>) -> Result<(DecisionNetwork<B>, T), E>,
     ) -> Result<(Self, T), E> {

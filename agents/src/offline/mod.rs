@@ -1,8 +1,23 @@
 //! Learning from trajectories.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, offline::{data, train::train}, run::RunDir};
+//!
+//! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2"];
+//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
+//! let folder = std::env::temp_dir().join(format!("aaren-offline-{}", std::process::id()));
+//! let run = RunDir::create(&folder, &job, 1)?;
+//! let (trained, evaluation) = train(&job, data::trajectories(&job)?, &run, false)?;
+//! assert_eq!((trained.steps, evaluation.checkpoint_step), (2, 2));
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
-pub mod batch;
+mod batch;
 pub mod convert;
 pub mod data;
 pub mod learner;
 pub mod segments;
 pub mod train;
+
+pub use batch::DeviceBatch;

@@ -1,4 +1,16 @@
 //! Trajectories to packed batches: segments back to back in rows of one fixed length, with reset flags and without padding.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, offline::{data, segments::{SegmentSampler, SegmentSource}}};
+//!
+//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into(), "train.batch_size=2".into()])?;
+//! let dataset = data::trajectories(&job)?;
+//! let description = data::describe(&job.env, &job.policy, &dataset)?;
+//! let sampler = SegmentSampler::new(SegmentSource::new(dataset)?.into(), description, &job.train, job.seed);
+//! // Two whole episodes of a corridor of 40, each with the turn at its end.
+//! assert_eq!(sampler.batch(0, &[]).timesteps.len(), 2 * 41);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use crate::config::{ContextLength, CutSegments, TrainConfig};
 use crate::seeds;

@@ -1,4 +1,23 @@
 //! Learning from trajectories: the loop, from top to bottom.
+//!
+//! ```
+//! // A training that was stopped continues from its newest checkpoint, to the same weights.
+//! use aaren_agents::{config::{Job, OfflineJob}, offline::{data, train::train}, run::RunDir};
+//!
+//! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2"];
+//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
+//! let folder = std::env::temp_dir().join(format!("aaren-train-{}", std::process::id()));
+//! let run = RunDir::create(&folder, &job, 1)?;
+//! train(&job, data::trajectories(&job)?, &run, false)?;
+//! drop(run); // it is locked while somebody writes
+//! let mut run = RunDir::resume(&folder)?;
+//! let longer = run.job(&["train.steps=3".to_string()][..].into())?;
+//! run.update_job(&longer)?;
+//! let job = longer.offline()?;
+//! assert_eq!(train(&job, data::trajectories(&job)?, &run, true)?.0.steps, 3);
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use super::batch::Batches;
 use super::data::describe;

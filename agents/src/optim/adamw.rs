@@ -39,12 +39,12 @@ where
     }
 
     /// The moments of all parameters.
-    pub fn to_record(&self) -> Moments<B, M> {
+    pub(crate) fn to_record(&self) -> Moments<B, M> {
         self.moments.clone()
     }
 
     /// With the moments that [`AdamW::to_record`] gave.
-    pub fn load_record(self, moments: Moments<B, M>) -> Self {
+    pub(crate) fn load_record(self, moments: Moments<B, M>) -> Self {
         Self { moments, ..self }
     }
 }

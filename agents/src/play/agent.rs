@@ -1,4 +1,16 @@
 //! Agents: what chooses actions, for several environments at once.
+//!
+//! ```
+//! use aaren_agents::play::agent::{Actions, Agent, UniformAgent};
+//!
+//! let spec = aaren_envs::make("TMaze-v0", &Default::default())?.spec().clone();
+//! let (mut agent, mut actions) = (UniformAgent::new(&spec, 2), Actions::default());
+//! (0..2).for_each(|row| agent.begin(row, 7, 0.0));
+//! agent.act(&[0.0; 6], &[true, true], &mut actions);
+//! // The same seed draws the same actions, whatever the row.
+//! assert_eq!(actions.executed.row(0, 3), actions.executed.row(1, 3));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use aaren_envs::{Generator, Space, Spec};
 use aaren_policy::mixer::CachePolicy;

@@ -1,4 +1,10 @@
 //! A trained Transformer with bounded KV caches: every kind of them at several sizes, in the same episodes.
+//!
+//! ```
+//! let caches = aaren_agents::play::cache_sweep::of_size(64)?;
+//! assert_eq!(caches.map(|cache| cache.to_string()), ["window:64", "sink:4+60", "h2o:64", "tova:64"]);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use super::evaluate::{Evaluation, evaluate};
 use crate::device::{CPU, Cpu};
@@ -8,7 +14,7 @@ use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, ensure};
 
 /// First entries of an episode that a cache with sinks keeps, as published.
-pub const SINKS: usize = 4;
+pub(crate) const SINKS: usize = 4;
 
 /// Every kind of bounded cache that keeps so many entries.
 ///

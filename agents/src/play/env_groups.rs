@@ -59,12 +59,12 @@ impl EnvGroups {
     }
 
     /// The groups, to work on in parallel.
-    pub fn groups_mut(&mut self) -> &mut [EnvGroup] {
+    pub(crate) fn groups_mut(&mut self) -> &mut [EnvGroup] {
         &mut self.groups
     }
 
     /// Takes the episodes that ended in the last rollout, in order of the timestep that ended them.
-    pub fn take_episodes(&mut self) -> Vec<FinishedEpisode> {
+    pub(crate) fn take_episodes(&mut self) -> Vec<FinishedEpisode> {
         let mut episodes: Vec<_> = self.groups.iter_mut().flat_map(EnvGroup::take_episodes).collect();
         episodes.sort_by_key(|(timestep, env, _)| (*timestep, *env));
         episodes.into_iter().map(|(.., episode)| episode).collect()

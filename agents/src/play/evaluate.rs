@@ -1,4 +1,14 @@
 //! Evaluation: episodes in actor threads for every target return, and the cost of a step.
+//!
+//! ```
+//! use aaren_agents::config::OfflineJob;
+//! use aaren_agents::play::evaluate::Evaluation;
+//!
+//! let evaluation = Evaluation::offline(&OfflineJob::quickstart(&["evaluation.final_episodes=3".into()])?);
+//! // Every target return is asked for in the same episodes.
+//! assert_eq!(evaluation.starts().len(), 3);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -221,6 +231,6 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
 }
 
 /// The seeds of episodes, from the root seed of an evaluation.
-pub fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
+pub(crate) fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
     (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
 }

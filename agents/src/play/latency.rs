@@ -11,7 +11,7 @@ use crate::device::{CPU, Cpu};
 use crate::run::report::{LatencyPoint, LatencyReport, median};
 
 /// Steps after which the measurement of a step's cost stops, if the task has no earlier limit.
-pub const LATENCY_STEPS: usize = 1000;
+pub(crate) const LATENCY_STEPS: usize = 1000;
 
 /// Spans of an episode for which the cost of a step is reported on its own.
 const LATENCY_POINTS: usize = 50;

@@ -167,7 +167,7 @@ impl EnvGroup {
     ///
     /// # Errors
     /// If what was stored is not of this task or policy.
-    pub fn restore(&mut self, stored: GroupSnapshot, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
+    pub(crate) fn restore(&mut self, stored: GroupSnapshot, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
         anyhow::ensure!(
             stored.envs.len() == self.slots.len(),
             "{} environments in a group, expected {}",
@@ -186,7 +186,7 @@ impl EnvGroup {
     }
 
     /// What the policy carried when the last rollout began.
-    pub fn first_state(&self) -> &PolicyState<Cpu> {
+    pub(crate) fn first_state(&self) -> &PolicyState<Cpu> {
         &self.first_state
     }
 
@@ -196,7 +196,7 @@ impl EnvGroup {
     }
 
     /// Takes the episodes that ended in the last rollout, with the timestep that ended them and the environment's number.
-    pub fn take_episodes(&mut self) -> impl Iterator<Item = (usize, u64, FinishedEpisode)> {
+    pub(crate) fn take_episodes(&mut self) -> impl Iterator<Item = (usize, u64, FinishedEpisode)> {
         self.slots.iter_mut().flat_map(|slot| {
             let index = slot.index;
             slot.rollout.episodes.drain(..).map(move |(timestep, episode)| (timestep, index, episode))

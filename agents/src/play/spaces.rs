@@ -1,4 +1,11 @@
 //! Spaces of environments as policies see them.
+//!
+//! ```
+//! let env = aaren_envs::make("Pendulum-v1", &Default::default())?;
+//! let action = aaren_agents::play::spaces::action_spec(&env.spec().action_space);
+//! assert_eq!((action.width(), action.is_discrete()), (1, false));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use aaren_envs::Space;
 use aaren_policy::ActionSpec;

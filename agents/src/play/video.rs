@@ -1,4 +1,11 @@
 //! An episode as a video: a GIF of a robot, drawn from the states that it went through.
+//!
+//! ```
+//! use aaren_agents::play::video::Video;
+//!
+//! let refused = Video::new("clip.mp4".as_ref(), "Hopper-v5").err().unwrap();
+//! assert!(refused.to_string().contains("give it the extension .gif"));
+//! ```
 
 use crate::device::Cpu;
 use crate::play::episodes::PlayedEpisode;

@@ -14,7 +14,7 @@ use aaren_envs::StepEnd;
 ///
 /// An advantage never reaches over the end of an episode. After the last timestep there is nothing more to add: an episode that
 /// goes on there is estimated by its value.
-pub fn advantages(
+pub(crate) fn advantages(
     rewards: &[f64],
     values: &[f64],
     values_after: &[f64],

@@ -1,4 +1,14 @@
 //! The learner: weights, optimizer, and the update of one minibatch.
+//!
+//! ```
+//! use aaren_agents::{config::{Changes, Job}, ppo::{describe, learner::Learner}};
+//!
+//! let text = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"anneal": true}, "evaluation": {}}"#;
+//! let job = Job::parse(text, &Changes::default())?.ppo()?;
+//! let learner = Learner::new(describe(&job, job.env.make()?.spec())?, &job.ppo, job.seed)?;
+//! assert_eq!(learner.learning_rate(), 3e-4);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use super::normalize::{Moments, RewardScale};
 use super::targets::Targets;
@@ -107,7 +117,7 @@ impl Learner {
     }
 
     /// Takes a rollout's rewards into the scale of rewards.
-    pub fn scale_rewards(&mut self, groups: &[EnvGroup]) {
+    pub(crate) fn scale_rewards(&mut self, groups: &[EnvGroup]) {
         for (env, rollout) in groups.iter().flat_map(EnvGroup::rollouts).enumerate() {
             self.progress.reward_scale.add(env, rollout, self.config.gamma);
         }
@@ -124,7 +134,7 @@ impl Learner {
     }
 
     /// Takes the observations of a rollout into the normalization of the next one, where the job wants one.
-    pub fn observe(&mut self, groups: &[EnvGroup]) {
+    pub(crate) fn observe(&mut self, groups: &[EnvGroup]) {
         if !self.config.normalise_observations {
             return;
         }
@@ -136,7 +146,7 @@ impl Learner {
     /// Counts an iteration; gives the environment steps that it made.
     ///
     /// - `loss`: the mean over its updates
-    pub fn end_iteration(&mut self, loss: f64, seconds: f64) -> u64 {
+    pub(crate) fn end_iteration(&mut self, loss: f64, seconds: f64) -> u64 {
         self.progress.iteration += 1;
         self.progress.seconds += seconds;
         self.progress.loss = Some(loss);
@@ -169,7 +179,7 @@ impl Learner {
 
     /// The minibatch of some indices: of timesteps for MLPs, of groups of environments for recurrent policies, whose time is never
     /// shuffled.
-    pub fn minibatch(&self, sequences: &[Sequences], indices: &[usize]) -> Vec<Sequences> {
+    pub(crate) fn minibatch(&self, sequences: &[Sequences], indices: &[usize]) -> Vec<Sequences> {
         match self.network.is_recurrent() {
             true => indices.iter().map(|&index| sequences[index].clone()).collect(),
             false => {

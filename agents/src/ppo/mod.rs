@@ -5,14 +5,27 @@
 //! replays the rollout in parallel through the `forward` that acted, with its resets. Minibatches shuffle environments, never time.
 //!
 //! Source: Schulman et al. 2017, arXiv:1707.06347; `docs/src/ppo.md` lists the details.
+//!
+//! ```
+//! use aaren_agents::{config::{Changes, Job}, ppo, run::RunDir, session::NoObserver};
+//!
+//! let text = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"env_steps": 64, "envs": 2, "rollout_len": 32, "minibatches": 2}, "evaluation": {}}"#;
+//! let job = Job::parse(text, &Changes::default())?.ppo()?;
+//! let folder = std::env::temp_dir().join(format!("aaren-ppo-{}", std::process::id()));
+//! let run = RunDir::create(&folder, &job, 1)?;
+//! let (trained, _) = ppo::train(&job, &run, false, &mut NoObserver)?;
+//! assert_eq!(trained.timesteps, 64);
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
-pub mod gae;
+mod gae;
 pub mod learner;
-pub mod normalize;
+mod normalize;
 pub mod targets;
 mod train;
 mod training;
-pub mod transitions;
+mod transitions;
 
 pub use train::train;
 pub use training::describe;

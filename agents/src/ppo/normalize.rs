@@ -74,7 +74,7 @@ impl RewardScale {
     }
 
     /// A reward in units of that deviation.
-    pub fn scaled(&self, reward: f64) -> f64 {
+    pub(crate) fn scaled(&self, reward: f64) -> f64 {
         (reward / (self.moments.variance(0) + EPSILON).sqrt()).clamp(-REWARD_CLIP, REWARD_CLIP)
     }
 }

@@ -60,7 +60,7 @@ impl Transitions {
     }
 
     /// Explained variance of the value targets by the values at the rollout: 1 is perfect, 0 is no better than their mean.
-    pub fn explained_variance(&self) -> f64 {
+    pub(crate) fn explained_variance(&self) -> f64 {
         let variance = |numbers: &mut dyn Iterator<Item = f64>| {
             let numbers: Vec<f64> = numbers.collect();
             let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;

@@ -1,4 +1,11 @@
 //! What a Transformer reached with bounded KV caches.
+//!
+//! ```
+//! use aaren_agents::run::cache_report::kind;
+//! use aaren_policy::mixer::CachePolicy;
+//!
+//! assert_eq!(kind(CachePolicy::Sink { sinks: 4, recent: 60 }), "sink");
+//! ```
 
 use aaren_policy::mixer::CachePolicy;
 use serde::{Deserialize, Serialize};

@@ -311,7 +311,7 @@ pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Ve
 ///
 /// # Errors
 /// If it cannot be written; the file that was there is then untouched.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?;
     let unfinished = path.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
     let write = || {

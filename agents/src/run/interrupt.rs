@@ -1,4 +1,11 @@
 //! Ctrl-C: the first one asks the job to stop at a clean point, the second one stops the process.
+//!
+//! ```
+//! // Nobody has pressed Ctrl-C.
+//! assert!(!aaren_agents::run::interrupt::requested());
+//! aaren_agents::run::interrupt::check()?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +16,7 @@ use thiserror::Error;
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of a process that was interrupted.
-pub const EXIT_CODE: u8 = 130;
+pub(crate) const EXIT_CODE: u8 = 130;
 
 /// A job stopped because the user asked for it.
 #[derive(Clone, Copy, Debug, Error)]
@@ -32,7 +39,7 @@ pub fn install() -> Result<()> {
 }
 
 /// Whether the user asked to stop.
-pub fn requested() -> bool {
+pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 

@@ -1,4 +1,15 @@
 //! What a run says while it goes: JSON lines and TensorBoard scalars in its folder.
+//!
+//! ```
+//! use aaren_agents::{config::OfflineJob, run::{RunDir, metrics::Log}};
+//!
+//! let folder = std::env::temp_dir().join(format!("aaren-log-{}", std::process::id()));
+//! let run = RunDir::create(&folder, &OfflineJob::quickstart(&[])?, 1)?;
+//! Log::open(&run, None)?.scalars(10, &[("train/loss", 0.5)])?;
+//! assert!(std::fs::read_to_string(folder.join("metrics.jsonl"))?.contains("\"train/loss\":0.5"));
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use std::fs;
 use std::fs::File;
@@ -70,7 +81,7 @@ impl Log {
     }
 
     /// Whether the last thing that a resumed run had logged was `name` at `step`.
-    pub fn resumed_after(&self, step: u64, name: &str) -> bool {
+    pub(crate) fn resumed_after(&self, step: u64, name: &str) -> bool {
         self.resumed_after["step"] == step && self.resumed_after.get(name).is_some()
     }
 

@@ -1,4 +1,12 @@
 //! What every binary of ours does around its command: the log, Ctrl-C, errors as one line, the exit code.
+//!
+//! ```
+//! use std::process::ExitCode;
+//!
+//! let code = aaren_agents::run::process::run(|| Ok(println!("done")));
+//! assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

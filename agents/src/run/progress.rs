@@ -1,4 +1,13 @@
 //! Progress of long work on the terminal.
+//!
+//! ```
+//! use aaren_agents::run::progress::Progress;
+//!
+//! let progress = Progress::new(10, "training");
+//! progress.set(4);
+//! progress.message("loss 0.5");
+//! progress.finish();
+//! ```
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -36,7 +45,7 @@ impl Progress {
     }
 
     /// Moves on by `delta`.
-    pub fn inc(&self, delta: u64) {
+    pub(crate) fn inc(&self, delta: u64) {
         self.bar.inc(delta);
         self.plain_line();
     }

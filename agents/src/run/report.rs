@@ -1,4 +1,11 @@
 //! What a finished job says: serialisable results, and their tables.
+//!
+//! ```
+//! use aaren_agents::run::report::{bytes, duration, mean_std};
+//!
+//! assert_eq!((bytes(1_548), duration(192.0)), ("1,548 B".into(), "3 min 12 s".into()));
+//! println!("{}", mean_std(0.75, 0.25));
+//! ```
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
