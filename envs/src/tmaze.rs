@@ -196,7 +196,7 @@ mod tests {
         let mut observation = [0.0; 3];
         env.reset(Some(3), &mut observation).unwrap();
         env.step(Action::Discrete(LEFT), &mut observation).unwrap();
-        assert_eq!(observation, [0.0, 1.0, 0.0], "the cue is gone also where nobody moved");
+        assert_eq!(observation, [0.0, 1.0, 0.0], "the cue is gone also where no step moved");
         for _ in 0..3 {
             env.step(Action::Discrete(FORWARD), &mut observation).unwrap();
             assert_eq!(observation, [0.0, 0.0, 1.0]);

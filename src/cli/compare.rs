@@ -14,7 +14,7 @@ pub struct CompareArgs {
     /// Folder for compare.md, compare.json and compare.html [default: `compare` beside the runs]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Make a table with a row for each task; only runs of one row are held against each other
+    /// Make a table with a row for each task; only runs of one row are compared with each other
     #[arg(long)]
     table: bool,
     /// Compare even runs on different tasks or data

@@ -1,6 +1,6 @@
 //! `aaren collect` for datasets made the D4RL way: behaviour policies, their episodes, and the files.
 //!
-//! The output folder holds everything. Finished episodes go into a journal in it, so a collection that is killed goes on when the
+//! The output folder holds everything. Finished episodes go into a journal in it, so a collection that is killed continues when the
 //! same command runs again, and ends with the same bytes as one that was not. The dataset's files appear when they are complete, and
 //! then the journal goes. Episodes are never in memory together; the HDF5 writer holds one file, uncompressed.
 //!
@@ -42,7 +42,7 @@ use summary::{describe, summarize};
 /// The place of episodes in the tree of seeds, by part.
 const COLLECTION: u64 = 0x636f_6c6c; // "coll"
 
-/// Makes the dataset that a job asks for in an output folder, or goes on making it.
+/// Makes the dataset that a job asks for in an output folder, or continues one.
 ///
 /// # Errors
 /// If something else is in the folder, a behaviour policy is missing or not the task's, the disk refuses, or an interrupt; what

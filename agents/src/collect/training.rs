@@ -50,7 +50,7 @@ pub fn check(job: &CollectJob) -> Result<PpoJob> {
     Ok(trained)
 }
 
-/// Trains, or goes on training, until the policies that the job's parts need are there; gives them.
+/// Trains, or resumes a training, until the policies that the job's parts need are there; gives them.
 ///
 /// # Errors
 /// Those of the training; or if it ends before it has reached medium.

@@ -10,7 +10,7 @@ use super::comparison::{
     Spread, Task,
 };
 use super::results::{Results, differences};
-use super::statistics::{self, deviation, mean};
+use super::statistics::{self, mean, standard_deviation};
 use crate::config::Job;
 use crate::run::differing_keys;
 use crate::run::report::{FORMAT, LatencyPoint};
@@ -161,7 +161,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell 
         curve.entry(*step).or_default().push(*score);
     }
     let curve = curve.into_iter().filter(|(_, scores)| scores.len() == members.len());
-    let curve = curve.map(|(step, scores)| CurvePoint { step, mean: mean(&scores), std: deviation(&scores) });
+    let curve = curve.map(|(step, scores)| CurvePoint { step, mean: mean(&scores), std: standard_deviation(&scores) });
 
     let mut latency: BTreeMap<usize, (Vec<f64>, usize)> = BTreeMap::new();
     for point in members.iter().filter_map(|run| run.latency.as_ref()).flat_map(|latency| &latency.points) {

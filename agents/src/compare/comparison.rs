@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::statistics::{Estimate, deviation, mean};
+use super::statistics::{Estimate, mean, standard_deviation};
 use crate::run::cache_report::{CacheEvaluation, kind};
 use crate::run::report::{LatencyPoint, LatencyReport, TargetReport};
 
@@ -203,7 +203,7 @@ pub struct Spread {
 
 impl Spread {
     pub(super) fn new(values: Vec<f64>) -> Self {
-        Self { mean: mean(&values), std: deviation(&values), values }
+        Self { mean: mean(&values), std: standard_deviation(&values), values }
     }
 }
 

@@ -31,7 +31,7 @@ use results::{Results, incompatibilities};
 pub struct CompareOptions {
     /// Where results go; None for the folder `compare` beside the runs, in the deepest folder that holds them all.
     pub output: Option<PathBuf>,
-    /// Several tasks make several rows of a table, in which only runs of one row are held against each other.
+    /// Several tasks make several rows of a table, in which only runs of one row are compared with each other.
     pub table: bool,
     /// Runs on different tasks are compared all the same, and the results say that it is not fair.
     pub force: bool,

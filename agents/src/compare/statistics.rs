@@ -1,6 +1,6 @@
 //! Statistics over few runs: interquartile mean, probability of improvement, and stratified bootstrap intervals of both.
 //!
-//! All are as `rliable` defines them, and a stored example of its numbers is held against them (`tests/rliable.rs`).
+//! All are as `rliable` defines them, and a stored example of its numbers is compared with them (`tests/suite/rliable.rs`).
 //!
 //! Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv:2108.13264.
 //!
@@ -38,7 +38,7 @@ pub fn mean(values: &[f64]) -> f64 {
 }
 
 /// Population standard deviation (divided by the number of values); NaN of nothing.
-pub fn deviation(values: &[f64]) -> f64 {
+pub fn standard_deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
 }
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(interquartile_mean(&[1.0, 2.0, 900.0]), 301.0);
         assert_eq!(interquartile_mean(&[900.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(interquartile_mean(&[-50.0, 1.0, 2.0, 3.0, 900.0]), 2.0);
-        assert_eq!((mean(&[1.0, 3.0]), deviation(&[1.0, 3.0])), (2.0, 1.0));
+        assert_eq!((mean(&[1.0, 3.0]), standard_deviation(&[1.0, 3.0])), (2.0, 1.0));
     }
 
     #[test]

@@ -300,6 +300,6 @@ pub enum CutSegments {
     /// It is left out.
     #[default]
     Drop,
-    /// It goes on in the same row of the next batch, from the state where it was cut.
+    /// It continues in the same row of the next batch, from the state where it was cut.
     Continue,
 }

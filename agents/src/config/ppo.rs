@@ -127,9 +127,9 @@ pub struct PpoConfig {
     pub target_kl: Option<f64>,
     /// Whether advantages are brought to mean 0 and deviation 1 in every minibatch.
     pub normalise_advantages: bool,
-    /// Whether observations are normalised by their running mean and deviation, and held within plus and minus 10.
+    /// Whether observations are normalised by their running mean and deviation, and clipped to plus and minus 10.
     pub normalise_observations: bool,
-    /// Whether rewards are divided by the running deviation of the discounted return, and held within plus and minus 10.
+    /// Whether rewards are divided by the running standard deviation of the discounted return, and clipped to plus and minus 10.
     pub normalise_rewards: bool,
     /// Environment steps between two checkpoints. There is always one at the end.
     pub checkpoint_every: u64,

@@ -139,7 +139,7 @@ impl ActorCriticAgent {
         self.generators[row] = Pcg64Mcg::seed_from_u64(seed);
     }
 
-    /// An episode begins in a row, whose noise goes on.
+    /// An episode begins in a row; its noise continues.
     pub fn reset(&mut self, row: usize) {
         self.resets[row] = true;
     }

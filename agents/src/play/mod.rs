@@ -18,11 +18,11 @@
 
 pub mod agent;
 pub mod cache_sweep;
-mod decision_agent;
-mod env_groups;
+pub(crate) mod decision_agent;
+pub(crate) mod env_groups;
 pub mod episodes;
 pub mod evaluate;
-mod latency;
+pub(crate) mod latency;
 pub mod rollout;
 pub mod spaces;
 pub mod video;

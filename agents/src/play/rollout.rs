@@ -2,7 +2,7 @@
 //!
 //! Groups have a fixed size and membership, so what they give does not depend on how many threads play them. When a rollout
 //! begins, every environment is put into the state that it is in: that clears what a simulator remembers besides (a solver's warm
-//! start), so that a run resumed from stored states goes on as the unbroken one does, to the bit.
+//! start), so that a run resumed from stored states continues as the unbroken one does, to the bit.
 
 use super::agent::{Actions, ActorCriticAgent, Agent};
 use super::episodes::{begin_trajectory, env_action, push_transition};
@@ -33,7 +33,7 @@ pub struct Rollout {
     pub ends: Vec<StepEnd>,
     /// The observation after every truncated step, as the policy would have seen it: `[truncated steps, observation width]`.
     pub last_observations: Vec<f32>,
-    /// The observation after the last step, where its episode goes on: `[observation width]`, or nothing.
+    /// The observation after the last step, where its episode continues: `[observation width]`, or nothing.
     pub next_observation: Vec<f32>,
     /// Episodes that ended, with the timestep that ended them.
     pub episodes: Vec<(usize, FinishedEpisode)>,
@@ -163,7 +163,7 @@ impl EnvGroup {
         Ok(GroupSnapshot { envs: self.slots.iter_mut().map(place).collect::<Result<_>>()?, state: self.state.to_records() })
     }
 
-    /// Goes on where a stored group was.
+    /// Continues from where a stored group was.
     ///
     /// # Errors
     /// If what was stored is not of this task or policy.
@@ -269,7 +269,7 @@ impl EnvSlot {
 
     fn begin_rollout(&mut self) -> Result<()> {
         self.rollout = Rollout::default();
-        // What it shows may differ in the last bits from what the step showed; the policy goes on with the latter.
+        // What it shows may differ in the last bits from what the step showed; the policy continues with the latter.
         let mut shown = vec![0.0; self.now.observation.len()];
         self.now.state.clear();
         self.env.state(&mut self.now.state)?;

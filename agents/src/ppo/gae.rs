@@ -73,7 +73,7 @@ mod tests {
     fn a_truncated_step_bootstraps_from_its_last_observation_and_no_further() {
         // In the middle, with a value of 20 there: delta = -4, 2 + 10 - 6 = 6, 7.
         assert_near(&ending(TRUNCATED, GOES_ON, [6.0, 20.0, 10.0]), &[-4.0 + 0.25 * 6.0, 6.0, 7.0]);
-        // At the last row: delta = -4, -3, 7, as of an episode that goes on.
+        // At the last row: delta = -4, -3, 7, as of an episode that continues.
         assert_near(&ending(GOES_ON, TRUNCATED, [6.0, 2.0, 10.0]), &[-4.0 + 0.25 * (-3.0 + 0.25 * 7.0), -3.0 + 0.25 * 7.0, 7.0]);
     }
 

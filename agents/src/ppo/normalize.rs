@@ -4,7 +4,7 @@ use crate::play::rollout::Rollout;
 use aaren_policy::Normalizer;
 use serde::{Deserialize, Serialize};
 
-/// Rewards are held within plus and minus this after they were scaled.
+/// Rewards are clipped to plus and minus this after they were scaled.
 const REWARD_CLIP: f64 = 10.0;
 /// Added to the variance of returns, as everywhere.
 const EPSILON: f64 = 1e-8;
@@ -48,7 +48,7 @@ impl Moments {
     }
 }
 
-/// The scale of rewards: the deviation of the discounted return, as it stands at every step of every environment.
+/// The scale of rewards: the standard deviation of the discounted return, as it stands at every step of every environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RewardScale {
     /// Discounted sum of the running episode's rewards, `[env]`.
@@ -73,7 +73,7 @@ impl RewardScale {
         }
     }
 
-    /// A reward in units of that deviation.
+    /// A reward in units of that standard deviation.
     pub(crate) fn scaled(&self, reward: f64) -> f64 {
         (reward / (self.moments.variance(0) + EPSILON).sqrt()).clamp(-REWARD_CLIP, REWARD_CLIP)
     }
@@ -109,7 +109,7 @@ mod tests {
         };
         let mut scale = RewardScale::new(2);
         scale.add(1, &rollout, 0.5);
-        // Returns 1, 2.5, 4, 10, and the last goes on.
+        // Returns 1, 2.5, 4, 10, and the last continues.
         assert_eq!(scale.returns, [0.0, 10.0]);
         let variance = [1.0f64, 2.5, 4.0, 10.0].iter().map(|x| (x - 4.375).powi(2)).sum::<f64>() / 4.0;
         assert!((scale.scaled(3.0) - 3.0 / variance.sqrt()).abs() < 1e-6);

@@ -62,7 +62,7 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
         if !row.next_observation.is_empty() {
             push(&row.next_observation, false);
         }
-        // Rows have one length; what fills them up is an episode of its own that nobody looks at.
+        // Rows have one length; what fills them up is an episode of its own that nothing reads.
         let missing = start + longest - resets.len();
         observations.extend(std::iter::repeat_n(0.0, missing * width));
         resets.extend(std::iter::repeat_n(true, missing));

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use std::path::Path;
 
-/// Normalized observations are held within plus and minus this.
+/// Normalized observations are clipped to plus and minus this.
 const OBSERVATION_CLIP: f64 = 10.0;
 
 /// What a policy for a job's task is, before it has seen anything.

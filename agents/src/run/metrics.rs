@@ -36,10 +36,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the logs of a run, new ones or, with `Some(step)`, those of a run that goes on after that step.
+    /// Opens the logs of a run, new ones or, with `Some(step)`, those of a run that continues after that step.
     ///
     /// What was logged after `resume_step` is dropped, as is a line that a kill cut short: the steps are made again. The
-    /// wall time goes on from the last line that is kept.
+    /// wall time continues from the last line that is kept.
     ///
     /// # Errors
     /// If the files cannot be read or written, or a line in the middle of `metrics.jsonl` is not a line of a log.
