@@ -12,16 +12,16 @@
 /// Initial weights.
 pub const WEIGHTS: u64 = 1;
 /// Segments of a batch, by optimizer step.
-pub(crate) const SEGMENTS: u64 = 2;
+pub const SEGMENTS: u64 = 2;
 /// Dropout, by optimizer step.
-pub(crate) const DROPOUT: u64 = 3;
+pub const DROPOUT: u64 = 3;
 /// Episodes of an evaluation, by episode.
-pub(crate) const EPISODES: u64 = 4;
+pub const EPISODES: u64 = 4;
 /// Noise of actions: under an episode's seed, or by environment and iteration of a training.
-pub(crate) const NOISE: u64 = 5;
+pub const NOISE: u64 = 5;
 /// Episodes that an online training plays, by environment and episode.
-pub(crate) const TRAINING_EPISODES: u64 = 6;
+pub const TRAINING_EPISODES: u64 = 6;
 /// Order of minibatches, by iteration.
-pub(crate) const MINIBATCHES: u64 = 7;
+pub const MINIBATCHES: u64 = 7;
 /// Examples of a supervised sequence task, by split and example.
 pub const EXAMPLES: u64 = 8;

@@ -9,7 +9,8 @@
 //!
 //! // One task, five runs: the mean of the middle ones, with a bootstrap interval.
 //! let estimate = estimate_interquartile_mean(&[vec![0.0, 1.0, 2.0, 3.0, 100.0]], 1);
-//! assert!(estimate.low <= estimate.value && estimate.value <= estimate.high);
+//! let (low, high) = estimate.interval.unwrap();
+//! assert!(low <= estimate.value && estimate.value <= high);
 //! ```
 
 use aaren_envs::derive_seed;

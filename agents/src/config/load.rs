@@ -157,7 +157,7 @@ impl OfflineJob {
 }
 
 pub(super) fn from_text(name: &str, text: &str, changes: &Changes) -> Result<Job> {
-    let is_json = text.trim_start().starts_with(['{', '[']) || text.is_empty();
+    let is_json = text.is_empty() || text.trim_start().starts_with('{') || serde_json::from_str::<Value>(text).is_ok();
     let json = parse(name, text, is_json)?;
     keys::check_known(&json, &known()).with_context(|| name.to_string())?;
     from_json(name, json, changes)

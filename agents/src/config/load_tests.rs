@@ -227,7 +227,7 @@ fn a_job_has_the_keys_of_its_kind() {
         (&["ppo.network=recurrent", "policy.dropout=0.1"], &["policy.dropout: not read by a job that learns online"]),
         (&["evaluation.target_returns=[1]"], &["evaluation.target_returns: not read"]),
         (&["ppo.envs=3", "ppo.envs_per_group=2"], &["ppo.envs_per_group", "divisor"]),
-        (&["collect.dataset=random"], &["evaluation: not read by a job that makes a dataset"]),
+        (&["collect.dataset=random"], &["ppo: not read by a job that makes a dataset"]),
         (&["ppo.entropy=0"], &["no key ppo.entropy"]),
     ] {
         let message = refused(online, settings);

@@ -18,9 +18,9 @@ use aaren_policy::AnyPolicy;
 use aaren_policy::mixer::CachePolicy;
 use anyhow::{Context, Result};
 
-use super::agent::{ExecutionMode, policy_agent};
 use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
 use super::latency::{LATENCY_STEPS, latency};
+use super::policy_agent::{ExecutionMode, policy_agent};
 use crate::config::{EnvConfig, Execution, OfflineJob, PpoJob};
 use crate::device::Cpu;
 use crate::run::interrupt;

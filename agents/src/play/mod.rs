@@ -23,6 +23,7 @@ pub(crate) mod env_groups;
 pub mod episodes;
 pub mod evaluate;
 pub(crate) mod latency;
+pub(crate) mod policy_agent;
 pub mod rollout;
 pub mod spaces;
 pub mod video;

@@ -3,7 +3,7 @@
 //! ```
 //! use aaren_agents::run::report::{bytes, duration, mean_std};
 //!
-//! assert_eq!((bytes(1_548), duration(192.0)), ("1,548 B".into(), "3 min 12 s".into()));
+//! assert_eq!((bytes(1_548), duration(192.0)), ("1548 B".into(), "3 min 12 s".into()));
 //! println!("{}", mean_std(0.75, 0.25));
 //! ```
 
