@@ -91,7 +91,7 @@ impl Observer for Clock {
 
 pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
     let overrides = [&args.overrides[..], &["evaluation.episodes=1".into(), "evaluation.every=0".into()]].concat();
-    let Job::Ppo(mut job) = Job::load(&[args.config.clone()], &overrides[..].into())? else {
+    let Job::Ppo(mut job) = Job::load(std::slice::from_ref(&args.config), &overrides[..].into())? else {
         bail!("the job does not learn online: it has no key ppo; take one that has, such as configs/ppo/hopper.toml");
     };
     let config = &mut job.ppo;

@@ -54,7 +54,7 @@ fn config(folder: &Path, kind: &str, overrides: &[String]) -> (PathBuf, CollectJ
     let path = folder.join("collect.json");
     let text = format!(r#"{{"seed": 3, "env": {{"id": "{ENV}"}}, "collect": {{"dataset": "{kind}", "steps": 900}}}}"#);
     fs::write(&path, text).unwrap();
-    let Job::Collect(job) = Job::load(&[path.clone()], &overrides.into()).unwrap() else { unreachable!() };
+    let Job::Collect(job) = Job::load(std::slice::from_ref(&path), &overrides.into()).unwrap() else { unreachable!() };
     fs::write(&path, serde_json::to_string(&job).unwrap()).unwrap();
     (path, job)
 }
@@ -403,7 +403,7 @@ fn every_collection_in_configs_is_one() {
         for kind in DatasetKind::ALL {
             let path = configs.join(format!("{kind}.toml"));
             let changes = Changes { env: Some(id.into()), ..Changes::default() };
-            let job = Job::load(&[path.clone()], &changes).unwrap_or_else(|error| panic!("{error:#}"));
+            let job = Job::load(std::slice::from_ref(&path), &changes).unwrap_or_else(|error| panic!("{error:#}"));
             let Job::Collect(job) = job else { panic!("{}", path.display()) };
             assert_eq!((job.robot(), job.collect.dataset, job.collect.steps), (robot.into(), kind, 1_000_000));
             assert!(job.collect.train.is_none_or(|train| train.is_file()), "{}", path.display());

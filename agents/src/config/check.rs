@@ -98,7 +98,9 @@ fn check_env(env: &EnvConfig) -> Result<()> {
 fn check_data(data: &DataConfig) -> Result<()> {
     match (&data.source, &data.scripted) {
         (Some(_), Some(_)) => {
-            bail!("data: found both \"source\" and \"scripted\", expected exactly one; set the other to null or leave it out")
+            bail!(
+                "data: found both \"source\" and \"scripted\", expected exactly one; leave the other out, or set it to null with --set"
+            )
         }
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
         (Some(Sources(sources)), None) => ensure!(

@@ -23,10 +23,10 @@ const BASE: &str = "base";
 /// Files in a row of which each is the base of the one before; more than this is no layering but a slip.
 const MOST_FILES: usize = 8;
 
-/// What the command line changes in a job, in this order.
+/// What the command line changes in a job.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Any keys, each `key.path=value`; the value is read as JSON, and as a string where it is not JSON.
+    /// Any keys, each `key.path=value`; the value is read as JSON or TOML, and as a string where it is neither.
     pub set: Vec<String>,
     /// `env.id`; the options of another task go.
     pub env: Option<String>,
@@ -47,29 +47,16 @@ impl From<&[String]> for Changes {
 }
 
 impl Changes {
-    /// Makes the changes in a job.
+    /// Makes the changes in a job: first those that have a word of their own, then `set`, which so has the last word.
     fn apply(&self, json: &mut Value, known: &Value) -> Result<()> {
-        for setting in &self.set {
-            let (path, text) = setting
-                .split_once('=')
-                .with_context(|| format!("--set {setting}: expected key.path=value, for example train.steps=500"))?;
-            let value = match serde_json::from_str::<Unique>(text) {
-                Ok(Unique(value)) => whole_numbers(value),
-                Err(_) => Value::String(text.to_string()),
-            };
-            keys::set(json, path, value, known).with_context(|| format!("--set {setting}"))?;
-        }
         let mut set = |path, value| keys::set(json, path, value, known);
-        if let Some(id) = &self.env {
-            set("env", Value::Object(Map::from_iter([("id".into(), id.clone().into())])))?;
+        if let Some(mixer) = &self.mixer {
+            set("policy.mixer", mixer.clone().into())?;
+            set("policy.mixers", Value::Array(Vec::new()))?;
         }
         if !self.data.is_empty() {
             set("data.source", self.data.clone().into())?;
             set("data.scripted", Value::Null)?;
-        }
-        if let Some(mixer) = &self.mixer {
-            set("policy.mixer", mixer.clone().into())?;
-            set("policy.mixers", Value::Array(Vec::new()))?;
         }
         if let Some(seed) = self.seed {
             set("seed", seed.into())?;
@@ -77,7 +64,26 @@ impl Changes {
         if let Some(device) = self.device {
             set("device", device.to_string().into())?;
         }
+        if let Some(id) = self.env.as_deref().filter(|id| keys::get(json, "env.id") != Some(&Value::from(*id))) {
+            keys::set(json, "env", Value::Object(Map::from_iter([("id".into(), id.into())])), known)?;
+        }
+        for setting in &self.set {
+            let (path, text) = setting
+                .split_once('=')
+                .with_context(|| format!("--set {setting}: expected key.path=value, for example train.steps=500"))?;
+            keys::set(json, path, value(text), known).with_context(|| format!("--set {setting}"))?;
+        }
         Ok(())
+    }
+}
+
+/// The value of a setting: JSON, or else what TOML has, such as `100_000`, or else a string.
+fn value(text: &str) -> Value {
+    let toml = || toml::from_str::<Value>(&format!("value = {text}")).ok()?.get("value").cloned();
+    let is_plain = |value: &Value| value.is_number() || value.is_array();
+    match serde_json::from_str::<Unique>(text) {
+        Ok(Unique(value)) => whole_numbers(value),
+        Err(_) => toml().filter(is_plain).map_or_else(|| text.into(), whole_numbers),
     }
 }
 
@@ -272,21 +278,18 @@ impl Kind {
             Kind::Ppo => ("learns online", "ppo"),
             Kind::Collect => ("makes a dataset", "collect"),
         };
-        let policy = json["policy"].as_object().is_some_and(|policy| !policy.is_empty());
+        for key in json.as_object().into_iter().flat_map(Map::keys) {
+            ensure!(known.get(key).is_some(), "{key}: not read by a job that {what}; leave it out, or leave out {instead}");
+        }
         if self == Kind::Ppo && json["ppo"]["network"] != "recurrent" {
             ensure!(
-                !policy,
+                json["policy"].as_object().is_none_or(Map::is_empty),
                 "policy: it says how a recurrent network is built, but ppo.network is \"mlp\"; set it to \"recurrent\", or leave policy out"
             );
             json.as_object_mut().map(|object| object.remove("policy"));
         }
-        for (key, value) in json.as_object_mut().into_iter().flatten() {
-            let Some(below) = known.get(key) else {
-                bail!("{key}: not read by a job that {what}; leave it out, or leave out {instead}");
-            };
-            let (Some(section), Some(below)) = (value.as_object_mut().filter(|_| key != "env"), below.as_object()) else {
-                continue;
-            };
+        for (key, value) in json.as_object_mut().into_iter().flatten().filter(|(key, _)| *key != "env") {
+            let (Some(section), Some(below)) = (value.as_object_mut(), known[key].as_object()) else { continue };
             section.retain(|key, value| !value.is_null() || below.contains_key(key));
             if let Some(other) = section.keys().find(|other| !below.contains_key(*other)) {
                 bail!("{key}.{other}: not read by a job that {what}; leave it out");

@@ -210,8 +210,14 @@ fn files_are_laid_over_each_other_in_order() {
         device: None,
     };
     let job = Job::load(&files, &changes).unwrap().offline().unwrap();
-    assert_eq!((&*job.env.id, job.env.options.len(), &*job.policy.mixer, job.seed), ("Pendulum-v1", 0, "gru", 4));
+    assert_eq!((&*job.env.id, job.env.options.len(), &*job.policy.mixer, job.seed), ("Pendulum-v1", 0, "gru", 9));
     assert_eq!(job.data.source.unwrap().0, ["y", "z"]);
+    // The same task keeps its options, and `set` has the last word.
+    let same =
+        Changes { env: Some("TMaze-v0".into()), ..self::changes(&["env.options.max_episode_steps=50", "train.steps=100_000"]) };
+    let job = Job::load(&files, &same).unwrap().offline().unwrap();
+    assert_eq!(Value::Object(job.env.options), serde_json::json!({"corridor": 7, "max_episode_steps": 50}));
+    assert_eq!(job.train.steps, 100_000);
     let message = format!("{:#}", Job::load(&[task, data], &self::changes(&["env.id=No-v0"])).unwrap_err());
     assert!(message.contains("task.toml") && message.contains("data.json") && message.contains("No-v0"), "{message}");
 }
