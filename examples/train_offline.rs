@@ -5,15 +5,16 @@
 use aaren::data::{Actions, Dataset};
 use aaren::prelude::*;
 
-/// Episodes of the T-maze that turn as a coin falls: half of them reach the reward, and their return says which.
-fn coin_tosses(job: &OfflineJob, episodes: u64) -> anyhow::Result<Dataset> {
+/// Episodes of the T-maze that turn to the side of the cue in 80 %; their return says which.
+fn episodes_of_a_script(job: &OfflineJob, count: u64) -> anyhow::Result<Dataset> {
     let mut env = job.env.make()?;
     let spec = env.spec().clone();
     let mut observation = vec![0.0; spec.observation_space.width()];
     let mut trajectories = Vec::new();
-    for seed in 0..episodes {
+    for seed in 0..count {
         env.reset(Some(seed), &mut observation)?;
-        let turn = 1 + (Generator::from_seed(seed).double() < 0.5) as i64;
+        let follows = Generator::from_seed(seed).double() < 0.8;
+        let turn = if (observation[0] > 0.0) == follows { 2 } else { 1 }; // right, or left
         let (mut shown, mut actions, mut rewards, mut end) = (observation.clone(), vec![], vec![], StepEnd::default());
         while !end.is_end() {
             let action = if observation[2] == 1.0 { turn } else { 0 }; // forward until the junction
@@ -27,7 +28,7 @@ fn coin_tosses(job: &OfflineJob, episodes: u64) -> anyhow::Result<Dataset> {
         trajectories.push(Trajectory { observations: shown, actions, rewards, end, seed: Some(seed) });
     }
     Ok(Dataset {
-        id: "coin-tosses".into(),
+        id: "my/script-v0".into(),
         env_id: Some(spec.id),
         observation_space: spec.observation_space,
         action_space: spec.action_space,
@@ -41,7 +42,7 @@ fn coin_tosses(job: &OfflineJob, episodes: u64) -> anyhow::Result<Dataset> {
 fn main() -> anyhow::Result<()> {
     let settings = ["env.options.corridor=10", "train.steps=200", "evaluation.every=0"];
     let job = OfflineJob::quickstart(&settings.map(String::from))?;
-    let dataset = coin_tosses(&job, 500)?;
+    let dataset = episodes_of_a_script(&job, 500)?;
     let folder = std::env::temp_dir().join(format!("aaren-train-offline-{}", std::process::id()));
     let run = RunDir::create(&folder, &job, job.train.keep_checkpoints)?;
     let (summary, evaluation) = train_offline(&job, dataset, &run, false)?;

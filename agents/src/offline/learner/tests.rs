@@ -165,7 +165,8 @@ mod vulkan {
     #[test]
     fn what_does_not_fit_is_named_with_its_bytes() {
         let mut alone = Command::new(std::env::current_exe().unwrap());
-        let output = alone.args(["--exact", "learner::tests::vulkan::a_tebibyte_is_refused", "--ignored"]).output().unwrap();
+        let output =
+            alone.args(["--exact", "offline::learner::tests::vulkan::a_tebibyte_is_refused", "--ignored"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
@@ -175,7 +176,7 @@ mod vulkan {
     fn a_tebibyte_is_refused() {
         let Some(_alone) = device() else { return };
         let read =
-            on_device::<Device, _>(|| Tensor::<Device, 1>::empty([1_usize << 38], &Device::place()).slice(0..1).into_data());
+            on_device::<Device, _>(|| Tensor::<Device, 1>::empty([1_usize << 38], &Device::device()).slice(0..1).into_data());
         let message = read.unwrap_err().to_string();
         assert!(message.contains("no memory for a buffer of 1099511627776 bytes; lower train.batch_size"), "{message}");
     }
