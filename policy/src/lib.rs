@@ -50,7 +50,7 @@
 //! # Ok::<(), aaren_policy::PolicyError>(())
 //! ```
 //!
-//! The tests in `tests/laws.rs` check for every mixer that both are one function.
+//! The tests in `tests/suite/laws.rs` check for every mixer that both are one function.
 //!
 //! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalization, bounds): together all
 //! that acting needs, and what a [`checkpoint`] holds. An [`ActorCriticPolicy`] is trained by policy gradients: the same backbone over

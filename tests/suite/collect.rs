@@ -430,7 +430,7 @@ mod robots {
         let text = format!(r#"{{"seed": 3, "env": {{"id": "Hopper-v5"}}, "collect": {{"dataset": "{kind}", "steps": 900}}}}"#);
         fs::write(&path, text).unwrap();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        let job = CollectJob::load(&path, &overrides).unwrap();
+        let Job::Collect(job) = Job::load(std::slice::from_ref(&path), &overrides[..].into()).unwrap() else { unreachable!() };
         fs::write(&path, serde_json::to_string(&job).unwrap()).unwrap();
         (path, job)
     }

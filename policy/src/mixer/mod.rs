@@ -5,7 +5,7 @@
 //! To add a mixer here: one file in this folder with a module that implements [`Mixer`] and a state that implements
 //! [`MixerState`](crate::state::MixerState) (a state of plain tensors takes one line, [`tensor_state!`](crate::state::tensor_state)), its
 //! `mod` line below, and one line in the list at the end of `any.rs`. The line has a sentence that ends in `no state` or in the state's size,
-//! `: ... bytes a layer`, in numbers, `width`, `heads`, `head_dim`, the tokens `t` and the mixer's own options; the laws in `tests/laws.rs`
+//! `: ... bytes a layer`, in numbers, `width`, `heads`, `head_dim`, the tokens `t` and the mixer's own options; the laws in `tests/suite/laws.rs`
 //! then run over the mixer and check the size. A mixer with options names their struct there, which implements [`MixerOptions`], and
 //! `policy.options` in a config then has them.
 //!

@@ -1,14 +1,12 @@
 //! Trained weights in policies with other mixers.
 
-mod common;
-
+use crate::common::*;
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionSpec, ActionValue, DecisionNetwork, Description, PolicyError, Timesteps, transfer::transfer_weights};
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_store::ModuleSnapshot;
-use common::*;
 
 type Graph = Autodiff<Flex>;
 type Network = DecisionNetwork<Graph>;

@@ -1,14 +1,12 @@
 //! The laws on the CPU: what every mixer must obey for acting and training to be the same function.
 
-mod common;
-
+use crate::common::{laws::*, *};
 use aaren_kernels::Dropout;
 use aaren_policy::{Reset, mixer::AnyMixer};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
-use common::{laws::*, *};
 use proptest::prelude::*;
 
 type Cpu = Flex;

@@ -1,14 +1,12 @@
 //! Transformers that act with KV caches of bounded size.
 
-mod common;
-
+use crate::common::*;
 use aaren_kernels::Dropout;
 use aaren_policy::mixer::{AnyMixer, AnyState, CachePolicy};
 use aaren_policy::{AnyPolicy, Init, Reset};
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
-use common::*;
 
 type Cpu = Flex;
 

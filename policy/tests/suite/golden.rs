@@ -1,14 +1,12 @@
 //! Mixers against the same layers of public Python packages, weights carried across: `golden/make.py` made the files.
 
-mod common;
-
+use crate::common::numbers;
 use aaren_kernels::Dropout;
 use aaren_policy::{Init, PolicyConfig, Reset, mixer::AnyMixer};
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use common::numbers;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -68,7 +66,7 @@ impl<B: Backend> ModuleMapper<B> for Load<'_> {
 
 #[test]
 fn layers_of_public_packages_give_the_same() {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("golden/golden.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../golden/golden.json")).unwrap();
     assert_eq!(cases.iter().map(|case| &*case.mixer).collect::<Vec<_>>(), ["lstm", "gru", "mamba", "performer", "performer"]);
     for case in cases {
         let Case { mixer: name, width, heads, options, weights, x, y } = case;

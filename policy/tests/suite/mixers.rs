@@ -1,14 +1,12 @@
 //! What is true of single mixers, and worked numbers.
 
-mod common;
-
+use crate::common::*;
 use aaren_kernels::{Dropout, MonarchTransform};
 use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
-use common::*;
 use std::collections::BTreeMap;
 
 type Cpu = Flex;

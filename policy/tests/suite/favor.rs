@@ -1,7 +1,6 @@
 //! Linear attention and the Performer's random features, against softmax attention and worked numbers.
 
-mod common;
-
+use crate::common::*;
 use aaren_kernels::{Dropout, FeatureMap, linear_attention};
 use aaren_policy::favor::{Kernel, RandomFeatures, draw_rows};
 use aaren_policy::mixer::AnyMixer;
@@ -10,7 +9,6 @@ use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
-use common::*;
 
 type Cpu = Flex;
 

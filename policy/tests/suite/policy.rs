@@ -1,7 +1,6 @@
 //! The policy that acts is the policy that was trained; sizes; checkpoints.
 
-mod common;
-
+use crate::common::*;
 use aaren_kernels::Dropout;
 use aaren_policy::mixer::names;
 use aaren_policy::{
@@ -10,7 +9,6 @@ use aaren_policy::{
 };
 use burn::backend::{Autodiff, Flex};
 use burn::prelude::*;
-use common::*;
 
 type Cpu = Flex;
 
