@@ -34,7 +34,7 @@ pub struct Journal {
 pub struct Record {
     offset: u64,
     bytes: u64,
-    /// When the collection had it: a number that grows, in the collector's own count. See [`Journal::drop_after`].
+    /// When the collection had it: a number that grows, in the collector's own count. See `Journal::drop_after`.
     pub time: u64,
     /// Environment steps.
     pub steps: usize,

@@ -150,7 +150,7 @@ impl EnvGroup {
         Ok(Self { slots, first_state: state.clone(), state })
     }
 
-    /// What [`EnvGroup::restore`] needs.
+    /// What `EnvGroup::restore` needs.
     ///
     /// # Errors
     /// [`EnvError::Unsupported`].

@@ -18,7 +18,7 @@ pub const FILE: &str = "evaluation-caches.json";
 /// What a run's weights reached with caches of several kinds and sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheReport {
-    /// [`FORMAT`].
+    /// [`FORMAT`](super::report::FORMAT).
     pub format: u32,
     /// The run folder's name.
     pub run: String,

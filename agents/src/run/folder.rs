@@ -324,7 +324,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes a value as indented JSON, as [`write_atomically`] does.
+/// Writes a value as indented JSON, as `write_atomically` does.
 ///
 /// # Errors
 /// If it cannot be written.
