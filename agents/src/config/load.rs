@@ -316,8 +316,8 @@ fn parse(name: &str, text: &str, is_json: bool) -> Result<Value> {
         let parsed = text.parse::<toml::Table>();
         let table = parsed.map_err(|error| {
             let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let line = before.lines().count().max(1);
-            let column = before.lines().last().map_or(0, |line| line.chars().count()) + 1;
+            let (line, column) =
+                (before.matches('\n').count() + 1, before.rsplit('\n').next().map_or(0, |end| end.chars().count()) + 1);
             not_valid(name, "TOML", line, column, error.message())
         })?;
         serde_json::to_value(table)?

@@ -241,6 +241,8 @@ fn a_job_has_the_keys_of_its_kind() {
             assert!(message.contains(word), "{settings:?}: {message:?} lacks {word:?}");
         }
     }
-    let Job::Ppo(job) = from_text("job", online, &changes(&["ppo.network=recurrent"])).unwrap() else { unreachable!() };
+    let Job::Ppo(job) = from_text("job", online, &changes(&["ppo.network=recurrent", "ppo.minibatches=1"])).unwrap() else {
+        unreachable!()
+    };
     assert_eq!(job.policy, Some(BackboneConfig::default()));
 }
