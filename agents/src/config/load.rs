@@ -75,6 +75,15 @@ impl Changes {
         }
         Ok(())
     }
+
+    /// What an error calls a job with these changes, which may be what is wrong in it and not the file `name`.
+    fn name(&self, name: &str) -> String {
+        let flags = [("--mixer", self.mixer.clone()), ("--env", self.env.clone())].into_iter();
+        let flags = flags.filter_map(|(flag, word)| word.map(|word| format!("{flag} {word}")));
+        let data = self.data.iter().map(|source| format!("--data {source}"));
+        let flags = flags.chain(data).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
+        if flags.is_empty() { name.into() } else { format!("{name} with {}", flags.join(" ")) }
+    }
 }
 
 /// The value of a setting: JSON, or else what TOML has, such as `100_000`, or else a string.
@@ -172,6 +181,7 @@ pub(super) fn from_text(name: &str, text: &str, changes: &Changes) -> Result<Job
 /// A job from JSON whose keys are those of some kind of job.
 fn from_json(name: &str, mut json: Value, changes: &Changes) -> Result<Job> {
     changes.apply(&mut json, &known())?;
+    let name = &changes.name(name);
     name_robot(&mut json);
     let kind = Kind::of(&json);
     kind.only_its_keys(&mut json).with_context(|| name.to_string())?;

@@ -246,3 +246,12 @@ fn a_job_has_the_keys_of_its_kind() {
     };
     assert_eq!(job.policy, Some(BackboneConfig::default()));
 }
+
+#[test]
+fn what_the_command_line_changed_is_named_in_its_errors() {
+    let error = |changes: Changes| format!("{:#}", Job::load(&[], &changes).unwrap_err());
+    let set = Changes { set: vec!["train.steps=abc".into()], ..Changes::default() };
+    assert!(error(set).starts_with("the built-in quickstart with --set train.steps=abc: train.steps: "));
+    let words = Changes { mixer: Some("transfomer".into()), ..Changes::default() };
+    assert!(error(words).starts_with("the built-in quickstart with --mixer transfomer: policy.mixer: "));
+}
