@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("aaren-own-env-{}", std::process::id()));
     let run = RunDir::create(&folder, &job, 1)?;
     let (_, evaluation) = train_ppo(&job, &run, false, &mut NoObserver)?;
-    println!("{}", evaluation.render());
+    println!("{evaluation}");
     std::fs::remove_dir_all(&folder)?;
     anyhow::ensure!(evaluation.targets[0].return_mean > 0.8, "it did not learn to stop at the end");
     Ok(())

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     let run = RunDir::create(&folder, &job, 1)?;
     let (_, evaluation) = train_offline(&job, trajectories(&job)?, &run, false)?;
     std::fs::remove_dir_all(&folder)?;
-    println!("{}", evaluation.render());
+    println!("{evaluation}");
     anyhow::ensure!(evaluation.targets[0].return_mean > 0.8, "it did not remember the cue");
     Ok(())
 }

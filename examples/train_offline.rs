@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("aaren-train-offline-{}", std::process::id()));
     let run = RunDir::create(&folder, &job, job.train.keep_checkpoints)?;
     let (summary, evaluation) = train_offline(&job, dataset, &run, false)?;
-    println!("{}\n{}", summary.render(), evaluation.render());
+    println!("{summary}\n{evaluation}");
     std::fs::remove_dir_all(&folder)?;
     anyhow::ensure!(evaluation.targets[0].return_mean > 0.8, "asked for the return 1, it did not turn to the cue's side");
     Ok(())

@@ -35,9 +35,9 @@ pub use {aaren_agents as agents, aaren_data as data, aaren_envs as envs, aaren_k
 pub mod prelude {
     pub use aaren_agents::config::{Changes, Job, OfflineJob, PpoJob};
     pub use aaren_agents::device::{CPU, Cpu};
-    pub use aaren_agents::offline::data::trajectories;
-    pub use aaren_agents::offline::train::train as train_offline;
-    pub use aaren_agents::play::evaluate::{Evaluation, evaluate};
+    pub use aaren_agents::offline::train as train_offline;
+    pub use aaren_agents::offline::trajectories;
+    pub use aaren_agents::play::{Evaluation, evaluate};
     pub use aaren_agents::ppo::train as train_ppo;
     pub use aaren_agents::run::RunDir;
     pub use aaren_agents::session::{NoObserver, Observer};

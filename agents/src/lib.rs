@@ -10,6 +10,8 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+#![warn(unreachable_pub)]
+
 pub mod collect;
 pub mod compare;
 pub mod config;
@@ -19,5 +21,5 @@ pub mod optim;
 pub mod play;
 pub mod ppo;
 pub mod run;
-pub mod seeds;
+mod seeds;
 pub mod session;

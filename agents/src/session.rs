@@ -64,7 +64,7 @@ pub trait Trained {
 
 /// When a session does what, in steps of its unit: optimizer steps, or environment steps.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// Steps of the training.
     pub steps: u64,
     /// Steps that one update makes.
@@ -147,7 +147,7 @@ pub struct NoObserver;
 impl Observer for NoObserver {}
 
 /// The run folder, the log, the progress bar, and whether to keep training.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     run: &'a RunDir,
     schedule: Schedule,
     observer: &'a mut dyn Observer,
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// A file that cannot be written, an evaluation that fails, or an observer that does.
-    pub fn begin(
+    pub(crate) fn begin(
         run: &'a RunDir,
         resume: bool,
         schedule: Schedule,
@@ -185,12 +185,12 @@ impl<'a> Session<'a> {
     }
 
     /// Whether there are steps to make.
-    pub fn keeps_training(&self) -> bool {
+    pub(crate) fn keeps_training(&self) -> bool {
         !self.is_over
     }
 
     /// Where the training can be taken up again, for errors.
-    pub fn newest_checkpoint(&self) -> String {
+    pub(crate) fn newest_checkpoint(&self) -> String {
         match self.run.latest_checkpoint() {
             Ok(Some((_, folder))) => format!("training stopped; the newest checkpoint is {}", folder.display()),
             _ => "training stopped before its first checkpoint".into(),
@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// What the observer returned.
-    pub fn played(&mut self, step: u64, returns: &[f64], trajectories: Vec<Trajectory>) -> Result<()> {
+    pub(crate) fn played(&mut self, step: u64, returns: &[f64], trajectories: Vec<Trajectory>) -> Result<()> {
         trajectories.into_iter().try_for_each(|trajectory| self.observer.episode(step, trajectory))?;
         self.is_over |= self.observer.iterated(step, returns)?.is_break();
         Ok(())
@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Numbers that are not finite, a file that cannot be written, an environment that fails, or [`Interrupted`] after Ctrl-C, when
     /// the run has been saved.
-    pub fn end_step(&mut self, trained: &mut impl Trained) -> Result<()> {
+    pub(crate) fn end_step(&mut self, trained: &mut impl Trained) -> Result<()> {
         let step = trained.step();
         self.step = step;
         self.progress.set(step);
@@ -244,7 +244,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// An environment that fails, a file that cannot be written, or an interrupt.
-    pub fn finish(mut self, trained: &impl Trained) -> Result<(TrainSummary, EvaluationReport)> {
+    pub(crate) fn finish(mut self, trained: &impl Trained) -> Result<(TrainSummary, EvaluationReport)> {
         self.progress.finish();
         let summary = trained.summary();
         self.run.write_json("train.json", &summary)?;

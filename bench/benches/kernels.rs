@@ -3,12 +3,15 @@
 //!
 //! The sizes are those of `aaren-bench train`: 64 rows of 20 timesteps and 4 rows of 1,000, three tokens each, in layers of 128.
 
-use aaren_agents::device::{CPU, Graph};
+use aaren_agents::device::{CPU, Cpu};
 use aaren_kernels::{Activation, Dropout, ScanCarry, attention_scan, causal_attention, layer_norm, linear};
+use burn::backend::Autodiff;
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Bool, Distribution, Int, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
+
+type Graph = Autodiff<Cpu>;
 
 /// Rows and tokens of a row.
 const SIZES: [[usize; 2]; 2] = [[64, 60], [4, 3000]];

@@ -1,9 +1,9 @@
 //! The cost of acting at several points of an episode: a constant for Aaren, growing with a KV cache, that of the whole window for
 //! windowed execution.
 
-use crate::measure::{Spread, description, publish, with_threads};
+use crate::measure::{Spread, description, median, publish, with_threads};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::run::report::{align_right, bytes, median, number};
+use aaren_agents::run::report::{align_right, bytes, number};
 use aaren_agents::run::{interrupt, report};
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};

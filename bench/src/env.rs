@@ -3,9 +3,9 @@
 //! All of them take turns in short slices, so that whatever else the machine does slows all of them down alike. Ratios are medians of
 //! the ratios of each turn, by the clock and by processor time, which is less disturbed by other work on the machine.
 
-use crate::measure::{Spread, cores, processor_seconds, publish};
+use crate::measure::{Spread, cores, median, processor_seconds, publish};
 use crate::peers::gymnasium::{Library, Peer, Request, Slice};
-use aaren_agents::run::report::{align_right, median};
+use aaren_agents::run::report::align_right;
 use aaren_agents::run::{interrupt, report};
 use aaren_envs::{Action, BareSimulation, Env, Generator, bare_simulation, make};
 use anyhow::{Context, Result, anyhow, ensure};

@@ -3,7 +3,7 @@
 use crate::measure::{cores, description, publish};
 use aaren_agents::config::EnvConfig;
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::evaluate::Evaluation;
+use aaren_agents::play::Evaluation;
 use aaren_agents::run::report;
 use aaren_agents::run::report::{align_right, number};
 use aaren_envs::{Action, Env, EnvError, Spec, Step};

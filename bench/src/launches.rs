@@ -5,8 +5,7 @@ use crate::train::random_batch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
-use aaren_agents::offline::DeviceBatch;
-use aaren_agents::offline::learner::Learner;
+use aaren_agents::offline::Learner;
 use aaren_agents::run::report::align_right;
 use aaren_agents::run::{interrupt, report};
 use aaren_agents::session::Trained as _;
@@ -86,25 +85,24 @@ where
 {
     let device = Default::default();
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
-    let mut learner = Learner::<Autodiff<B>>::new(description(mixer), &config, 1)?;
-    let batch = |step: u64, learner: &Learner<Autodiff<B>>| {
-        DeviceBatch::new(random_batch(learner.description(), size, step), learner.description())
-    };
+    let description = description(mixer);
+    let mut learner = Learner::<Autodiff<B>>::new(description.clone(), &config, 1)?;
+    let batch = |step: u64| random_batch(&description, size, step);
     // The first step also tries kernels and makes the optimizer's moments.
     for step in 0..2 {
-        learner.update_on_device(batch(step, &learner)?)?;
+        learner.update(batch(step)?)?;
     }
     learner.read_metrics()?;
     B::release_memory(&device);
-    let third = batch(2, &learner)?;
+    let third = batch(2)?;
     let mut outcome = Ok(());
-    let kernels = B::launches(log, &device, || outcome = learner.update_on_device(third).map(drop))?;
+    let kernels = B::launches(log, &device, || outcome = learner.update(third))?;
     outcome?;
     learner.read_metrics()?;
     Ok(Row {
         mixer: mixer.to_owned(),
         size,
-        parameters: learner.parameters(),
+        parameters: learner.summary().parameters,
         launches: kernels.values().sum(),
         memory_bytes: B::memory(&device)?.reserved,
         kernels,

@@ -2,12 +2,22 @@
 
 use aaren_agents::config::Device;
 use aaren_agents::device;
-use aaren_agents::run::report::{median, number};
+use aaren_agents::run::report::number;
 use aaren_agents::run::{report, write_json_atomically};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::Command};
+
+/// What trains on the CPU.
+pub type Graph = burn::backend::Autodiff<aaren_agents::device::Cpu>;
+
+/// The middle number.
+pub fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
 
 /// Repeated measurements of one number, in the unit of its name.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -127,7 +137,7 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
 impl Machine {
     fn here() -> Self {
         let memory = value_in("/proc/meminfo", "MemTotal").and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok());
-        let usable = |device: Device| device.is_built_in().then(|| device::find(device).ok()).flatten();
+        let usable = |device: Device| device::find(device).ok();
         Self {
             processor: value_in("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: cores(),
@@ -218,7 +228,7 @@ macro_rules! on_device {
     ($device:expr, $backend:ident => $work:expr) => {
         match $device {
             aaren_agents::config::Device::Cpu => {
-                type $backend = aaren_agents::device::Graph;
+                type $backend = crate::measure::Graph;
                 $work
             }
             #[cfg(feature = "vulkan")]

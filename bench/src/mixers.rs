@@ -1,9 +1,9 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
 use crate::act::{Execution, Point, measure};
-use crate::measure::{Size, Spread, description, publish, with_threads};
+use crate::measure::{Graph, Size, Spread, description, publish, with_threads};
 use crate::train::time_steps;
-use aaren_agents::device::{CPU, Cpu, Graph};
+use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::run::report::{align_right, bytes, number};
 use aaren_agents::run::{interrupt, report};
 use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyConfig, mixer};

@@ -5,9 +5,7 @@ use crate::peers::torch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
-use aaren_agents::offline::DeviceBatch;
-use aaren_agents::offline::learner::Learner;
-use aaren_agents::offline::segments::Batch;
+use aaren_agents::offline::{DeviceBatch, Learner};
 use aaren_agents::run::report::{align_right, number};
 use aaren_agents::run::{interrupt, report};
 use aaren_agents::session::Trained as _;
@@ -115,16 +113,16 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
 /// Optimizer steps of a policy on random batches, after a warm-up.
 pub fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats: usize) -> Result<Spread> {
     let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
-    let mut learner = Learner::<B>::new(description, &config, 1)?;
+    let mut learner = Learner::<B>::new(description.clone(), &config, 1)?;
     let mut milliseconds = Vec::with_capacity(repeats);
     let steps = if B::IS_SYNCHRONOUS { 1 } else { STEPS_TOGETHER };
     let warm_up = 3;
     for repeat in 0..warm_up + repeats {
-        let batches = (0..steps).map(|step| random_batch(learner.description(), size, (repeat * steps + step) as u64));
-        let batches = batches.map(|batch| DeviceBatch::<B>::new(batch, learner.description())).collect::<Result<Vec<_>>>()?;
+        let batches = (0..steps).map(|step| random_batch::<B>(&description, size, (repeat * steps + step) as u64));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
         let started = Instant::now();
         for batch in batches {
-            learner.update_on_device(batch)?;
+            learner.update(batch)?;
         }
         learner.read_metrics()?;
         if repeat >= warm_up {
@@ -136,26 +134,19 @@ pub fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats
 }
 
 /// Observations, actions and returns-to-go of no meaning.
-pub fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
+pub fn random_batch<B: TrainBackend>(description: &Description, size: Size, seed: u64) -> Result<DeviceBatch<B>> {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
-    let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; size.batch] };
+    let (mut timesteps, mut actions) = (Timesteps::new(), Vec::new());
     for _ in 0..size.batch {
         for t in 0..size.context {
             let observation: Vec<f64> = (0..11).map(|_| generator.random_range(-1.0..1.0)).collect();
             let action: Vec<f32> = (0..3).map(|_| generator.random_range(-1.0..1.0)).collect();
             let action = ActionValue::Continuous(&action);
-            batch.timesteps.push(
-                description,
-                &observation,
-                (t > 0).then_some(action),
-                generator.random_range(0.0..3600.0),
-                t,
-                t == 0,
-            );
-            description.action.encode(action, &mut batch.actions);
+            timesteps.push(description, &observation, (t > 0).then_some(action), generator.random_range(0.0..3600.0), t, t == 0);
+            description.action.encode(action, &mut actions);
         }
     }
-    batch
+    DeviceBatch::new(timesteps, actions, size.batch, description)
 }
 
 impl Figures {

@@ -1,6 +1,7 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use aaren_agents::config::Changes;
 use aaren_agents::run::{RunDir, report};
@@ -35,6 +36,23 @@ impl JobArgs {
     pub fn changes(&self) -> Changes {
         let Self { files: _, set, mixer, env, data, seed } = self.clone();
         Changes { set, mixer, env, data, seed, device: None }
+    }
+
+    /// What the job's files call it: their names joined, or `quickstart` without one.
+    pub fn name(&self) -> String {
+        let stems: Vec<_> = self.files.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
+        if stems.is_empty() { "quickstart".into() } else { stems.join("-") }
+    }
+
+    /// `runs/NAME` after the job's files, or `runs/NAME-2`, `-3`, ... if that is taken.
+    pub fn default_run(&self) -> PathBuf {
+        let name = self.name();
+        let taken = |path: &PathBuf| fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
+        let runs = Path::new("runs");
+        std::iter::once(runs.join(&name))
+            .chain((2..).map(|number: u64| runs.join(format!("{name}-{number}"))))
+            .find(|path| !taken(path))
+            .expect("one of endlessly many names is free")
     }
 }
 

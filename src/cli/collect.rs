@@ -3,10 +3,10 @@
 use super::args::{JobArgs, show};
 use aaren_agents::collect;
 use aaren_agents::config::{Formats, Job, OfflineJob};
-use aaren_agents::offline::data;
-use aaren_agents::run::{RunDir, interrupt, report};
+use aaren_agents::offline::trajectories;
+use aaren_agents::run::{interrupt, report};
 use aaren_data::Format;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub fn run(args: &CollectArgs) -> Result<()> {
             job.collect.format = args.format.unwrap_or(job.collect.format);
             let output = args.output.clone().unwrap_or_else(|| job.default_output());
             let summary = collect::collect(&job, &output)?;
-            show(args.json, &summary, || summary.render())
+            show(args.json, &summary, || summary.to_string())
         }
         Job::Offline(job) => collect_scripted(&job, args),
         Job::Ppo(_) => bail!("this job learns online and has no data to collect; `aaren train` runs it"),
@@ -41,12 +41,12 @@ pub fn run(args: &CollectArgs) -> Result<()> {
 
 /// The scripted data of a training job.
 fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
-    data::collection(job)?;
-    let dataset = data::trajectories(job)?;
+    ensure!(job.data.scripted.is_some(), "data.scripted is missing: this job's data is not collected");
+    let dataset = trajectories(job)?;
     interrupt::check()?;
-    let name = RunDir::name_of(&args.job.files);
+    let name = args.job.name();
     let steps: usize = dataset.trajectories.iter().map(aaren_data::Trajectory::len).sum();
-    for &format in args.format.unwrap_or(Formats::Minari).each() {
+    for format in args.format.unwrap_or(Formats::Minari) {
         let path = args.output.clone().unwrap_or_else(|| Path::new("datasets").join(&name));
         // Two datasets, two names.
         let is_beside = args.output.is_none() || args.format == Some(Formats::Both);

@@ -28,5 +28,5 @@ pub struct CompareArgs {
 pub fn run(args: CompareArgs) -> Result<()> {
     let options = CompareOptions { output: args.output, table: args.table, force: args.force };
     let comparison = compare::compare(&args.runs, &options)?;
-    show(args.json, &comparison, || comparison.render())
+    show(args.json, &comparison, || comparison.to_string())
 }

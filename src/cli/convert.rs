@@ -30,6 +30,6 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let (step, checkpoint) = args.checkpoint.of(&run)?;
     let beside = || args.run.with_file_name(format!("{}-{}", run.name(), args.mixer));
     let to = args.new_run.clone().unwrap_or_else(beside);
-    let conversion = convert::convert(&run, (step, &checkpoint), &args.mixer, &args.overrides, &to)?;
-    report::print(conversion.render(&to))
+    let conversion = convert(&run, (step, &checkpoint), &args.mixer, &args.overrides, &to)?;
+    report::print(conversion)
 }

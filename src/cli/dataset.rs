@@ -96,7 +96,8 @@ fn info(source: &str, json: bool) -> Result<()> {
         return report::print(serde_json::to_string_pretty(&summary)?);
     }
     let statistics = &summary.statistics;
-    let spread = |of: &Spread| format!("{} (min {}, max {})", report::mean_std(of.mean, of.std), number(of.min), number(of.max));
+    let spread =
+        |of: &Spread| format!("{} ± {} (min {}, max {})", number(of.mean), number(of.std), number(of.min), number(of.max));
     let list = |numbers: &[f64]| numbers.iter().copied().map(number).collect::<Vec<_>>().join(", ");
     let known = |text: Option<String>| text.unwrap_or_else(|| "not known".into());
     let mut table = report::table(&["dataset", &summary.id]);

@@ -3,11 +3,8 @@
 use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::cache_sweep;
-use aaren_agents::play::evaluate::{Evaluation, evaluate};
-use aaren_agents::play::spaces::action_spec;
-use aaren_agents::play::video::Video;
-use aaren_agents::run::{RunDir, cache_report, report, write_json_atomically};
+use aaren_agents::play::{Evaluation, Video, action_spec, evaluate, evaluate_caches};
+use aaren_agents::run::{RunDir, report, write_json_atomically};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -70,21 +67,21 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     // A policy without a cache to bound shows before the episodes are played.
     policy.bounded_state(cache, 1, &CPU).context("--cache")?;
     let evaluation = match &job {
-        Job::Offline(job) => Evaluation::offline(job),
-        Job::Ppo(job) => Evaluation::online(job),
+        Job::Offline(job) => Evaluation::from(job),
+        Job::Ppo(job) => Evaluation::from(job),
         Job::Collect(_) => bail!("{} is no training's run", args.run.display()),
     };
     let evaluation = Evaluation { cache, stochastic: args.stochastic, ..evaluation };
     if !args.cache_sizes.is_empty() {
-        let report = cache_sweep::evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
-        write(args, &run, cache_report::FILE, &report)?;
-        return show(args.prints_json(), &report, || report.render());
+        let report = evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
+        write(args, &run, "evaluation-caches.json", &report)?;
+        return show(args.prints_json(), &report, || report.to_string());
     }
     // What a video lacks shows before the episodes are played.
     let video = args.video.as_deref().map(|path| Video::new(path, &job.env().id)).transpose()?;
     let report = evaluate(&policy, &run.name(), step, &evaluation)?;
     write(args, &run, "evaluation.json", &report)?;
-    show(args.prints_json(), &report, || report.render())?;
+    show(args.prints_json(), &report, || report.to_string())?;
     match video {
         Some(mut video) => report::print(video.record(&policy, &evaluation)?),
         None => Ok(()),
@@ -102,7 +99,7 @@ impl EvaluateArgs {
 fn write(args: &EvaluateArgs, run: &RunDir, name: &str, report: &impl Serialize) -> Result<()> {
     match &args.json {
         Some(Some(path)) => write_json_atomically(path, report),
-        _ => run.write_json(name, report),
+        _ => write_json_atomically(&run.path().join(name), report),
     }
 }
 
@@ -145,7 +142,7 @@ fn load_policy(job: &Job, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
     let policy = aaren_policy::checkpoint::load_any::<Cpu>(checkpoint, &CPU)?;
     let is_the_jobs = match (&policy, job) {
         (AnyPolicy::Decision(policy), Job::Offline(job)) => policy.description.config == job.policy,
-        (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => policy.description.network == job.network(),
+        (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => policy.description.network == job.into(),
         _ => false,
     };
     ensure!(is_the_jobs, "its policy is not the one of the run's config.json");

@@ -1,10 +1,8 @@
 //! `aaren export`.
 
 use aaren_agents::collect;
-use aaren_agents::collect::PolicyLevel;
-use aaren_agents::config::Changes;
-use aaren_agents::run::{RunDir, report};
-use anyhow::{Context, Result};
+use aaren_agents::run::report;
+use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -21,14 +19,7 @@ pub struct ExportArgs {
 }
 
 pub fn run(args: &ExportArgs) -> Result<()> {
-    let level = match args.medium {
-        Some(fraction) => {
-            let job = RunDir::open(&args.policy).context("--medium")?.job(&Changes::default())?;
-            PolicyLevel::Reaches(collect::medium_return(job.env(), fraction).context("--medium")?)
-        }
-        None => PolicyLevel::Best,
-    };
-    let provenance = collect::export(&args.policy, level, &args.folder)?;
+    let provenance = collect::export(&args.policy, args.medium, &args.folder)?;
     let at = provenance.env_steps.map(|steps| format!(", {steps} environment steps")).unwrap_or_default();
     let score = provenance.normalised_score.map(|score| format!(", score {score:.1}")).unwrap_or_default();
     report::print(format!("wrote the policy to {}{at}{score}", args.folder.display()))

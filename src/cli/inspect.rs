@@ -2,7 +2,7 @@
 
 use aaren_agents::config::{Job, OfflineJob, PpoJob};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::spaces::action_spec;
+use aaren_agents::play::action_spec;
 use aaren_agents::run::report;
 use aaren_agents::run::report::{align_right, bytes};
 use aaren_kernels::Dropout;
@@ -156,6 +156,7 @@ fn inspect_online(job: &PpoJob) -> Result<Inspection> {
         state = policy.act(&observation, &[step == 0], state, &CPU).1;
         sizes.push(state.bytes());
     }
+    let steps = (ppo.envs * ppo.rollout_len) as u64;
     Ok(Inspection {
         mixer: policy.description.network.name(),
         env: job.env.id.clone(),
@@ -165,8 +166,8 @@ fn inspect_online(job: &PpoJob) -> Result<Inspection> {
         state_bytes: (sizes[0], sizes[limit - 1]),
         steps: limit,
         iterations: Some(Iterations {
-            iterations: ppo.iterations(),
-            env_steps: ppo.steps_per_iteration(),
+            iterations: ppo.env_steps.div_ceil(steps),
+            env_steps: steps,
             optimizer_steps: ppo.epochs * ppo.minibatches,
         }),
     })

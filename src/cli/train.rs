@@ -2,7 +2,7 @@
 
 use super::args::{JobArgs, show};
 use aaren_agents::config::{Changes, Device, Job};
-use aaren_agents::offline::{data, train};
+use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
 use aaren_agents::run::{RunDir, interrupt};
 use aaren_agents::session::NoObserver;
@@ -53,30 +53,30 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         device::require(job.device())?;
         (job, None)
     };
-    let path = args.run.clone().unwrap_or_else(|| RunDir::default_path(&args.job.files));
+    let path = args.run.clone().unwrap_or_else(|| args.job.default_run());
     if run.is_none() {
         RunDir::check_free(&path)?;
         job.env().make()?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.
-    let begin = |run: Option<RunDir>| match run {
+    let begin = |run: Option<RunDir>, keep_checkpoints| match run {
         Some(run) => Ok(run),
-        None => interrupt::check().map_err(Into::into).and_then(|()| RunDir::create(&path, &job, job.keep_checkpoints())),
+        None => interrupt::check().map_err(Into::into).and_then(|()| RunDir::create(&path, &job, keep_checkpoints)),
     };
     let ((summary, report), run) = match &job {
         Job::Offline(offline) => {
-            let dataset = data::trajectories(offline)?;
-            let run = begin(run)?;
+            let dataset = trajectories(offline)?;
+            let run = begin(run, offline.train.keep_checkpoints)?;
             interrupt::check()?;
-            (train::train(offline, dataset, &run, args.resume)?, run)
+            (offline::train(offline, dataset, &run, args.resume)?, run)
         }
         Job::Ppo(online) => {
-            let run = begin(run)?;
+            let run = begin(run, online.ppo.keep_checkpoints)?;
             (ppo::train(online, &run, args.resume, &mut NoObserver)?, run)
         }
         Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
     };
     show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
-        format!("{}\n{}\nrun folder: {}", summary.render(), report.render(), run.path().display())
+        format!("{summary}\n{report}\nrun folder: {}", run.path().display())
     })
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::{evaluation_report, target_report};
 use aaren_agents::config::OfflineJob;
-use aaren_agents::offline::data;
-use aaren_agents::run::RunDir;
-use aaren_agents::run::report::{EvaluationReport, FORMAT, TargetReport};
+use aaren_agents::offline::trajectories;
+use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_data::{self, Format};
 use hdf5_pure::{EnumTypeBuilder, FileBuilder, make_i8_type};
 
@@ -342,28 +342,12 @@ fn replace(folder: &Path, name: &str, from: &str, to: &str) {
 fn evaluated(folder: &Path, name: &str, overrides: &[&str]) {
     let job = job(overrides);
     let run = RunDir::create(&folder.join(name), &job, 2).unwrap();
-    let report = EvaluationReport {
-        format: FORMAT,
-        run: name.into(),
-        checkpoint_step: 1,
-        env_id: job.env.id.clone(),
-        env_options: job.env.options.clone(),
-        data: job.data.describe(),
-        mixer: job.policy.mixer.clone(),
-        execution: job.evaluation.execution.to_string(),
-        seed: 1,
-        parameters: 1,
-        targets: vec![TargetReport::new(Some(1.0), vec![1.0], vec![41], 1, |_| None)],
-        env_steps: 41,
-        wall_seconds: 1.0,
-        env_steps_per_second: 41.0,
-        latency: None,
-    };
-    run.write_json("evaluation.json", &report).unwrap();
+    let report = evaluation_report(name, &job, vec![target_report(Some(1.0), &[1.0], 1)]);
+    write_json_atomically(&run.path().join("evaluation.json"), &report).unwrap();
 }
 
 fn save_minari(folder: &Path, name: &str) {
-    let dataset = data::trajectories(&job(&["data.scripted.episodes=2"])).unwrap();
+    let dataset = trajectories(&job(&["data.scripted.episodes=2"])).unwrap();
     aaren_data::save(&dataset, &folder.join(name), Format::Minari, false).unwrap();
 }
 
@@ -372,7 +356,7 @@ fn pendulum_file() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.h5");
     let scripted = r#"data={"scripted": {"collector": "random", "episodes": 2}}"#;
-    let dataset = data::trajectories(&job(&[r#"env={"id": "Pendulum-v1"}"#, scripted])).unwrap();
+    let dataset = trajectories(&job(&[r#"env={"id": "Pendulum-v1"}"#, scripted])).unwrap();
     aaren_data::save(&dataset, &path, Format::D4rl, false).unwrap();
     fs::read(path).unwrap()
 }

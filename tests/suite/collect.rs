@@ -8,14 +8,16 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::common::{aaren, json, stdout};
-use aaren_agents::collect::{Provenance, Summary, collect, keep};
-use aaren_agents::config::{Changes, CollectJob, DatasetKind, Job};
+use aaren_agents::collect::{Provenance, Summary, collect};
+use aaren_agents::config::{Changes, CollectJob, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::spaces::action_spec;
+use aaren_agents::play::action_spec;
+use aaren_agents::run::write_json_atomically;
 use aaren_data::{Actions, Loaded, Statistics, load};
 use aaren_envs::{Action, make};
 use aaren_policy::{
     ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, HiddenActivation, Normalizer, PolicyConfig,
+    checkpoint,
 };
 use anyhow::Result;
 use serde_json::Value;
@@ -36,7 +38,9 @@ fn save_policy(folder: &Path, env: &str, network: ActorCriticConfig, seed: u64) 
     let network = ActorCriticNetwork::<Cpu>::new(&description, -0.5, seed, &CPU).unwrap();
     let path = folder.join(format!("policy-{seed}"));
     let provenance = Provenance { algorithm: Some("PPO".into()), env_steps: Some(4096), ..Provenance::default() };
-    keep(&ActorCriticPolicy { network, description }, &provenance, &path).unwrap();
+    fs::create_dir(&path).unwrap();
+    checkpoint::save(&ActorCriticPolicy { network, description }, &path).unwrap();
+    write_json_atomically(&path.join("provenance.json"), &provenance).unwrap();
     path
 }
 
@@ -400,12 +404,13 @@ fn every_collection_in_configs_is_one() {
     for (robot, id) in
         [("hopper", "Hopper-v5"), ("halfcheetah", "HalfCheetah-v5"), ("walker2d", "Walker2d-v5"), ("ant", "Ant-v5")]
     {
-        for kind in DatasetKind::ALL {
+        for kind in ["random", "medium", "medium-replay", "expert", "medium-expert"] {
             let path = configs.join(format!("{kind}.toml"));
             let changes = Changes { env: Some(id.into()), ..Changes::default() };
             let job = Job::load(std::slice::from_ref(&path), &changes).unwrap_or_else(|error| panic!("{error:#}"));
             let Job::Collect(job) = job else { panic!("{}", path.display()) };
-            assert_eq!((job.robot(), job.collect.dataset, job.collect.steps), (robot.into(), kind, 1_000_000));
+            assert_eq!(job.default_output(), Path::new("datasets").join(robot).join(format!("{kind}-v0")));
+            assert_eq!((job.collect.dataset.to_string().as_str(), job.collect.steps), (kind, 1_000_000));
             assert!(job.collect.train.is_none_or(|train| train.is_file()), "{}", path.display());
             found.insert(path);
         }
@@ -438,12 +443,14 @@ mod robots {
     #[test]
     fn states_of_the_simulator_are_those_before_each_step() {
         let folder = tempfile::tempdir().unwrap();
-        for (env, nq, nv, seen) in [("Hopper-v5", 6, 6, 5), ("Ant-v5", 15, 14, 13)] {
+        for (env, nq, nv, seen, file) in
+            [("Hopper-v5", 6, 6, 5, "hopper_random-v0.hdf5"), ("Ant-v5", 15, 14, 13, "ant_random-v0.hdf5")]
+        {
             let env_setting = format!("env.id={env}");
             let (_, job) = hopper(folder.path(), "random", &[&env_setting, "collect.steps=300"]);
             let output = folder.path().join(env);
             collect(&job, &output).unwrap();
-            let file = hdf5_pure::File::open(job.destination(&output, aaren_data::Format::D4rl)).unwrap();
+            let file = hdf5_pure::File::open(output.join(file)).unwrap();
             let read = |name: &str| file.dataset(name).unwrap().read_f32().unwrap();
             let (observations, qpos, qvel) = (read("observations"), read("infos/qpos"), read("infos/qvel"));
             let rows = read("rewards").len();

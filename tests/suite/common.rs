@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use aaren_agents::config::{Job, OfflineJob};
-use aaren_agents::offline::{data, train};
+use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::RunDir;
-use aaren_agents::run::report::{EvaluationReport, TrainSummary};
+use aaren_agents::run::report::{EvaluationReport, TargetReport, TrainSummary};
 use anyhow::Result;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ fn owned(overrides: &[&str]) -> Vec<String> {
 pub fn train(path: &Path, overrides: &[&str]) -> Result<(TrainSummary, EvaluationReport)> {
     let job = job(overrides);
     let run = RunDir::create(path, &job, job.train.keep_checkpoints)?;
-    train::train(&job, data::trajectories(&job)?, &run, false)
+    offline::train(&job, trajectories(&job)?, &run, false)
 }
 
 /// Goes on with a run, as `aaren train --resume --run` does.
@@ -55,7 +55,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<(TrainSummary, Evaluati
     let mut run = RunDir::resume(path)?;
     let job = run.job(&owned(overrides)[..].into())?.offline()?;
     run.update_job(&Job::Offline(job.clone()))?;
-    train::train(&job, data::trajectories(&job)?, &run, true)
+    offline::train(&job, trajectories(&job)?, &run, true)
 }
 
 /// `aaren`, in a folder, with the overrides as `--set`.
@@ -87,6 +87,50 @@ pub fn weights(run: &Path, step: u64) -> Vec<u8> {
 
 pub fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// What episodes of 41 steps with these returns are reported as; the score is a hundred times the mean.
+pub fn target_report(target_return: Option<f64>, returns: &[f64], terminated: usize) -> TargetReport {
+    let count = returns.len() as f64;
+    let return_mean = returns.iter().sum::<f64>() / count;
+    let variance = returns.iter().map(|value| (value - return_mean).powi(2)).sum::<f64>() / count;
+    TargetReport {
+        target_return,
+        episodes: returns.len(),
+        return_mean,
+        return_std: variance.sqrt(),
+        return_min: returns.iter().copied().fold(f64::INFINITY, f64::min),
+        return_max: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        normalised_score: Some(return_mean * 100.0),
+        length_mean: 41.0,
+        length_min: 41,
+        length_max: 41,
+        terminated,
+        truncated: returns.len() - terminated,
+        returns: returns.to_vec(),
+        lengths: vec![41; returns.len()],
+    }
+}
+
+/// The evaluation of a run of a job, as `aaren evaluate` leaves it.
+pub fn evaluation_report(run: &str, job: &OfflineJob, targets: Vec<TargetReport>) -> EvaluationReport {
+    EvaluationReport {
+        format: 1,
+        run: run.into(),
+        checkpoint_step: 500,
+        env_id: job.env.id.clone(),
+        env_options: job.env.options.clone(),
+        data: "scripted".into(),
+        mixer: job.policy.mixer.clone(),
+        execution: job.evaluation.execution.to_string(),
+        seed: 1,
+        parameters: 123_456,
+        targets,
+        env_steps: 82,
+        wall_seconds: 1.0,
+        env_steps_per_second: 82.0,
+        latency: None,
+    }
 }
 
 /// The lines of `metrics.jsonl`.

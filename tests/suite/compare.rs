@@ -3,38 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aaren_agents::compare::{CompareOptions, Spread, compare};
+use aaren_agents::compare::{CompareOptions, Comparison, compare};
 use aaren_agents::config::{Changes, OfflineJob};
-use aaren_agents::play::cache_sweep::of_size;
-use aaren_agents::run::cache_report::{CacheEvaluation, CacheReport, FILE};
-use aaren_agents::run::report::{EvaluationReport, FORMAT, LatencyPoint, LatencyReport, TargetReport};
+use aaren_agents::run::report::{EvaluationReport, LatencyPoint, LatencyReport};
 use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_policy::mixer::CachePolicy;
-use serde_json::Value;
+use serde_json::{Value, json, to_value};
+
+use crate::common::{evaluation_report, target_report};
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
     let config = OfflineJob::quickstart(&overrides).unwrap();
     let path = folder.join(name);
     let run = RunDir::create(&path, &config, 2).unwrap();
-    let evaluation = EvaluationReport {
-        format: FORMAT,
-        run: name.into(),
-        checkpoint_step: 500,
-        env_id: config.env.id.clone(),
-        env_options: config.env.options.clone(),
-        data: config.data.describe(),
-        mixer: config.policy.mixer.clone(),
-        execution: config.evaluation.execution.to_string(),
-        seed: 1,
-        parameters: 123_456,
-        targets: vec![TargetReport::new(Some(1.0), vec![1.0, 0.5], vec![41, 41], 2, |mean| Some(mean * 100.0))],
-        env_steps: 82,
-        wall_seconds: 1.0,
-        env_steps_per_second: 82.0,
-        latency: None,
-    };
-    run.write_json("evaluation.json", &evaluation).unwrap();
+    let evaluation = evaluation_report(name, &config, vec![target_report(Some(1.0), &[1.0, 0.5], 2)]);
+    write_json_atomically(&run.path().join("evaluation.json"), &evaluation).unwrap();
     path
 }
 
@@ -43,13 +27,23 @@ fn evaluations_of_other_episodes_are_pointed_out() {
     let folder = tempfile::tempdir().unwrap();
     let (left, right) = (run(folder.path(), "left", &[]), run(folder.path(), "right", &[]));
     let note = "The evaluations differ in their number of episodes: [2], [3].";
-    assert!(
-        !compare(&[left.clone(), right.clone()], &CompareOptions::default()).unwrap().markdown().contains("evaluations differ")
-    );
+    assert!(!page_of(folder.path(), &[left.clone(), right.clone()], &CompareOptions::default()).contains("evaluations differ"));
     let path = right.join("evaluation.json");
     let text = fs::read_to_string(&path).unwrap().replace("\"episodes\": 2", "\"episodes\": 3");
     fs::write(path, text).unwrap();
-    assert!(compare(&[left, right], &CompareOptions::default()).unwrap().markdown().contains(note));
+    assert!(page_of(folder.path(), &[left, right], &CompareOptions::default()).contains(note));
+}
+
+/// The Markdown page of a comparison of runs in a folder.
+fn page_of(folder: &Path, runs: &[PathBuf], options: &CompareOptions) -> String {
+    compare(runs, options).unwrap();
+    fs::read_to_string(folder.join("compare/compare.md")).unwrap()
+}
+
+fn compared(runs: &[PathBuf], options: &CompareOptions) -> (Comparison, Value) {
+    let comparison = compare(runs, options).unwrap();
+    let content = to_value(&comparison).unwrap();
+    (comparison, content)
 }
 
 fn message(runs: &[PathBuf]) -> String {
@@ -61,9 +55,8 @@ fn runs_stand_side_by_side_with_what_differs() {
     let folder = tempfile::tempdir().unwrap();
     let left = run(folder.path(), "left", &[]);
     let right = run(folder.path(), "right", &["policy.mixer=transformer"]);
-    let comparison = compare(&[left, right], &CompareOptions::default()).unwrap();
-    assert_eq!(comparison.differences["policy.mixer"], ["aaren", "transformer"]);
-    assert_eq!(comparison.differences.len(), 1);
+    let (comparison, content) = compared(&[left, right], &CompareOptions::default());
+    assert_eq!(content["differences"], json!({ "policy.mixer": ["aaren", "transformer"] }));
     let page = fs::read_to_string(folder.path().join("compare/compare.md")).unwrap();
     for words in ["| left ", "transformer", "0.75 ± 0.25 (75.0)", "123456", "policy.mixer: \"aaren\", \"transformer\""] {
         assert!(page.contains(words), "{page}\nlacks {words}");
@@ -71,7 +64,7 @@ fn runs_stand_side_by_side_with_what_differs() {
     let json = fs::read_to_string(folder.path().join("compare/compare.json")).unwrap();
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["runs"][1]["mixer"], "transformer");
-    assert!(comparison.render().contains("right"));
+    assert!(comparison.to_string().contains("right"));
 }
 
 #[test]
@@ -88,9 +81,9 @@ fn runs_on_other_tasks_or_data_are_refused_unless_forced() {
     assert!(message(&[left.clone(), data.clone()]).contains("the data"));
     assert!(!folder.path().join("compare").exists());
     let forced = CompareOptions { output: Some(folder.path().join("out")), force: true, ..Default::default() };
-    let forced = compare(&[left, options, data], &forced).unwrap();
-    assert_eq!(forced.incompatible.len(), 2);
-    assert!(forced.render().contains("Not a fair comparison"));
+    let (forced, content) = compared(&[left, options, data], &forced);
+    assert_eq!(content["incompatible"].as_array().unwrap().len(), 2);
+    assert!(forced.to_string().contains("Not a fair comparison"));
     assert!(folder.path().join("out/compare.json").is_file());
 }
 
@@ -114,7 +107,7 @@ fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&st
     let mut report: EvaluationReport = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let is_told =
         RunDir::open(&path).unwrap().job(&Changes::default()).unwrap().offline().unwrap().policy.tokens.has_return_to_go();
-    let target = |target: Option<f64>, value: f64| TargetReport::new(target, vec![value], vec![41], 1, |mean| Some(mean * 100.0));
+    let target = |target: Option<f64>, value: f64| target_report(target, &[value], 1);
     let asked: Vec<Option<f64>> = if is_told { vec![Some(1.0), Some(0.5)] } else { vec![None] };
     report.targets = asked.iter().zip(last).map(|(asked, value)| target(*asked, *value)).collect();
     report.latency = Some(LatencyReport {
@@ -138,6 +131,10 @@ fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&st
     path
 }
 
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
 const BC: &[&str] = &["policy.tokens=observation", "policy.mixer=mlp", "data.top_fraction=0.1"];
 
 #[test]
@@ -152,28 +149,30 @@ fn seeds_are_one_cell_and_agents_are_told_apart() {
         runs.push(full_run(folder, &format!("bc-{seed}"), &[last - 0.1], 0.5, &bc));
     }
     runs.push(full_run(folder, "long", &[0.7, 0.2], 0.7, &["train.steps=9000"]));
-    let comparison = compare(&runs, &CompareOptions::default()).unwrap();
-    assert_eq!(comparison.tasks.len(), 1);
-    let mut agents = comparison.agents.clone();
+    let (comparison, content) = compared(&runs, &CompareOptions::default());
+    assert_eq!(list(&content["tasks"]).len(), 1);
+    let mut agents: Vec<&str> = list(&content["agents"]).iter().map(|agent| agent.as_str().unwrap()).collect();
     agents.sort();
     assert_eq!(agents, ["10 %-BC", "aaren (steps=500)", "aaren (steps=9000)"]);
-    let cell = comparison.cell(0, comparison.runs[0].agent).unwrap();
-    assert_eq!((&cell.seeds[..], &cell.runs[..]), (&[1, 2, 3][..], &[0, 2, 4][..]));
-    let rounded = |spread: &Spread| ((spread.mean * 1e6).round() / 1e6, (spread.std * 1e3).round() / 1e3);
-    assert_eq!(rounded(&cell.targets[0].last), (60.0, 16.33));
-    assert_eq!(rounded(cell.targets[0].best.as_ref().unwrap()), (90.0, 0.0));
-    assert_eq!(cell.targets[1].target_return, Some(0.5));
-    assert_eq!(cell.curve.iter().map(|point| (point.step, point.mean)).collect::<Vec<_>>(), [(250, 25.0), (500, 50.0)]);
-    assert_eq!(cell.latency.iter().map(|point| point.microseconds).collect::<Vec<_>>(), [10.0, 12.0]);
+    let (aaren, bc) = (&content["runs"][0]["agent"], &content["runs"][1]["agent"]);
+    let cell = list(&content["cells"]).iter().find(|cell| cell["task"] == 0 && cell["agent"] == *aaren).unwrap();
+    assert_eq!((&cell["seeds"], &cell["runs"]), (&json!([1, 2, 3]), &json!([0, 2, 4])));
+    let number = |value: &Value| value.as_f64().unwrap();
+    let rounded = |spread: &Value| ((number(&spread["mean"]) * 1e6).round() / 1e6, (number(&spread["std"]) * 1e3).round() / 1e3);
+    assert_eq!(rounded(&cell["targets"][0]["last"]), (60.0, 16.33));
+    assert_eq!(rounded(&cell["targets"][0]["best"]), (90.0, 0.0));
+    assert_eq!(cell["targets"][1]["target_return"], 0.5);
+    let curve: Vec<_> = list(&cell["curve"]).iter().map(|point| (number(&point["step"]), number(&point["mean"]))).collect();
+    assert_eq!(curve, [(250.0, 25.0), (500.0, 50.0)]);
+    assert_eq!(list(&cell["latency"]).iter().map(|point| number(&point["microseconds"])).collect::<Vec<_>>(), [10.0, 12.0]);
     // Of 9 pairs, BC's 30, 50, 70 is above 40, 60, 80 in three.
-    let improvement = |agent, over| {
-        let found = comparison.improvements.iter().find(|found| (found.agent, found.over) == (agent, over)).unwrap();
-        found.probability.value
+    let improvement = |agent: &Value, over: &Value| {
+        let found = list(&content["improvements"]).iter().find(|found| found["agent"] == *agent && found["over"] == *over);
+        number(&found.unwrap()["probability"]["value"])
     };
-    let (aaren, bc) = (comparison.runs[0].agent, comparison.runs[1].agent);
     assert!((improvement(bc, aaren) - 1.0 / 3.0).abs() < 1e-12 && (improvement(aaren, bc) - 2.0 / 3.0).abs() < 1e-12);
 
-    let text = comparison.render();
+    let text = comparison.to_string();
     for words in ["60.0 ± 16.3", "50.0 ± 16.3", "90.0 ± 0.0", "10 %-BC", "none", "Interquartile mean", "Probability that a run"]
     {
         assert!(text.contains(words), "{text}\nlacks {words}");
@@ -202,39 +201,37 @@ fn several_tasks_make_rows_and_cells_that_are_missing_say_so() {
     ];
     assert!(message(&runs).contains("--table"));
     let options = CompareOptions { table: true, ..Default::default() };
-    let comparison = compare(&runs, &options).unwrap();
-    assert_eq!((comparison.tasks.len(), comparison.agents.len(), comparison.cells.len()), (2, 3, 5));
-    assert!(comparison.incompatible.is_empty());
-    assert_eq!(comparison.agents, ["aaren", "transformer", "10 %-BC"]);
-    let page = comparison.markdown();
+    let content = compared(&runs, &options).1;
+    assert_eq!((list(&content["tasks"]).len(), list(&content["cells"]).len()), (2, 5));
+    assert_eq!(content["incompatible"], json!([]));
+    assert_eq!(content["agents"], json!(["aaren", "transformer", "10 %-BC"]));
+    let page = page_of(folder, &runs, &options);
     for words in ["50.0 ± 10.0", "not run", "\"corridor\":90", "the 1 of 2 tasks that every agent has runs of"] {
         assert!(page.contains(words), "{page}\nlacks {words}");
     }
-    let both = compare(&runs[..5], &options).unwrap();
-    assert_eq!((both.aggregates[0].mean, both.aggregates[1].mean), (30.0, 25.0));
+    let both = compared(&runs[..5], &options).1;
+    assert_eq!((&both["aggregates"][0]["mean"], &both["aggregates"][1]["mean"]), (&json!(30.0), &json!(25.0)));
 }
 
 #[test]
 fn one_run_with_several_caches_is_a_table_and_a_plot() {
     let folder = tempfile::tempdir().unwrap();
     let path = run(folder.path(), "long memory", &["policy.mixer=transformer"]);
-    let evaluation = |cache: CachePolicy, reached: f64, state_bytes: usize| CacheEvaluation {
-        cache,
-        entries: cache.capacity(),
-        targets: vec![TargetReport::new(Some(1.0), vec![reached], vec![41], 1, |mean| Some(mean * 100.0))],
-        state_bytes,
-        microseconds: 1.0,
+    let evaluation = |cache: &str, entries: Option<usize>, reached: f64, state_bytes: usize| {
+        let targets = [target_report(Some(1.0), &[reached], 1)];
+        json!({ "cache": cache.parse::<CachePolicy>().unwrap(), "entries": entries, "targets": targets, "state_bytes": state_bytes,
+                "microseconds": 1.0 })
     };
-    let mut evaluations = vec![evaluation(CachePolicy::Full, 0.9, 9_000)];
+    let mut evaluations = vec![evaluation("full", None, 0.9, 9_000)];
     for (size, reached) in [(32, [0.61, 0.62, 0.63, 0.64]), (16, [0.41, 0.42, 0.43, 0.44])] {
-        let caches = of_size(size).unwrap().into_iter().zip(reached);
-        evaluations.extend(caches.map(|(cache, reached)| evaluation(cache, reached, 100 * size)));
+        let caches = [format!("window:{size}"), format!("sink:4+{}", size - 4), format!("h2o:{size}"), format!("tova:{size}")];
+        evaluations.extend(caches.iter().zip(reached).map(|(cache, reached)| evaluation(cache, Some(size), reached, 100 * size)));
     }
-    let report = CacheReport { format: FORMAT, run: "long memory".into(), checkpoint_step: 500, seed: 1, evaluations };
-    write_json_atomically(&path.join(FILE), &report).unwrap();
+    let report = json!({ "format": 1, "run": "long memory", "checkpoint_step": 500, "seed": 1, "evaluations": evaluations });
+    write_json_atomically(&path.join("evaluation-caches.json"), &report).unwrap();
 
     let comparison = compare(&[path], &CompareOptions::default()).unwrap();
-    let page = comparison.markdown();
+    let page = fs::read_to_string(folder.path().join("compare/compare.md")).unwrap();
     let lines: Vec<String> = page.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
         "## Size of the KV cache, long memory",
@@ -246,7 +243,7 @@ fn one_run_with_several_caches_is_a_table_and_a_plot() {
     ] {
         assert!(lines.iter().any(|found| found == line), "{page}\nlacks {line}");
     }
-    assert!(comparison.render().contains("0.64 ± 0 (64.0)"));
+    assert!(comparison.to_string().contains("0.64 ± 0 (64.0)"));
     let json: Value = crate::common::json(&folder.path().join("compare/compare.json"));
     assert_eq!(json["runs"][0]["caches"][8]["kind"], "tova");
     let page = fs::read_to_string(folder.path().join("compare/compare.html")).unwrap();

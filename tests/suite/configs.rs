@@ -2,15 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use crate::common::lines_with;
 use aaren_agents::config::{Changes, Job};
-use aaren_agents::offline::data;
-use aaren_agents::offline::learner::Learner;
-use aaren_agents::offline::segments::{SegmentSampler, SegmentSource};
-use aaren_agents::ppo;
 use aaren_agents::run::RunDir;
 use aaren_agents::session::NoObserver;
+use aaren_agents::{offline, ppo};
 
 fn load(files: &[&str], set: &[&str]) -> Job {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -26,9 +23,10 @@ fn missing(job: &Job) -> Option<String> {
 
 #[test]
 fn every_job_makes_a_step() {
+    let runs = tempfile::tempdir().unwrap();
     let mut made = 0;
     for files in [&["quickstart.toml"][..], &["quickstart.toml", "window.toml"], &["hopper-medium.toml"]] {
-        let job = load(files, &["train.batch_size=4"]);
+        let job = load(files, &["train.batch_size=4", "train.steps=1", "evaluation.final_episodes=1"]);
         if let Some(missing) = missing(&job) {
             println!("skipped: {files:?}: {missing}");
             continue;
@@ -36,7 +34,7 @@ fn every_job_makes_a_step() {
         let mut job = job.offline().unwrap();
         // Fewer episodes and rows are another draw from the same job.
         job.data.scripted.iter_mut().for_each(|scripted| scripted.episodes = 20);
-        let dataset = match data::trajectories(&job) {
+        let dataset = match offline::trajectories(&job) {
             Ok(dataset) => dataset,
             Err(error) if job.data.source.is_some() => {
                 println!("skipped: {files:?}: {error:#}");
@@ -44,13 +42,12 @@ fn every_job_makes_a_step() {
             }
             Err(error) => panic!("{files:?}: {error:#}"),
         };
-        let description = data::describe(&job.env, &job.policy, &dataset).unwrap();
-        let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
-        let source = Arc::new(SegmentSource::new(dataset).unwrap());
-        let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
-        let update = learner.update(sampler.batch(0, &[])).unwrap();
-        assert!(update.measured.unwrap().gradient_norm > 0.0, "{files:?}: {update:?}");
-        println!("{files:?}: {update:?}");
+        let run = RunDir::create(&runs.path().join(files.concat()), &job, 2).unwrap();
+        let (summary, _) = offline::train(&job, dataset, &run, false).unwrap();
+        assert_eq!(summary.steps, 1, "{files:?}");
+        let line = &lines_with(run.path(), "train/gradient_norm")[0];
+        assert!(line["train/gradient_norm"].as_f64().unwrap() > 0.0, "{files:?}: {line}");
+        println!("{files:?}: {line}");
         made += 1;
     }
     assert!(made >= 2, "only {made} jobs made a step");
@@ -72,7 +69,7 @@ fn every_online_job_makes_an_iteration() {
         let job = job.ppo().unwrap();
         let run = RunDir::create(&runs.path().join(&name), &job, 2).unwrap();
         let (summary, report) = ppo::train(&job, &run, false, &mut NoObserver).unwrap();
-        let expected = (job.ppo.minibatches as u64, job.ppo.steps_per_iteration());
+        let expected = (job.ppo.minibatches as u64, (job.ppo.envs * job.ppo.rollout_len) as u64);
         assert_eq!((summary.steps, summary.timesteps), expected, "{name}");
         assert!(report.targets[0].return_mean.is_finite(), "{name}");
         made += 1;

@@ -1,6 +1,5 @@
 //! The program and the library from outside. One binary, for every further one would compile the generic code of tensors anew.
 
-mod actors;
 mod bad_input;
 mod collect;
 mod common;
@@ -10,9 +9,6 @@ mod determinism;
 mod divergence;
 mod interrupt;
 mod ppo;
-mod presets;
 mod quickstart_small;
 mod resume;
-mod rliable;
 mod schema;
-mod tensorboard;

@@ -5,10 +5,7 @@ use std::{ops::ControlFlow, path::Path};
 use crate::common::*;
 use aaren_agents::config::{Job, PpoJob};
 use aaren_agents::device::Cpu;
-use aaren_agents::play::rollout::{EnvGroup, RolloutSpec};
 use aaren_agents::ppo;
-use aaren_agents::ppo::learner::Learner;
-use aaren_agents::ppo::targets::{Targets, targets};
 use aaren_agents::run::RunDir;
 use aaren_agents::run::report::EvaluationReport;
 use aaren_agents::session::{NoObserver, Observer};
@@ -85,37 +82,6 @@ fn the_first_ratios_are_one_for_every_mixer() {
         }
         let moved = lines.last().unwrap()["train/approx_kl"].as_f64().unwrap();
         assert!(moved > 1e-5, "{name}: later ratios move, or the test would say nothing ({moved})");
-    }
-}
-
-/// Replaying from a state that is not the one at the start of the rollout gives other probabilities.
-#[test]
-fn the_replay_begins_with_the_state_that_was_stored() {
-    let job = job(RECURRENT, &["ppo.envs=4", "ppo.envs_per_group=4", "ppo.minibatches=1", "ppo.learning_rate=0.03"]);
-    let config = job.ppo.clone();
-    let spec = aaren_envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
-    let mut learner = Learner::new(ppo::describe(&job, &spec).unwrap(), &config, 1).unwrap();
-    let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
-    let make = || aaren_envs::make(&job.env.id, &job.env.options);
-    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4, &play(0)).unwrap()];
-    for iteration in 0..6 {
-        let policy = learner.policy();
-        groups[0].play(&policy, &play(iteration)).unwrap();
-        let targets: Vec<Vec<Targets>> =
-            groups.iter().map(|group| targets(&policy, group, &learner.progress.reward_scale, &config)).collect();
-        let sequences = learner.sequences(&groups, &targets).unwrap();
-        let begun = groups[0].rollouts().any(|rollout| !rollout.resets[0]);
-        let mut forgetful = sequences.clone();
-        forgetful[0].state = learner.initial_state(4);
-        // With no divergence allowed at all, nothing is updated.
-        let distance =
-            |learner: &mut Learner, sequences: &[_]| learner.update(sequences, 1.0, Some(-1.0)).unwrap().0.ratio_distance;
-        assert!(distance(&mut learner, &sequences) < 1e-5);
-        let wrong = distance(&mut learner, &forgetful);
-        assert!(iteration == 0 || !begun || wrong > 1e-4, "iteration {iteration}: {wrong}");
-        for _ in 0..4 {
-            learner.update(&sequences, config.learning_rate, None).unwrap();
-        }
     }
 }
 

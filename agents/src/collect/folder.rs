@@ -31,7 +31,7 @@ pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
     if journal.join(BEGUN).is_file() || !output.is_dir() {
         return Ok(());
     }
-    for &format in Formats::Both.each() {
+    for format in Formats::Both {
         let path = job.destination(output, format);
         ensure!(!is_written(&path, format), "{} already holds a dataset ({format}); {advice}", output.display());
     }

@@ -20,7 +20,7 @@ const HEAD: usize = 12;
 
 /// An open journal.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     /// Reading moves the same cursor as writing, so both take the lock.
     file: Mutex<File>,
@@ -31,7 +31,7 @@ pub struct Journal {
 
 /// Where an episode is, and what is asked of it most.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     offset: u64,
     bytes: u64,
     /// When the collection had it: a number that grows, in the collector's own count. See `Journal::drop_after`.
@@ -49,7 +49,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be read or written, or is no journal.
-    pub fn open(path: &Path) -> Result<Journal> {
+    pub(crate) fn open(path: &Path) -> Result<Journal> {
         let context = || format!("cannot open the journal {}", path.display());
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path).with_context(context)?;
         let mut journal =
@@ -100,7 +100,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk refuses; the journal is then as it was.
-    pub fn append(&mut self, index: u64, time: u64, episode: &Episode) -> Result<()> {
+    pub(crate) fn append(&mut self, index: u64, time: u64, episode: &Episode) -> Result<()> {
         let payload = encode(index, time, episode);
         let mut record = Vec::with_capacity(HEAD + payload.len());
         record.extend_from_slice(&(payload.len() as u64).to_le_bytes());
@@ -138,13 +138,13 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn sync(&mut self) -> Result<()> {
+    pub(crate) fn sync(&mut self) -> Result<()> {
         let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         file.sync_all().with_context(|| format!("cannot write the journal {}", self.path.display()))
     }
 
     /// Finished episodes by number.
-    pub fn records(&self) -> &BTreeMap<u64, Record> {
+    pub(crate) fn records(&self) -> &BTreeMap<u64, Record> {
         &self.records
     }
 
@@ -152,7 +152,7 @@ impl Journal {
     ///
     /// # Errors
     /// If it is not there, or the file changed on disk.
-    pub fn read(&self, index: u64) -> Result<Episode> {
+    pub(crate) fn read(&self, index: u64) -> Result<Episode> {
         let context = || format!("episode {index} of the journal {}", self.path.display());
         let record = self.records.get(&index).context("is not there").with_context(context)?;
         let mut bytes = vec![0; HEAD + record.bytes as usize];
@@ -176,7 +176,7 @@ impl Record {
 
 /// The first episodes of one or more journals behind one another, as a dataset's writer wants them.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// Each journal and how many of its episodes are taken, from number 0.
     pub parts: Vec<(&'a Journal, u64)>,
 }

@@ -5,10 +5,15 @@
 //! then the journal goes. Episodes are never in memory together; the HDF5 writer holds one file, uncompressed.
 //!
 //! ```
-//! let env = aaren_agents::config::EnvConfig { id: "Hopper-v5".into(), options: Default::default() };
-//! // Medium is a third of the way from the random policy's reference return to the expert's.
-//! let medium = aaren_agents::collect::medium_return(&env, 1.0 / 3.0)?;
-//! assert_eq!(medium.round(), 1065.0);
+//! use aaren_agents::{collect::collect, config::{Changes, Job}};
+//!
+//! let text = r#"{"env": {"id": "Pendulum-v1"}, "collect": {"dataset": "random", "steps": 300}}"#;
+//! let Job::Collect(job) = Job::parse(text, &Changes::default())? else { unreachable!() };
+//! let folder = std::env::temp_dir().join(format!("aaren-collect-{}", std::process::id()));
+//! let summary = collect(&job, &folder)?;
+//! // Whole episodes, of 200 steps each.
+//! assert_eq!((summary.parts[0].episodes, summary.parts[0].steps), (2, 400));
+//! # std::fs::remove_dir_all(folder)?;
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
@@ -18,8 +23,7 @@ mod policies;
 mod summary;
 mod training;
 
-pub use journal::{Journal, Parts, Record};
-pub use policies::{PolicyLevel, Provenance, export, keep, medium_return, versions};
+pub use policies::{Provenance, export};
 pub use summary::{PartSummary, Summary};
 
 use std::collections::BTreeSet;
@@ -36,6 +40,7 @@ use crate::play::episodes::{Actors, EpisodeStart, play_episodes};
 use crate::run::progress::Progress;
 use crate::run::{interrupt, report};
 use folder::{Folder, check_output, is_written};
+use journal::{Journal, Parts};
 use policies::{FoundPolicy, find_policies};
 use summary::{describe, summarize};
 
@@ -84,7 +89,7 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
     let about = describe(job, &spec, &parts)?;
     let episodes = Parts { parts: journals.iter().map(|(_, journal, count)| (journal, *count)).collect() };
     let mut written = Vec::new();
-    for &format in job.collect.format.each() {
+    for format in job.collect.format {
         let path = job.destination(output, format);
         aaren_data::remove_leftovers(&path)?;
         if !is_written(&path, format) {
@@ -150,8 +155,7 @@ fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut
         (returns, episodes) = (returns + episode.trajectory.episode_return(), episodes + 1);
         steps += episode.trajectory.len();
         let is_enough = quota.advance(journal);
-        progress.message(format!("return {}", report::number(returns / f64::from(episodes))));
-        progress.set(quota.steps.min(quota.wanted));
+        progress.show(quota.steps.min(quota.wanted), format!("return {}", report::number(returns / f64::from(episodes))));
         Ok(!is_enough)
     })?;
     progress.finish();

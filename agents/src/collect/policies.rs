@@ -41,7 +41,7 @@ pub struct Provenance {
 }
 
 /// Versions of this build, for provenance.
-pub fn versions() -> Map<String, Value> {
+pub(crate) fn versions() -> Map<String, Value> {
     let mut versions = Map::new();
     versions.insert("aaren".into(), env!("CARGO_PKG_VERSION").into());
     if let Some(version) = aaren_envs::mujoco_version() {
@@ -52,7 +52,7 @@ pub fn versions() -> Map<String, Value> {
 
 /// A policy found on disk.
 #[derive(Clone, Debug)]
-pub struct FoundPolicy {
+pub(crate) struct FoundPolicy {
     /// What acts.
     pub policy: ActorCriticPolicy<Cpu>,
     /// Where it comes from.
@@ -63,7 +63,7 @@ pub struct FoundPolicy {
 
 /// Which checkpoint of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PolicyLevel {
+pub(crate) enum PolicyLevel {
     /// The first whose evaluation reached this mean return.
     Reaches(f64),
     /// The best one.
@@ -74,7 +74,7 @@ pub enum PolicyLevel {
 ///
 /// # Errors
 /// If there is none, or it was trained for another task, or its sizes are not the task's.
-pub fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<FoundPolicy> {
+pub(crate) fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<FoundPolicy> {
     let folder = locate(path, level)?;
     let context = || format!("the policy {}", folder.display());
     let policy = match checkpoint::load_any::<Cpu>(&folder, &CPU)? {
@@ -159,7 +159,7 @@ fn committed(robot: &str, level: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If there are no references for the task.
-pub fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
+pub(crate) fn medium_return(env: &EnvConfig, fraction: f64) -> Result<f64> {
     let reference = score::of_env(&env.id, &env.options)
         .with_context(|| format!("there are no reference returns for {}, so nothing says what medium is", env.id))?;
     Ok(reference.min + fraction * (reference.max - reference.min))
@@ -245,18 +245,24 @@ pub(super) fn evaluation_of(run: &RunDir, step: u64) -> Result<Option<Evaluated>
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, folder: &Path) -> Result<()> {
+pub(crate) fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, folder: &Path) -> Result<()> {
     put(folder, |folder| {
         checkpoint::save(policy, folder)?;
         write_json_atomically(&folder.join(PROVENANCE), provenance)
     })
 }
 
-/// Copies a policy out of a run or from another folder into a new one, with where it comes from; `level` says which one of a run.
+/// Copies a policy out of a run or from another folder into a new one, with where it comes from.
+///
+/// Of a run it is the best checkpoint; with `medium` the first whose evaluation is this share of the way from the random policy's
+/// reference return to the expert's.
 ///
 /// # Errors
-/// If there is no policy, or something is in the way.
-pub fn export(path: &Path, level: PolicyLevel, folder: &Path) -> Result<Provenance> {
+/// If there is no policy, no reference return where one is needed, or something is in the way.
+pub fn export(path: &Path, medium: Option<f64>, folder: &Path) -> Result<Provenance> {
+    let reaches =
+        |fraction| medium_return(RunDir::open(path)?.job(&Changes::default())?.env(), fraction).map(PolicyLevel::Reaches);
+    let level = medium.map_or(Ok(PolicyLevel::Best), reaches).context("--medium")?;
     let source = locate(path, level)?;
     let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {
         Ok(text) => serde_json::from_slice(&text).with_context(|| source.join(PROVENANCE).display().to_string())?,
@@ -285,4 +291,15 @@ fn put(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     fs::create_dir_all(&unfinished).with_context(context)?;
     fill(&unfinished).with_context(context)?;
     fs::rename(&unfinished, folder).with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medium_is_a_third_of_the_way_from_random_to_expert() {
+        let env = EnvConfig { id: "Hopper-v5".into(), options: Default::default() };
+        assert_eq!(medium_return(&env, 1.0 / 3.0).unwrap().round(), 1065.0);
+    }
 }

@@ -1,5 +1,6 @@
 //! What a collection made: its parts, and everything about the dataset but its episodes.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
 use aaren_data::statistics::Spread;
@@ -48,9 +49,9 @@ pub struct PartSummary {
     pub policy: Option<Value>,
 }
 
-impl Summary {
-    /// As a table.
-    pub fn render(&self) -> String {
+/// As a table.
+impl Display for Summary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut table = report::table(&["part", "episodes", "steps", "return", "min", "max", "length", "terminated", "score"]);
         report::align_right(&mut table, 1);
         for part in &self.parts {
@@ -67,7 +68,7 @@ impl Summary {
             ]);
         }
         let written = self.written.iter().map(|(format, path)| format!("\nwrote {} as {format}", path.display()));
-        format!("{}\n{table}{}", self.id, written.collect::<String>())
+        write!(f, "{}\n{table}{}", self.id, written.collect::<String>())
     }
 }
 

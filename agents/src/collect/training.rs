@@ -26,7 +26,7 @@ const POLICIES: &str = "policies";
 ///
 /// # Errors
 /// If it cannot be read, does not learn online, never evaluates, or is of another task.
-pub fn check(job: &CollectJob) -> Result<PpoJob> {
+pub(crate) fn check(job: &CollectJob) -> Result<PpoJob> {
     let path = job.collect.train.as_deref().context("collect.train is missing")?;
     let trained = Job::load(&[path.into()], &Changes::default()).context("collect.train")?;
     let Job::Ppo(trained) = trained else {

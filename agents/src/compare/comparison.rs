@@ -13,23 +13,23 @@ use crate::run::report::{LatencyPoint, LatencyReport, TargetReport};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// [`FORMAT`](crate::run::report::FORMAT).
-    pub format: u32,
+    pub(crate) format: u32,
     /// The runs in the order they were given.
-    pub runs: Vec<ComparedRun>,
+    pub(crate) runs: Vec<ComparedRun>,
     /// The tasks in the order in which runs of them came.
-    pub tasks: Vec<Task>,
+    pub(crate) tasks: Vec<Task>,
     /// The agents in the order in which runs of them came.
-    pub agents: Vec<String>,
+    pub(crate) agents: Vec<String>,
     /// What all runs of an agent in a task reached; task by task.
-    pub cells: Vec<Cell>,
+    pub(crate) cells: Vec<Cell>,
     /// Each agent over all tasks that every agent has runs of. Empty where scores of different tasks do not go together.
-    pub aggregates: Vec<Aggregate>,
+    pub(crate) aggregates: Vec<Aggregate>,
     /// Pairs of agents over the same tasks.
-    pub improvements: Vec<Improvement>,
+    pub(crate) improvements: Vec<Improvement>,
     /// Config keys that are not the same in all runs, with each run's value in the same order.
-    pub differences: BTreeMap<String, Vec<Value>>,
+    pub(crate) differences: BTreeMap<String, Vec<Value>>,
     /// What makes the comparison unfair, if it was forced.
-    pub incompatible: Vec<String>,
+    pub(crate) incompatible: Vec<String>,
 }
 
 impl Comparison {
@@ -39,14 +39,14 @@ impl Comparison {
     }
 
     /// The cell of a task and an agent, if there are runs of it.
-    pub fn cell(&self, task: usize, agent: usize) -> Option<&Cell> {
+    pub(crate) fn cell(&self, task: usize, agent: usize) -> Option<&Cell> {
         self.cells.iter().find(|cell| (cell.task, cell.agent) == (task, agent))
     }
 }
 
 /// What runs have to share to be compared with each other.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Task {
+pub(crate) struct Task {
     /// Names it in tables.
     pub name: String,
     /// The environment.
@@ -61,7 +61,7 @@ pub struct Task {
 
 /// One run's line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ComparedRun {
+pub(crate) struct ComparedRun {
     /// The run folder's name, or its path where two have the same name.
     pub run: String,
     /// Number of its task.
@@ -100,7 +100,7 @@ pub struct ComparedRun {
 
 /// What a run reached with one KV cache.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ComparedCache {
+pub(crate) struct ComparedCache {
     /// What it keeps, whatever its size.
     pub kind: &'static str,
     /// Entries that it keeps in each layer; None without a bound.
@@ -124,7 +124,7 @@ impl ComparedCache {
 
 /// Another checkpoint's results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BestCheckpoint {
+pub(crate) struct BestCheckpoint {
     /// Optimizer steps behind it.
     pub step: u64,
     /// One for each target return.
@@ -133,7 +133,7 @@ pub struct BestCheckpoint {
 
 /// What a run reached for one target return.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ComparedTarget {
+pub(crate) struct ComparedTarget {
     /// What was asked for; None of a policy that is not told a return.
     pub target_return: Option<f64>,
     /// Number of episodes.
@@ -160,7 +160,7 @@ impl ComparedTarget {
 
 /// What all runs of an agent in a task reached.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// Number of the task.
     pub task: usize,
     /// Number of the agent.
@@ -181,7 +181,7 @@ pub struct Cell {
 
 /// Scores for one target return: normalised, or raw returns where the task has no references.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CellTarget {
+pub(crate) struct CellTarget {
     /// What was asked for; None of a policy that is not told a return.
     pub target_return: Option<f64>,
     /// Of the last checkpoints.
@@ -192,7 +192,7 @@ pub struct CellTarget {
 
 /// Runs' values, in the order of the runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Their mean.
     pub mean: f64,
     /// Their population standard deviation.
@@ -209,7 +209,7 @@ impl Spread {
 
 /// A point of a learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct CurvePoint {
+pub(crate) struct CurvePoint {
     /// Optimizer steps.
     pub step: u64,
     /// Mean over runs.
@@ -220,7 +220,7 @@ pub struct CurvePoint {
 
 /// An agent over several tasks, by its headline scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Aggregate {
+pub(crate) struct Aggregate {
     /// Number of the agent.
     pub agent: usize,
     /// Mean over tasks of the mean over runs, of the last checkpoints.
@@ -233,7 +233,7 @@ pub struct Aggregate {
 
 /// How likely a run of one agent scores more than one of another, on average over tasks, by their last checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Improvement {
+pub(crate) struct Improvement {
     /// Number of the agent that may score more.
     pub agent: usize,
     /// Number of the other.

@@ -14,7 +14,9 @@ mod comparison;
 mod page;
 mod plot;
 mod results;
-pub mod statistics;
+#[cfg(test)]
+mod rliable_tests;
+mod statistics;
 mod text;
 
 use std::fs;
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{write_atomically, write_json_atomically};
-pub use comparison::*;
+pub use comparison::Comparison;
 use results::{Results, incompatibilities};
 
 /// Choices of a comparison.

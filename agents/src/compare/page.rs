@@ -15,7 +15,7 @@ const STYLE: &str = include_str!("page.css");
 
 impl Comparison {
     /// The page.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let (runs, tasks, agents) = (self.runs.len(), self.tasks.len(), self.agents.len());
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

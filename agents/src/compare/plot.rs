@@ -15,7 +15,7 @@ const BOTTOM: f64 = 44.0;
 
 /// How a value becomes a place on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
+pub(crate) enum Scale {
     /// In proportion.
     Linear,
     /// By its logarithm; values up to 0 are left out.
@@ -24,7 +24,7 @@ pub enum Scale {
 
 /// A line with a band around it.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// Number of the agent, which chooses the colour.
     pub colour: usize,
     /// Shown when the pointer rests on it.
@@ -35,7 +35,7 @@ pub struct Line {
 
 /// What a plot is of.
 #[derive(Clone, Debug)]
-pub struct Plot {
+pub(crate) struct Plot {
     /// Under the horizontal axis.
     pub x: String,
     /// Beside the vertical axis.
@@ -50,7 +50,7 @@ pub struct Plot {
 
 impl Plot {
     /// The plot as an `svg` element; None if there is nothing to draw.
-    pub fn svg(&self) -> Option<String> {
+    pub(crate) fn svg(&self) -> Option<String> {
         let is_shown = |y: f64| y.is_finite() && (self.scale == Scale::Linear || y > 0.0);
         let lines: Vec<_> = self
             .lines

@@ -1,17 +1,8 @@
 //! Statistics over few runs: interquartile mean, probability of improvement, and stratified bootstrap intervals of both.
 //!
-//! All are as `rliable` defines them, and a stored example of its numbers is compared with them (`tests/suite/rliable.rs`).
+//! All are as `rliable` defines them, and a stored example of its numbers is compared with them (`rliable_tests.rs`).
 //!
 //! Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv:2108.13264.
-//!
-//! ```
-//! use aaren_agents::compare::statistics::estimate_interquartile_mean;
-//!
-//! // One task, five runs: the mean of the middle ones, with a bootstrap interval.
-//! let estimate = estimate_interquartile_mean(&[vec![0.0, 1.0, 2.0, 3.0, 100.0]], 1);
-//! let (low, high) = estimate.interval.unwrap();
-//! assert!(low <= estimate.value && estimate.value <= high);
-//! ```
 
 use aaren_envs::derive_seed;
 use rand::{RngExt, SeedableRng};
@@ -26,7 +17,7 @@ pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// A number with a confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Of the scores as they are.
     pub value: f64,
     /// Lower and upper end; None where no task has two runs, so that nothing is known of the spread.
@@ -34,18 +25,18 @@ pub struct Estimate {
 }
 
 /// Arithmetic mean; NaN of nothing.
-pub fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Population standard deviation (divided by the number of values); NaN of nothing.
-pub fn standard_deviation(values: &[f64]) -> f64 {
+pub(crate) fn standard_deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
 }
 
 /// Mean of the middle half: a quarter of the values, rounded down, is left out on each side. NaN of nothing.
-pub fn interquartile_mean(values: &[f64]) -> f64 {
+pub(crate) fn interquartile_mean(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let cut = sorted.len() / 4;
@@ -56,7 +47,7 @@ pub fn interquartile_mean(values: &[f64]) -> f64 {
 ///
 /// # Shapes
 /// - `left`, `right`: `[task][run]`, the same tasks
-pub fn probability_of_improvement(left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 {
+pub(crate) fn probability_of_improvement(left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 {
     let of_task = |(left, right): (&Vec<f64>, &Vec<f64>)| {
         let wins: f64 = left
             .iter()
@@ -81,7 +72,7 @@ pub fn probability_of_improvement(left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 
 ///
 /// # Shapes
 /// - `scores`: `[task][run]`
-pub fn estimate_interquartile_mean(scores: &[Vec<f64>], seed: u64) -> Estimate {
+pub(crate) fn estimate_interquartile_mean(scores: &[Vec<f64>], seed: u64) -> Estimate {
     let statistic = |scores: &[Vec<f64>]| interquartile_mean(&scores.concat());
     Estimate { value: statistic(scores), interval: interval(&[scores], seed, |scores| statistic(&scores[0])) }
 }
@@ -90,7 +81,7 @@ pub fn estimate_interquartile_mean(scores: &[Vec<f64>], seed: u64) -> Estimate {
 ///
 /// # Shapes
 /// - `left`, `right`: `[task][run]`, the same tasks
-pub fn estimate_improvement(left: &[Vec<f64>], right: &[Vec<f64>], seed: u64) -> Estimate {
+pub(crate) fn estimate_improvement(left: &[Vec<f64>], right: &[Vec<f64>], seed: u64) -> Estimate {
     Estimate {
         value: probability_of_improvement(left, right),
         interval: interval(&[left, right], seed, |scores| probability_of_improvement(&scores[0], &scores[1])),

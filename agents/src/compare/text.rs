@@ -1,5 +1,7 @@
 //! A comparison as tables: for the terminal and as Markdown.
 
+use std::fmt::{self, Display, Formatter};
+
 use comfy_table::{ContentArrangement, Table, TableStyle, presets};
 use serde_json::Value;
 
@@ -7,22 +9,23 @@ use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Compariso
 use super::statistics::Estimate;
 use crate::run::report::{self, LatencyReport};
 
-impl Comparison {
-    /// The tables for a terminal, with what differs between the jobs below them.
-    pub fn render(&self) -> String {
+/// The tables for a terminal, with what differs between the jobs below them.
+impl Display for Comparison {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let style = presets::UTF8_FULL_CONDENSED;
-        let mut text = String::new();
         for (title, table) in self.tables() {
-            text += &format!("{title}\n{}\n\n", styled(table, style, None));
+            write!(f, "{title}\n{}\n\n", styled(table, style, None))?;
         }
         if !self.has_cells() {
-            text += &format!("{}\n", styled(self.runs_table(), style, None));
+            writeln!(f, "{}", styled(self.runs_table(), style, None))?;
         }
-        text + &self.notes("")
+        f.write_str(&self.notes(""))
     }
+}
 
+impl Comparison {
     /// The same as a Markdown page, with every run.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut text = "# Comparison\n\n".to_string();
         let markdown = |table| styled(table, presets::ASCII_MARKDOWN, Some(ContentArrangement::Disabled));
         for (title, table) in self.tables() {

@@ -38,7 +38,7 @@ impl OfflineJob {
     ///
     /// # Errors
     /// As [`Job::check`].
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let device = self.device;
         if !device.is_built_in() {
             bail!("device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
@@ -72,7 +72,7 @@ impl PpoJob {
     ///
     /// # Errors
     /// As [`Job::check`].
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.device != Device::Cpu {
             bail!("device: online jobs learn on the \"cpu\" only, found \"{}\"", self.device);
         }

@@ -35,7 +35,7 @@ pub struct CollectConfig {
     pub steps: u64,
     /// Behaviour policies from disk.
     #[serde(default)]
-    pub policies: Policies,
+    pub(crate) policies: Policies,
     /// A PPO job that trains the behaviour policies, and whose episodes are the replay. Default (null): none.
     #[serde(default)]
     pub train: Option<PathBuf>,
@@ -82,7 +82,7 @@ fn default_envs_per_actor() -> usize {
 /// Folders of saved policies, or of the runs that trained them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Policies {
+pub(crate) struct Policies {
     /// The medium one. Default (null): the robot's in `policies/`.
     pub medium: Option<PathBuf>,
     /// The expert. Default (null): the robot's in `policies/`.
@@ -106,12 +106,8 @@ pub enum DatasetKind {
 }
 
 impl DatasetKind {
-    /// All of them.
-    pub const ALL: [DatasetKind; 5] =
-        [DatasetKind::Random, DatasetKind::Medium, DatasetKind::MediumReplay, DatasetKind::Expert, DatasetKind::MediumExpert];
-
     /// The parts that lie behind one another in the dataset.
-    pub fn parts(self) -> &'static [Part] {
+    pub(crate) fn parts(self) -> &'static [Part] {
         match self {
             DatasetKind::Random => &[Part::Random],
             DatasetKind::Medium => &[Part::Medium],
@@ -136,7 +132,7 @@ impl fmt::Display for DatasetKind {
 
 /// The episodes of one behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Of uniform actions.
     Random,
     /// Of the medium policy.
@@ -149,7 +145,7 @@ pub enum Part {
 
 impl Part {
     /// Its name, and that of its journal.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Random => "random",
             Part::Medium => "medium",
@@ -172,20 +168,24 @@ pub enum Formats {
     Both,
 }
 
-impl Formats {
-    /// One by one.
-    pub fn each(self) -> &'static [Format] {
-        match self {
-            Formats::Minari => &[Format::Minari],
-            Formats::D4rl => &[Format::D4rl],
-            Formats::Both => &[Format::Minari, Format::D4rl],
-        }
+/// One by one.
+impl IntoIterator for Formats {
+    type Item = Format;
+    type IntoIter = std::vec::IntoIter<Format>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let formats = match self {
+            Formats::Minari => vec![Format::Minari],
+            Formats::D4rl => vec![Format::D4rl],
+            Formats::Both => vec![Format::Minari, Format::D4rl],
+        };
+        formats.into_iter()
     }
 }
 
 impl CollectJob {
     /// A collection of a kind in a task, with every other key at its default.
-    pub fn new(env: EnvConfig, dataset: DatasetKind) -> Self {
+    pub(crate) fn new(env: EnvConfig, dataset: DatasetKind) -> Self {
         let collect = CollectConfig {
             dataset,
             steps: default_steps(),
@@ -216,7 +216,7 @@ impl CollectJob {
     ///
     /// # Errors
     /// The first value out of its range, with its key, what was found and what is allowed.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         // A registered task that this build lacks is no mistake in the config.
         if aaren_envs::tasks().into_iter().find(|task| task.id == self.env.id).is_none_or(|task| task.missing().is_none()) {
             let env = aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
@@ -260,12 +260,12 @@ impl CollectJob {
     }
 
     /// The task's name without its version, in small letters: `hopper`.
-    pub fn robot(&self) -> String {
+    pub(crate) fn robot(&self) -> String {
         self.env.robot()
     }
 
     /// The dataset's id.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.collect.id.clone().unwrap_or_else(|| format!("{}/{}-v0", self.robot(), self.collect.dataset))
     }
 
@@ -275,7 +275,7 @@ impl CollectJob {
     }
 
     /// Where a format's dataset goes in the output folder: the folder itself for Minari, a file in it for D4RL.
-    pub fn destination(&self, output: &Path, format: Format) -> PathBuf {
+    pub(crate) fn destination(&self, output: &Path, format: Format) -> PathBuf {
         match format {
             Format::Minari => output.into(),
             Format::D4rl => output.join(format!("{}.hdf5", self.id().replace('/', "_"))),

@@ -21,7 +21,7 @@ pub struct EnvConfig {
 
 impl EnvConfig {
     /// The task's name without its version, in small letters: `hopper`.
-    pub fn robot(&self) -> String {
+    pub(crate) fn robot(&self) -> String {
         self.id.rsplit_once("-v").map_or(self.id.as_str(), |(name, _)| name).to_lowercase()
     }
 
@@ -49,7 +49,7 @@ pub enum Device {
 
 impl Device {
     /// Whether the build has a backend for the device, be it there or not.
-    pub fn is_built_in(self) -> bool {
+    pub(crate) fn is_built_in(self) -> bool {
         match self {
             Device::Cpu => true,
             Device::Cuda => cfg!(feature = "cuda"),

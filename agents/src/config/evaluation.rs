@@ -35,7 +35,7 @@ pub struct EvaluationConfig {
 
 impl EvaluationConfig {
     /// An evaluation of these target returns with every other key at its default.
-    pub fn new(target_returns: Vec<f64>) -> Self {
+    pub(crate) fn new(target_returns: Vec<f64>) -> Self {
         Self {
             every: 0,
             episodes: default_episodes(),
@@ -48,7 +48,7 @@ impl EvaluationConfig {
     }
 
     /// Episodes for each target return in the evaluation at the end.
-    pub fn final_episodes(&self) -> usize {
+    pub(crate) fn final_episodes(&self) -> usize {
         self.final_episodes.unwrap_or(self.episodes)
     }
 }
@@ -90,7 +90,7 @@ impl Default for OnlineEvaluationConfig {
 
 impl OnlineEvaluationConfig {
     /// Episodes of the evaluation at the end.
-    pub fn final_episodes(&self) -> usize {
+    pub(crate) fn final_episodes(&self) -> usize {
         self.final_episodes.unwrap_or(self.episodes)
     }
 }

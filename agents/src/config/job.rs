@@ -19,7 +19,7 @@ pub enum Job {
 
 impl Job {
     /// Root of every random number of the job.
-    pub fn seed(&self) -> u64 {
+    pub(crate) fn seed(&self) -> u64 {
         match self {
             Job::Offline(job) => job.seed,
             Job::Ppo(job) => job.seed,
@@ -46,7 +46,7 @@ impl Job {
     }
 
     /// Newest checkpoints that a run of the job keeps.
-    pub fn keep_checkpoints(&self) -> usize {
+    pub(crate) fn keep_checkpoints(&self) -> usize {
         match self {
             Job::Offline(job) => job.train.keep_checkpoints,
             Job::Ppo(job) => job.ppo.keep_checkpoints,

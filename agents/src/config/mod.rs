@@ -25,7 +25,8 @@ mod offline;
 mod ppo;
 mod schema;
 
-pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats, Part, Policies};
+pub(crate) use collect::Part;
+pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, OnlineEvaluationConfig};
 pub use job::Job;

@@ -35,7 +35,7 @@ pub struct OfflineJob {
 impl OfflineJob {
     /// What the policy is asked for in evaluations, at least one. `None` alone for a policy that is not told a return, which then
     /// plays its episodes once, whatever `evaluation.target_returns` says.
-    pub fn target_returns(&self) -> Vec<Option<f64>> {
+    pub(crate) fn target_returns(&self) -> Vec<Option<f64>> {
         match self.policy.tokens.has_return_to_go() {
             true => self.evaluation.target_returns.iter().copied().map(Some).collect(),
             false => vec![None],
@@ -63,7 +63,7 @@ impl Default for DataConfig {
 
 impl DataConfig {
     /// One line that names the data in tables and reports.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let all = match (&self.source, &self.scripted) {
             (Some(sources), _) => sources.to_string(),
             (None, Some(scripted)) => scripted.describe(),
@@ -234,7 +234,7 @@ pub enum ContextLength {
 
 impl ContextLength {
     /// Timesteps that windowed execution looks back on; none for whole episodes.
-    pub fn window(self) -> Option<usize> {
+    pub(crate) fn window(self) -> Option<usize> {
         match self {
             ContextLength::Timesteps(length) => Some(length),
             ContextLength::Episode => None,

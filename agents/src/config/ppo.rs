@@ -26,12 +26,12 @@ pub struct PpoJob {
     pub evaluation: OnlineEvaluationConfig,
 }
 
-impl PpoJob {
-    /// What actor and critic are built from.
-    pub fn network(&self) -> ActorCriticConfig {
-        match self.ppo.network {
-            Network::Mlp => ActorCriticConfig::Mlp { hidden: self.ppo.hidden.clone(), activation: self.ppo.activation },
-            Network::Recurrent => ActorCriticConfig::Recurrent(self.policy.clone().unwrap_or_default().into()),
+/// What actor and critic are built from.
+impl From<&PpoJob> for ActorCriticConfig {
+    fn from(job: &PpoJob) -> Self {
+        match job.ppo.network {
+            Network::Mlp => ActorCriticConfig::Mlp { hidden: job.ppo.hidden.clone(), activation: job.ppo.activation },
+            Network::Recurrent => ActorCriticConfig::Recurrent(job.policy.clone().unwrap_or_default().into()),
         }
     }
 }
@@ -183,17 +183,17 @@ impl Default for PpoConfig {
 
 impl PpoConfig {
     /// Environment steps of one iteration.
-    pub fn steps_per_iteration(&self) -> u64 {
+    pub(crate) fn steps_per_iteration(&self) -> u64 {
         self.envs as u64 * self.rollout_len as u64
     }
 
     /// Rollouts, each with its update.
-    pub fn iterations(&self) -> u64 {
+    pub(crate) fn iterations(&self) -> u64 {
         self.env_steps.div_ceil(self.steps_per_iteration())
     }
 
     /// Groups of environments.
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.envs / self.envs_per_group
     }
 }

@@ -7,7 +7,7 @@ use burn::backend::{Autodiff, Flex};
 pub type Cpu = Flex;
 
 /// Where policies train: the CPU, with a graph of what was done.
-pub type Graph = Autodiff<Flex>;
+pub(crate) type Graph = Autodiff<Flex>;
 
 /// The CPU.
 pub const CPU: FlexDevice = FlexDevice;

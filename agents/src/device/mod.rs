@@ -15,5 +15,6 @@ mod cpu;
 mod find;
 
 pub use backend::TrainBackend;
-pub use cpu::{CPU, Cpu, Graph};
-pub use find::*;
+pub(crate) use cpu::Graph;
+pub use cpu::{CPU, Cpu};
+pub use find::{find, require};

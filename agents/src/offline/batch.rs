@@ -2,7 +2,7 @@
 
 use super::segments::{Batch, Segment, SegmentSampler};
 use crate::{device::TrainBackend, play::episodes::panic_message};
-use aaren_policy::{Description, TimestepTensors};
+use aaren_policy::{Description, TimestepTensors, Timesteps};
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::{Tensor, TensorData};
 use crossbeam::channel::Receiver;
@@ -12,13 +12,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const BATCHES_AHEAD: usize = 2;
 
 /// The batches of a training, in order.
-pub struct Batches<B: TrainBackend>(Receiver<Result<DeviceBatch<B>>>);
+pub(crate) struct Batches<B: TrainBackend>(Receiver<Result<DeviceBatch<B>>>);
 
 impl<B: TrainBackend> Batches<B> {
     /// Batches from `first_step` to the last before `steps`; the thread ends with them, or when this is dropped.
     ///
     /// - `cut`: what the batch before left over of its rows' segments
-    pub fn prepare(
+    pub(crate) fn prepare(
         sampler: SegmentSampler,
         description: Description,
         first_step: u64,
@@ -30,7 +30,7 @@ impl<B: TrainBackend> Batches<B> {
             for step in first_step..steps {
                 let batch = sampler.batch(step, &cut);
                 cut.clone_from(&batch.cut);
-                let batch = DeviceBatch::new(batch, &description);
+                let batch = DeviceBatch::copy(batch, &description);
                 let is_last = batch.is_err();
                 if sender.send(batch).is_err() || is_last {
                     return; // the training has ended early, or will
@@ -44,7 +44,7 @@ impl<B: TrainBackend> Batches<B> {
     ///
     /// # Errors
     /// If the device has no memory for it, or the thread that prepares batches has ended.
-    pub fn next(&self) -> Result<DeviceBatch<B>> {
+    pub(crate) fn next(&self) -> Result<DeviceBatch<B>> {
         self.0.recv().context("the thread that prepares batches has ended")?
     }
 }
@@ -59,11 +59,22 @@ pub struct DeviceBatch<B: TrainBackend> {
 }
 
 impl<B: TrainBackend> DeviceBatch<B> {
+    /// Copies a batch of whole episodes or segments to the device.
+    ///
+    /// - `timesteps`: inputs, row by row
+    /// - `actions`: what was done, encoded, `[timesteps, action width]`
+    ///
+    /// # Errors
+    /// If the device has no memory for it.
+    pub fn new(timesteps: Timesteps, actions: Vec<f32>, rows: usize, description: &Description) -> Result<Self> {
+        Self::copy(Batch { timesteps, actions, cut: vec![None; rows] }, description)
+    }
+
     /// Copies a batch to the device.
     ///
     /// # Errors
     /// If the device has no memory for it.
-    pub fn new(batch: Batch, description: &Description) -> Result<Self> {
+    pub(crate) fn copy(batch: Batch, description: &Description) -> Result<Self> {
         let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
         let size = BatchSize::new(rows, timesteps, description);
         on_device::<B, _>(|| {

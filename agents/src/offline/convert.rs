@@ -1,19 +1,4 @@
 //! `aaren convert`: a run's trained weights in a policy with another mixer, as a run of its own to evaluate and to go on with.
-//!
-//! ```
-//! use aaren_agents::{config::OfflineJob, offline::{convert::convert, data, train::train}, run::RunDir};
-//!
-//! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2", "policy.mixer=transformer"];
-//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
-//! let folder = std::env::temp_dir().join(format!("aaren-convert-{}", std::process::id()));
-//! let run = RunDir::create(&folder, &job, 1)?;
-//! train(&job, data::trajectories(&job)?, &run, false)?;
-//! let (step, checkpoint) = run.latest_checkpoint()?.unwrap();
-//! let conversion = convert(&run, (step, &checkpoint), "performer", &[], &folder.join("performer"))?;
-//! assert!(conversion.drawn.iter().all(|name| name.contains("features")), "{:?}", conversion.drawn);
-//! # std::fs::remove_dir_all(folder)?;
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};
@@ -22,11 +7,15 @@ use crate::run::RunDir;
 use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
 /// Where a converted run comes from, `converted.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversion {
+    /// The new run.
+    #[serde(skip)]
+    pub to: PathBuf,
     /// The run that was converted.
     pub run: PathBuf,
     /// Optimizer steps behind its weights.
@@ -43,6 +32,21 @@ pub struct Conversion {
 
 /// Makes the run folder `to` of the checkpoint of a run: its job with the mixer in place of its own and `overrides` laid over it, and a
 /// checkpoint of step 0 with its weights and a fresh optimizer.
+///
+/// ```
+/// use aaren_agents::{config::OfflineJob, offline::{convert, train, trajectories}, run::RunDir};
+///
+/// let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2", "policy.mixer=transformer"];
+/// let job = OfflineJob::quickstart(&settings.map(String::from))?;
+/// let folder = std::env::temp_dir().join(format!("aaren-convert-{}", std::process::id()));
+/// let run = RunDir::create(&folder, &job, 1)?;
+/// train(&job, trajectories(&job)?, &run, false)?;
+/// let (step, checkpoint) = run.latest_checkpoint()?.unwrap();
+/// let conversion = convert(&run, (step, &checkpoint), "performer", &[], &folder.join("performer"))?;
+/// assert!(conversion.drawn.iter().all(|name| name.contains("features")), "{:?}", conversion.drawn);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 ///
 /// # Errors
 /// A run that learned online, a job that is wrong with the mixer, parameters that do not match, or a folder that cannot be written.
@@ -66,6 +70,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let run = RunDir::create(to, &job, job.train.keep_checkpoints)?;
     run.checkpoint(0, |folder| learner.save(folder))?;
     let conversion = Conversion {
+        to: to.to_path_buf(),
         run: from.path().to_path_buf(),
         checkpoint_step: step,
         mixer: before.policy.mixer_name(),
@@ -77,16 +82,17 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     Ok(conversion)
 }
 
-impl Conversion {
-    /// What was done, and what can be done next.
-    pub fn render(&self, to: &Path) -> String {
-        let Self { run, checkpoint_step, mixer, converted_to, carried, drawn } = self;
+/// What was done, and what can be done next.
+impl Display for Conversion {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { to, run, checkpoint_step, mixer, converted_to, carried, drawn } = self;
         let drawn = match drawn.len() {
             0 => String::new(),
             number => format!(", {number} drawn ({})", drawn.join(", ")),
         };
         let to = to.display();
-        format!(
+        write!(
+            f,
             "{mixer} to {converted_to}: {} tensors of {}, step {checkpoint_step}, carried over{drawn}\nrun folder: {to}\n\
              `aaren evaluate {to}` plays it as it is, `aaren train --resume --run {to} --set train.steps=N` trains it for N steps",
             carried.len(),

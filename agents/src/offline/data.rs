@@ -1,12 +1,4 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
-//!
-//! ```
-//! use aaren_agents::{config::OfflineJob, offline::data};
-//!
-//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into()])?;
-//! assert_eq!(data::trajectories(&job)?.trajectories.len(), 3);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use aaren_data::{self, Dataset, Statistics, Trajectory, scripted};
 use aaren_envs::{Space, Spec};
@@ -102,7 +94,7 @@ fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
 ///
 /// # Errors
 /// If the job's data is not scripted.
-pub fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
+fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
     let scripted = job.data.scripted.as_ref().context("data.scripted is missing: this job's data is not collected")?;
     Ok(scripted::ScriptedConfig {
         env: job.env.id.clone(),

@@ -1,20 +1,7 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
-//!
-//! ```
-//! use aaren_agents::{config::OfflineJob, offline::{data, learner::Learner, segments::{SegmentSampler, SegmentSource}}};
-//!
-//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into(), "train.batch_size=2".into()])?;
-//! let dataset = data::trajectories(&job)?;
-//! let description = data::describe(&job.env, &job.policy, &dataset)?;
-//! let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed)?;
-//! let sampler = SegmentSampler::new(SegmentSource::new(dataset)?.into(), description, &job.train, job.seed);
-//! learner.update(sampler.batch(0, &[]))?;
-//! assert_eq!(learner.progress.step, 1);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use super::batch::{BatchSize, DeviceBatch, on_device};
-use super::segments::{Batch, Segment};
+use super::segments::Segment;
 use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
@@ -42,7 +29,7 @@ const STATE: &str = "state.mpk";
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Optimizer steps made.
     pub step: u64,
     /// Timesteps that went through the loss.
@@ -67,7 +54,7 @@ impl Progress {
 
 /// Sums over optimizer steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// How many.
     pub steps: u64,
     /// Timesteps that went through the loss.
@@ -80,26 +67,6 @@ pub struct Interval {
     pub gradient_norm: f64,
 }
 
-/// Numbers of one optimizer step.
-#[derive(Clone, Copy, Debug)]
-pub struct Update {
-    /// Timesteps that went through the loss.
-    pub timesteps: u64,
-    /// What the optimizer was given.
-    pub learning_rate: f64,
-    /// Absent where the numbers stay on the device until [`Learner::read_metrics`].
-    pub measured: Option<Measured>,
-}
-
-/// What came out of one optimizer step.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured {
-    /// Mean over the batch's timesteps.
-    pub loss: f64,
-    /// Norm over all parameters, before clipping.
-    pub gradient_norm: f64,
-}
-
 /// Sums over steps whose numbers have not been read back.
 struct PendingMetrics<B: TrainBackend> {
     loss: Tensor<B::InnerBackend, 1>,
@@ -109,6 +76,23 @@ struct PendingMetrics<B: TrainBackend> {
 }
 
 /// Weights, optimizer, and where the run is.
+///
+/// ```
+/// use aaren_agents::{config::OfflineJob, offline::{self, DeviceBatch, Learner}, session::Trained as _};
+/// use aaren_policy::Timesteps;
+///
+/// let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into()])?;
+/// let dataset = offline::trajectories(&job)?;
+/// let description = offline::describe(&job.env, &job.policy, &dataset)?;
+/// let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed)?;
+/// // A row of one timestep: the corridor's first observation, and the first of its actions.
+/// let (mut timesteps, mut action) = (Timesteps::new(), vec![0.0; description.action.width()]);
+/// timesteps.push(&description, &dataset.trajectories[0].observations[..3], None, 1.0, 0, true);
+/// action[0] = 1.0;
+/// learner.update(DeviceBatch::new(timesteps, action, 1, &description)?)?;
+/// assert_eq!(learner.step(), 1);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub struct Learner<B: TrainBackend = Graph> {
     network: DecisionNetwork<B>,
     optimizer: AdamW<B, DecisionNetwork<B>>,
@@ -119,7 +103,7 @@ pub struct Learner<B: TrainBackend = Graph> {
     state: Option<PolicyState<B>>,
     pending: Option<PendingMetrics<B>>,
     /// How far the run has come.
-    pub progress: Progress,
+    pub(crate) progress: Progress,
 }
 
 impl<B: TrainBackend> Learner<B> {
@@ -140,25 +124,17 @@ impl<B: TrainBackend> Learner<B> {
         self.config.learning_rate * warm.min(1.0)
     }
 
-    /// One optimizer step on a batch of the host.
-    ///
-    /// # Errors
-    /// As [`DeviceBatch::new`] and [`Learner::update_on_device`].
-    pub fn update(&mut self, batch: Batch) -> Result<Update> {
-        self.update_on_device(DeviceBatch::new(batch, &self.description)?)
-    }
-
     /// One optimizer step.
     ///
     /// # Errors
     /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
     /// nothing is read back, and [`Learner::read_metrics`] finds out; there, if memory runs out.
-    pub fn update_on_device(&mut self, batch: DeviceBatch<B>) -> Result<Update> {
+    pub fn update(&mut self, batch: DeviceBatch<B>) -> Result<()> {
         let (step, size) = (self.progress.step, batch.size);
         on_device::<B, _>(|| self.step(batch)).with_context(|| format!("by step {step}, with {size}"))?
     }
 
-    fn step(&mut self, batch: DeviceBatch<B>) -> Result<Update> {
+    fn step(&mut self, batch: DeviceBatch<B>) -> Result<()> {
         let DeviceBatch { inputs, actions, size, cut } = batch;
         let BatchSize { rows, timesteps, .. } = size;
         let device = B::device();
@@ -180,13 +156,13 @@ impl<B: TrainBackend> Learner<B> {
                 gradient_norm.is_finite(),
                 "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
             );
-            Some(Measured { loss, gradient_norm })
+            Some((loss, gradient_norm))
         } else {
             self.accumulate(loss.inner(), clipping.norm.clone(), size);
             None
         };
         let learning_rate = self.learning_rate(step);
-        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
         self.state = cut.iter().any(Option::is_some).then(|| state.detach());
@@ -196,11 +172,11 @@ impl<B: TrainBackend> Learner<B> {
         progress.cut = cut;
         progress.interval.steps += 1;
         progress.interval.timesteps += timesteps as u64;
-        if let Some(Measured { loss, gradient_norm }) = measured {
+        if let Some((loss, gradient_norm)) = measured {
             progress.interval.loss += loss;
             progress.interval.gradient_norm += gradient_norm;
         }
-        Ok(Update { timesteps: timesteps as u64, learning_rate, measured })
+        Ok(())
     }
 
     /// Adds a step's numbers to those that have not been read.
@@ -212,7 +188,7 @@ impl<B: TrainBackend> Learner<B> {
     }
 
     /// The policy as it is now, to act with.
-    pub fn policy(&self) -> DecisionPolicy<Cpu> {
+    pub(crate) fn policy(&self) -> DecisionPolicy<Cpu> {
         DecisionPolicy { network: B::to_cpu(&self.network, &self.description), description: self.description.clone() }
     }
 
@@ -220,7 +196,7 @@ impl<B: TrainBackend> Learner<B> {
     ///
     /// # Errors
     /// Names the file that could not be written; or a weight is not finite, then nothing is written.
-    pub fn save(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let step = self.progress.step;
         let policy = self.policy();
         ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
@@ -245,7 +221,7 @@ impl<B: TrainBackend> Learner<B> {
     ///
     /// # Errors
     /// Names the file that is missing, damaged, or of another policy.
-    pub fn load(mut self, folder: &Path) -> Result<Self> {
+    pub(crate) fn load(mut self, folder: &Path) -> Result<Self> {
         let stored = checkpoint::load_description(folder)?;
         ensure!(
             stored.config == self.description.config && stored.action == self.description.action,
@@ -275,7 +251,7 @@ impl<B: TrainBackend> Learner<B> {
     }
 
     /// Trained numbers.
-    pub fn parameters(&self) -> usize {
+    pub(crate) fn parameters(&self) -> usize {
         self.network.num_params()
     }
 
@@ -292,7 +268,7 @@ impl<B: TrainBackend> Learner<B> {
     }
 
     /// What the weights mean.
-    pub fn description(&self) -> &Description {
+    pub(crate) fn description(&self) -> &Description {
         &self.description
     }
 }

@@ -14,10 +14,16 @@
 //! ```
 
 mod batch;
-pub mod convert;
-pub mod data;
-pub mod learner;
-pub mod segments;
-pub mod train;
+mod convert;
+pub(crate) mod data;
+pub(crate) mod learner;
+#[cfg(test)]
+mod presets_tests;
+mod segments;
+mod train;
 
 pub use batch::DeviceBatch;
+pub use convert::{Conversion, convert};
+pub use data::{describe, trajectories};
+pub use learner::Learner;
+pub use train::train;

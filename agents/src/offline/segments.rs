@@ -1,16 +1,4 @@
 //! Trajectories to packed batches: segments back to back in rows of one fixed length, with reset flags and without padding.
-//!
-//! ```
-//! use aaren_agents::{config::OfflineJob, offline::{data, segments::{SegmentSampler, SegmentSource}}};
-//!
-//! let job = OfflineJob::quickstart(&["data.scripted.episodes=3".into(), "train.batch_size=2".into()])?;
-//! let dataset = data::trajectories(&job)?;
-//! let description = data::describe(&job.env, &job.policy, &dataset)?;
-//! let sampler = SegmentSampler::new(SegmentSource::new(dataset)?.into(), description, &job.train, job.seed);
-//! // Two whole episodes of a corridor of 40, each with the turn at its end.
-//! assert_eq!(sampler.batch(0, &[]).timesteps.len(), 2 * 41);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use crate::config::{ContextLength, CutSegments, TrainConfig};
 use crate::seeds;
@@ -25,7 +13,7 @@ use std::sync::Arc;
 
 /// A dataset ready to be cut: returns-to-go summed, action widths known.
 #[derive(Debug)]
-pub struct SegmentSource {
+pub(crate) struct SegmentSource {
     dataset: Dataset,
     /// In units of reward, `[trajectory][time]`.
     returns_to_go: Vec<Vec<f64>>,
@@ -38,7 +26,7 @@ impl SegmentSource {
     ///
     /// # Errors
     /// If it holds no transition.
-    pub fn new(dataset: Dataset) -> Result<Self> {
+    pub(crate) fn new(dataset: Dataset) -> Result<Self> {
         let mut starts = vec![0];
         for trajectory in &dataset.trajectories {
             starts.push(starts[starts.len() - 1] + trajectory.len());
@@ -49,7 +37,7 @@ impl SegmentSource {
     }
 
     /// Timesteps of the longest trajectory.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.dataset.trajectories.iter().map(|trajectory| trajectory.len()).max().unwrap_or(0)
     }
 
@@ -66,7 +54,7 @@ impl SegmentSource {
 
 /// A run of timesteps of one trajectory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
+pub(crate) struct Segment {
     trajectory: usize,
     start: usize,
     end: usize,
@@ -74,7 +62,7 @@ pub struct Segment {
 
 /// What one optimizer step learns from: `rows` packed rows.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Inputs, `rows * row_length`.
     pub timesteps: Timesteps,
     /// What was done, encoded, `[rows * row_length, action width]`.
@@ -85,7 +73,7 @@ pub struct Batch {
 
 /// Draws batches. The batch of a step is a function of the seed, the step and what the step before cut off.
 #[derive(Debug)]
-pub struct SegmentSampler {
+pub(crate) struct SegmentSampler {
     source: Arc<SegmentSource>,
     description: Description,
     seed: u64,
@@ -97,7 +85,7 @@ pub struct SegmentSampler {
 
 impl SegmentSampler {
     /// A sampler of rows as configured; `row_length` is as long as the context or the longest trajectory unless it is given.
-    pub fn new(source: Arc<SegmentSource>, description: Description, config: &TrainConfig, seed: u64) -> Self {
+    pub(crate) fn new(source: Arc<SegmentSource>, description: Description, config: &TrainConfig, seed: u64) -> Self {
         let row_length = config.row_length.unwrap_or(match config.context_length {
             ContextLength::Timesteps(length) => length,
             ContextLength::Episode => source.longest(),
@@ -113,18 +101,8 @@ impl SegmentSampler {
         }
     }
 
-    /// Rows of a batch.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Timesteps of a row.
-    pub fn row_length(&self) -> usize {
-        self.row_length
-    }
-
     /// The batch of an optimizer step. `cut` is what the step before left over, empty for the first.
-    pub fn batch(&self, step: u64, cut: &[Option<Segment>]) -> Batch {
+    pub(crate) fn batch(&self, step: u64, cut: &[Option<Segment>]) -> Batch {
         let mut generator = Pcg64Mcg::seed_from_u64(derive_seed(self.seed, &[seeds::SEGMENTS, step]));
         let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: Vec::with_capacity(self.rows) };
         for row in 0..self.rows {
@@ -226,11 +204,11 @@ mod tests {
     /// `(observation, reset)` of every timestep, a row of the batch a row.
     fn rows(sampler: &SegmentSampler, batch: &Batch) -> Vec<Vec<(usize, bool)>> {
         let inputs =
-            batch.timesteps.to_tensors::<crate::device::Cpu>(sampler.rows(), aaren_policy::Tokens::Merged, &crate::device::CPU);
+            batch.timesteps.to_tensors::<crate::device::Cpu>(sampler.rows, aaren_policy::Tokens::Merged, &crate::device::CPU);
         let observations: Vec<f32> = inputs.observations.into_data().to_vec().unwrap();
-        let length = sampler.row_length();
+        let length = sampler.row_length;
         let timestep = |row: usize, t: usize| (observations[row * length + t] as usize, inputs.reset.at(row, t));
-        (0..sampler.rows()).map(|row| (0..length).map(|t| timestep(row, t)).collect()).collect()
+        (0..sampler.rows).map(|row| (0..length).map(|t| timestep(row, t)).collect()).collect()
     }
 
     #[test]
@@ -370,7 +348,7 @@ mod tests {
     fn rows_are_as_long_as_the_longest_episode_unless_told_otherwise() {
         let length = |context_length, row_length| {
             let config = TrainConfig { context_length, row_length, ..Default::default() };
-            sampler(&[3, 40, 11], config).row_length()
+            sampler(&[3, 40, 11], config).row_length
         };
         assert_eq!(length(ContextLength::Episode, None), 40);
         assert_eq!(length(ContextLength::Timesteps(7), None), 7);

@@ -1,23 +1,4 @@
 //! Learning from trajectories: the loop, from top to bottom.
-//!
-//! ```
-//! // A training that was stopped continues from its newest checkpoint, to the same weights.
-//! use aaren_agents::{config::{Job, OfflineJob}, offline::{data, train::train}, run::RunDir};
-//!
-//! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2"];
-//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
-//! let folder = std::env::temp_dir().join(format!("aaren-train-{}", std::process::id()));
-//! let run = RunDir::create(&folder, &job, 1)?;
-//! train(&job, data::trajectories(&job)?, &run, false)?;
-//! drop(run); // it is locked while somebody writes
-//! let mut run = RunDir::resume(&folder)?;
-//! let longer = run.job(&["train.steps=3".to_string()][..].into())?;
-//! run.update_job(&longer)?;
-//! let job = longer.offline()?;
-//! assert_eq!(train(&job, data::trajectories(&job)?, &run, true)?.0.steps, 3);
-//! # std::fs::remove_dir_all(folder)?;
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use super::batch::Batches;
 use super::data::describe;
@@ -38,6 +19,25 @@ use std::{sync::Arc, time::Instant};
 /// Leaves `metrics.jsonl`, TensorBoard events, checkpoints, `train.json`, `evaluation.json` of the last checkpoint and
 /// `evaluation-best.json` of the one that evaluated best. With `resume`, continues from the newest checkpoint, to the same weights
 /// bit for bit that a run without a break would have reached.
+///
+/// ```
+/// // A training that was stopped continues from its newest checkpoint, to the same weights.
+/// use aaren_agents::{config::{Job, OfflineJob}, offline::{train, trajectories}, run::RunDir};
+///
+/// let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2"];
+/// let job = OfflineJob::quickstart(&settings.map(String::from))?;
+/// let folder = std::env::temp_dir().join(format!("aaren-train-{}", std::process::id()));
+/// let run = RunDir::create(&folder, &job, 1)?;
+/// train(&job, trajectories(&job)?, &run, false)?;
+/// drop(run); // it is locked while somebody writes
+/// let mut run = RunDir::resume(&folder)?;
+/// let longer = run.job(&["train.steps=3".to_string()][..].into())?;
+/// run.update_job(&longer)?;
+/// let job = longer.offline()?;
+/// assert_eq!(train(&job, trajectories(&job)?, &run, true)?.0.steps, 3);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 ///
 /// # Errors
 /// A loss that is not finite, a file that cannot be written, an environment that fails, or
@@ -75,7 +75,7 @@ fn train_on<B: TrainBackend>(
     while session.keeps_training() {
         let started = Instant::now();
         let batch = batches.next().with_context(|| session.newest_checkpoint())?;
-        learner.update_on_device(batch).with_context(|| session.newest_checkpoint())?;
+        learner.update(batch).with_context(|| session.newest_checkpoint())?;
         learner.progress.add_seconds(started.elapsed().as_secs_f64());
         session.end_step(&mut learner)?;
     }
@@ -91,7 +91,7 @@ fn schedule(job: &OfflineJob) -> Schedule {
         checkpoint_every: job.train.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        evaluation: Evaluation::offline(job),
+        evaluation: Evaluation::from(job),
         evaluates_best: true,
     }
 }

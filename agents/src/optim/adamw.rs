@@ -1,6 +1,5 @@
 //! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::no_decay`.
 
-use crate::optim::gradient::Clipping;
 use aaren_kernels::{AdamWStep, KernelBackend, adamw};
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
@@ -10,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
 /// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
-pub type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
+pub(crate) type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
 
 /// Decays of the moments: Adam's own.
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -33,9 +32,9 @@ where
         Self { epsilon, weight_decay, no_decay, moments: Moments::<B, M>::default() }
     }
 
-    /// One step on the gradient that is clipped. Parameters without a gradient stay as they are.
-    pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams, clipping: &Clipping<B::InnerBackend>) -> M {
-        module.map(&mut Step { optimizer: self, learning_rate, gradients, factor: clipping.factor.clone() })
+    /// One step on the gradients times a factor, `[1]`, which clips them. Parameters without a gradient stay as they are.
+    pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams, factor: Tensor<B::InnerBackend, 1>) -> M {
+        module.map(&mut Step { optimizer: self, learning_rate, gradients, factor })
     }
 
     /// The moments of all parameters.

@@ -10,7 +10,7 @@ use burn::tensor::{ElementConversion, Tensor};
 
 /// A gradient's norm and what it is clipped by, both `[1]` and still on the device.
 #[derive(Clone, Debug)]
-pub struct Clipping<B: Backend> {
+pub(crate) struct Clipping<B: Backend> {
     /// Over all parameters, before clipping.
     pub norm: Tensor<B, 1>,
     /// What the gradient is to be multiplied by: at most 1.
@@ -34,7 +34,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
 
 impl<B: KernelBackend> Clipping<B> {
     /// Clips the gradient of a module to a norm of `largest` over all parameters. Reads nothing back.
-    pub fn new<A, M>(module: &M, gradients: &GradientsParams, largest: f64) -> Self
+    pub(crate) fn new<A, M>(module: &M, gradients: &GradientsParams, largest: f64) -> Self
     where
         A: AutodiffBackend<InnerBackend = B>,
         M: Module<A>,
@@ -48,13 +48,13 @@ impl<B: KernelBackend> Clipping<B> {
     }
 
     /// The norm, read back.
-    pub fn norm(&self) -> f64 {
+    pub(crate) fn norm(&self) -> f64 {
         self.norm.clone().into_scalar().elem()
     }
 }
 
 /// Whether every parameter is finite.
-pub fn is_finite<B: Backend, M: Module<B>>(module: &M) -> bool {
+pub(crate) fn is_finite<B: Backend, M: Module<B>>(module: &M) -> bool {
     struct Finite(bool);
     impl<B: Backend> ModuleVisitor<B> for Finite {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {

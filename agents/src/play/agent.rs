@@ -1,16 +1,4 @@
 //! Agents: what chooses actions, for several environments at once.
-//!
-//! ```
-//! use aaren_agents::play::agent::{Actions, Agent, UniformAgent};
-//!
-//! let spec = aaren_envs::make("TMaze-v0", &Default::default())?.spec().clone();
-//! let (mut agent, mut actions) = (UniformAgent::new(&spec, 2), Actions::default());
-//! (0..2).for_each(|row| agent.begin(row, 7, 0.0));
-//! agent.act(&[0.0; 6], &[true, true], &mut actions);
-//! // The same seed draws the same actions, whatever the row.
-//! assert_eq!(actions.executed.row(0, 3), actions.executed.row(1, 3));
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use aaren_envs::{Generator, Space, Spec};
 use aaren_policy::{ActionBatch, ActorCriticPolicy, PolicyState};
@@ -20,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::device::{CPU, Cpu};
 
 /// Chooses actions in the rows of a batch of fixed shape, each an environment of its own. One belongs to each actor thread.
-pub trait Agent {
+pub(crate) trait Agent {
     /// An episode begins in a row; random numbers of its actions come from `seed`.
     ///
     /// - `target_return`: in units of reward, for agents that are told one
@@ -45,7 +33,7 @@ pub trait Agent {
 
 /// Actions for every row.
 #[derive(Clone, Debug)]
-pub struct Actions {
+pub(crate) struct Actions {
     /// `[rows, action width]`, within the bounds.
     pub executed: ActionBatch,
     /// Log-densities of the draws, `[rows]`; empty where nothing is drawn.
@@ -59,7 +47,7 @@ impl Default for Actions {
 }
 
 /// An actor-critic that acts.
-pub struct ActorCriticAgent {
+pub(crate) struct ActorCriticAgent {
     policy: ActorCriticPolicy<Cpu>,
     stochastic: bool,
     /// Absent only while the policy computes.
@@ -74,13 +62,13 @@ pub struct ActorCriticAgent {
 
 impl ActorCriticAgent {
     /// An agent whose episodes have not begun.
-    pub fn new(policy: ActorCriticPolicy<Cpu>, stochastic: bool, rows: usize) -> Self {
+    pub(crate) fn new(policy: ActorCriticPolicy<Cpu>, stochastic: bool, rows: usize) -> Self {
         let state = policy.initial_state(rows, &CPU);
         Self::resume(policy, stochastic, state, vec![true; rows])
     }
 
     /// An agent in the middle of episodes.
-    pub fn resume(policy: ActorCriticPolicy<Cpu>, stochastic: bool, state: PolicyState<Cpu>, resets: Vec<bool>) -> Self {
+    pub(crate) fn resume(policy: ActorCriticPolicy<Cpu>, stochastic: bool, state: PolicyState<Cpu>, resets: Vec<bool>) -> Self {
         Self {
             policy,
             stochastic,
@@ -93,27 +81,27 @@ impl ActorCriticAgent {
     }
 
     /// Begins the noise of a row anew.
-    pub fn seed(&mut self, row: usize, seed: u64) {
+    pub(crate) fn seed(&mut self, row: usize, seed: u64) {
         self.generators[row] = Pcg64Mcg::seed_from_u64(seed);
     }
 
     /// An episode begins in a row; its noise continues.
-    pub fn reset(&mut self, row: usize) {
+    pub(crate) fn reset(&mut self, row: usize) {
         self.resets[row] = true;
     }
 
     /// The observations that the last actions were chosen by, as the policy saw them: `[rows, observation width]`.
-    pub fn observations(&self) -> &[f32] {
+    pub(crate) fn observations(&self) -> &[f32] {
         &self.observations
     }
 
     /// The last actions before they were put within the bounds: `[rows, action width]`.
-    pub fn raw_actions(&self) -> &[f32] {
+    pub(crate) fn raw_actions(&self) -> &[f32] {
         &self.raw_actions
     }
 
     /// What the policy carries after the last actions.
-    pub fn into_state(self) -> PolicyState<Cpu> {
+    pub(crate) fn into_state(self) -> PolicyState<Cpu> {
         self.state.unwrap_or_else(|| self.policy.initial_state(self.resets.len(), &CPU))
     }
 }
@@ -156,7 +144,7 @@ impl Agent for ActorCriticAgent {
 }
 
 /// Draws actions uniformly from the action space.
-pub struct UniformAgent {
+pub(crate) struct UniformAgent {
     space: Space,
     generators: Vec<Generator>,
     /// The same for every action.
@@ -166,7 +154,7 @@ pub struct UniformAgent {
 
 impl UniformAgent {
     /// An agent for a task.
-    pub fn new(spec: &Spec, rows: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, rows: usize) -> Self {
         let space = &spec.action_space;
         let log_prob = match space {
             Space::Discrete { n, .. } => -(*n as f64).ln(),
@@ -206,5 +194,19 @@ impl Agent for UniformAgent {
             }
             ActionBatch::Continuous(drawn)
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_draws_the_same_actions_whatever_the_row() {
+        let spec = aaren_envs::make("TMaze-v0", &Default::default()).unwrap().spec().clone();
+        let (mut agent, mut actions) = (UniformAgent::new(&spec, 2), Actions::default());
+        (0..2).for_each(|row| agent.begin(row, 7, 0.0));
+        agent.act(&[0.0; 6], &[true, true], &mut actions);
+        assert_eq!(actions.executed.row(0, 3), actions.executed.row(1, 3));
     }
 }

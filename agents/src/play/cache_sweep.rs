@@ -1,10 +1,4 @@
 //! A trained Transformer with bounded KV caches: every kind of them at several sizes, in the same episodes.
-//!
-//! ```
-//! let caches = aaren_agents::play::cache_sweep::of_size(64)?;
-//! assert_eq!(caches.map(|cache| cache.to_string()), ["window:64", "sink:4+60", "h2o:64", "tova:64"]);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use super::evaluate::{Evaluation, evaluate};
 use crate::device::{CPU, Cpu};
@@ -20,7 +14,7 @@ pub(crate) const SINKS: usize = 4;
 ///
 /// # Errors
 /// If they are too few for one of the kinds.
-pub fn of_size(entries: usize) -> Result<[CachePolicy; 4]> {
+pub(crate) fn of_size(entries: usize) -> Result<[CachePolicy; 4]> {
     ensure!(
         entries > SINKS,
         "--cache-sizes: found {entries}, expected at least {}: {SINKS} sinks and one recent entry",
@@ -72,6 +66,7 @@ mod tests {
     use crate::device::Graph;
     use crate::offline::data;
     use crate::offline::learner::Learner;
+    use crate::run::cache_report::kind;
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
 
@@ -82,6 +77,13 @@ mod tests {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<Cpu, D>>) -> Param<Tensor<Cpu, D>> {
             param.map(|tensor| tensor * self.0)
         }
+    }
+
+    #[test]
+    fn every_kind_of_cache_keeps_as_many_entries() {
+        let caches = of_size(64).unwrap();
+        assert_eq!(caches.map(|cache| cache.to_string()), ["window:64", "sink:4+60", "h2o:64", "tova:64"]);
+        assert_eq!(caches.map(kind), ["window", "sink", "h2o", "tova"]);
     }
 
     #[test]
@@ -101,7 +103,7 @@ mod tests {
         let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
         policy.network = policy.network.map(&mut Times(5.0));
         let policy = policy.into();
-        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::offline(&job) };
+        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::from(&job) };
         // Three tokens in each of 200 timesteps.
         let report = evaluate_caches(&policy, "run", 0, &[6, 600], &evaluation).unwrap();
         let caches: Vec<String> = report.evaluations.iter().map(|one| one.cache.to_string()).collect();

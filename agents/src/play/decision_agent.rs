@@ -27,7 +27,7 @@ struct Row {
 }
 
 /// A decision policy, asked in every row for a return, that carries its state along or computes a window anew at every step.
-pub struct DecisionAgent {
+pub(crate) struct DecisionAgent {
     policy: DecisionPolicy<Cpu>,
     window: Option<usize>,
     rows: Vec<Row>,
@@ -41,7 +41,7 @@ impl DecisionAgent {
     ///
     /// - `state`: of episodes that have not begun
     /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
-    pub fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
+    pub(crate) fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
         Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: Some(state) }
     }
 

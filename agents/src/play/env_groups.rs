@@ -14,7 +14,7 @@ use crate::{config::PpoConfig, device::Cpu};
 const ENVIRONMENTS: &str = "environments.mpk";
 
 /// Groups of environments.
-pub struct EnvGroups {
+pub(crate) struct EnvGroups {
     groups: Vec<EnvGroup>,
     env_id: String,
     actors: usize,
@@ -29,7 +29,7 @@ impl EnvGroups {
     ///
     /// # Errors
     /// Those of `make` and of the reset; or [`EnvError::Unsupported`] for a task whose state cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>,
         policy: &ActorCriticPolicy<Cpu>,
         config: &PpoConfig,
@@ -48,13 +48,13 @@ impl EnvGroups {
     ///
     /// # Errors
     /// The first group's that failed, by its number; or a panic, named.
-    pub fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, iteration: u64) -> Result<()> {
+    pub(crate) fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, iteration: u64) -> Result<()> {
         let spec = RolloutSpec { iteration, ..self.spec };
         play_all(&mut self.groups, policy, &spec, self.actors).with_context(|| self.env_id.clone())
     }
 
     /// The groups, in order.
-    pub fn groups(&self) -> &[EnvGroup] {
+    pub(crate) fn groups(&self) -> &[EnvGroup] {
         &self.groups
     }
 
@@ -74,7 +74,7 @@ impl EnvGroups {
     ///
     /// # Errors
     /// [`EnvError::Unsupported`], or the file if it cannot be written.
-    pub fn save(&mut self, folder: &Path) -> Result<()> {
+    pub(crate) fn save(&mut self, folder: &Path) -> Result<()> {
         let stored = self.groups.iter_mut().map(EnvGroup::store).collect::<Result<Vec<_>>>()?;
         let path = folder.join(ENVIRONMENTS);
         fs::write(&path, rmp_serde::to_vec(&stored)?).with_context(|| format!("cannot write {}", path.display()))
@@ -84,7 +84,7 @@ impl EnvGroups {
     ///
     /// # Errors
     /// If the file is missing, damaged, or of another task or policy.
-    pub fn load(&mut self, folder: &Path, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
+    pub(crate) fn load(&mut self, folder: &Path, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
         let path = folder.join(ENVIRONMENTS);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let stored: Vec<GroupSnapshot> =

@@ -19,14 +19,14 @@ use super::agent::{Actions, Agent};
 use crate::run::interrupt;
 
 /// Makes an environment; called by every actor for each of its environments.
-pub type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
+pub(crate) type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
 
 /// Makes an agent for a task and a number of rows; called by every actor.
-pub type MakeAgent<'a> = dyn Fn(&Spec, usize) -> Result<Box<dyn Agent>> + Sync + 'a;
+pub(crate) type MakeAgent<'a> = dyn Fn(&Spec, usize) -> Result<Box<dyn Agent>> + Sync + 'a;
 
 /// Where an episode begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EpisodeStart {
+pub(crate) struct EpisodeStart {
     /// Its number.
     pub index: u64,
     /// Seed of the environment.
@@ -54,7 +54,7 @@ pub struct PlayedEpisode {
 
 /// Who plays, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Actors<'a> {
+pub(crate) struct Actors<'a> {
     /// The task's name, for errors.
     pub env_id: &'a str,
     /// Actor threads.
@@ -74,7 +74,7 @@ pub struct Actors<'a> {
 ///
 /// # Errors
 /// What `finished` returned, the first actor that failed, by its number, or [`interrupt::Interrupted`].
-pub fn play_episodes(
+pub(crate) fn play_episodes(
     make_env: &MakeEnv,
     make_agent: &MakeAgent,
     actors: Actors,
@@ -231,7 +231,7 @@ impl Actor {
 }
 
 /// An action as environments take it.
-pub fn env_action(action: ActionValue<'_>) -> Action<'_> {
+pub(crate) fn env_action(action: ActionValue<'_>) -> Action<'_> {
     match action {
         ActionValue::Continuous(action) => Action::F32(action),
         ActionValue::Discrete(action) => Action::Discrete(action),

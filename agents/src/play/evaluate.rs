@@ -1,14 +1,4 @@
 //! Evaluation: episodes in actor threads for every target return, and the cost of a step.
-//!
-//! ```
-//! use aaren_agents::config::OfflineJob;
-//! use aaren_agents::play::evaluate::Evaluation;
-//!
-//! let evaluation = Evaluation::offline(&OfflineJob::quickstart(&["evaluation.final_episodes=3".into()])?);
-//! // Every target return is asked for in the same episodes.
-//! assert_eq!(evaluation.starts().len(), 3);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -55,9 +45,9 @@ pub struct Evaluation {
     pub latency_steps: Option<usize>,
 }
 
-impl Evaluation {
-    /// The evaluation at the end of a job that learns from trajectories.
-    pub fn offline(job: &OfflineJob) -> Self {
+/// The evaluation at the end of a job that learns from trajectories.
+impl From<&OfflineJob> for Evaluation {
+    fn from(job: &OfflineJob) -> Self {
         Self {
             env: job.env.clone(),
             data: job.data.describe(),
@@ -75,9 +65,11 @@ impl Evaluation {
             latency_steps: Some(LATENCY_STEPS),
         }
     }
+}
 
-    /// The evaluation at the end of a job that learns online.
-    pub fn online(job: &PpoJob) -> Self {
+/// The evaluation at the end of a job that learns online.
+impl From<&PpoJob> for Evaluation {
+    fn from(job: &PpoJob) -> Self {
         Self {
             env: job.env.clone(),
             data: "online".into(),
@@ -92,14 +84,16 @@ impl Evaluation {
             latency_steps: Some(LATENCY_STEPS),
         }
     }
+}
 
+impl Evaluation {
     /// An evaluation of the same policy while it trains.
-    pub fn between(&self, episodes: usize) -> Self {
+    pub(crate) fn between(&self, episodes: usize) -> Self {
         Self { episodes, latency_steps: None, ..self.clone() }
     }
 
     /// The episodes: all of the first target return, then all of the next.
-    pub fn starts(&self) -> Vec<EpisodeStart> {
+    pub(crate) fn starts(&self) -> Vec<EpisodeStart> {
         let seeds = episode_seeds(self.seed, self.episodes);
         let episodes = self.target_returns.iter().flat_map(|target| seeds.iter().map(move |seed| (*target, *seed)));
         // A policy that is not told a return is shown one that its tokens leave out.
@@ -116,7 +110,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// If it is unknown to this build or does not take its options.
-    pub fn make_env(&self) -> Result<Box<dyn Env>, EnvError> {
+    pub(crate) fn make_env(&self) -> Result<Box<dyn Env>, EnvError> {
         aaren_envs::make(&self.env.id, &self.env.options)
     }
 
@@ -140,7 +134,7 @@ impl Evaluation {
 ///
 /// # Errors
 /// As [`Evaluation::play`].
-pub fn play_with_policy(
+pub(crate) fn play_with_policy(
     policy: &AnyPolicy<Cpu>,
     starts: &[EpisodeStart],
     evaluation: &Evaluation,
@@ -233,4 +227,17 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
 /// The seeds of episodes, from the root seed of an evaluation.
 pub(crate) fn episode_seeds(seed: u64, episodes: usize) -> Vec<u64> {
     (0..episodes as u64).map(|episode| derive_seed(seed, &[episode])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_return_is_asked_for_in_the_same_episodes() {
+        let settings = ["evaluation.final_episodes=3", "evaluation.target_returns=[1, 0]"].map(String::from);
+        let starts = Evaluation::from(&OfflineJob::quickstart(&settings).unwrap()).starts();
+        let of = |starts: &[EpisodeStart]| starts.iter().map(|start| (start.seed, start.action_seed)).collect::<Vec<_>>();
+        assert_eq!((starts.len(), of(&starts[..3])), (6, of(&starts[3..])));
+    }
 }

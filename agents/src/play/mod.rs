@@ -2,28 +2,36 @@
 //!
 //! ```
 //! // The episodes of an evaluation, in an environment that is not registered anywhere.
-//! use aaren_agents::{config::OfflineJob, device::{CPU, Cpu}, offline::data, play::evaluate::Evaluation};
+//! use aaren_agents::{config::OfflineJob, device::{CPU, Cpu}, offline, play::Evaluation};
 //! use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
 //!
 //! let job = OfflineJob::quickstart(&["env.options.corridor=3".into(), "evaluation.final_episodes=4".into()])?;
-//! let description = data::describe(&job.env, &job.policy, &data::trajectories(&job)?)?;
+//! let description = offline::describe(&job.env, &job.policy, &offline::trajectories(&job)?)?;
 //! let network = DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?;
 //! let policy = AnyPolicy::from(DecisionPolicy { network, description });
-//! let evaluation = Evaluation::offline(&job);
+//! let evaluation = Evaluation::from(&job);
 //! let make = || aaren_envs::make("TMaze-v0", &job.env.options); // or an environment of one's own
 //! let episodes = evaluation.play(&policy, &make, |episode| println!("{}", episode.episode_return))?;
 //! assert_eq!(episodes.len(), 4);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
-pub mod agent;
-pub mod cache_sweep;
-pub(crate) mod decision_agent;
+#[cfg(test)]
+mod actors_tests;
+pub(crate) mod agent;
+mod cache_sweep;
+mod decision_agent;
 pub(crate) mod env_groups;
-pub mod episodes;
-pub mod evaluate;
-pub(crate) mod latency;
-pub(crate) mod policy_agent;
-pub mod rollout;
-pub mod spaces;
-pub mod video;
+pub(crate) mod episodes;
+pub(crate) mod evaluate;
+mod latency;
+mod policy_agent;
+pub(crate) mod rollout;
+pub(crate) mod spaces;
+mod video;
+
+pub use cache_sweep::evaluate_caches;
+pub use episodes::PlayedEpisode;
+pub use evaluate::{Evaluation, evaluate};
+pub use spaces::action_spec;
+pub use video::Video;

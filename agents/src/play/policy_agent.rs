@@ -10,7 +10,7 @@ use crate::device::{CPU, Cpu};
 
 /// How a policy is executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ExecutionMode {
+pub(crate) struct ExecutionMode {
     /// Timesteps that a decision policy computes anew at every step; `None` carries its state along.
     pub window: Option<usize>,
     /// What Transformers among its mixers keep of the past.
@@ -24,7 +24,7 @@ impl ExecutionMode {
     ///
     /// # Errors
     /// A window for an actor-critic, or draws from a decision policy.
-    pub fn check(self, policy: &AnyPolicy<Cpu>) -> Result<()> {
+    pub(crate) fn check(self, policy: &AnyPolicy<Cpu>) -> Result<()> {
         let is_decision = matches!(policy, AnyPolicy::Decision(_));
         ensure!(self.window.is_none() || is_decision, "only decision policies are executed on a window");
         ensure!(
@@ -39,7 +39,7 @@ impl ExecutionMode {
 ///
 /// # Errors
 /// A bound for the cache of a policy that has none, as [`AnyPolicy::bounded_state`].
-pub fn policy_agent(policy: AnyPolicy<Cpu>, mode: ExecutionMode, rows: usize) -> Result<Box<dyn Agent>> {
+pub(crate) fn policy_agent(policy: AnyPolicy<Cpu>, mode: ExecutionMode, rows: usize) -> Result<Box<dyn Agent>> {
     let state = policy.bounded_state(mode.cache, rows, &CPU)?;
     Ok(match policy {
         AnyPolicy::Decision(policy) => Box::new(DecisionAgent::new(policy, state, mode.window, rows)),

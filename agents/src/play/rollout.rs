@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// One environment's part of a rollout.
 #[derive(Clone, Debug, Default)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     /// As the environment showed them, `[time, observation width]`.
     pub raw_observations: Vec<f64>,
     /// As the policy saw them, `[time, observation width]`.
@@ -41,7 +41,7 @@ pub struct Rollout {
 
 /// An episode that training played.
 #[derive(Clone, Debug)]
-pub struct FinishedEpisode {
+pub(crate) struct FinishedEpisode {
     /// Undiscounted sum of raw rewards.
     pub episode_return: f64,
     /// Environment steps.
@@ -52,7 +52,7 @@ pub struct FinishedEpisode {
 
 /// An environment between two steps, all that must be stored to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EnvSnapshot {
+pub(crate) struct EnvSnapshot {
     /// Of the simulation, as [`Env::state`] gives it.
     state: Vec<f64>,
     /// What the policy will be shown next.
@@ -89,7 +89,7 @@ struct EnvSlot {
 
 /// How groups play.
 #[derive(Clone, Copy, Debug)]
-pub struct RolloutSpec {
+pub(crate) struct RolloutSpec {
     /// The job's seed.
     pub seed: u64,
     /// Rollouts before this one.
@@ -104,7 +104,7 @@ pub struct RolloutSpec {
 }
 
 /// Environments that are stepped together.
-pub struct EnvGroup {
+pub(crate) struct EnvGroup {
     slots: Vec<EnvSlot>,
     /// What the policy carries from here on.
     state: PolicyState<Cpu>,
@@ -114,7 +114,7 @@ pub struct EnvGroup {
 
 /// A group between two rollouts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct GroupSnapshot {
+pub(crate) struct GroupSnapshot {
     envs: Vec<EnvSnapshot>,
     state: Vec<StateRecord>,
 }
@@ -124,7 +124,7 @@ impl EnvGroup {
     ///
     /// # Errors
     /// Those of `make` and of the reset; or [`EnvError::Unsupported`] for a task whose state cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>,
         policy: &ActorCriticPolicy<Cpu>,
         first: usize,
@@ -154,7 +154,7 @@ impl EnvGroup {
     ///
     /// # Errors
     /// [`EnvError::Unsupported`].
-    pub fn store(&mut self) -> Result<GroupSnapshot> {
+    pub(crate) fn store(&mut self) -> Result<GroupSnapshot> {
         let place = |slot: &mut EnvSlot| -> Result<EnvSnapshot> {
             slot.now.state.clear();
             slot.env.state(&mut slot.now.state)?;
@@ -191,7 +191,7 @@ impl EnvGroup {
     }
 
     /// The last rollout, an environment each.
-    pub fn rollouts(&self) -> impl Iterator<Item = &Rollout> {
+    pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Rollout> {
         self.slots.iter().map(|slot| &slot.rollout)
     }
 
@@ -207,7 +207,7 @@ impl EnvGroup {
     ///
     /// # Errors
     /// An environment that fails, with its number.
-    pub fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, play: &RolloutSpec) -> Result<()> {
+    pub(crate) fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, play: &RolloutSpec) -> Result<()> {
         let description = &policy.description;
         let width = description.action.width();
         for slot in &mut self.slots {

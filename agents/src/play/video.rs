@@ -1,11 +1,4 @@
 //! An episode as a video: a GIF of a robot, drawn from the states that it went through.
-//!
-//! ```
-//! use aaren_agents::play::video::Video;
-//!
-//! let refused = Video::new("clip.mp4".as_ref(), "Hopper-v5").err().unwrap();
-//! assert!(refused.to_string().contains("give it the extension .gif"));
-//! ```
 
 use crate::device::Cpu;
 use crate::play::episodes::PlayedEpisode;
@@ -29,6 +22,13 @@ const SECONDS_PER_FRAME: f64 = 0.04;
 const PALETTE_SPEED: i32 = 10;
 
 /// A video that is to be made.
+///
+/// ```
+/// use aaren_agents::play::Video;
+///
+/// let refused = Video::new("clip.mp4".as_ref(), "Hopper-v5").err().unwrap();
+/// assert!(refused.to_string().contains("give it the extension .gif"));
+/// ```
 pub struct Video {
     path: PathBuf,
     renderer: Box<dyn Renderer>,

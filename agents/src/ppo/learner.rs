@@ -1,14 +1,4 @@
 //! The learner: weights, optimizer, and the update of one minibatch.
-//!
-//! ```
-//! use aaren_agents::{config::{Changes, Job}, ppo::{describe, learner::Learner}};
-//!
-//! let text = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"anneal": true}, "evaluation": {}}"#;
-//! let job = Job::parse(text, &Changes::default())?.ppo()?;
-//! let learner = Learner::new(describe(&job, job.env.make()?.spec())?, &job.ppo, job.seed)?;
-//! assert_eq!(learner.learning_rate(), 3e-4);
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use super::normalize::{Moments, RewardScale};
 use super::targets::Targets;
@@ -20,9 +10,7 @@ use crate::optim::gradient::{Clipping, is_finite};
 use crate::play::rollout::EnvGroup;
 use crate::seeds;
 use aaren_envs::derive_seed;
-use aaren_policy::{
-    ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, PolicyState, Reset, checkpoint,
-};
+use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, Reset, checkpoint};
 use anyhow::{Context, Result, ensure};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
@@ -43,7 +31,7 @@ const PROGRESS: &str = "progress.json";
 
 /// How far a training has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Rollouts made, each with its update.
     pub iteration: u64,
     /// Environment steps, over all environments together.
@@ -61,7 +49,7 @@ pub struct Progress {
 }
 
 /// Weights, optimizer, and where the training is.
-pub struct Learner {
+pub(crate) struct Learner {
     network: Network,
     optimizer: AdamW<Graph, Network>,
     description: ActorCriticDescription,
@@ -72,7 +60,7 @@ pub struct Learner {
 
 /// Numbers of one optimizer step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Update {
+pub(crate) struct Update {
     /// Of the clipped surrogate.
     pub policy_loss: f64,
     /// Mean squared error of values.
@@ -96,7 +84,7 @@ impl Learner {
     ///
     /// # Errors
     /// If the description does not check.
-    pub fn new(description: ActorCriticDescription, config: &PpoConfig, seed: u64) -> Result<Self> {
+    pub(crate) fn new(description: ActorCriticDescription, config: &PpoConfig, seed: u64) -> Result<Self> {
         let network = Network::new(&description, config.initial_log_std, derive_seed(seed, &[seeds::WEIGHTS]), &CPU)?;
         let progress = Progress {
             iteration: 0,
@@ -112,7 +100,7 @@ impl Learner {
     }
 
     /// The policy as it is now, to act with.
-    pub fn policy(&self) -> ActorCriticPolicy<Cpu> {
+    pub(crate) fn policy(&self) -> ActorCriticPolicy<Cpu> {
         ActorCriticPolicy { network: self.network.valid(), description: self.description.clone() }
     }
 
@@ -121,16 +109,6 @@ impl Learner {
         for (env, rollout) in groups.iter().flat_map(EnvGroup::rollouts).enumerate() {
             self.progress.reward_scale.add(env, rollout, self.config.gamma);
         }
-    }
-
-    /// What a batch of episodes that have not begun carry.
-    pub fn initial_state(&self, batch: usize) -> PolicyState<Graph> {
-        self.network.initial_state(batch, &CPU)
-    }
-
-    /// What the weights mean.
-    pub fn description(&self) -> &ActorCriticDescription {
-        &self.description
     }
 
     /// Takes the observations of a rollout into the normalization of the next one, where the job wants one.
@@ -154,7 +132,7 @@ impl Learner {
     }
 
     /// The learning rate of this iteration.
-    pub fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         let done = self.progress.iteration as f64 / self.config.iterations() as f64;
         self.config.learning_rate * if self.config.anneal { (1.0 - done).max(0.0) } else { 1.0 }
     }
@@ -163,7 +141,7 @@ impl Learner {
     ///
     /// # Errors
     /// If a state cannot be moved into the graph.
-    pub fn sequences(&self, groups: &[EnvGroup], targets: &[Vec<Targets>]) -> Result<Vec<Sequences>> {
+    pub(crate) fn sequences(&self, groups: &[EnvGroup], targets: &[Vec<Targets>]) -> Result<Vec<Sequences>> {
         let sequence = |groups: &[EnvGroup], targets: &[Vec<Targets>]| -> Result<Sequences> {
             let mut transitions = Transitions::default();
             groups.iter().zip(targets).for_each(|(group, targets)| transitions.push(group, targets));
@@ -190,7 +168,7 @@ impl Learner {
     }
 
     /// How many indices an epoch shuffles and splits into minibatches.
-    pub fn indices(&self, sequences: &[Sequences]) -> usize {
+    pub(crate) fn indices(&self, sequences: &[Sequences]) -> usize {
         if self.network.is_recurrent() { sequences.len() } else { sequences[0].transitions.len() }
     }
 
@@ -198,7 +176,7 @@ impl Learner {
     ///
     /// # Errors
     /// If the loss or the gradient is not finite; the weights are as before then.
-    pub fn update(&mut self, minibatch: &[Sequences], learning_rate: f64, most_kl: Option<f64>) -> Result<(Update, bool)> {
+    pub(crate) fn update(&mut self, minibatch: &[Sequences], learning_rate: f64, most_kl: Option<f64>) -> Result<(Update, bool)> {
         let config = &self.config;
         let (clip, count) = (config.clip as f32, minibatch.iter().map(|sequence| sequence.transitions.len()).sum::<usize>());
         let column = |of: fn(&Transitions) -> &Vec<f32>| -> Vec<f32> {
@@ -265,7 +243,7 @@ impl Learner {
             "the gradient's norm is {} at step {at}; lower ppo.learning_rate",
             update.gradient_norm
         );
-        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, &clipping);
+        self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
         self.progress.updates += 1;
         Ok((update, true))
     }
@@ -287,7 +265,7 @@ impl Learner {
     ///
     /// # Errors
     /// Names the file that could not be written; or a weight is not finite, then nothing is written.
-    pub fn save(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let at = self.progress.env_steps;
         ensure!(is_finite(&self.network.valid()), "a weight is not finite after step {at}; lower ppo.learning_rate");
         checkpoint::save(&self.policy(), folder)?;
@@ -303,7 +281,7 @@ impl Learner {
     ///
     /// # Errors
     /// Names the file that is missing, damaged, or of another policy.
-    pub fn load(mut self, folder: &Path) -> Result<Self> {
+    pub(crate) fn load(mut self, folder: &Path) -> Result<Self> {
         let stored = match checkpoint::load_any_description(folder)? {
             aaren_policy::AnyDescription::ActorCritic(stored)
                 if stored.network == self.description.network && stored.action == self.description.action =>
@@ -341,4 +319,60 @@ fn normalised(numbers: Vec<f32>) -> Vec<f32> {
     let variance = numbers.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     let deviation = variance.sqrt() + ADVANTAGE_EPSILON;
     numbers.into_iter().map(|x| ((f64::from(x) - mean) / deviation) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Changes, Job};
+    use crate::play::rollout::RolloutSpec;
+    use crate::ppo::describe;
+    use crate::ppo::targets::targets;
+
+    /// A recurrent policy on a discrete task whose episodes terminate.
+    const RECURRENT: &str = r#"{
+        "env": {"id": "CartPole-v1", "options": {"hide_velocity": true}},
+        "policy": {"mixer": "aaren", "layers": 2, "width": 12, "heads": 2, "feed_forward": 10},
+        "ppo": {"network": "recurrent", "anneal": true, "env_steps": 480, "envs": 4, "envs_per_group": 4, "rollout_len": 16,
+                "minibatches": 1, "epochs": 2, "learning_rate": 0.03},
+        "evaluation": {}
+    }"#;
+
+    #[test]
+    fn annealing_begins_at_the_learning_rate() {
+        let job = Job::parse(RECURRENT, &Changes::default()).unwrap().ppo().unwrap();
+        let learner = Learner::new(describe(&job, job.env.make().unwrap().spec()).unwrap(), &job.ppo, job.seed).unwrap();
+        assert_eq!(learner.learning_rate(), 0.03);
+    }
+
+    /// Replaying from a state that is not the one at the start of the rollout gives other probabilities.
+    #[test]
+    fn the_replay_begins_with_the_state_that_was_stored() {
+        let job = Job::parse(RECURRENT, &Changes::default()).unwrap().ppo().unwrap();
+        let config = job.ppo.clone();
+        let spec = aaren_envs::make(&job.env.id, &job.env.options).unwrap().spec().clone();
+        let mut learner = Learner::new(describe(&job, &spec).unwrap(), &config, 1).unwrap();
+        let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
+        let make = || aaren_envs::make(&job.env.id, &job.env.options);
+        let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4, &play(0)).unwrap()];
+        for iteration in 0..6 {
+            let policy = learner.policy();
+            groups[0].play(&policy, &play(iteration)).unwrap();
+            let targets: Vec<Vec<Targets>> =
+                groups.iter().map(|group| targets(&policy, group, &learner.progress.reward_scale, &config)).collect();
+            let sequences = learner.sequences(&groups, &targets).unwrap();
+            let begun = groups[0].rollouts().any(|rollout| !rollout.resets[0]);
+            let mut forgetful = sequences.clone();
+            forgetful[0].state = learner.network.initial_state(4, &CPU);
+            // With no divergence allowed at all, nothing is updated.
+            let distance =
+                |learner: &mut Learner, sequences: &[_]| learner.update(sequences, 1.0, Some(-1.0)).unwrap().0.ratio_distance;
+            assert!(distance(&mut learner, &sequences) < 1e-5);
+            let wrong = distance(&mut learner, &forgetful);
+            assert!(iteration == 0 || !begun || wrong > 1e-4, "iteration {iteration}: {wrong}");
+            for _ in 0..4 {
+                learner.update(&sequences, config.learning_rate, None).unwrap();
+            }
+        }
+    }
 }

@@ -20,9 +20,9 @@
 //! ```
 
 mod gae;
-pub mod learner;
+mod learner;
 mod normalize;
-pub mod targets;
+mod targets;
 mod train;
 mod training;
 mod transitions;

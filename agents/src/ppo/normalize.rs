@@ -11,7 +11,7 @@ const EPSILON: f64 = 1e-8;
 
 /// Mean and variance of vectors, a component each, over everything seen so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moments {
+pub(crate) struct Moments {
     count: u64,
     mean: Vec<f64>,
     /// Sums of squared distances from the mean.
@@ -20,12 +20,12 @@ pub struct Moments {
 
 impl Moments {
     /// Nothing seen.
-    pub fn new(width: usize) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Self { count: 0, mean: vec![0.0; width], squares: vec![0.0; width] }
     }
 
     /// Takes in vectors, `[count, width]` (Welford's method).
-    pub fn add(&mut self, vectors: &[f64]) {
+    pub(crate) fn add(&mut self, vectors: &[f64]) {
         for vector in vectors.chunks_exact(self.mean.len()) {
             self.count += 1;
             for ((x, mean), squares) in vector.iter().zip(&mut self.mean).zip(&mut self.squares) {
@@ -42,7 +42,7 @@ impl Moments {
     }
 
     /// What brings the vectors seen so far to mean 0 and deviation 1.
-    pub fn normalizer(&self) -> Normalizer {
+    pub(crate) fn normalizer(&self) -> Normalizer {
         let deviation: Vec<f64> = (0..self.mean.len()).map(|i| (self.variance(i) + EPSILON).sqrt()).collect();
         Normalizer { mean: self.mean.clone(), deviation }
     }
@@ -50,7 +50,7 @@ impl Moments {
 
 /// The scale of rewards: the standard deviation of the discounted return, as it stands at every step of every environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RewardScale {
+pub(crate) struct RewardScale {
     /// Discounted sum of the running episode's rewards, `[env]`.
     returns: Vec<f64>,
     moments: Moments,
@@ -58,12 +58,12 @@ pub struct RewardScale {
 
 impl RewardScale {
     /// For so many environments.
-    pub fn new(envs: usize) -> Self {
+    pub(crate) fn new(envs: usize) -> Self {
         Self { returns: vec![0.0; envs], moments: Moments::new(1) }
     }
 
     /// Takes in one environment's part of a rollout.
-    pub fn add(&mut self, env: usize, rollout: &Rollout, gamma: f64) {
+    pub(crate) fn add(&mut self, env: usize, rollout: &Rollout, gamma: f64) {
         for (reward, end) in rollout.rewards.iter().zip(&rollout.ends) {
             self.returns[env] = gamma * self.returns[env] + reward;
             self.moments.add(&[self.returns[env]]);

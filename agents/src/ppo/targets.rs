@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 
 /// Of one environment's timesteps, `[time]` each.
 #[derive(Clone, Debug)]
-pub struct Targets {
+pub(crate) struct Targets {
     /// Of the observations.
     pub values: Vec<f32>,
     /// Estimated by GAE.
@@ -23,7 +23,12 @@ pub struct Targets {
 type Values = (Vec<f64>, Vec<f64>);
 
 /// The targets of a group's environments.
-pub fn targets(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup, scale: &RewardScale, config: &PpoConfig) -> Vec<Targets> {
+pub(crate) fn targets(
+    policy: &ActorCriticPolicy<Cpu>,
+    group: &EnvGroup,
+    scale: &RewardScale,
+    config: &PpoConfig,
+) -> Vec<Targets> {
     let values = values(policy, group);
     let of = |(rollout, (values, values_after)): (&Rollout, Values)| {
         let rewards: Vec<f64> = match config.normalise_rewards {

@@ -83,7 +83,7 @@ fn schedule(job: &PpoJob) -> Schedule {
         checkpoint_every: job.ppo.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        evaluation: Evaluation::online(job),
+        evaluation: Evaluation::from(job),
         evaluates_best: false,
     }
 }

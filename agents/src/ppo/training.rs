@@ -25,7 +25,7 @@ const OBSERVATION_CLIP: f64 = 10.0;
 pub fn describe(job: &PpoJob, spec: &Spec) -> Result<ActorCriticDescription> {
     let description = ActorCriticDescription {
         format: ActorCriticDescription::FORMAT,
-        network: job.network(),
+        network: job.into(),
         normalizer: Normalizer::identity(spec.observation_space.width()),
         observation_clip: if job.ppo.normalise_observations { OBSERVATION_CLIP } else { f64::MAX },
         action: action_spec(&spec.action_space),

@@ -6,7 +6,7 @@ use aaren_policy::PolicyState;
 
 /// Timesteps of an update on the host.
 #[derive(Clone, Debug, Default)]
-pub struct Transitions {
+pub(crate) struct Transitions {
     pub(super) observations: Vec<f32>,
     pub(super) resets: Vec<bool>,
     pub(super) raw_actions: Vec<f32>,
@@ -18,7 +18,7 @@ pub struct Transitions {
 
 impl Transitions {
     /// Appends a group's rollout with its targets.
-    pub fn push(&mut self, group: &EnvGroup, targets: &[Targets]) {
+    pub(crate) fn push(&mut self, group: &EnvGroup, targets: &[Targets]) {
         for (rollout, targets) in group.rollouts().zip(targets) {
             self.observations.extend_from_slice(&rollout.observations);
             self.resets.extend_from_slice(&rollout.resets);
@@ -31,13 +31,8 @@ impl Transitions {
     }
 
     /// Timesteps.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.log_probs.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.log_probs.is_empty()
     }
 
     /// Some of the timesteps, in the order of `indices`.
@@ -73,7 +68,7 @@ impl Transitions {
 
 /// Equally long sequences that go through the network in one pass.
 #[derive(Clone, Debug)]
-pub struct Sequences {
+pub(crate) struct Sequences {
     /// Row after row.
     pub transitions: Transitions,
     /// Sequences.

@@ -1,11 +1,6 @@
 //! What a Transformer reached with bounded KV caches.
-//!
-//! ```
-//! use aaren_agents::run::cache_report::kind;
-//! use aaren_policy::mixer::CachePolicy;
-//!
-//! assert_eq!(kind(CachePolicy::Sink { sinks: 4, recent: 60 }), "sink");
-//! ```
+
+use std::fmt::{self, Display, Formatter};
 
 use aaren_policy::mixer::CachePolicy;
 use serde::{Deserialize, Serialize};
@@ -13,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{TargetReport, align_right, bytes, mean_std, microseconds, table};
 
 /// Where the results are, in the run folder; `aaren compare` shows them.
-pub const FILE: &str = "evaluation-caches.json";
+pub(crate) const FILE: &str = "evaluation-caches.json";
 
 /// What a run's weights reached with caches of several kinds and sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,12 +22,12 @@ pub struct CacheReport {
     /// Root of the episodes' seeds.
     pub seed: u64,
     /// The cache without a bound first, then by size.
-    pub evaluations: Vec<CacheEvaluation>,
+    pub(crate) evaluations: Vec<CacheEvaluation>,
 }
 
 /// Results with one cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CacheEvaluation {
+pub(crate) struct CacheEvaluation {
     /// As `aaren evaluate --cache` takes it.
     pub cache: CachePolicy,
     /// Entries that it keeps in each layer; None without a bound.
@@ -46,7 +41,7 @@ pub struct CacheEvaluation {
 }
 
 /// What a cache is called whatever its size.
-pub fn kind(cache: CachePolicy) -> &'static str {
+pub(crate) fn kind(cache: CachePolicy) -> &'static str {
     match cache {
         CachePolicy::Full => "full",
         CachePolicy::Window { .. } => "window",
@@ -56,9 +51,9 @@ pub fn kind(cache: CachePolicy) -> &'static str {
     }
 }
 
-impl CacheReport {
-    /// The headline results, a row a cache.
-    pub fn render(&self) -> String {
+/// The headline results, a row a cache.
+impl Display for CacheReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut table = table(&["cache", "entries", "return (mean ± std)", "score", "a step, last", "state, last"]);
         for one in &self.evaluations {
             let Some(target) = one.targets.first() else { continue };
@@ -72,6 +67,6 @@ impl CacheReport {
             ]);
         }
         align_right(&mut table, 1);
-        format!("{}: step {}, seed {}\n{table}", self.run, self.checkpoint_step, self.seed)
+        write!(f, "{}: step {}, seed {}\n{table}", self.run, self.checkpoint_step, self.seed)
     }
 }

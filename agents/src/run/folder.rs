@@ -89,23 +89,6 @@ impl RunDir {
         Ok(RunDir { keep_checkpoints, ..run })
     }
 
-    /// What a job's files call it: their names joined, or `quickstart` without one.
-    pub fn name_of(files: &[PathBuf]) -> String {
-        let stems: Vec<_> = files.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
-        if stems.is_empty() { "quickstart".into() } else { stems.join("-") }
-    }
-
-    /// `runs/NAME` after the job's files, or `runs/NAME-2`, `-3`, ... if that is taken.
-    pub fn default_path(files: &[PathBuf]) -> PathBuf {
-        let name = Self::name_of(files);
-        let taken = |path: &PathBuf| fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
-        let runs = Path::new("runs");
-        std::iter::once(runs.join(&name))
-            .chain((2..).map(|number: u64| runs.join(format!("{name}-{number}"))))
-            .find(|path| !taken(path))
-            .expect("one of endlessly many names is free")
-    }
-
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -158,7 +141,7 @@ impl RunDir {
     ///
     /// # Errors
     /// What `fill` returned, or what the file system refused; the checkpoints that were there are still there.
-    pub fn checkpoint(&self, step: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub(crate) fn checkpoint(&self, step: u64, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let name = checkpoint_name(step);
         let (unfinished, finished) = (self.checkpoints().join(format!("{UNFINISHED}{name}")), self.checkpoints().join(&name));
         let context = || format!("cannot write the checkpoint {}", finished.display());
@@ -183,7 +166,7 @@ impl RunDir {
     ///
     /// # Errors
     /// If the marker cannot be written.
-    pub fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
+    pub(crate) fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
         if self.best().is_some_and(|(_, best)| best > return_mean) {
             return Ok(());
         }
@@ -226,7 +209,7 @@ impl RunDir {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         write_json_atomically(&self.path.join(name), value)
     }
 
@@ -286,7 +269,7 @@ impl RunDir {
 }
 
 /// Keys, as dotted paths, at which two JSON values differ.
-pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Vec<String> {
+pub(crate) fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Vec<String> {
     const NULL: serde_json::Value = serde_json::Value::Null;
     fn visit(left: &serde_json::Value, right: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         match (left.as_object(), right.as_object()) {

@@ -26,7 +26,7 @@ pub struct Interrupted;
 ///
 /// # Errors
 /// If the operating system refuses, or it was called before.
-pub fn install() -> Result<()> {
+pub(crate) fn install() -> Result<()> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(EXIT_CODE));

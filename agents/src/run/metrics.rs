@@ -1,15 +1,4 @@
 //! What a run says while it goes: JSON lines and TensorBoard scalars in its folder.
-//!
-//! ```
-//! use aaren_agents::{config::OfflineJob, run::{RunDir, metrics::Log}};
-//!
-//! let folder = std::env::temp_dir().join(format!("aaren-log-{}", std::process::id()));
-//! let run = RunDir::create(&folder, &OfflineJob::quickstart(&[])?, 1)?;
-//! Log::open(&run, None)?.scalars(10, &[("train/loss", 0.5)])?;
-//! assert!(std::fs::read_to_string(folder.join("metrics.jsonl"))?.contains("\"train/loss\":0.5"));
-//! # std::fs::remove_dir_all(folder)?;
-//! # Ok::<(), anyhow::Error>(())
-//! ```
 
 use std::fs;
 use std::fs::File;
@@ -26,7 +15,7 @@ use super::{RunDir, write_atomically};
 /// The logs of a run's scalars: `metrics.jsonl`, and TensorBoard's `events.out.tfevents.*`.
 ///
 /// Every call of [`Log::scalars`] hands its line to the operating system before it returns, so a killed process loses nothing.
-pub struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     lines: File,
     events: EventFile,
@@ -43,7 +32,7 @@ impl Log {
     ///
     /// # Errors
     /// If the files cannot be read or written, or a line in the middle of `metrics.jsonl` is not a line of a log.
-    pub fn open(run: &RunDir, resume_step: Option<u64>) -> Result<Log> {
+    pub(crate) fn open(run: &RunDir, resume_step: Option<u64>) -> Result<Log> {
         let path = run.path().join("metrics.jsonl");
         let (kept, resumed_after) = match resume_step {
             Some(step) if path.exists() => lines_until(&path, step)?,
@@ -61,7 +50,7 @@ impl Log {
     ///
     /// # Errors
     /// If the files cannot be written.
-    pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+    pub(crate) fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let mut line = Map::new();
         line.insert("step".into(), step.into());
         line.insert("wall_seconds".into(), ((self.wall_seconds() * 1e3).round() / 1e3).into());
@@ -76,7 +65,7 @@ impl Log {
     }
 
     /// Seconds that the run has taken, those before a resume included.
-    pub fn wall_seconds(&self) -> f64 {
+    pub(crate) fn wall_seconds(&self) -> f64 {
         self.resumed_after["wall_seconds"].as_f64().unwrap_or(0.0) + self.started.elapsed().as_secs_f64()
     }
 
@@ -89,7 +78,7 @@ impl Log {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         self.lines.sync_data().with_context(|| cannot_write(&self.path))
     }
 }

@@ -11,13 +11,17 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
-pub mod cache_report;
+pub(crate) mod cache_report;
 mod folder;
 pub mod interrupt;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod process;
 pub mod progress;
 pub mod report;
 mod tensorboard;
+#[cfg(test)]
+mod tensorboard_tests;
 
-pub use folder::*;
+pub use cache_report::CacheReport;
+pub use folder::{RunDir, write_json_atomically};
+pub(crate) use folder::{differing_keys, write_atomically};

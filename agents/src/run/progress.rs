@@ -4,9 +4,7 @@
 //! use aaren_agents::run::progress::Progress;
 //!
 //! let progress = Progress::new(10, "training");
-//! progress.set(4);
-//! progress.message("loss 0.5");
-//! progress.finish();
+//! progress.show(4, "loss 0.5");
 //! ```
 
 use std::io::{IsTerminal, Write};
@@ -39,7 +37,7 @@ impl Progress {
     }
 
     /// Moves to a position.
-    pub fn set(&self, position: u64) {
+    pub(crate) fn set(&self, position: u64) {
         self.bar.set_position(position);
         self.plain_line();
     }
@@ -51,12 +49,18 @@ impl Progress {
     }
 
     /// Sets the text behind the bar, such as the current loss.
-    pub fn message(&self, text: impl Into<std::borrow::Cow<'static, str>>) {
+    pub(crate) fn message(&self, text: impl Into<std::borrow::Cow<'static, str>>) {
         self.bar.set_message(text);
     }
 
+    /// Moves to a position, with a text behind the bar.
+    pub fn show(&self, position: u64, text: impl Into<std::borrow::Cow<'static, str>>) {
+        self.message(text);
+        self.set(position);
+    }
+
     /// Takes the bar off the terminal.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 

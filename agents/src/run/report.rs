@@ -7,7 +7,7 @@
 //! println!("{}", mean_std(0.75, 0.25));
 //! ```
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// A run's evaluation, `evaluation.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ impl TargetReport {
     /// Statistics of episodes; `terminated` of them were ended by the task, the others by a time limit.
     ///
     /// `score` gives the normalised score of a return, where the task has one. Without episodes the statistics are zero.
-    pub fn new(
+    pub(crate) fn new(
         target_return: Option<f64>,
         returns: Vec<f64>,
         lengths: Vec<usize>,
@@ -176,9 +176,9 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-impl EvaluationReport {
-    /// The results as a table, one row for each target return, with what they are of above it.
-    pub fn render(&self) -> String {
+/// The results as a table, one row for each target return, with what they are of above it.
+impl Display for EvaluationReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut table = table(&[
             "target return",
             "episodes",
@@ -204,7 +204,8 @@ impl EvaluationReport {
             ]);
         }
         align_right(&mut table, 0);
-        let mut text = format!(
+        write!(
+            f,
             "{}: {} on {}, step {}, {} execution, seed {}\n{table}\n{} environment steps in {}, {} a second",
             self.run,
             self.mixer,
@@ -215,9 +216,10 @@ impl EvaluationReport {
             self.env_steps,
             duration(self.wall_seconds),
             number(self.env_steps_per_second),
-        );
+        )?;
         if let Some(latency) = &self.latency {
-            text += &format!(
+            write!(
+                f,
                 "\none step takes {} (first {}, last of {} {}), state {} at first, {} at the end",
                 microseconds(latency.median_microseconds),
                 microseconds(latency.first_microseconds),
@@ -225,16 +227,17 @@ impl EvaluationReport {
                 microseconds(latency.last_microseconds),
                 bytes(latency.state_bytes_first),
                 bytes(latency.state_bytes_last),
-            );
+            )?;
         }
-        text
+        Ok(())
     }
 }
 
-impl TrainSummary {
-    /// The summary in one line.
-    pub fn render(&self) -> String {
-        format!(
+/// The summary in one line.
+impl Display for TrainSummary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
             "trained {} parameters for {} steps in {}: loss {}, {} timesteps a second",
             self.parameters,
             self.steps,
@@ -288,7 +291,7 @@ pub fn number(value: f64) -> String {
 }
 
 /// `mean ± std`.
-pub fn mean_std(mean: f64, std: f64) -> String {
+pub(crate) fn mean_std(mean: f64, std: f64) -> String {
     format!("{} ± {}", number(mean), number(std))
 }
 
@@ -305,7 +308,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// A short time in microseconds.
-pub fn microseconds(value: f64) -> String {
+pub(crate) fn microseconds(value: f64) -> String {
     format!("{} µs", number(value))
 }
 
@@ -319,7 +322,7 @@ pub fn bytes(size: usize) -> String {
 }
 
 /// The middle number.
-pub fn median(numbers: &[f64]) -> f64 {
+pub(crate) fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
@@ -407,7 +410,7 @@ mod tests {
                 points: vec![LatencyPoint { step: 41, microseconds: 100.5, state_bytes: 1056 }],
             }),
         };
-        let text = report.render();
+        let text = report.to_string();
         for words in ["quickstart", "0.5 ± 0.5", "33.3", "41.5", "1056 B", "252 a second"] {
             assert!(text.contains(words), "{text}\nlacks {words}");
         }

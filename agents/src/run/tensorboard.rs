@@ -57,7 +57,7 @@ pub(super) struct EventFile {
 
 impl EventFile {
     /// Starts a new file. TensorBoard forgets what earlier files of the folder say of `first_step` and later ones.
-    pub fn create(folder: &Path, first_step: u64) -> Result<EventFile> {
+    pub(crate) fn create(folder: &Path, first_step: u64) -> Result<EventFile> {
         let seconds = seconds_since_1970() as u64;
         // TensorBoard wants "tfevents" in the name and reads a folder's files in the order of their names; the field after
         // the time is by custom the host.
@@ -78,7 +78,7 @@ impl EventFile {
     }
 
     /// Writes one event a value.
-    pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+    pub(crate) fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let scalar = |(name, value): &(&str, f64)| Scalar { tag: name.to_string(), simple_value: Some(*value as f32) };
         let summary = |value| Some(Summary { value: vec![scalar(value)] });
         let events: Vec<_> = values.iter().map(|value| Event { summary: summary(value), ..event(step) }).collect();

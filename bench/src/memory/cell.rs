@@ -1,12 +1,12 @@
 //! A mixer on a task: a run of each seed, and what came of it.
 
 use super::{args::MemoryArgs, plan::Plan};
-use crate::measure::mean_and_range;
+use crate::measure::{mean_and_range, median};
 use aaren_agents::config::{Changes, OfflineJob};
-use aaren_agents::offline::{data, train};
+use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::interrupt::Interrupted;
-use aaren_agents::run::report::{EvaluationReport, LatencyReport, TrainSummary, duration, median, number};
-use aaren_agents::run::{RunDir, differing_keys, interrupt};
+use aaren_agents::run::report::{EvaluationReport, LatencyReport, TrainSummary, duration, number};
+use aaren_agents::run::{RunDir, interrupt};
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io::Write, path::Path};
@@ -125,20 +125,19 @@ struct BegunOtherwise;
 /// Trains a job in its run folder and evaluates it, or continues where that was stopped, or reads the results of a finished run.
 fn train_and_play(job: &OfflineJob, folder: &Path) -> Result<(TrainSummary, EvaluationReport)> {
     if !folder.join("config.json").exists() {
-        let dataset = data::trajectories(job)?;
-        return train::train(job, dataset, &RunDir::create(folder, job, job.train.keep_checkpoints)?, false);
+        let dataset = trajectories(job)?;
+        return offline::train(job, dataset, &RunDir::create(folder, job, job.train.keep_checkpoints)?, false);
     }
     let begun = RunDir::open(folder)?.job(&Changes::default())?.offline()?;
-    let differing = differing_keys(&serde_json::to_value(&begun)?, &serde_json::to_value(job)?);
-    if !differing.is_empty() {
-        let context = format!("the run {} was begun with another {}", folder.display(), differing.join(" and "));
+    if begun != *job {
+        let context = format!("the run {} was begun with another job than this one", folder.display());
         return Err(anyhow::Error::new(BegunOtherwise).context(context));
     }
     if let (Some(summary), Some(report)) = (read(&folder.join("train.json"))?, read(&folder.join("evaluation.json"))?) {
         return Ok((summary, report));
     }
-    let dataset = data::trajectories(job)?;
-    train::train(job, dataset, &RunDir::resume(folder)?, true)
+    let dataset = trajectories(job)?;
+    offline::train(job, dataset, &RunDir::resume(folder)?, true)
 }
 
 /// What a finished run left, if it is there.

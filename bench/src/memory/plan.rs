@@ -4,7 +4,7 @@ use super::args::MemoryArgs;
 use super::task::{MemoryTask, selected};
 use aaren_agents::config::{Job, OfflineJob};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::spaces::action_spec;
+use aaren_agents::play::action_spec;
 use aaren_agents::run::report::number;
 use aaren_policy::{DecisionNetwork, Description, Normalizer, PolicyConfig, mixer};
 use anyhow::{Context, Result, ensure};

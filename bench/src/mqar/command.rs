@@ -3,10 +3,10 @@
 use super::stack::{Sizes, Stack};
 use super::task::Mqar;
 use super::training::{Recipe, StepCost, Trainer, accuracy, step_cost};
-use crate::measure::{mean_and_range, processor_seconds, publish, with_threads, write};
+use crate::measure::{mean_and_range, median, processor_seconds, publish, with_threads, write};
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::progress::Progress;
-use aaren_agents::run::report::{align_right, bytes, duration, median, number};
+use aaren_agents::run::report::{align_right, bytes, duration, number};
 use aaren_agents::run::{interrupt, report};
 use aaren_policy::PolicyConfig;
 use anyhow::{Context, Result, ensure};
@@ -228,8 +228,7 @@ fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: 
             break;
         }
         (losses, made) = (losses + loss, made + 1);
-        progress.message(format!("loss {loss:.3}"));
-        progress.set(step);
+        progress.show(step, format!("loss {loss:.3}"));
         if step % args.every == 0 || step == recipe.steps {
             let accuracy = accuracy(&trainer.model(), task, seed, args.test_examples, recipe.batch);
             training.curve.push((step, losses / f64::from(made), accuracy));

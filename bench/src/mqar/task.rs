@@ -10,13 +10,15 @@
 //!
 //! Source: Arora et al. 2023, arXiv:2312.04927 (Zoology).
 
-use aaren_agents::seeds;
 use aaren_envs::derive_seed;
 use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng, seq::index};
 use rand_distr::{Distribution, Gumbel};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
+
+/// The place of examples in the tree of seeds, by split and example.
+const EXAMPLES: u64 = 8;
 
 /// Slot `g` of the tail is as likely as `(g + 1)^(POWER - 1)`: nearly `1 / g`, as published.
 const POWER: f64 = 0.01;
@@ -100,7 +102,7 @@ impl Mqar {
 
     /// An example of a split, by its number.
     pub fn example(&self, seed: u64, split: Split, number: u64) -> Example {
-        let generator = &mut Pcg64Mcg::seed_from_u64(derive_seed(seed, &[seeds::EXAMPLES, split as u64, number]));
+        let generator = &mut Pcg64Mcg::seed_from_u64(derive_seed(seed, &[EXAMPLES, split as u64, number]));
         let &Self { vocabulary, length, pairs, noise } = self;
         let half = vocabulary / 2;
         let keys = index::sample(generator, half - 1, pairs).into_iter().map(|key| (key + 1) as i32);

@@ -3,11 +3,9 @@
 use super::stack::Stack;
 use super::task::{Examples, Mqar, Split};
 use super::token_model::TokenModel;
-use crate::measure::Spread;
-use aaren_agents::device::{CPU, Cpu, Graph};
+use crate::measure::{Graph, Spread};
+use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::optim::AdamW;
-use aaren_agents::optim::gradient::Clipping;
-use aaren_agents::seeds;
 use aaren_envs::derive_seed;
 use aaren_kernels::{Dropout, KernelBackend};
 use anyhow::{Result, ensure};
@@ -22,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// PyTorch's value of Adam's epsilon, which the published runs use.
 const ADAM_EPSILON: f64 = 1e-8;
+
+/// The place of initial weights in the tree of seeds.
+const WEIGHTS: u64 = 1;
 
 /// How a model is trained.
 #[derive(Args, Clone, Copy, Debug, Serialize)]
@@ -93,7 +94,7 @@ impl Trainer {
     /// # Errors
     /// If the stack does not check.
     pub fn new(stack: &Stack, task: &Mqar, recipe: &Recipe, seed: u64) -> Result<Self> {
-        let weights = derive_seed(seed, &[seeds::WEIGHTS]);
+        let weights = derive_seed(seed, &[WEIGHTS]);
         let model = TokenModel::new(&stack.config, task.vocabulary, stack.positions(task), weights, &CPU)?;
         let optimizer = AdamW::new(ADAM_EPSILON, recipe.weight_decay, Vec::new());
         Ok(Self { model, optimizer, task: *task, recipe: *recipe, seed, step: 0 })
@@ -111,8 +112,8 @@ impl Trainer {
         if value.is_finite() {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
             // Nothing is clipped.
-            let clipping = Clipping::new(&self.model, &gradients, f64::INFINITY);
-            self.model = self.optimizer.step(self.recipe.learning_rate(self.step), self.model.clone(), gradients, &clipping);
+            let factor = Tensor::ones([1], &CPU);
+            self.model = self.optimizer.step(self.recipe.learning_rate(self.step), self.model.clone(), gradients, factor);
             self.step += 1;
         }
         value

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::OfflineJob;
 use crate::offline::data;
-use crate::offline::segments::{SegmentSampler, SegmentSource};
+use crate::offline::segments::{Batch, SegmentSampler, SegmentSource};
 use burn_store::ModuleSnapshot;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,6 +22,19 @@ fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSample
     (Learner::new(description, &job.train, job.seed).unwrap(), sampler)
 }
 
+impl<B: TrainBackend> Learner<B> {
+    fn learn(&mut self, batch: Batch) -> Result<()> {
+        self.update(DeviceBatch::copy(batch, &self.description)?)
+    }
+
+    /// What one optimizer step adds to the numbers of an interval.
+    fn numbers_of(&mut self, batch: Batch) -> Interval {
+        self.progress.interval = Interval::default();
+        self.learn(batch).unwrap();
+        self.progress.interval.clone()
+    }
+}
+
 fn weights(learner: &Learner) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     checkpoint::save(&learner.policy(), folder.path()).unwrap();
@@ -38,7 +51,12 @@ fn a_seed_is_an_initialisation() {
 fn the_learning_rate_rises_linearly_and_stays() {
     let rates = |warmup: &str| -> Vec<f64> {
         let (mut learner, sampler) = learner(&["train.learning_rate=0.008", warmup]);
-        (0..6).map(|step| learner.update(sampler.batch(step, &[])).unwrap().learning_rate).collect()
+        let mut rate = |step| {
+            let rate = learner.learning_rate(learner.progress.step);
+            learner.learn(sampler.batch(step, &[])).unwrap();
+            rate
+        };
+        (0..6).map(&mut rate).collect()
     };
     assert_eq!(rates("train.warmup_steps=4"), [0.002, 0.004, 0.006, 0.008, 0.008, 0.008]);
     assert_eq!(rates("train.warmup_steps=0"), [0.008; 6]);
@@ -48,21 +66,21 @@ fn the_learning_rate_rises_linearly_and_stays() {
 fn a_step_learns_and_counts() {
     let (mut learner, sampler) = learner(&[]);
     let before = weights(&learner);
-    let first = learner.update(sampler.batch(0, &[])).unwrap();
+    let first = learner.numbers_of(sampler.batch(0, &[]));
     assert_ne!(weights(&learner), before);
     assert_eq!((learner.progress.step, learner.progress.timesteps, first.timesteps), (1, 2 * 4, 2 * 4));
-    let again = learner.update(sampler.batch(0, &[])).unwrap();
-    assert!(again.measured.unwrap().loss < first.measured.unwrap().loss, "{first:?}, then {again:?}");
+    let again = learner.numbers_of(sampler.batch(0, &[]));
+    assert!(again.loss < first.loss, "{first:?}, then {again:?}");
 }
 
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing() {
     let (mut learner, sampler) = learner(&[]);
-    learner.update(sampler.batch(0, &[])).unwrap();
+    learner.learn(sampler.batch(0, &[])).unwrap();
     let (before, progress) = (weights(&learner), learner.progress.clone());
     let mut broken = sampler.batch(1, &[]);
     broken.actions[3] = f32::NAN;
-    let message = learner.update(broken).unwrap_err().to_string();
+    let message = learner.learn(broken).unwrap_err().to_string();
     assert!(message.contains("the loss is NaN at step 1"), "{message}");
     assert_eq!((weights(&learner), &learner.progress), (before, &progress));
 }
@@ -72,7 +90,7 @@ fn dropout_is_another_in_every_step_and_the_same_for_the_same_step() {
     let losses = || -> Vec<f64> {
         let (mut learner, sampler) = learner(&["policy.dropout=0.5"]);
         learner.config.learning_rate = 0.0; // only the dropout changes
-        (0..3).map(|_| learner.update(sampler.batch(0, &[])).unwrap().measured.unwrap().loss).collect()
+        (0..3).map(|_| learner.numbers_of(sampler.batch(0, &[])).loss).collect()
     };
     let first = losses();
     assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
@@ -82,7 +100,7 @@ fn dropout_is_another_in_every_step_and_the_same_for_the_same_step() {
 #[test]
 fn what_a_checkpoint_lacks_is_named() {
     let (mut learner, sampler) = learner(&["train.row_length=2", "train.cut_segments=continue"]);
-    learner.update(sampler.batch(0, &[])).unwrap();
+    learner.learn(sampler.batch(0, &[])).unwrap();
     for (name, content) in [
         ("weights.safetensors", None),
         ("optimizer.mpk", None),
@@ -127,14 +145,12 @@ mod vulkan {
             let (mut on_cpu, sampler) = learner(&settings);
             let (mut on_device, _) = learner_on::<Device>(&settings);
             for step in 0..200 {
-                let expected = on_cpu.update(sampler.batch(step, &[])).unwrap().measured.unwrap();
-                let update = on_device.update(sampler.batch(step, &[])).unwrap();
-                assert!(update.measured.is_none(), "nothing is read back inside a step");
-                let before = on_device.progress.interval.clone();
+                let expected = on_cpu.numbers_of(sampler.batch(step, &[]));
+                let unread = on_device.numbers_of(sampler.batch(step, &[]));
+                assert_eq!((unread.loss, unread.gradient_norm), (0.0, 0.0), "nothing is read back inside a step");
                 on_device.read_metrics().unwrap();
-                let loss = on_device.progress.interval.loss - before.loss;
+                let Interval { loss, gradient_norm: norm, .. } = on_device.progress.interval;
                 assert!((loss - expected.loss).abs() <= 1e-3, "{mixer}, step {step}: {loss} is not {}", expected.loss);
-                let norm = on_device.progress.interval.gradient_norm - before.gradient_norm;
                 assert!((norm - expected.gradient_norm).abs() <= 1e-2 * expected.gradient_norm.max(1.0));
             }
         }
@@ -145,7 +161,7 @@ mod vulkan {
         let Some(_alone) = device() else { return };
         let settings = ["train.row_length=2", "train.cut_segments=continue"];
         let (mut on_device, sampler) = learner_on::<Device>(&settings);
-        on_device.update(sampler.batch(0, &[])).unwrap();
+        on_device.learn(sampler.batch(0, &[])).unwrap();
         on_device.read_metrics().unwrap();
         let folder = tempfile::tempdir().unwrap();
         on_device.save(folder.path()).unwrap();
@@ -153,9 +169,9 @@ mod vulkan {
         let mut resumed = learner_on::<Device>(&settings).0.load(folder.path()).unwrap();
         assert_eq!(on_cpu.progress, on_device.progress);
         let batch = || sampler.batch(1, &on_device.progress.cut.clone());
-        let expected = on_cpu.update(batch()).unwrap().measured.unwrap().loss;
+        let expected = on_cpu.numbers_of(batch()).loss;
         let before = resumed.progress.interval.loss;
-        resumed.update(batch()).unwrap();
+        resumed.learn(batch()).unwrap();
         resumed.read_metrics().unwrap();
         let found = resumed.progress.interval.loss - before;
         assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
@@ -185,12 +201,12 @@ mod vulkan {
     fn a_loss_that_is_not_finite_is_found_before_anything_is_saved() {
         let Some(_alone) = device() else { return };
         let (mut learner, sampler) = learner_on::<Device>(&[]);
-        learner.update(sampler.batch(0, &[])).unwrap();
+        learner.learn(sampler.batch(0, &[])).unwrap();
         learner.read_metrics().unwrap();
         let mut broken = sampler.batch(1, &[]);
         broken.actions[3] = f32::NAN;
-        learner.update(broken).unwrap();
-        learner.update(sampler.batch(2, &[])).unwrap();
+        learner.learn(broken).unwrap();
+        learner.learn(sampler.batch(2, &[])).unwrap();
         let message = learner.read_metrics().unwrap_err().to_string();
         assert!(message.contains("in steps 1 to 2"), "{message}");
         let folder = tempfile::tempdir().unwrap();
@@ -209,7 +225,7 @@ fn parameters(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
 fn weight_decay_leaves_mambas_decay_and_skip_alone() {
     let after_a_step = |decay: &str| {
         let (mut learner, sampler) = learner(&["policy.mixer=mamba", "train.learning_rate=0.1", "train.warmup_steps=0", decay]);
-        learner.update(sampler.batch(0, &[])).unwrap();
+        learner.learn(sampler.batch(0, &[])).unwrap();
         parameters(&learner)
     };
     let (with, without) = (after_a_step("train.weight_decay=0.5"), after_a_step("train.weight_decay=0"));
@@ -226,12 +242,12 @@ fn weight_decay_leaves_mambas_decay_and_skip_alone() {
 fn a_stored_optimizer_finds_the_moments_of_undecayed_parameters_again() {
     let settings = ["policy.mixer=mamba", "train.weight_decay=0.5", "train.learning_rate=0.1"];
     let (mut unbroken, sampler) = learner(&settings);
-    unbroken.update(sampler.batch(0, &[])).unwrap();
+    unbroken.learn(sampler.batch(0, &[])).unwrap();
     let folder = tempfile::tempdir().unwrap();
     unbroken.save(folder.path()).unwrap();
     let mut resumed = learner(&settings).0.load(folder.path()).unwrap();
     for learner in [&mut unbroken, &mut resumed] {
-        learner.update(sampler.batch(1, &[])).unwrap();
+        learner.learn(sampler.batch(1, &[])).unwrap();
     }
     assert_eq!(weights(&resumed), weights(&unbroken));
 }

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aaren_agents::config::{Changes, Execution, Job, OfflineJob};
-use aaren_agents::offline::data;
-use aaren_agents::offline::learner::Learner;
-use aaren_agents::offline::segments::{SegmentSampler, SegmentSource};
 use aaren_data::{self, Actions, Dataset, Statistics, Trajectory};
 use aaren_envs::{Dtype, Space, StepEnd};
 use aaren_policy::{ActionSpec, Description, Normalizer};
+
+use super::segments::{SegmentSampler, SegmentSource};
+use super::{DeviceBatch, Learner, trajectories};
+use crate::config::{Changes, Execution, Job, OfflineJob};
 
 /// Robot, task, numbers in an observation and in an action.
 const ROBOTS: [(&str, &str, usize, usize); 4] = [
@@ -25,7 +25,7 @@ const AGENTS: [&str; 4] = ["aaren", "transformer", "bc", "bc10"];
 
 /// The file of one part of a preset.
 fn part(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/d4rl").join(format!("{name}.toml"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/d4rl").join(format!("{name}.toml"))
 }
 
 fn preset(robot: &str, dataset: &str, agent: &str, changes: &Changes) -> OfflineJob {
@@ -124,7 +124,7 @@ fn every_preset_makes_a_step() {
                 let job = preset(robot, dataset, agent, &changes);
                 // Without its simulator a job's data cannot be held against its task, but its policy can still learn.
                 let dataset = match is_built {
-                    true => data::trajectories(&job).unwrap_or_else(|error| panic!("{name}: {error:#}")),
+                    true => trajectories(&job).unwrap_or_else(|error| panic!("{name}: {error:#}")),
                     false => stand_in(env_id, observation_width, action_width, 1),
                 };
                 if is_built {
@@ -142,8 +142,8 @@ fn every_preset_makes_a_step() {
                 let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
                 let source = Arc::new(SegmentSource::new(dataset).unwrap());
                 let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
-                let update = learner.update(sampler.batch(0, &[])).unwrap();
-                assert!(update.measured.unwrap().gradient_norm > 0.0, "{name}: {update:?}");
+                learner.update(DeviceBatch::copy(sampler.batch(0, &[]), learner.description()).unwrap()).unwrap();
+                assert!(learner.progress.interval.gradient_norm > 0.0, "{name}: {:?}", learner.progress);
                 made += 1;
             }
         }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aaren_agents::config::OfflineJob;
-use aaren_agents::run::RunDir;
-use aaren_agents::run::metrics::Log;
+use super::RunDir;
+use super::metrics::Log;
+use crate::config::OfflineJob;
 
 /// A run that was killed after step 40 and resumed from step 20.
 fn resumed_run(path: &Path) {

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aaren_agents::config::EnvConfig;
-use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::episodes::{EpisodeStart, MakeEnv, PlayedEpisode};
-use aaren_agents::play::evaluate::{Evaluation, play_with_policy};
-use aaren_agents::play::spaces::action_spec;
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
 use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Normalizer, PolicyConfig};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
+
+use super::episodes::{EpisodeStart, MakeEnv};
+use super::evaluate::play_with_policy;
+use super::{Evaluation, PlayedEpisode, action_spec};
+use crate::config::EnvConfig;
+use crate::device::{CPU, Cpu};
 
 /// Timesteps that a window shows.
 const WINDOW: usize = 4;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aaren_agents::compare::statistics::{Estimate, estimate_improvement, estimate_interquartile_mean};
 use serde::Deserialize;
+
+use super::statistics::{Estimate, estimate_improvement, estimate_interquartile_mean};
 
 #[derive(Deserialize)]
 struct Example {
@@ -40,7 +41,7 @@ fn check(what: &str, found: Estimate, expected: &Expected, noise: f64) {
 
 #[test]
 fn interquartile_mean_and_probability_of_improvement_are_rliables() {
-    let example: Example = serde_json::from_str(include_str!("../data/rliable.json")).unwrap();
+    let example: Example = serde_json::from_str(include_str!("../../tests/data/rliable.json")).unwrap();
     let scores = &example.scores_by_task;
     assert_eq!((scores.len(), example.interquartile_mean.len(), example.probability_of_improvement.len()), (3, 3, 4));
     for (agent, expected) in &example.interquartile_mean {
