@@ -29,13 +29,16 @@ pub struct JobArgs {
     /// Root of every random number [sets seed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Refuse what looks wrong with the job or its data, in place of a warning [sets strict]
+    #[arg(long)]
+    pub strict: bool,
 }
 
 impl JobArgs {
     /// What the flags change in the job.
     pub fn changes(&self) -> Changes {
-        let Self { files: _, set, mixer, env, data, seed } = self.clone();
-        Changes { set, mixer, env, data, seed, device: None }
+        let Self { files: _, set, mixer, env, data, seed, strict } = self.clone();
+        Changes { set, mixer, env, data, seed, device: None, strict }
     }
 
     /// What the job's files call it: their names joined, or `quickstart` without one.

@@ -17,6 +17,9 @@ pub struct CollectJob {
     /// Root of every random number of the collection.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// Whether what looks wrong with the job or its data is an error; else it is a warning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// The task.
     pub env: EnvConfig,
     /// The dataset.
@@ -198,7 +201,7 @@ impl CollectJob {
             format: Formats::default(),
             id: None,
         };
-        Self { seed: default_seed(), env, collect }
+        Self { seed: default_seed(), strict: false, env, collect }
     }
 
     /// A path in the job is looked for from the current folder, and then from that of the file that says it.

@@ -38,6 +38,8 @@ pub struct Changes {
     pub seed: Option<u64>,
     /// `device`
     pub device: Option<Device>,
+    /// `strict`, where it is set.
+    pub strict: bool,
 }
 
 impl From<&[String]> for Changes {
@@ -60,6 +62,9 @@ impl Changes {
         }
         if let Some(seed) = self.seed {
             set("seed", seed.into())?;
+        }
+        if self.strict {
+            set("strict", true.into())?;
         }
         if let Some(device) = self.device {
             set("device", device.to_string().into())?;
@@ -253,6 +258,7 @@ impl Kind {
         let job = match self {
             Kind::Offline => Job::Offline(OfflineJob {
                 seed: 1,
+                strict: true,
                 device: Device::Cpu,
                 env,
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
@@ -262,13 +268,14 @@ impl Kind {
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
                 seed: 1,
+                strict: true,
                 device: Device::Cpu,
                 env,
                 ppo: PpoConfig::default(),
                 policy: Some(BackboneConfig::default()),
                 evaluation: OnlineEvaluationConfig::default(),
             }),
-            Kind::Collect => Job::Collect(CollectJob::new(env, super::DatasetKind::Random)),
+            Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
         };
         let mut keys = serde_json::to_value(job).expect("a config is plain data");
         if let Some(options) = keys.pointer_mut("/policy/options") {

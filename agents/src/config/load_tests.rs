@@ -201,6 +201,7 @@ fn files_are_laid_over_each_other_in_order() {
     let files = [task.clone(), data.clone(), agent];
     let job = Job::load(&files, &Changes::default()).unwrap().offline().unwrap();
     assert_eq!((job.seed, job.train.steps, job.train.batch_size, &*job.policy.mixer), (3, 20, 3, "transformer"));
+    assert!(!job.strict);
     let changes = Changes {
         set: vec!["seed=9".into()],
         env: Some("Pendulum-v1".into()),
@@ -208,9 +209,11 @@ fn files_are_laid_over_each_other_in_order() {
         mixer: Some("gru".into()),
         seed: Some(4),
         device: None,
+        strict: true,
     };
     let job = Job::load(&files, &changes).unwrap().offline().unwrap();
     assert_eq!((&*job.env.id, job.env.options.len(), &*job.policy.mixer, job.seed), ("Pendulum-v1", 0, "gru", 9));
+    assert!(job.strict);
     assert_eq!(job.data.source.unwrap().0, ["y", "z"]);
     // The same task keeps its options, and `set` has the last word.
     let same =

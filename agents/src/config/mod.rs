@@ -13,6 +13,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod caution;
 mod check;
 mod collect;
 mod env;
@@ -25,6 +26,7 @@ mod offline;
 mod ppo;
 mod schema;
 
+pub(crate) use caution::caution;
 pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};

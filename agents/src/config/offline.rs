@@ -15,6 +15,9 @@ pub struct OfflineJob {
     /// Root of every random number of the job.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// Whether what looks wrong with the job or its data is an error; else it is a warning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Where tensors live.
     #[serde(default)]
     pub device: Device,

@@ -5,7 +5,7 @@ use aaren_envs::{Space, Spec};
 use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::config::{Collector, EnvConfig, OfflineJob};
+use crate::config::{Collector, EnvConfig, OfflineJob, caution};
 use crate::play::spaces::action_spec;
 
 /// The place of data collection in the tree of seeds.
@@ -19,14 +19,13 @@ const COLLECTION: u64 = 0x6461_7461; // "data"
 /// data is another task's, or two datasets from each other.
 pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
     let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
+    let mut cautions = Vec::new();
     let dataset = match (&job.data.source, &job.data.scripted) {
         (Some(sources), _) => {
             let mut datasets = Vec::new();
             for source in &sources.0 {
                 let loaded = aaren_data::load(source).context("data.source")?;
-                for warning in &loaded.warnings {
-                    tracing::warn!("{}: {warning}", loaded.path.display());
-                }
+                cautions.extend(loaded.warnings.iter().map(|warning| format!("{}: {warning}", loaded.path.display())));
                 datasets.push((source.clone(), loaded.dataset));
             }
             join(datasets).context("data.source")?
@@ -34,7 +33,10 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
-    belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?;
+    cautions.extend(
+        belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?,
+    );
+    caution(&cautions, job.strict)?;
     Ok(best(dataset, job.data.top_fraction))
 }
 
@@ -110,13 +112,14 @@ fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
     })
 }
 
-/// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a warning;
+/// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a caution;
 /// so is D4RL's maze with other walls.
-fn belongs(dataset: &Dataset, spec: &Spec) -> Result<()> {
+fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
     let name = |id: &str| match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
         "PointMaze" => "Maze2D".to_string(),
         name => name.to_string(),
     };
+    let mut caution = None;
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
         ensure!(
             name(env_id) == name(&spec.id),
@@ -124,7 +127,7 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<()> {
             dataset.id,
             spec.id
         );
-        tracing::warn!("the dataset {} was recorded in {env_id}, the job's task is {}", dataset.id, spec.id);
+        caution = Some(format!("the dataset {} was recorded in {env_id}, the job's task is {}", dataset.id, spec.id));
     }
     for (what, of_data, of_env) in [
         ("observations", &dataset.observation_space, &spec.observation_space),
@@ -139,7 +142,7 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<()> {
             shape(of_env)
         );
     }
-    Ok(())
+    Ok(caution)
 }
 
 fn shape(space: &Space) -> String {

@@ -122,7 +122,7 @@ impl RunDir {
         let free = |key: &String| {
             key.starts_with("evaluation.")
                 || key == "ppo.env_steps" && !anneals
-                || ["ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
+                || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
         };
         let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
