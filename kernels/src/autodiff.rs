@@ -2,15 +2,14 @@
 //!
 //! Second derivatives are not supported: the backward methods are called on the inner backend only.
 
-use crate::primitive::{float, primitive};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::tensor::Tensor;
+use burn::tensor::TensorMetadata;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use std::fmt::Debug;
 
 /// The gradients of `N` parents from what the forward pass saved and the gradient of the output; the flags say which parents need
@@ -51,21 +50,20 @@ pub(crate) fn node<B: Backend, C: CheckpointStrategy, S: Clone + Send + Debug + 
 type Derived<B> = <Autodiff<B> as AutodiffBackend>::Gradients;
 
 /// A leaf of a new graph.
-pub(crate) fn leaf<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<Autodiff<B>, D> {
-    Tensor::from_inner(float::<B, D>(primitive)).require_grad()
-}
-
-/// A leaf as an op's input.
-pub(crate) fn tracked<B: Backend, const D: usize>(leaf: &Tensor<Autodiff<B>, D>) -> FloatTensor<Autodiff<B>> {
-    primitive(leaf.clone())
+pub(crate) fn leaf<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<Autodiff<B>> {
+    Autodiff::<B>::float_set_require_grad(Autodiff::<B>::from_inner(tensor), true)
 }
 
 /// Backpropagates `upstream` into `output`.
-pub(crate) fn backward<B: Backend, const D: usize>(output: Tensor<Autodiff<B>, D>, upstream: FloatTensor<B>) -> Derived<B> {
-    (output * Tensor::from_inner(float::<B, D>(upstream))).sum().backward()
+pub(crate) fn backward<B: Backend>(output: FloatTensor<Autodiff<B>>, upstream: FloatTensor<B>) -> Derived<B> {
+    let product = Autodiff::<B>::float_mul(output, Autodiff::<B>::from_inner(upstream));
+    Autodiff::<B>::backward(Autodiff::<B>::float_sum(product))
 }
 
 /// What arrived at a leaf; zero if nothing did.
-pub(crate) fn arrived<B: Backend, const D: usize>(leaf: &Tensor<Autodiff<B>, D>, gradients: &Derived<B>) -> FloatTensor<B> {
-    primitive(leaf.grad(gradients).unwrap_or_else(|| leaf.clone().inner().zeros_like()))
+pub(crate) fn arrived<B: Backend>(leaf: &FloatTensor<Autodiff<B>>, gradients: &Derived<B>) -> FloatTensor<B> {
+    Autodiff::<B>::grad(leaf, gradients).unwrap_or_else(|| {
+        let inner = &leaf.primitive;
+        B::float_zeros(inner.shape(), &B::float_device(inner), inner.dtype().into())
+    })
 }

@@ -56,6 +56,7 @@ mod cube;
 #[cfg(feature = "cube")]
 pub mod device;
 pub mod dropout;
+mod inputs;
 pub mod layer_norm;
 pub mod linear;
 pub mod linear_attention;

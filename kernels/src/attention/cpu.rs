@@ -12,10 +12,10 @@
 //! walk the keys directly. Threads: query tiles in the forward pass, (batch, head) pairs in the backward pass, where the keys'
 //! gradients sum over all queries.
 
-use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs, AttentionViews};
 use super::ops::AttentionOps;
 use super::reference;
-use crate::cpu::{Matrix, Real, View, by_float, dot, product, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Matrix, Real, View, by_float, dot, indices, product, serves, tensor, vectorize, view, viewable};
 use crate::dropout::{Dropout, column_hash};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
@@ -64,16 +64,9 @@ struct Inputs<'a, R> {
 
 impl<'a, R: Real> Inputs<'a, R> {
     fn new(inputs: &'a AttentionInputs<Flex>, first_key: &'a [usize]) -> Self {
-        let queries: View<R, 4> = view(&inputs.queries);
+        let AttentionViews { queries, keys, values } = inputs.views();
         let head_dim = R::from(queries.shape[3]).expect("a width is a number");
-        Self {
-            queries,
-            keys: view(&inputs.keys),
-            values: view(&inputs.values),
-            first_key,
-            dropout: inputs.dropout,
-            scale: R::one() / head_dim.sqrt(),
-        }
+        Self { queries, keys, values, first_key, dropout: inputs.dropout, scale: R::one() / head_dim.sqrt() }
     }
 
     /// The run of keys that query `i` of batch row `b` sees.
@@ -95,29 +88,14 @@ impl<'a, R: Real> Inputs<'a, R> {
     }
 }
 
-fn prepare(inputs: AttentionInputs<Flex>) -> AttentionInputs<Flex> {
-    AttentionInputs {
-        queries: viewable(inputs.queries),
-        keys: viewable(inputs.keys),
-        values: viewable(inputs.values),
-        first_key: inputs.first_key,
-        dropout: inputs.dropout,
-    }
-}
-
 /// First keys as indices, none after its query's own key.
 fn first_keys(first_key: &FlexTensor, query_time: usize, key_time: usize) -> Vec<usize> {
-    let first_key = first_key.to_contiguous();
-    let indices: Vec<i64> = match first_key.dtype() {
-        DType::I64 => first_key.as_slice::<i64>().expect("contiguous i64").to_vec(),
-        _ => first_key.as_slice::<i32>().expect("contiguous i32").iter().map(|&i| i64::from(i)).collect(),
-    };
     let own = |position: usize| key_time - query_time + position % query_time;
-    indices.iter().enumerate().map(|(position, &first)| (first.max(0) as usize).min(own(position))).collect()
+    indices(first_key).iter().enumerate().map(|(position, &first)| (first.max(0) as usize).min(own(position))).collect()
 }
 
 fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let [batch, heads, query_time, head_dim] = inputs.queries.shape().dims();
     let key_time = inputs.keys.shape()[2];
     let first_key = first_keys(&inputs.first_key, query_time, key_time);
@@ -304,7 +282,7 @@ fn causal_attention_backward<R: Real>(
     outputs: AttentionOutputs<Flex>,
     grad_outputs: FloatTensor<Flex>,
 ) -> AttentionGradients<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let [batch, heads, query_time, head_dim] = inputs.queries.shape().dims();
     let key_time = inputs.keys.shape()[2];
     let first_key = first_keys(&inputs.first_key, query_time, key_time);

@@ -3,7 +3,7 @@
 use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
 use super::reference;
 use crate::dropout::Dropout;
-use crate::primitive::{float, primitive};
+use crate::primitive::float;
 use burn::tensor::{DType, Device, Int, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Causal attention of a backend.
@@ -55,12 +55,6 @@ pub fn causal_attention<B: AttentionOps>(
     assert_eq!(values.dims(), keys.dims(), "causal_attention: values do not fit keys");
     assert_eq!(first_key.dims(), [batch, query_time], "causal_attention: first_key does not fit queries");
     assert!(key_time >= query_time, "causal_attention: {query_time} queries are not the last of {key_time} keys");
-    let outputs = B::causal_attention(AttentionInputs {
-        queries: primitive(queries),
-        keys: primitive(keys),
-        values: primitive(values),
-        first_key: first_key.into_primitive(),
-        dropout,
-    });
-    float(outputs.outputs)
+    let inputs = AttentionInputs::new(queries, keys, values, first_key.into_primitive(), dropout);
+    float(B::causal_attention(inputs).outputs)
 }

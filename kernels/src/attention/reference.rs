@@ -1,10 +1,8 @@
 //! Causal attention with its whole matrix of weights, in plain tensor ops.
 
 use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
-use crate::autodiff::{arrived, backward, leaf, tracked};
 use crate::dropout;
 use crate::primitive::{float, primitive};
-use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -43,18 +41,5 @@ pub(crate) fn causal_attention_backward<B: Backend>(
     inputs: AttentionInputs<B>,
     upstream: FloatTensor<B>,
 ) -> AttentionGradients<B> {
-    let [queries, keys, values] = [inputs.queries, inputs.keys, inputs.values].map(leaf::<B, 4>);
-    let forward = causal_attention::<Autodiff<B>>(AttentionInputs {
-        queries: tracked(&queries),
-        keys: tracked(&keys),
-        values: tracked(&values),
-        first_key: inputs.first_key,
-        dropout: inputs.dropout,
-    });
-    let gradients = backward::<B, 4>(float(forward.outputs), upstream);
-    AttentionGradients {
-        queries: arrived(&queries, &gradients),
-        keys: arrived(&keys, &gradients),
-        values: arrived(&values, &gradients),
-    }
+    inputs.derive(|inputs| causal_attention(inputs).outputs, upstream)
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::Dropout;
-use crate::primitive::{float, primitive};
-use crate::testing::{assert_close, random_tensor, upstream};
+use crate::primitive::primitive;
+use crate::testing::{assert_all_close, assert_close, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -27,56 +27,22 @@ fn case<B: Backend>(query_time: usize, key_time: usize, head_dim: usize) -> ([Te
     ([queries, keys, values], first_keys(query_time, key_time))
 }
 
-fn reference<B: Backend>(
-    [queries, keys, values]: [Tensor<B, 4>; 3],
-    first_key: Tensor<B, 2, Int>,
-    dropout: Dropout,
-) -> Tensor<B, 4> {
-    let outputs = reference::causal_attention::<B>(AttentionInputs {
-        queries: primitive(queries),
-        keys: primitive(keys),
-        values: primitive(values),
-        first_key: first_key.into_primitive(),
-        dropout,
-    });
-    float(outputs.outputs)
-}
-
 const SIZES: [(usize, usize, usize); 7] =
     [(1, 1, 5), (1, 40, 7), (3, 300, 33), (5, 5, 19), (61, 61, 33), (70, 333, 11), (131, 131, 17)];
 
 #[test]
-fn cpu_agrees_with_the_reference() {
+fn cpu_and_its_gradients_agree_with_the_reference() {
     for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {
         for (query_time, key_time, head_dim) in SIZES {
-            let (inputs, first_key) = case::<Cpu>(query_time, key_time, head_dim);
-            let expected = reference(inputs.clone(), first_key.clone(), dropout);
-            let [queries, keys, values] = inputs;
+            let ([queries, keys, values], first_key) = case::<Cpu>(query_time, key_time, head_dim);
+            let inputs = AttentionInputs::new(queries, keys, values, first_key.into_primitive(), dropout);
             // f32 softmax sums in another order.
-            assert_close(causal_attention(queries, keys, values, first_key, dropout), expected, 3e-6);
-        }
-    }
-}
-
-#[test]
-fn gradients_agree_with_the_reference() {
-    for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {
-        for (query_time, key_time, head_dim) in SIZES {
-            let gradients = |use_reference: bool| {
-                let (inputs, first_key) = case::<Graph>(query_time, key_time, head_dim);
-                let inputs = inputs.map(Tensor::require_grad);
-                let outputs = if use_reference {
-                    reference(inputs.clone(), first_key, dropout)
-                } else {
-                    let [queries, keys, values] = inputs.clone();
-                    causal_attention(queries, keys, values, first_key, dropout)
-                };
-                let gradients = (outputs * upstream([2, 3, query_time, head_dim], 4)).sum().backward();
-                inputs.map(|input| input.grad(&gradients).unwrap())
-            };
-            for (found, expected) in gradients(false).into_iter().zip(gradients(true)) {
-                assert_close(found, expected, 3e-5);
-            }
+            let expected = reference::causal_attention(inputs.clone()).outputs;
+            assert_all_close::<Cpu, 1>([Cpu::causal_attention(inputs.clone()).outputs], [expected], 3e-6);
+            let upstream = primitive(random_tensor::<Cpu, 4>([2, 3, query_time, head_dim], 4));
+            let expected = reference::causal_attention_backward(inputs.clone(), upstream.clone());
+            let found = inputs.derive(|inputs| Graph::causal_attention(inputs).outputs, upstream);
+            assert_all_close::<Cpu, 3>(found.floats(), expected.floats(), 3e-5);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The convolution as a node of Burn's autodiff graph.
 
-use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use super::inputs::ConvolutionInputs;
 use super::ops::ConvolutionOps;
 use super::reference;
 use crate::autodiff::node;
@@ -15,17 +15,13 @@ impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C>
         if !B::has_backward(&B::float_device(x), x.dtype()) {
             return reference::causal_convolution(inputs);
         }
-        let ConvolutionInputs { inputs, taps, first } = inputs;
-        let inner = ConvolutionInputs::<B> { inputs: inputs.primitive.clone(), taps: taps.primitive.clone(), first };
+        let inner = inputs.clone().map(|tensor| tensor.primitive);
         let outputs = B::causal_convolution(inner.clone());
         node::<B, C, _, 2>(
-            [&inputs, &taps],
+            inputs.floats().each_ref(),
             outputs,
             |_| inner,
-            |inputs, grad, _| {
-                let ConvolutionGradients { inputs, taps } = B::causal_convolution_backward(inputs, grad);
-                [inputs, taps].map(Some)
-            },
+            |inputs, grad, _| B::causal_convolution_backward(inputs, grad).floats().map(Some),
         )
     }
 }

@@ -10,7 +10,7 @@
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
 use super::ops::ConvolutionOps;
 use super::reference;
-use crate::cpu::{Real, View, by_float, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, indices, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
@@ -42,41 +42,19 @@ impl ConvolutionOps for Flex {
     }
 }
 
-struct Inputs<'a, R> {
-    inputs: View<'a, R, 3>,
-    taps: View<'a, R, 2>,
-    /// For every output, how many inputs before its own it sees.
-    past: Vec<usize>,
-    output_time: usize,
-}
-
-/// How far back every output sees, never before the first input nor beyond the taps.
+/// How many inputs before its own every output sees, never before the first input nor beyond the taps; and how many outputs there are.
 fn past(first: &FlexTensor, input_time: usize, taps: usize) -> (Vec<usize>, usize) {
     let output_time = first.shape()[1];
-    let first = first.to_contiguous();
-    let first: Vec<i64> = match first.dtype() {
-        DType::I64 => first.as_slice::<i64>().expect("contiguous i64").to_vec(),
-        _ => first.as_slice::<i32>().expect("contiguous i32").iter().map(|&i| i64::from(i)).collect(),
-    };
     let own = |position: usize| input_time - output_time + position % output_time;
     let past = |(position, &first): (usize, &i64)| own(position).saturating_sub(first.max(0) as usize).min(taps - 1);
-    (first.iter().enumerate().map(past).collect(), output_time)
-}
-
-fn prepare(inputs: ConvolutionInputs<Flex>) -> ConvolutionInputs<Flex> {
-    ConvolutionInputs { inputs: viewable(inputs.inputs), taps: viewable(inputs.taps), first: inputs.first }
-}
-
-fn views<R: Real>(inputs: &ConvolutionInputs<Flex>) -> Inputs<'_, R> {
-    let (past, output_time) = past(&inputs.first, inputs.inputs.shape()[1], inputs.taps.shape()[0]);
-    Inputs { inputs: view(&inputs.inputs), taps: view(&inputs.taps), past, output_time }
+    (indices(first).iter().enumerate().map(past).collect(), output_time)
 }
 
 pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> FloatTensor<Flex> {
-    let inputs = prepare(inputs);
-    let inputs: Inputs<R> = views(&inputs);
+    let inputs = inputs.viewable();
+    let (past, time) = past(&inputs.first, inputs.inputs.shape()[1], inputs.taps.shape()[0]);
+    let inputs = inputs.views::<R>();
     let [batch, input_time, channels] = inputs.inputs.shape;
-    let time = inputs.output_time;
     let mut outputs = vec![R::zero(); batch * time * channels];
     let row = |b: usize, outputs: &mut [R]| {
         vectorize(
@@ -87,7 +65,7 @@ pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> Fl
                     for t in 0..time {
                         let own = input_time - time + t;
                         let mut sums = [R::zero(); CHANNELS];
-                        for lag in 0..=inputs.past[b * time + t] {
+                        for lag in 0..=past[b * time + t] {
                             let tap = inputs.taps.row([lag, start], block);
                             let input = inputs.inputs.row([b, own - lag, start], block);
                             for ((sum, &tap), &input) in sums.iter_mut().zip(tap).zip(input) {
@@ -101,7 +79,7 @@ pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> Fl
         );
     };
     let row_length = (time * channels).max(1);
-    if work(&inputs.past, channels) < SEQUENTIAL_BELOW {
+    if work(&past, channels) < SEQUENTIAL_BELOW {
         outputs.chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
     } else {
         outputs.par_chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
@@ -118,14 +96,14 @@ pub(crate) fn causal_convolution_backward<R: Real>(
     inputs: ConvolutionInputs<Flex>,
     grad: FloatTensor<Flex>,
 ) -> ConvolutionGradients<Flex> {
-    let inputs = prepare(inputs);
-    let inputs: Inputs<R> = views(&inputs);
+    let inputs = inputs.viewable();
+    let (past, time) = past(&inputs.first, inputs.inputs.shape()[1], inputs.taps.shape()[0]);
+    let inputs = inputs.views::<R>();
     let grad = viewable(grad);
     let grad = view::<R, 3>(&grad);
     let [batch, input_time, channels] = inputs.inputs.shape;
     let [taps, _] = inputs.taps.shape;
-    let time = inputs.output_time;
-    let in_sight = inputs.past.iter().max().map_or(0, |past| past + 1);
+    let in_sight = past.iter().max().map_or(0, |past| past + 1);
 
     // One block of channels: gradients of its inputs, [batch, input_time, block], and of its taps in sight, [in_sight, block].
     let block = |index: usize| {
@@ -140,7 +118,7 @@ pub(crate) fn causal_convolution_backward<R: Real>(
                     for t in 0..time {
                         let own = input_time - time + t;
                         let grad = grad.row([b, t, start], block);
-                        for lag in 0..=inputs.past[b * time + t] {
+                        for lag in 0..=past[b * time + t] {
                             let tap = inputs.taps.row([lag, start], block);
                             let input = inputs.inputs.row([b, own - lag, start], block);
                             let grad_input = &mut grad_inputs[(b * input_time + own - lag) * block..][..block];
@@ -159,7 +137,7 @@ pub(crate) fn causal_convolution_backward<R: Real>(
         (grad_inputs, grad_taps)
     };
     let blocks = 0..channels.div_ceil(CHANNELS);
-    let blocks: Vec<(Vec<R>, Vec<R>)> = if work(&inputs.past, channels) < SEQUENTIAL_BELOW {
+    let blocks: Vec<(Vec<R>, Vec<R>)> = if work(&past, channels) < SEQUENTIAL_BELOW {
         blocks.map(block).collect()
     } else {
         blocks.into_par_iter().map(block).collect()

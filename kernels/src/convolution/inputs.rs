@@ -1,23 +1,20 @@
 //! What a convolution reads and returns.
 
-use burn::tensor::{backend::Backend, ops::FloatTensor};
+use crate::inputs::op_inputs;
 
-/// The inputs of a convolution as the backends see them.
-#[derive(Clone, Debug)]
-pub struct ConvolutionInputs<B: Backend> {
-    /// `[batch, input_time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[taps, channels]`; the first multiplies the present token
-    pub taps: FloatTensor<B>,
-    /// `[batch, output_time]`: the first input that each output sees
-    pub first: B::IntTensorPrimitive,
-}
-
-/// Gradients of a loss for the inputs and the filter.
-#[derive(Clone, Debug)]
-pub struct ConvolutionGradients<B: Backend> {
-    /// `[batch, input_time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[taps, channels]`
-    pub taps: FloatTensor<B>,
+op_inputs! {
+    /// The inputs of a convolution as the backends see them.
+    ConvolutionInputs {
+        /// `[batch, input_time, channels]`
+        inputs: 3,
+        /// `[taps, channels]`; the first multiplies the present token
+        taps: 2,
+    }
+    others {
+        /// `[batch, output_time]`: the first input that each output sees
+        first: B::IntTensorPrimitive,
+    }
+    /// Gradients of a loss for the inputs and the filter.
+    gradients ConvolutionGradients
+    views ConvolutionViews
 }

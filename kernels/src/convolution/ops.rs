@@ -2,7 +2,7 @@
 
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
 use super::reference;
-use crate::primitive::{float, primitive};
+use crate::primitive::float;
 use burn::tensor::{DType, Device, Int, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Convolutions of a backend.
@@ -41,9 +41,5 @@ pub fn causal_convolution<B: ConvolutionOps>(inputs: Tensor<B, 3>, taps: Tensor<
     let [rows, output_time] = first.dims();
     assert_eq!(rows, batch, "causal_convolution: `first` does not fit the inputs");
     assert!(input_time >= output_time, "causal_convolution: {output_time} outputs are not the last of {input_time} inputs");
-    float(B::causal_convolution(ConvolutionInputs {
-        inputs: primitive(inputs),
-        taps: primitive(taps),
-        first: first.into_primitive(),
-    }))
+    float(B::causal_convolution(ConvolutionInputs::new(inputs, taps, first.into_primitive())))
 }

@@ -1,9 +1,7 @@
 //! The convolution tap by tap in plain tensor ops, differentiable by Burn.
 
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
-use crate::autodiff::{arrived, backward, leaf, tracked};
 use crate::primitive::{float, primitive};
-use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor};
@@ -38,9 +36,5 @@ pub(crate) fn causal_convolution_backward<B: Backend>(
     inputs: ConvolutionInputs<B>,
     upstream: FloatTensor<B>,
 ) -> ConvolutionGradients<B> {
-    let (x, taps) = (leaf::<B, 3>(inputs.inputs), leaf::<B, 2>(inputs.taps));
-    let outputs =
-        causal_convolution::<Autodiff<B>>(ConvolutionInputs { inputs: tracked(&x), taps: tracked(&taps), first: inputs.first });
-    let gradients = backward::<B, 3>(float(outputs), upstream);
-    ConvolutionGradients { inputs: arrived(&x, &gradients), taps: arrived(&taps, &gradients) }
+    inputs.derive(causal_convolution, upstream)
 }

@@ -1,11 +1,11 @@
 //! The convolution against worked numbers, its reference, and finite differences.
 
 use super::*;
-use crate::primitive::{float, primitive};
-use crate::testing::{assert_close, assert_slopes, random_f64, random_tensor, upstream};
+use crate::primitive::primitive;
+use crate::testing::{assert_all_close, assert_slopes, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -41,14 +41,6 @@ fn case<B: Backend>(history: usize, time: usize, taps: usize, seed: u64) -> (Ten
     )
 }
 
-fn by_reference<B: Backend>(inputs: Tensor<B, 3>, taps: Tensor<B, 2>, first: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-    float(reference::causal_convolution::<B>(ConvolutionInputs {
-        inputs: primitive(inputs),
-        taps: primitive(taps),
-        first: first.into_primitive(),
-    }))
-}
-
 #[test]
 fn worked_example() {
     let tensor = |numbers: &[f32]| Tensor::<Cpu, 1>::from_data(numbers, &Default::default());
@@ -66,49 +58,28 @@ fn cpu_agrees_with_the_reference_and_so_do_gradients() {
     for (history, time, taps) in
         [(0, 1, 1), (0, 1, 4), (3, 1, 4), (0, 13, 3), (3, 17, 4), (5, 61, 100), (40, 29, 33), (2, 300, 257)]
     {
-        let run = |use_reference: bool| {
-            let (inputs, taps, first) = case::<Graph>(history, time, taps, 20);
-            let (inputs, taps) = (inputs.require_grad(), taps.require_grad());
-            let run = if use_reference { by_reference } else { causal_convolution };
-            let outputs = run(inputs.clone(), taps.clone(), first);
-            let gradients = (outputs.clone() * upstream([BATCH, time, CHANNELS], 30)).sum().backward();
-            (outputs.inner(), inputs.grad(&gradients).unwrap(), taps.grad(&gradients).unwrap())
-        };
-        let (found, expected) = (run(false), run(true));
+        let (inputs, filter, first) = case::<Cpu>(history, time, taps, 20);
+        let inputs = ConvolutionInputs::new(inputs, filter, first.into_primitive());
         // f32 sums of up to some hundred products in another order.
-        assert_close(found.0, expected.0, 1e-5);
-        assert_close(found.1, expected.1, 1e-5);
-        assert_close(found.2, expected.2, 2e-5);
+        let expected = reference::causal_convolution(inputs.clone());
+        assert_all_close::<Cpu, 1>([Cpu::causal_convolution(inputs.clone())], [expected], 1e-5);
+        let upstream = primitive(random_tensor::<Cpu, 3>([BATCH, time, CHANNELS], 30));
+        let expected = reference::causal_convolution_backward(inputs.clone(), upstream.clone());
+        let found = inputs.derive(Graph::causal_convolution, upstream);
+        assert_all_close::<Cpu, 1>([found.inputs], [expected.inputs], 1e-5);
+        assert_all_close::<Cpu, 1>([found.taps], [expected.taps], 2e-5);
     }
 }
 
 #[test]
 fn gradients_agree_with_finite_differences() {
     let (batch, history, time, channels, taps) = (2, 1, 4, 3, 4);
-    let inputs = batch * (history + time) * channels;
-    let numbers = random_f64(inputs + taps * channels, 40);
-    let weights = random_f64(batch * time * channels, 41);
-    let options = (&Default::default(), DType::F64);
-    let build = |numbers: &[f64]| {
-        let tensor = |part: &[f64]| Tensor::<Cpu, 1>::from_data(TensorData::new(part.to_vec(), [part.len()]), options);
-        let first = Tensor::<Cpu, 2, Int>::from_data([[0, 0, 3, 3], [0, 0, 0, 0]], &Default::default());
-        ConvolutionInputs::<Cpu> {
-            inputs: tensor(&numbers[..inputs]).reshape([batch, history + time, channels]).into_primitive().tensor(),
-            taps: tensor(&numbers[inputs..]).reshape([taps, channels]).into_primitive().tensor(),
-            first: first.into_primitive(),
-        }
-    };
-    let read = |primitive| {
-        let tensor = float::<Cpu, 1>(primitive);
-        tensor.into_data().to_vec::<f64>().unwrap()
-    };
-    let loss = |numbers: &[f64]| -> f64 {
-        let outputs = read(cpu::causal_convolution::<f64>(build(numbers)));
-        outputs.iter().zip(&weights).map(|(output, weight)| output * weight).sum()
-    };
-    let grad = Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [weights.len()]), options);
-    let grad = grad.reshape([batch, time, channels]).into_primitive().tensor();
-    let gradients = cpu::causal_convolution_backward::<f64>(build(&numbers), grad);
-    let found: Vec<f64> = [gradients.inputs, gradients.taps].into_iter().flat_map(read).collect();
-    assert_slopes(&found, &numbers, loss);
+    let first = Tensor::<Cpu, 2, Int>::from_data([[0, 0, 3, 3], [0, 0, 0, 0]], &Default::default());
+    assert_slopes(
+        [&[batch, history + time, channels], &[taps, channels]],
+        [0.0; 2],
+        |floats| ConvolutionInputs::<Cpu>::from_floats(floats, first.clone().into_primitive()),
+        cpu::causal_convolution::<f64>,
+        |inputs, grad| cpu::causal_convolution_backward::<f64>(inputs, grad).floats(),
+    );
 }

@@ -6,4 +6,4 @@ mod view;
 
 pub(crate) use matrix::{Matrix, product};
 pub(crate) use real::{Real, by_float, dot, serves, vectorize};
-pub(crate) use view::{View, flags, tensor, view, viewable, whole};
+pub(crate) use view::{View, flags, indices, tensor, view, viewable, whole};

@@ -1,7 +1,7 @@
 //! Typed views of the backend's tensors.
 
 use super::real::Real;
-use burn::tensor::{Element, Shape, TensorMetadata};
+use burn::tensor::{DType, Element, Shape, TensorMetadata};
 use burn_flex::{FlexTensor, Layout};
 use bytemuck::Pod;
 
@@ -69,6 +69,15 @@ pub(crate) fn flags(tensor: &FlexTensor) -> Vec<bool> {
     let tensor = tensor.to_contiguous();
     let start = tensor.layout().start_offset();
     tensor.bytes()[start..start + tensor.shape().num_elements()].iter().map(|&byte| byte != 0).collect()
+}
+
+/// The elements of an integer tensor in row-major order.
+pub(crate) fn indices(tensor: &FlexTensor) -> Vec<i64> {
+    let tensor = tensor.to_contiguous();
+    match tensor.dtype() {
+        DType::I64 => tensor.as_slice::<i64>().expect("contiguous i64").to_vec(),
+        _ => tensor.as_slice::<i32>().expect("contiguous i32").iter().map(|&i| i64::from(i)).collect(),
+    }
 }
 
 /// A contiguous tensor from its elements.

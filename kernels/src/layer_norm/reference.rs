@@ -1,11 +1,10 @@
 //! Layer normalization in plain tensor ops.
 
 use super::inputs::{EPSILON, LayerNormGradients};
-use crate::autodiff::{arrived, backward, leaf, tracked};
+use crate::autodiff::{arrived, backward, leaf};
 use crate::primitive::{float, primitive};
 use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::{TensorMetadata, backend::Backend, ops::FloatTensor};
 
 pub(crate) fn layer_norm<B: Backend>(x: FloatTensor<B>, gain: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
     let (x, gain, bias) = (float::<B, 2>(x), float::<B, 1>(gain), float::<B, 1>(bias));
@@ -19,9 +18,10 @@ pub(crate) fn layer_norm_backward<B: Backend>(
     gain: FloatTensor<B>,
     upstream: FloatTensor<B>,
 ) -> LayerNormGradients<B> {
-    let (x, gain) = (leaf::<B, 2>(x), leaf::<B, 1>(gain));
-    let bias = leaf::<B, 1>(primitive(gain.clone().inner().zeros_like())); // its value has no part in any gradient
-    let y = layer_norm::<Autodiff<B>>(tracked(&x), tracked(&gain), tracked(&bias));
-    let gradients = backward::<B, 2>(float(y), upstream);
-    LayerNormGradients { x: arrived(&x, &gradients), gain: arrived(&gain, &gradients), bias: arrived(&bias, &gradients) }
+    let zeros = B::float_zeros(gain.shape(), &B::float_device(&gain), gain.dtype().into());
+    let [x, gain, bias] = [x, gain, zeros].map(leaf::<B>); // the bias's value has no part in any gradient
+    let y = layer_norm::<Autodiff<B>>(x.clone(), gain.clone(), bias.clone());
+    let gradients = backward::<B>(y, upstream);
+    let [x, gain, bias] = [x, gain, bias].map(|leaf| arrived::<B>(&leaf, &gradients));
+    LayerNormGradients { x, gain, bias }
 }

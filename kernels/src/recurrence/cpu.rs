@@ -9,7 +9,7 @@
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
 use super::ops::RecurrenceOps;
 use super::reference;
-use crate::cpu::{Real, View, by_float, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -40,30 +40,10 @@ impl RecurrenceOps for Flex {
     }
 }
 
-struct Inputs<'a, R> {
-    gates: View<'a, R, 3>,
-    inputs: View<'a, R, 3>,
-    reset: &'a [bool],
-    carry: View<'a, R, 2>,
-}
-
-fn prepare(inputs: RecurrenceInputs<Flex>) -> RecurrenceInputs<Flex> {
-    RecurrenceInputs {
-        gates: viewable(inputs.gates),
-        inputs: viewable(inputs.inputs),
-        reset: inputs.reset,
-        carry: viewable(inputs.carry),
-    }
-}
-
-fn views<'a, R: Real>(inputs: &'a RecurrenceInputs<Flex>, reset: &'a [bool]) -> Inputs<'a, R> {
-    Inputs { gates: view(&inputs.gates), inputs: view(&inputs.inputs), reset, carry: view(&inputs.carry) }
-}
-
 pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> FloatTensor<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let [batch, time, channels] = inputs.inputs.shape;
     let mut states = vec![R::zero(); batch * time * channels];
     let row = |b: usize, states: &mut [R]| {
@@ -75,7 +55,7 @@ pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> Float
                     let state = &mut rest[..channels];
                     let input = inputs.inputs.row([b, t, 0], channels);
                     // A reset is a branch, not a product: a non-finite past must not reach the next episode.
-                    if inputs.reset[b * time + t] {
+                    if reset[b * time + t] {
                         state.copy_from_slice(input);
                         continue;
                     }
@@ -102,9 +82,9 @@ pub(crate) fn gated_recurrence_backward<R: Real>(
     states: FloatTensor<Flex>,
     grad: FloatTensor<Flex>,
 ) -> RecurrenceGradients<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let (states, grad) = (viewable(states), viewable(grad));
     let (states, grad) = (view::<R, 3>(&states), view::<R, 3>(&grad));
     let [batch, time, channels] = inputs.inputs.shape;
@@ -122,7 +102,7 @@ pub(crate) fn gated_recurrence_backward<R: Real>(
                         *sum += grad;
                     }
                     grad_inputs[here.clone()].copy_from_slice(downstream);
-                    if inputs.reset[b * time + t] {
+                    if reset[b * time + t] {
                         downstream.fill(R::zero());
                         continue;
                     }

@@ -1,27 +1,22 @@
 //! What a recurrence reads and returns.
 
-use burn::tensor::{backend::Backend, ops::FloatTensor};
+use crate::inputs::op_inputs;
 
-/// The inputs of a recurrence as the backends see them.
-#[derive(Clone, Debug)]
-pub struct RecurrenceInputs<B: Backend> {
-    /// `a`: `[batch, time, channels]`
-    pub gates: FloatTensor<B>,
-    /// `x`: `[batch, time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[batch, time]`, true on the first token of an episode
-    pub reset: B::BoolTensorPrimitive,
-    /// `h_0`: `[batch, channels]`
-    pub carry: FloatTensor<B>,
-}
-
-/// Gradients of a loss for everything that a recurrence reads and that is differentiable.
-#[derive(Clone, Debug)]
-pub struct RecurrenceGradients<B: Backend> {
-    /// `[batch, time, channels]`
-    pub gates: FloatTensor<B>,
-    /// `[batch, time, channels]`
-    pub inputs: FloatTensor<B>,
-    /// `[batch, channels]`
-    pub carry: FloatTensor<B>,
+op_inputs! {
+    /// The inputs of a recurrence as the backends see them.
+    RecurrenceInputs {
+        /// `a`: `[batch, time, channels]`
+        gates: 3,
+        /// `x`: `[batch, time, channels]`
+        inputs: 3,
+        /// `h_0`: `[batch, channels]`
+        carry: 2,
+    }
+    others {
+        /// `[batch, time]`, true on the first token of an episode
+        reset: B::BoolTensorPrimitive,
+    }
+    /// Gradients of a loss for everything that a recurrence reads and that is differentiable.
+    gradients RecurrenceGradients
+    views RecurrenceViews
 }

@@ -2,7 +2,7 @@
 
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
 use super::reference;
-use crate::primitive::{float, primitive};
+use crate::primitive::float;
 use burn::tensor::{Bool, DType, Device, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Gated recurrences of a backend.
@@ -51,10 +51,5 @@ pub fn gated_recurrence<B: RecurrenceOps>(
     assert_eq!(carry.dims(), [batch, channels], "gated_recurrence: the carry does not fit inputs");
     // A first carry is made before the inputs' float type is known.
     let carry = if carry.dtype() == inputs.dtype() { carry } else { carry.cast(inputs.dtype()) };
-    float(B::gated_recurrence(RecurrenceInputs {
-        gates: primitive(gates),
-        inputs: primitive(inputs),
-        reset: reset.into_primitive(),
-        carry: primitive(carry),
-    }))
+    float(B::gated_recurrence(RecurrenceInputs::new(gates, inputs, carry, reset.into_primitive())))
 }

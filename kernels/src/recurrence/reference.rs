@@ -1,9 +1,7 @@
 //! The recurrence as a prefix scan in plain tensor ops: `log2(time)` passes, differentiable by Burn.
 
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
-use crate::autodiff::{arrived, backward, leaf, tracked};
 use crate::primitive::{float, primitive};
-use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, Tensor};
@@ -38,18 +36,5 @@ pub(crate) fn gated_recurrence_backward<B: Backend>(
     inputs: RecurrenceInputs<B>,
     upstream: FloatTensor<B>,
 ) -> RecurrenceGradients<B> {
-    let [gates, x] = [inputs.gates, inputs.inputs].map(leaf::<B, 3>);
-    let carry = leaf::<B, 2>(inputs.carry);
-    let states = gated_recurrence::<Autodiff<B>>(RecurrenceInputs {
-        gates: tracked(&gates),
-        inputs: tracked(&x),
-        reset: inputs.reset,
-        carry: tracked(&carry),
-    });
-    let gradients = backward::<B, 3>(float(states), upstream);
-    RecurrenceGradients {
-        gates: arrived(&gates, &gradients),
-        inputs: arrived(&x, &gradients),
-        carry: arrived(&carry, &gradients),
-    }
+    inputs.derive(gated_recurrence, upstream)
 }

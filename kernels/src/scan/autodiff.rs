@@ -3,7 +3,7 @@
 //! Burn's graph wants one tensor a node. The outputs' node has the scan's backward pass; the log-sums' node, which only a carry that
 //! is differentiated through uses, has that of the running log-sum-exp.
 
-use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use super::inputs::{LogSumInputs, ScanInputs, ScanOutputs};
 use super::ops::ScanOps;
 use super::reference;
 use crate::autodiff::node;
@@ -18,24 +18,16 @@ impl<B: ScanOps, C: CheckpointStrategy> ScanOps for Autodiff<B, C> {
         if !B::has_backward(&B::float_device(x), x.shape()[3], x.dtype()) {
             return reference::attention_scan(inputs);
         }
-        let ScanInputs { scores, values, reset, carry_log_sum, carry_output } = inputs;
-        let inner = ScanInputs::<B> {
-            scores: scores.primitive.clone(),
-            values: values.primitive.clone(),
-            reset,
-            carry_log_sum: carry_log_sum.primitive.clone(),
-            carry_output: carry_output.primitive.clone(),
-        };
+        let inner = inputs.clone().map(|tensor| tensor.primitive);
         let forward = B::attention_scan(inner.clone());
         let log_sum_inputs =
             LogSumInputs::<B> { scores: inner.scores.clone(), reset: inner.reset.clone(), carry: inner.carry_log_sum.clone() };
-        let parents = [&scores, &values, &carry_log_sum, &carry_output];
         let saved = |_: &_| (inner, forward.clone());
-        let outputs = node::<B, C, _, 4>(parents, forward.outputs.clone(), saved, |(inputs, outputs), grad, _| {
-            let ScanGradients { scores, values, carry_log_sum, carry_output } = B::attention_scan_backward(inputs, outputs, grad);
-            [scores, values, carry_log_sum, carry_output].map(Some)
-        });
-        let log_sums = log_sum_node::<B, C>([&scores, &carry_log_sum], log_sum_inputs, forward.log_sums);
+        let outputs =
+            node::<B, C, _, 4>(inputs.floats().each_ref(), forward.outputs.clone(), saved, |(inputs, outputs), grad, _| {
+                B::attention_scan_backward(inputs, outputs, grad).floats().map(Some)
+            });
+        let log_sums = log_sum_node::<B, C>([&inputs.scores, &inputs.carry_log_sum], log_sum_inputs, forward.log_sums);
         ScanOutputs { outputs, log_sums }
     }
 
@@ -44,10 +36,9 @@ impl<B: ScanOps, C: CheckpointStrategy> ScanOps for Autodiff<B, C> {
         if !B::has_log_sum_backward(&B::float_device(x), x.dtype()) {
             return reference::running_log_sum_exp(inputs);
         }
-        let LogSumInputs { scores, reset, carry } = inputs;
-        let inner = LogSumInputs::<B> { scores: scores.primitive.clone(), reset, carry: carry.primitive.clone() };
+        let inner = inputs.clone().map(|tensor| tensor.primitive);
         let log_sums = B::running_log_sum_exp(inner.clone());
-        log_sum_node::<B, C>([&scores, &carry], inner, log_sums)
+        log_sum_node::<B, C>(inputs.floats().each_ref(), inner, log_sums)
     }
 }
 
@@ -61,9 +52,6 @@ fn log_sum_node<B: ScanOps, C: CheckpointStrategy>(
         parents,
         log_sums,
         |log_sums| (inputs, log_sums.clone()),
-        |(inputs, log_sums), grad, _| {
-            let LogSumGradients { scores, carry } = B::running_log_sum_exp_backward(inputs, log_sums, grad);
-            [scores, carry].map(Some)
-        },
+        |(inputs, log_sums), grad, _| B::running_log_sum_exp_backward(inputs, log_sums, grad).floats().map(Some),
     )
 }

@@ -10,11 +10,11 @@
 //! ```
 
 use super::gate::gate;
-use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs, ScanViews};
 use super::log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward};
 use super::ops::ScanOps;
 use super::reference;
-use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -66,20 +66,7 @@ impl ScanOps for Flex {
     }
 }
 
-/// The inputs of one scan as typed views.
-struct Inputs<'a, R> {
-    scores: View<'a, R, 3>,
-    values: View<'a, R, 4>,
-    reset: &'a [bool],
-    carry_log_sum: View<'a, R, 2>,
-    carry_output: View<'a, R, 3>,
-}
-
-impl<R: Real> Inputs<'_, R> {
-    fn is_reset(&self, b: usize, t: usize) -> bool {
-        self.reset[b * self.values.shape[2] + t]
-    }
-
+impl<R: Real> ScanViews<'_, R> {
     /// The carry's log-sum and output; an empty carry holds nothing, whatever its output says.
     fn carry(&self, b: usize, h: usize) -> (R, Option<&[R]>) {
         let log_sum = self.carry_log_sum.at([b, h]);
@@ -88,31 +75,10 @@ impl<R: Real> Inputs<'_, R> {
     }
 }
 
-/// The contiguous forms of the inputs, so that views of them can be taken.
-fn prepare(inputs: ScanInputs<Flex>) -> ScanInputs<Flex> {
-    ScanInputs {
-        scores: viewable(inputs.scores),
-        values: viewable(inputs.values),
-        reset: inputs.reset,
-        carry_log_sum: viewable(inputs.carry_log_sum),
-        carry_output: viewable(inputs.carry_output),
-    }
-}
-
-fn views<'a, R: Real>(inputs: &'a ScanInputs<Flex>, reset: &'a [bool]) -> Inputs<'a, R> {
-    Inputs {
-        scores: view(&inputs.scores),
-        values: view(&inputs.values),
-        reset,
-        carry_log_sum: view(&inputs.carry_log_sum),
-        carry_output: view(&inputs.carry_output),
-    }
-}
-
 pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let [batch, heads, time, head_dim] = inputs.values.shape;
     let mut outputs = vec![R::zero(); batch * heads * time * head_dim];
     let mut log_sums = vec![R::zero(); batch * heads * time];
@@ -122,7 +88,7 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
     let scan = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
         vectorize(
             #[inline(always)]
-            || scan_row(&inputs, row / heads, row % heads, outputs, log_sums),
+            || scan_row(&inputs, &reset, row / heads, row % heads, outputs, log_sums),
         );
     };
     if sequential {
@@ -138,11 +104,12 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
 }
 
 #[inline(always)]
-fn scan_row<R: Real>(inputs: &Inputs<R>, b: usize, h: usize, outputs: &mut [R], log_sums: &mut [R]) {
+fn scan_row<R: Real>(inputs: &ScanViews<R>, reset: &[bool], b: usize, h: usize, outputs: &mut [R], log_sums: &mut [R]) {
     let head_dim = inputs.values.shape[3];
     let (mut log_sum, carry_output) = inputs.carry(b, h);
-    for t in 0..log_sums.len() {
-        let gate = gate(inputs.scores.at([b, h, t]), log_sum, inputs.is_reset(b, t));
+    let time = log_sums.len();
+    for t in 0..time {
+        let gate = gate(inputs.scores.at([b, h, t]), log_sum, reset[b * time + t]);
         log_sum = gate.log_sum;
         log_sums[t] = log_sum;
         let value = inputs.values.row([b, h, t, 0], head_dim);
@@ -167,9 +134,9 @@ pub(crate) fn attention_scan_backward<R: Real>(
     outputs: ScanOutputs<Flex>,
     grad_outputs: FloatTensor<Flex>,
 ) -> ScanGradients<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let (forward_outputs, log_sums, grad_outputs) =
         (viewable(outputs.outputs), viewable(outputs.log_sums), viewable(grad_outputs));
     let (forward_outputs, log_sums, grad_outputs) =
@@ -197,7 +164,7 @@ pub(crate) fn attention_scan_backward<R: Real>(
                     }
                     weighted += dot(grad, output);
                     let past = if t == 0 { inputs.carry_log_sum.at([b, h]) } else { log_sums.at([b, h, t - 1]) };
-                    let gate = gate(inputs.scores.at([b, h, t]), past, inputs.is_reset(b, t));
+                    let gate = gate(inputs.scores.at([b, h, t]), past, reset[b * time + t]);
                     if gate.take != R::zero() {
                         scores[t] = gate.take * (dot(&downstream, value) - weighted);
                         for (grad, &sum) in values[t * head_dim..].iter_mut().zip(&downstream) {

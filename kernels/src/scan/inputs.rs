@@ -1,5 +1,6 @@
 //! What scans read and return.
 
+use crate::inputs::op_inputs;
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 
 /// What one scan hands to the next: the log-sum-exp of the scores so far, and the attention over them.
@@ -21,19 +22,25 @@ impl<B: Backend> ScanCarry<B> {
     }
 }
 
-/// The inputs of a scan as the backends see them.
-#[derive(Clone, Debug)]
-pub struct ScanInputs<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, heads, time, head_dim]`
-    pub values: FloatTensor<B>,
-    /// `[batch, time]`, true on the first token of an episode
-    pub reset: B::BoolTensorPrimitive,
-    /// `[batch, heads]`
-    pub carry_log_sum: FloatTensor<B>,
-    /// `[batch, heads, head_dim]`
-    pub carry_output: FloatTensor<B>,
+op_inputs! {
+    /// The inputs of a scan as the backends see them.
+    ScanInputs {
+        /// `[batch, heads, time]`
+        scores: 3,
+        /// `[batch, heads, time, head_dim]`
+        values: 4,
+        /// `[batch, heads]`
+        carry_log_sum: 2,
+        /// `[batch, heads, head_dim]`
+        carry_output: 3,
+    }
+    others {
+        /// `[batch, time]`, true on the first token of an episode
+        reset: B::BoolTensorPrimitive,
+    }
+    /// Gradients of a loss for everything that a scan reads and that is differentiable.
+    gradients ScanGradients
+    views ScanViews
 }
 
 /// What a scan computes for every prefix.
@@ -45,35 +52,19 @@ pub struct ScanOutputs<B: Backend> {
     pub log_sums: FloatTensor<B>,
 }
 
-/// Gradients of a loss for everything that a scan reads and that is differentiable.
-#[derive(Clone, Debug)]
-pub struct ScanGradients<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, heads, time, head_dim]`
-    pub values: FloatTensor<B>,
-    /// `[batch, heads]`
-    pub carry_log_sum: FloatTensor<B>,
-    /// `[batch, heads, head_dim]`
-    pub carry_output: FloatTensor<B>,
-}
-
-/// The inputs of a running log-sum-exp as the backends see them.
-#[derive(Clone, Debug)]
-pub struct LogSumInputs<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, time]`, true on the first token of an episode
-    pub reset: B::BoolTensorPrimitive,
-    /// `L_0`: `[batch, heads]`
-    pub carry: FloatTensor<B>,
-}
-
-/// Gradients of a loss for everything that a running log-sum-exp reads and that is differentiable.
-#[derive(Clone, Debug)]
-pub struct LogSumGradients<B: Backend> {
-    /// `[batch, heads, time]`
-    pub scores: FloatTensor<B>,
-    /// `[batch, heads]`
-    pub carry: FloatTensor<B>,
+op_inputs! {
+    /// The inputs of a running log-sum-exp as the backends see them.
+    LogSumInputs {
+        /// `[batch, heads, time]`
+        scores: 3,
+        /// `L_0`: `[batch, heads]`
+        carry: 2,
+    }
+    others {
+        /// `[batch, time]`, true on the first token of an episode
+        reset: B::BoolTensorPrimitive,
+    }
+    /// Gradients of a loss for everything that a running log-sum-exp reads and that is differentiable.
+    gradients LogSumGradients
+    views LogSumViews
 }

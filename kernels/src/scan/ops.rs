@@ -2,7 +2,7 @@
 
 use super::inputs::{LogSumGradients, LogSumInputs, ScanCarry, ScanGradients, ScanInputs, ScanOutputs};
 use super::reference;
-use crate::primitive::{float, primitive};
+use crate::primitive::float;
 use burn::tensor::{Bool, DType, Device, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Attention scans of a backend, and their log-sums alone.
@@ -89,13 +89,8 @@ pub fn attention_scan<B: ScanOps>(
     } else {
         ScanCarry { log_sum: carry.log_sum.cast(scores.dtype()), output: carry.output.cast(values.dtype()) }
     };
-    let ScanOutputs { outputs, log_sums } = B::attention_scan(ScanInputs {
-        scores: primitive(scores),
-        values: primitive(values),
-        reset: reset.into_primitive(),
-        carry_log_sum: primitive(carry.log_sum),
-        carry_output: primitive(carry.output),
-    });
+    let inputs = ScanInputs::new(scores, values, carry.log_sum, carry.output, reset.into_primitive());
+    let ScanOutputs { outputs, log_sums } = B::attention_scan(inputs);
     let (outputs, log_sums) = (float::<B, 4>(outputs), float::<B, 3>(log_sums));
     let carry = ScanCarry {
         log_sum: log_sums.slice([0..batch, 0..heads, time - 1..time]).reshape([batch, heads]),
@@ -123,9 +118,5 @@ pub fn running_log_sum_exp<B: ScanOps>(scores: Tensor<B, 3>, reset: Tensor<B, 2,
     assert_eq!(carry.dims(), [batch, heads], "running_log_sum_exp: the carry does not fit scores");
     // A first carry is made before the scores' float type is known.
     let carry = if carry.dtype() == scores.dtype() { carry } else { carry.cast(scores.dtype()) };
-    float(B::running_log_sum_exp(LogSumInputs {
-        scores: primitive(scores),
-        reset: reset.into_primitive(),
-        carry: primitive(carry),
-    }))
+    float(B::running_log_sum_exp(LogSumInputs::new(scores, carry, reset.into_primitive())))
 }

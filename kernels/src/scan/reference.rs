@@ -1,7 +1,6 @@
 //! The scan as one masked softmax, in plain tensor ops: obvious, differentiable by Burn, quadratic in time.
 
 use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
-use crate::autodiff::{arrived, backward, leaf, tracked};
 use crate::primitive::{float, primitive};
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
@@ -55,22 +54,7 @@ fn hidden_from<B: Backend>(reset: Tensor<B, 2, Bool>) -> Tensor<B, 3, Bool> {
 
 /// Gradients of the scan's outputs.
 pub(crate) fn attention_scan_backward<B: Backend>(inputs: ScanInputs<B>, upstream: FloatTensor<B>) -> ScanGradients<B> {
-    let (scores, values) = (leaf::<B, 3>(inputs.scores), leaf::<B, 4>(inputs.values));
-    let (carry_log_sum, carry_output) = (leaf::<B, 2>(inputs.carry_log_sum), leaf::<B, 3>(inputs.carry_output));
-    let forward = attention_scan::<Autodiff<B>>(ScanInputs {
-        scores: tracked(&scores),
-        values: tracked(&values),
-        reset: inputs.reset,
-        carry_log_sum: tracked(&carry_log_sum),
-        carry_output: tracked(&carry_output),
-    });
-    let gradients = backward::<B, 4>(float(forward.outputs), upstream);
-    ScanGradients {
-        scores: arrived(&scores, &gradients),
-        values: arrived(&values, &gradients),
-        carry_log_sum: arrived(&carry_log_sum, &gradients),
-        carry_output: arrived(&carry_output, &gradients),
-    }
+    inputs.derive(|inputs| attention_scan(inputs).outputs, upstream)
 }
 
 /// The log-sums of a scan that has nothing to attend to.
@@ -89,15 +73,11 @@ pub(crate) fn running_log_sum_exp<B: Backend>(inputs: LogSumInputs<B>) -> FloatT
 }
 
 pub(crate) fn running_log_sum_exp_backward<B: Backend>(inputs: LogSumInputs<B>, upstream: FloatTensor<B>) -> LogSumGradients<B> {
-    let (scores, carry) = (leaf::<B, 3>(inputs.scores), leaf::<B, 2>(inputs.carry));
-    let log_sums = running_log_sum_exp::<Autodiff<B>>(LogSumInputs {
-        scores: tracked(&scores),
-        reset: inputs.reset,
-        carry: tracked(&carry),
-    });
-    // A log-sum of -inf is a constant, and its product with the upstream gradient would be no number.
-    let log_sums = float::<Autodiff<B>, 3>(log_sums);
-    let is_empty = log_sums.clone().lower_elem(f32::MIN);
-    let gradients = backward::<B, 3>(log_sums.mask_fill(is_empty, 0.0), upstream);
-    LogSumGradients { scores: arrived(&scores, &gradients), carry: arrived(&carry, &gradients) }
+    let finite_log_sums = |inputs| {
+        let log_sums = float::<Autodiff<B>, 3>(running_log_sum_exp(inputs));
+        // A log-sum of -inf is a constant, and its product with the upstream gradient would be no number.
+        let is_empty = log_sums.clone().lower_elem(f32::MIN);
+        primitive(log_sums.mask_fill(is_empty, 0.0))
+    };
+    inputs.derive(finite_log_sums, upstream)
 }

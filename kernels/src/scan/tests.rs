@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::primitive::{float, primitive};
-use crate::testing::{assert_close, assert_slopes, flags, random, random_f64, upstream};
+use crate::testing::{assert_all_close, assert_close, assert_slopes, borders, flags, host, random, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, DType, Tensor, TensorData};
 
 type Cpu = Flex;
@@ -14,41 +13,23 @@ type Graph = Autodiff<Flex>;
 /// Scores and values of one row, head and component, and a carry of a log-sum and an output.
 fn inputs_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> ScanInputs<Cpu> {
     let time = scores.len();
-    let device = Default::default();
-    let tensor = |data: &[f64]| TensorData::new(data.to_vec(), [data.len()]);
-    let options = (&device, DType::F64);
-    ScanInputs {
-        scores: Tensor::<Cpu, 1>::from_data(tensor(scores), options).reshape([1, 1, time]).into_primitive().tensor(),
-        values: Tensor::<Cpu, 1>::from_data(tensor(values), options).reshape([1, 1, time, 1]).into_primitive().tensor(),
-        reset: flags::<Cpu>(&[reset]).into_primitive(),
-        carry_log_sum: Tensor::<Cpu, 1>::from_data(tensor(&[carry.map_or(f64::NEG_INFINITY, |c| c.0)]), options)
-            .reshape([1, 1])
-            .into_primitive()
-            .tensor(),
-        carry_output: Tensor::<Cpu, 1>::from_data(tensor(&[carry.map_or(0.0, |c| c.1)]), options)
-            .reshape([1, 1, 1])
-            .into_primitive()
-            .tensor(),
-    }
-}
-
-fn read(tensor: FloatTensor<Cpu>) -> Vec<f64> {
-    float::<Cpu, 1>(Cpu::float_flat(tensor)).into_data().to_vec().unwrap()
+    let tensor = |data: &[f64]| {
+        Tensor::<Cpu, 1>::from_data(TensorData::new(data.to_vec(), [data.len()]), (&Default::default(), DType::F64))
+    };
+    let (log_sum, output) = carry.unwrap_or((f64::NEG_INFINITY, 0.0));
+    ScanInputs::new(
+        tensor(scores).reshape([1, 1, time]),
+        tensor(values).reshape([1, 1, time, 1]),
+        tensor(&[log_sum]).reshape([1, 1]),
+        tensor(&[output]).reshape([1, 1, 1]),
+        flags::<Cpu>(&[reset]).into_primitive(),
+    )
 }
 
 fn scan_1d(scores: &[f64], values: &[f64], reset: &[bool], carry: Option<(f64, f64)>) -> (Vec<f64>, Vec<f64>) {
     let ScanOutputs { outputs, log_sums } = cpu::attention_scan::<f64>(inputs_1d(scores, values, reset, carry));
-    (read(outputs), read(log_sums))
+    (host::<Cpu>(outputs), host::<Cpu>(log_sums))
 }
-
-trait Flat: Backend {
-    fn float_flat(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        use burn::tensor::TensorMetadata;
-        let elements = tensor.shape().num_elements();
-        Self::float_reshape(tensor, [elements].into())
-    }
-}
-impl Flat for Cpu {}
 
 fn near(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
@@ -72,7 +53,7 @@ fn gradients_1d(carry: Option<(f64, f64)>) -> [Vec<f64>; 4] {
     let inputs = || inputs_1d(&[0.0, 1.0, -1.0, 2.0], &[1.0, 2.0, 3.0, 4.0], &[false; 4], carry);
     let ones = Tensor::<Cpu, 4>::ones([1, 1, 4, 1], (&Default::default(), DType::F64));
     let gradients = cpu::attention_scan_backward::<f64>(inputs(), cpu::attention_scan::<f64>(inputs()), primitive(ones));
-    [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output].map(read)
+    gradients.floats().map(host::<Cpu>)
 }
 
 #[test]
@@ -144,50 +125,27 @@ fn case<B: Backend>(time: usize, seed: u64, empty_carry: bool) -> (Tensor<B, 3>,
         *score = f32::NEG_INFINITY;
     }
     let scores = Tensor::from_data(TensorData::new(scores, [batch, heads, time]), &device);
-    let values = Tensor::from_data(
-        TensorData::new(random(batch * heads * time * head_dim, seed + 1), [batch, heads, time, head_dim]),
-        &device,
-    );
-    let mut reset = vec![vec![false; time]; batch];
-    reset[1][0] = true;
-    reset[1][time - 1] = true;
-    reset[2][time / 2] = true;
-    let rows: Vec<&[bool]> = reset.iter().map(|row| &row[..]).collect();
+    let values = random_tensor([batch, heads, time, head_dim], seed + 1);
     let carry = if empty_carry {
         ScanCarry::empty(batch, heads, head_dim, &device)
     } else {
-        ScanCarry {
-            log_sum: Tensor::from_data(TensorData::new(random(batch * heads, seed + 2), [batch, heads]), &device),
-            output: Tensor::from_data(
-                TensorData::new(random(batch * heads * head_dim, seed + 3), [batch, heads, head_dim]),
-                &device,
-            ),
-        }
+        ScanCarry { log_sum: random_tensor([batch, heads], seed + 2), output: random_tensor([batch, heads, head_dim], seed + 3) }
     };
-    (scores, values, flags(&rows), carry)
+    (scores, values, borders(time), carry)
 }
 
-fn reference_scan<B: Backend>(
-    scores: Tensor<B, 3>,
-    values: Tensor<B, 4>,
-    reset: Tensor<B, 2, Bool>,
-    carry: ScanCarry<B>,
-) -> (Tensor<B, 4>, Tensor<B, 3>) {
-    let outputs = reference::attention_scan::<B>(ScanInputs {
-        scores: primitive(scores),
-        values: primitive(values),
-        reset: reset.into_primitive(),
-        carry_log_sum: primitive(carry.log_sum),
-        carry_output: primitive(carry.output),
-    });
-    (float(outputs.outputs), float(outputs.log_sums))
+/// The same as a backend sees it.
+fn inputs(time: usize, seed: u64, empty_carry: bool) -> ScanInputs<Cpu> {
+    let (scores, values, reset, carry) = case(time, seed, empty_carry);
+    ScanInputs::new(scores, values, carry.log_sum, carry.output, reset.into_primitive())
 }
 
 #[test]
 fn cpu_agrees_with_the_reference() {
     for (time, empty_carry) in [(1, true), (1, false), (2, false), (13, true), (61, false), (257, true)] {
         let (scores, values, reset, carry) = case::<Cpu>(time, 10, empty_carry);
-        let (expected, log_sums) = reference_scan(scores.clone(), values.clone(), reset.clone(), carry.clone());
+        let expected = reference::attention_scan(inputs(time, 10, empty_carry));
+        let (expected, log_sums) = (float::<Cpu, 4>(expected.outputs), float::<Cpu, 3>(expected.log_sums));
         let (found, next) = attention_scan(scores, values, reset, carry);
         // f32 sums in another order: a few roundings of values of size 1.
         assert_close(found.clone(), expected.clone(), 3e-6);
@@ -200,76 +158,35 @@ fn cpu_agrees_with_the_reference() {
 #[test]
 fn gradients_agree_with_the_reference_also_through_the_carry() {
     for (time, empty_carry) in [(1, true), (1, false), (2, false), (17, true), (61, false)] {
-        let gradients = |use_reference: bool| {
-            let (scores, values, reset, carry) = case::<Graph>(time, 20, empty_carry);
-            let (scores, values) = (scores.require_grad(), values.require_grad());
-            let carry = ScanCarry { log_sum: carry.log_sum.require_grad(), output: carry.output.require_grad() };
-            let (outputs, log_sum) = if use_reference {
-                let (outputs, log_sums) = reference_scan(scores.clone(), values.clone(), reset, carry.clone());
-                (outputs, log_sums.slice([0..3, 0..5, time - 1..time]).reshape([3, 5]))
-            } else {
-                let (outputs, next) = attention_scan(scores.clone(), values.clone(), reset, carry.clone());
-                (outputs, next.log_sum)
-            };
+        // Everything that a loss may depend on, in a row: outputs, and the last log-sums.
+        let in_a_row = |scanned: ScanOutputs<Graph>| {
+            let log_sum = float::<Graph, 3>(scanned.log_sums).slice([0..3, 0..5, time - 1..time]).flatten::<1>(0, 2);
             // Rows whose last score is -inf after a reset have no log-sum to differentiate.
             let finite = log_sum.clone().greater_elem(f32::MIN);
             let log_sum = log_sum.mask_fill(finite.bool_not(), 0.0);
-            let loss = (outputs * upstream([3, 5, time, 19], 30)).sum() + (log_sum * upstream([3, 5], 31)).sum();
-            let gradients = loss.backward();
-            let zero =
-                |tensor: Option<Tensor<Cpu, 3>>, shape| tensor.unwrap_or_else(|| Tensor::zeros(shape, &Default::default()));
-            (
-                scores.grad(&gradients).unwrap(),
-                values.grad(&gradients).unwrap(),
-                carry.log_sum.grad(&gradients).unwrap(),
-                zero(carry.output.grad(&gradients), [3, 5, 19]),
-            )
+            primitive(Tensor::cat(vec![float::<Graph, 4>(scanned.outputs).flatten::<1>(0, 3), log_sum], 0))
         };
-        let (found, expected) = (gradients(false), gradients(true));
-        assert_close(found.0, expected.0, 2e-5);
-        assert_close(found.1, expected.1, 2e-5);
-        assert_close(found.2, expected.2, 2e-5);
-        assert_close(found.3, expected.3, 2e-5);
+        let upstream = primitive(random_tensor::<Cpu, 1>([3 * 5 * (time * 19 + 1)], 30));
+        let found = inputs(time, 20, empty_carry).derive(|inputs| in_a_row(Graph::attention_scan(inputs)), upstream.clone());
+        let expected = inputs(time, 20, empty_carry).derive(|inputs| in_a_row(reference::attention_scan(inputs)), upstream);
+        assert_all_close::<Cpu, 4>(found.floats(), expected.floats(), 2e-5);
     }
 }
 
 /// Central differences in f64 of `sum(upstream . outputs)`, for every input.
 #[test]
 fn gradients_agree_with_finite_differences() {
-    const TIME: usize = 7;
-    const HEAD_DIM: usize = 3;
-    let sizes = [TIME, TIME * HEAD_DIM, 1, HEAD_DIM];
-    let inputs: Vec<f64> = random_f64(sizes.iter().sum(), 40);
-    let weights = random_f64(TIME * HEAD_DIM, 41);
-    let reset = vec![false, false, false, false, true, false, false];
-    let device = Default::default();
-    let build = |inputs: &[f64]| {
-        let mut start = 0;
-        let mut take = |length: usize| {
-            start += length;
-            Tensor::<Cpu, 1>::from_data(TensorData::new(inputs[start - length..start].to_vec(), [length]), (&device, DType::F64))
-        };
-        ScanInputs::<Cpu> {
-            scores: take(TIME).reshape([1, 1, TIME]).into_primitive().tensor(),
-            values: take(TIME * HEAD_DIM).reshape([1, 1, TIME, HEAD_DIM]).into_primitive().tensor(),
-            reset: flags::<Cpu>(&[&reset]).into_primitive(),
-            carry_log_sum: take(1).reshape([1, 1]).into_primitive().tensor(),
-            carry_output: take(HEAD_DIM).reshape([1, 1, HEAD_DIM]).into_primitive().tensor(),
-        }
-    };
-    let loss = |inputs: &[f64]| -> f64 {
-        let outputs = read(cpu::attention_scan::<f64>(build(inputs)).outputs);
-        outputs.iter().zip(&weights).map(|(o, w)| o * w).sum()
-    };
-    let upstream = Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [TIME * HEAD_DIM]), (&device, DType::F64))
-        .reshape([1, 1, TIME, HEAD_DIM]);
-    let forward = cpu::attention_scan::<f64>(build(&inputs));
-    let gradients = cpu::attention_scan_backward::<f64>(build(&inputs), forward, primitive(upstream));
-    let found: Vec<f64> = [gradients.scores, gradients.values, gradients.carry_log_sum, gradients.carry_output]
-        .into_iter()
-        .flat_map(read)
-        .collect();
-    assert_slopes(&found, &inputs, loss);
+    let reset = flags::<Cpu>(&[&[false, false, false, false, true, false, false]]);
+    assert_slopes(
+        [&[1, 1, 7], &[1, 1, 7, 3], &[1, 1], &[1, 1, 3]],
+        [0.0; 4],
+        |floats| ScanInputs::<Cpu>::from_floats(floats, reset.clone().into_primitive()),
+        |inputs| cpu::attention_scan::<f64>(inputs).outputs,
+        |inputs, grad| {
+            let outputs = cpu::attention_scan::<f64>(inputs.clone());
+            cpu::attention_scan_backward::<f64>(inputs, outputs, grad).floats()
+        },
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The selective scan as a node of Burn's autodiff graph. A node has one tensor: outputs and carry are packed in a row.
 
-use super::inputs::{SelectiveGradients, SelectiveInputs};
+use super::inputs::SelectiveInputs;
 use super::ops::SelectiveScanOps;
 use super::reference;
 use crate::autodiff::node;
@@ -15,26 +15,13 @@ impl<B: SelectiveScanOps, C: CheckpointStrategy> SelectiveScanOps for Autodiff<B
         if !B::has_backward(&B::float_device(writes), writes.shape()[2], writes.dtype()) {
             return reference::selective_scan(inputs);
         }
-        let SelectiveInputs { inputs, steps, decays, writes, reads, carry, reset } = inputs;
-        let inner = SelectiveInputs::<B> {
-            inputs: inputs.primitive.clone(),
-            steps: steps.primitive.clone(),
-            decays: decays.primitive.clone(),
-            writes: writes.primitive.clone(),
-            reads: reads.primitive.clone(),
-            carry: carry.primitive.clone(),
-            reset,
-        };
+        let inner = inputs.clone().map(|tensor| tensor.primitive);
         let packed = B::selective_scan(inner.clone());
-        let parents = [&inputs, &steps, &decays, &writes, &reads, &carry];
         node::<B, C, _, 6>(
-            parents,
+            inputs.floats().each_ref(),
             packed,
             |_| inner,
-            |inputs, grad, _| {
-                let SelectiveGradients(gradients) = B::selective_scan_backward(inputs, grad);
-                gradients.map(Some)
-            },
+            |inputs, grad, _| B::selective_scan_backward(inputs, grad).floats().map(Some),
         )
     }
 }

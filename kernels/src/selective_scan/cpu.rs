@@ -11,10 +11,10 @@
 //!
 //! A reset counts as a decay to 0, and gets no gradient.
 
-use super::inputs::{SelectiveGradients, SelectiveInputs};
+use super::inputs::{SelectiveGradients, SelectiveInputs, SelectiveViews};
 use super::ops::SelectiveScanOps;
 use super::reference;
-use crate::cpu::{Real, View, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -42,45 +42,7 @@ impl SelectiveScanOps for Flex {
     }
 }
 
-struct Inputs<'a, R> {
-    inputs: View<'a, R, 3>,
-    steps: View<'a, R, 3>,
-    decays: View<'a, R, 2>,
-    writes: View<'a, R, 3>,
-    reads: View<'a, R, 3>,
-    carry: View<'a, R, 3>,
-    reset: &'a [bool],
-}
-
-fn prepare(inputs: SelectiveInputs<Flex>) -> SelectiveInputs<Flex> {
-    SelectiveInputs {
-        inputs: viewable(inputs.inputs),
-        steps: viewable(inputs.steps),
-        decays: viewable(inputs.decays),
-        writes: viewable(inputs.writes),
-        reads: viewable(inputs.reads),
-        carry: viewable(inputs.carry),
-        reset: inputs.reset,
-    }
-}
-
-fn views<'a, R: Real>(inputs: &'a SelectiveInputs<Flex>, reset: &'a [bool]) -> Inputs<'a, R> {
-    Inputs {
-        inputs: view(&inputs.inputs),
-        steps: view(&inputs.steps),
-        decays: view(&inputs.decays),
-        writes: view(&inputs.writes),
-        reads: view(&inputs.reads),
-        carry: view(&inputs.carry),
-        reset,
-    }
-}
-
-impl<R: Real> Inputs<'_, R> {
-    fn is_reset(&self, b: usize, t: usize) -> bool {
-        self.reset[b * self.inputs.shape[1] + t]
-    }
-
+impl<R: Real> SelectiveViews<'_, R> {
     /// Copies `h_0` of a batch row, `[states, channels]`.
     fn first(&self, b: usize, hidden: &mut [R]) {
         let channels = self.inputs.shape[2];
@@ -89,12 +51,11 @@ impl<R: Real> Inputs<'_, R> {
         }
     }
 
-    /// `h_{t-1}` to `h_t`.
+    /// `h_{t-1}` to `h_t`, which forgets the past at a reset.
     #[inline(always)]
-    fn update(&self, b: usize, t: usize, hidden: &mut [R]) {
+    fn update(&self, b: usize, t: usize, is_reset: bool, hidden: &mut [R]) {
         let channels = self.inputs.shape[2];
         let (u, steps) = (self.inputs.row([b, t, 0], channels), self.steps.row([b, t, 0], channels));
-        let is_reset = self.is_reset(b, t);
         for (n, hidden) in hidden.chunks_exact_mut(channels).enumerate() {
             let write = self.writes.at([b, t, n]);
             if is_reset {
@@ -112,9 +73,9 @@ impl<R: Real> Inputs<'_, R> {
 }
 
 pub(crate) fn selective_scan<R: Real>(inputs: SelectiveInputs<Flex>) -> FloatTensor<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let ([batch, time, channels], [states, _]) = (inputs.inputs.shape, inputs.decays.shape);
     let row_length = (time + states) * channels;
     let mut packed = vec![R::zero(); batch * row_length];
@@ -125,7 +86,7 @@ pub(crate) fn selective_scan<R: Real>(inputs: SelectiveInputs<Flex>) -> FloatTen
             || {
                 inputs.first(b, hidden);
                 for (t, output) in outputs.chunks_exact_mut(channels).enumerate() {
-                    inputs.update(b, t, hidden);
+                    inputs.update(b, t, reset[b * time + t], hidden);
                     for (n, hidden) in hidden.chunks_exact(channels).enumerate() {
                         let read = inputs.reads.at([b, t, n]);
                         for (output, &hidden) in output.iter_mut().zip(hidden) {
@@ -158,9 +119,9 @@ pub(crate) fn selective_scan_backward<R: Real>(
     inputs: SelectiveInputs<Flex>,
     grad: FloatTensor<Flex>,
 ) -> SelectiveGradients<Flex> {
-    let inputs = prepare(inputs);
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let inputs: Inputs<R> = views(&inputs, &reset);
+    let inputs = inputs.views::<R>();
     let grad = viewable(grad);
     let grad = view::<R, 2>(&grad);
     let ([batch, time, channels], [states, _]) = (inputs.inputs.shape, inputs.decays.shape);
@@ -169,7 +130,7 @@ pub(crate) fn selective_scan_backward<R: Real>(
         .map(|b| {
             vectorize(
                 #[inline(always)]
-                || backward_row(&inputs, b, grad.row([b, 0], (time + states) * channels)),
+                || backward_row(&inputs, &reset[b * time..], b, grad.row([b, 0], (time + states) * channels)),
             )
         })
         .collect();
@@ -180,18 +141,18 @@ pub(crate) fn selective_scan_backward<R: Real>(
         }
     }
     let join = |part: fn(&RowGradients<R>) -> &Vec<R>| rows.iter().flat_map(part).copied().collect::<Vec<R>>();
-    SelectiveGradients([
-        tensor(join(|row| &row.inputs), [batch, time, channels]),
-        tensor(join(|row| &row.steps), [batch, time, channels]),
-        tensor(decays, [states, channels]),
-        tensor(join(|row| &row.writes), [batch, time, states]),
-        tensor(join(|row| &row.reads), [batch, time, states]),
-        tensor(join(|row| &row.carry), [batch, states, channels]),
-    ])
+    SelectiveGradients {
+        inputs: tensor(join(|row| &row.inputs), [batch, time, channels]),
+        steps: tensor(join(|row| &row.steps), [batch, time, channels]),
+        decays: tensor(decays, [states, channels]),
+        writes: tensor(join(|row| &row.writes), [batch, time, states]),
+        reads: tensor(join(|row| &row.reads), [batch, time, states]),
+        carry: tensor(join(|row| &row.carry), [batch, states, channels]),
+    }
 }
 
 #[inline(always)]
-fn backward_row<R: Real>(inputs: &Inputs<R>, b: usize, grad: &[R]) -> RowGradients<R> {
+fn backward_row<R: Real>(inputs: &SelectiveViews<R>, reset: &[bool], b: usize, grad: &[R]) -> RowGradients<R> {
     let ([_, time, channels], [states, _]) = (inputs.inputs.shape, inputs.decays.shape);
     let size = states * channels;
     let (grad_outputs, grad_last) = grad.split_at(time * channels);
@@ -211,7 +172,7 @@ fn backward_row<R: Real>(inputs: &Inputs<R>, b: usize, grad: &[R]) -> RowGradien
         let (before, after) = kept.split_at_mut(span * size);
         let hidden = &mut after[..size];
         hidden.copy_from_slice(&before[(span - 1) * size..]);
-        ((span - 1) * SPAN..span * SPAN).for_each(|t| inputs.update(b, t, hidden));
+        ((span - 1) * SPAN..span * SPAN).for_each(|t| inputs.update(b, t, reset[t], hidden));
     }
     // The states of one span, from the one before it on.
     let mut hidden = vec![R::zero(); (SPAN + 1) * size];
@@ -222,12 +183,11 @@ fn backward_row<R: Real>(inputs: &Inputs<R>, b: usize, grad: &[R]) -> RowGradien
         for (index, t) in tokens.clone().enumerate() {
             let (before, after) = hidden.split_at_mut((index + 1) * size);
             after[..size].copy_from_slice(&before[index * size..]);
-            inputs.update(b, t, &mut after[..size]);
+            inputs.update(b, t, reset[t], &mut after[..size]);
         }
         for (index, t) in tokens.enumerate().rev() {
             let (u, steps) = (inputs.inputs.row([b, t, 0], channels), inputs.steps.row([b, t, 0], channels));
             let grad = &grad_outputs[t * channels..][..channels];
-            let is_reset = inputs.is_reset(b, t);
             let grad_inputs = &mut found.inputs[t * channels..][..channels];
             let grad_steps = &mut found.steps[t * channels..][..channels];
             for ((written, &u), &step) in written.iter_mut().zip(u).zip(steps) {
@@ -249,7 +209,7 @@ fn backward_row<R: Real>(inputs: &Inputs<R>, b: usize, grad: &[R]) -> RowGradien
                     grad_inputs[c] += arrived[c] * write * steps[c];
                     grad_steps[c] += arrived[c] * write * u[c];
                 }
-                if is_reset {
+                if reset[t] {
                     arrived.fill(R::zero());
                     continue;
                 }

@@ -2,7 +2,7 @@
 
 use super::inputs::{SelectiveGradients, SelectiveInputs, SelectiveScan};
 use super::reference;
-use crate::primitive::{float, primitive};
+use crate::primitive::float;
 use burn::tensor::{Bool, DType, Device, Tensor, backend::Backend, ops::FloatTensor};
 
 /// Selective scans of a backend.
@@ -49,15 +49,9 @@ pub fn selective_scan<B: SelectiveScanOps>(
     assert_eq!(carry.dims(), [batch, states, channels], "selective_scan: the carry does not fit inputs and decays");
     assert_eq!(reset.dims(), [batch, time], "selective_scan: reset flags do not fit inputs");
     let carry = if carry.dtype() == scan.inputs.dtype() { carry } else { carry.cast(scan.inputs.dtype()) };
-    let packed = float::<B, 2>(B::selective_scan(SelectiveInputs {
-        inputs: primitive(scan.inputs),
-        steps: primitive(scan.steps),
-        decays: primitive(scan.decays),
-        writes: primitive(scan.writes),
-        reads: primitive(scan.reads),
-        carry: primitive(carry),
-        reset: reset.into_primitive(),
-    }));
+    let SelectiveScan { inputs, steps, decays, writes, reads } = scan;
+    let inputs = SelectiveInputs::new(inputs, steps, decays, writes, reads, carry, reset.into_primitive());
+    let packed = float::<B, 2>(B::selective_scan(inputs));
     let outputs = time * channels;
     (
         packed.clone().slice([0..batch, 0..outputs]).reshape([batch, time, channels]),

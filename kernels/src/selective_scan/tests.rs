@@ -1,11 +1,11 @@
 //! The selective scan against worked numbers, its reference, finite differences, and itself cut in pieces.
 
 use super::*;
-use crate::primitive::{float, primitive};
-use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
+use crate::primitive::primitive;
+use crate::testing::{assert_all_close, assert_close, assert_slopes, borders, flags, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, DType, Tensor, TensorData};
+use burn::tensor::{Bool, Tensor};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -16,11 +16,6 @@ const STATES: usize = 5;
 
 /// Distinct odd sizes, resets at the first and last token and in between; positive steps, negative decays.
 fn case<B: Backend>(time: usize, seed: u64) -> (SelectiveScan<B>, Tensor<B, 2, Bool>, Tensor<B, 3>) {
-    let mut reset = vec![vec![false; time]; BATCH];
-    reset[1][0] = true;
-    reset[1][time - 1] = true;
-    reset[2][time / 2] = true;
-    let rows: Vec<&[bool]> = reset.iter().map(|row| &row[..]).collect();
     let scan = SelectiveScan {
         inputs: random_tensor([BATCH, time, CHANNELS], seed),
         steps: random_tensor::<B, 3>([BATCH, time, CHANNELS], seed + 1).exp(),
@@ -28,19 +23,7 @@ fn case<B: Backend>(time: usize, seed: u64) -> (SelectiveScan<B>, Tensor<B, 2, B
         writes: random_tensor([BATCH, time, STATES], seed + 3),
         reads: random_tensor([BATCH, time, STATES], seed + 4),
     };
-    (scan, flags(&rows), random_tensor([BATCH, STATES, CHANNELS], seed + 5))
-}
-
-fn primitives<B: Backend>(scan: SelectiveScan<B>, reset: Tensor<B, 2, Bool>, carry: Tensor<B, 3>) -> SelectiveInputs<B> {
-    SelectiveInputs {
-        inputs: primitive(scan.inputs),
-        steps: primitive(scan.steps),
-        decays: primitive(scan.decays),
-        writes: primitive(scan.writes),
-        reads: primitive(scan.reads),
-        carry: primitive(carry),
-        reset: reset.into_primitive(),
-    }
+    (scan, borders(time), random_tensor([BATCH, STATES, CHANNELS], seed + 5))
 }
 
 #[test]
@@ -73,86 +56,29 @@ fn a_step_of_0_changes_nothing_and_a_long_one_forgets() {
 }
 
 #[test]
-fn cpu_agrees_with_the_reference_and_so_do_gradients_through_the_carry() {
+fn cpu_and_its_gradients_agree_with_the_reference_also_through_the_carry() {
     for time in [1, 2, 31, 32, 33, 101] {
-        let run = |use_reference: bool| {
-            let (scan, reset, carry) = case::<Graph>(time, 20);
-            let scan = SelectiveScan {
-                inputs: scan.inputs.require_grad(),
-                steps: scan.steps.detach().require_grad(),
-                decays: scan.decays.detach().require_grad(),
-                writes: scan.writes.require_grad(),
-                reads: scan.reads.require_grad(),
-            };
-            let carry = carry.require_grad();
-            let inputs = primitives(scan.clone(), reset, carry.clone());
-            let run =
-                if use_reference { reference::selective_scan::<Graph> } else { <Graph as SelectiveScanOps>::selective_scan };
-            let packed = float::<Graph, 2>(run(inputs));
-            let loss = (packed.clone() * upstream([BATCH, (time + STATES) * CHANNELS], 30)).sum();
-            let gradients = loss.backward();
-            let of = |tensor: &Tensor<Graph, 3>| tensor.grad(&gradients).unwrap();
-            let found = [&scan.inputs, &scan.steps, &scan.writes, &scan.reads, &carry].map(of);
-            (packed.inner(), found, scan.decays.grad(&gradients).unwrap())
-        };
-        let (found, expected) = (run(false), run(true));
-        assert_close(found.0, expected.0, 1e-5);
-        for (found, expected) in found.1.into_iter().zip(expected.1) {
-            assert_close(found, expected, 1e-5);
-        }
-        assert_close(found.2, expected.2, 1e-5);
+        let (scan, reset, carry) = case::<Cpu>(time, 20);
+        let SelectiveScan { inputs, steps, decays, writes, reads } = scan;
+        let inputs = SelectiveInputs::new(inputs, steps, decays, writes, reads, carry, reset.into_primitive());
+        let expected = reference::selective_scan(inputs.clone());
+        assert_all_close::<Cpu, 1>([Cpu::selective_scan(inputs.clone())], [expected], 1e-5);
+        let upstream = primitive(random_tensor::<Cpu, 2>([BATCH, (time + STATES) * CHANNELS], 30));
+        let expected = reference::selective_scan_backward(inputs.clone(), upstream.clone());
+        assert_all_close::<Cpu, 6>(inputs.derive(Graph::selective_scan, upstream).floats(), expected.floats(), 1e-5);
     }
 }
 
 #[test]
 fn gradients_agree_with_finite_differences() {
     let (batch, time, channels, states) = (2, 5, 3, 2);
-    let shapes = [
-        vec![batch, time, channels],
-        vec![batch, time, channels],
-        vec![states, channels],
-        vec![batch, time, states],
-        vec![batch, time, states],
-        vec![batch, states, channels],
-    ];
-    let counts: Vec<usize> = shapes.iter().map(|shape| shape.iter().product()).collect();
-    let numbers = random_f64(counts.iter().sum(), 40);
-    let weights = random_f64(batch * (time + states) * channels, 41);
-    let options = (&Default::default(), DType::F64);
-    let build = |numbers: &[f64]| {
-        let mut rest = numbers;
-        let mut parts = counts.iter().zip(&shapes).enumerate().map(|(index, (&count, shape))| {
-            let part = rest[..count].iter().map(|&x| match index {
-                1 => 1.5 + x,  // steps are positive
-                2 => -1.5 + x, // decays negative
-                _ => x,
-            });
-            let data = TensorData::new(part.collect::<Vec<f64>>(), shape.clone());
-            rest = &rest[count..];
-            <Cpu as burn::tensor::ops::FloatTensorOps<Cpu>>::float_from_data(data, options.0)
-        });
-        let mut next = || parts.next().unwrap();
-        SelectiveInputs::<Cpu> {
-            inputs: next(),
-            steps: next(),
-            decays: next(),
-            writes: next(),
-            reads: next(),
-            carry: next(),
-            reset: flags::<Cpu>(&[&[false, false, true, false, false], &[false; 5]]).into_primitive(),
-        }
-    };
-    let read = |primitive| {
-        let tensor = float::<Cpu, 1>(primitive);
-        tensor.into_data().to_vec::<f64>().unwrap()
-    };
-    let loss = |numbers: &[f64]| -> f64 {
-        let packed = read(cpu::selective_scan::<f64>(build(numbers)));
-        packed.iter().zip(&weights).map(|(output, weight)| output * weight).sum()
-    };
-    let grad = Tensor::<Cpu, 1>::from_data(TensorData::new(weights.clone(), [weights.len()]), options);
-    let grad = grad.reshape([batch, (time + states) * channels]).into_primitive().tensor();
-    let SelectiveGradients(gradients) = cpu::selective_scan_backward::<f64>(build(&numbers), grad);
-    let found: Vec<f64> = gradients.into_iter().flat_map(read).collect();
-    assert_slopes(&found, &numbers, loss);
+    let (of_channels, of_states) = ([batch, time, channels], [batch, time, states]);
+    let reset = flags::<Cpu>(&[&[false, false, true, false, false], &[false; 5]]);
+    assert_slopes(
+        [&of_channels, &of_channels, &[states, channels], &of_states, &of_states, &[batch, states, channels]],
+        [0.0, 1.5, -1.5, 0.0, 0.0, 0.0], // steps are positive, decays negative
+        |floats| SelectiveInputs::<Cpu>::from_floats(floats, reset.clone().into_primitive()),
+        cpu::selective_scan::<f64>,
+        |inputs, grad| cpu::selective_scan_backward::<f64>(inputs, grad).floats(),
+    );
 }

@@ -8,16 +8,16 @@
 
 use crate::cpu::{Real, flags, tensor, view, viewable};
 use crate::scan::gate::gate;
-use crate::scan::inputs::{LogSumGradients, LogSumInputs};
+use crate::scan::inputs::{LogSumGradients, LogSumInputs, LogSumViews};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 pub(crate) fn running_log_sum_exp<R: Real>(inputs: LogSumInputs<Flex>) -> FloatTensor<Flex> {
-    let (scores, carry) = (viewable(inputs.scores), viewable(inputs.carry));
+    let inputs = inputs.viewable();
     let reset = flags(&inputs.reset);
-    let (scores, carry) = (view::<R, 3>(&scores), view::<R, 2>(&carry));
+    let LogSumViews { scores, carry } = inputs.views::<R>();
     let [batch, heads, time] = scores.shape;
     let mut log_sums = vec![R::zero(); batch * heads * time];
     log_sums.par_chunks_mut(time.max(1)).enumerate().for_each(|(row, log_sums)| {
@@ -37,9 +37,10 @@ pub(crate) fn running_log_sum_exp_backward<R: Real>(
     log_sums: FloatTensor<Flex>,
     grad: FloatTensor<Flex>,
 ) -> LogSumGradients<Flex> {
-    let [scores, carry, log_sums, grad] = [inputs.scores, inputs.carry, log_sums, grad].map(viewable);
+    let inputs = inputs.viewable();
+    let [log_sums, grad] = [log_sums, grad].map(viewable);
     let reset = flags(&inputs.reset);
-    let (scores, carry) = (view::<R, 3>(&scores), view::<R, 2>(&carry));
+    let LogSumViews { scores, carry } = inputs.views::<R>();
     let (log_sums, grad) = (view::<R, 3>(&log_sums), view::<R, 3>(&grad));
     let [batch, heads, time] = scores.shape;
     let mut score_grads = vec![R::zero(); batch * heads * time];

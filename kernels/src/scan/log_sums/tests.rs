@@ -2,11 +2,11 @@
 
 use super::cpu;
 use crate::primitive::{float, primitive};
-use crate::scan::{LogSumInputs, ScanCarry, attention_scan, reference, running_log_sum_exp};
-use crate::testing::{assert_close, assert_slopes, flags, random_f64, random_tensor, upstream};
+use crate::scan::{LogSumInputs, ScanCarry, ScanOps, attention_scan, reference, running_log_sum_exp};
+use crate::testing::{assert_all_close, assert_close, assert_slopes, borders, flags, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, DType, Tensor, TensorData};
+use burn::tensor::{Bool, Tensor};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -16,23 +16,10 @@ const HEADS: usize = 5;
 
 /// Resets at the first and last token and in between, a row that begins with scores of `-inf`, and empty carries.
 fn case<B: Backend>(time: usize, seed: u64) -> (Tensor<B, 3>, Tensor<B, 2, Bool>, Tensor<B, 2>) {
-    let mut reset = vec![vec![false; time]; BATCH];
-    reset[1][0] = true;
-    reset[1][time - 1] = true;
-    reset[2][time / 2] = true;
-    let rows: Vec<&[bool]> = reset.iter().map(|row| &row[..]).collect();
     let scores: Tensor<B, 3> = random_tensor([BATCH, HEADS, time], seed) * 4.0;
     let scores = scores.slice_fill([0..1, 0..2, 0..time.div_ceil(3)], f32::NEG_INFINITY);
     let carry: Tensor<B, 2> = random_tensor([BATCH, HEADS], seed + 1);
-    (scores, flags(&rows), carry.slice_fill([0..BATCH, 0..1], f32::NEG_INFINITY))
-}
-
-fn by_reference<B: Backend>(scores: Tensor<B, 3>, reset: Tensor<B, 2, Bool>, carry: Tensor<B, 2>) -> Tensor<B, 3> {
-    float(reference::running_log_sum_exp::<B>(LogSumInputs {
-        scores: primitive(scores),
-        reset: reset.into_primitive(),
-        carry: primitive(carry),
-    }))
+    (scores, borders(time), carry.slice_fill([0..BATCH, 0..1], f32::NEG_INFINITY))
 }
 
 #[test]
@@ -49,60 +36,37 @@ fn worked_example_with_carry_and_reset() {
 }
 
 #[test]
-fn cpu_agrees_with_the_reference() {
-    for time in [1, 2, 13, 61, 257] {
+fn cpu_and_its_gradients_agree_with_the_reference() {
+    for time in [1, 2, 13, 17, 61, 257] {
         let (scores, reset, carry) = case::<Cpu>(time, 10);
-        let expected = by_reference(scores.clone(), reset.clone(), carry.clone());
-        assert_close(running_log_sum_exp(scores, reset, carry), expected, 2e-6);
-    }
-}
-
-#[test]
-fn gradients_agree_with_the_reference() {
-    for time in [1, 2, 17, 61] {
-        let gradients = |use_reference: bool| {
-            let (scores, reset, carry) = case::<Graph>(time, 20);
-            let (scores, carry) = (scores.require_grad(), carry.require_grad());
-            let run = if use_reference { by_reference } else { running_log_sum_exp };
-            let log_sums = run(scores.clone(), reset, carry.clone());
+        let inputs = LogSumInputs::new(scores, carry, reset.into_primitive());
+        let expected = reference::running_log_sum_exp(inputs.clone());
+        assert_all_close::<Cpu, 1>([Cpu::running_log_sum_exp(inputs.clone())], [expected], 2e-6);
+        let upstream = primitive(random_tensor::<Cpu, 3>([BATCH, HEADS, time], 30));
+        let expected = reference::running_log_sum_exp_backward(inputs.clone(), upstream.clone());
+        let finite_log_sums = |inputs| {
+            let log_sums = float::<Graph, 3>(Graph::running_log_sum_exp(inputs));
             // A log-sum of -inf times anything is no number.
             let is_empty = log_sums.clone().lower_elem(f32::MIN);
-            let product = log_sums.mask_fill(is_empty, 0.0) * upstream([BATCH, HEADS, time], 30);
-            let gradients = product.sum().backward();
-            (scores.grad(&gradients).unwrap(), carry.grad(&gradients).unwrap())
+            primitive(log_sums.mask_fill(is_empty, 0.0))
         };
-        let (found, expected) = (gradients(false), gradients(true));
-        assert_close(found.0, expected.0, 4e-6);
-        assert_close(found.1, expected.1, 4e-6);
+        assert_all_close::<Cpu, 2>(inputs.derive(finite_log_sums, upstream).floats(), expected.floats(), 4e-6);
     }
 }
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    let (batch, heads, time) = (2, 2, 5);
-    let count = batch * heads * time;
-    let numbers = random_f64(count + batch * heads, 40);
-    let weights = random_f64(count, 41);
-    let options = (&Default::default(), DType::F64);
-    let tensor = |part: &[f64]| Tensor::<Cpu, 1>::from_data(TensorData::new(part.to_vec(), [part.len()]), options);
-    let build = |numbers: &[f64]| LogSumInputs::<Cpu> {
-        scores: tensor(&numbers[..count]).reshape([batch, heads, time]).into_primitive().tensor(),
-        reset: flags::<Cpu>(&[&[false, false, true, false, false], &[false; 5]]).into_primitive(),
-        carry: tensor(&numbers[count..]).reshape([batch, heads]).into_primitive().tensor(),
-    };
-    let read = |primitive| {
-        let tensor = float::<Cpu, 1>(primitive);
-        tensor.into_data().to_vec::<f64>().unwrap()
-    };
-    let loss = |numbers: &[f64]| -> f64 {
-        let log_sums = read(cpu::running_log_sum_exp::<f64>(build(numbers)));
-        log_sums.iter().zip(&weights).map(|(log_sum, weight)| log_sum * weight).sum()
-    };
-    let log_sums = cpu::running_log_sum_exp::<f64>(build(&numbers));
-    let grad = tensor(&weights).reshape([batch, heads, time]).into_primitive().tensor();
-    let gradients = cpu::running_log_sum_exp_backward::<f64>(build(&numbers), log_sums, grad);
-    let found = [read(gradients.scores), read(gradients.carry)].concat();
-    assert_slopes(&found, &numbers, loss);
+    let reset = flags::<Cpu>(&[&[false, false, true, false, false], &[false; 5]]);
+    assert_slopes(
+        [&[2, 2, 5], &[2, 2]],
+        [0.0; 2],
+        |floats| LogSumInputs::<Cpu>::from_floats(floats, reset.clone().into_primitive()),
+        cpu::running_log_sum_exp::<f64>,
+        |inputs, grad| {
+            let log_sums = cpu::running_log_sum_exp::<f64>(inputs.clone());
+            cpu::running_log_sum_exp_backward::<f64>(inputs, log_sums, grad).floats()
+        },
+    );
 }
 
 #[test]
