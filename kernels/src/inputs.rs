@@ -38,6 +38,7 @@ macro_rules! op_inputs {
 
             /// From float tensors in order, and the others.
             #[cfg(test)]
+            #[allow(dead_code, reason = "not every op's tests have need of it")]
             pub(crate) fn from_floats(
                 [$($float),*]: [burn::tensor::ops::FloatTensor<B>; [$(stringify!($float)),*].len()],
                 $($other: $other_type,)*

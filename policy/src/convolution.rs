@@ -44,30 +44,26 @@ impl<B: KernelBackend> ShortConvolution<B> {
 /// The first input that each output sees, `[batch, time]`: those of a history of `past` inputs before the chunk count from 0, and
 /// inputs of other episodes are zeros there already.
 pub(crate) fn first_inputs<B: Backend>(reset: &Reset<B>, past: usize, device: &B::Device) -> Tensor<B, 2, Int> {
-    let (batch, time) = (reset.batch(), reset.time());
-    let mut firsts = Vec::with_capacity(batch * time);
-    for row in 0..batch {
-        let mut first = 0;
-        for token in 0..time {
-            if reset.at(row, token) {
-                first = past + token;
-            }
-            firsts.push(first as i32);
-        }
-    }
-    Tensor::from_data(TensorData::new(firsts, [batch, time]), device)
+    let firsts = reset.firsts(past, &mut vec![0; reset.batch()]);
+    Tensor::from_data(TensorData::new(firsts, [reset.batch(), reset.time()]), device)
 }
 
 /// The last `count` of all inputs, zeros in place of those of episodes that have ended.
 pub(crate) fn last_inputs<B: Backend>(inputs: Tensor<B, 3>, count: usize, reset: &Reset<B>) -> Tensor<B, 3> {
-    let [batch, length, channels] = inputs.dims();
+    let [batch, length, _] = inputs.dims();
     let start = length - count;
     let kept = inputs.slice([0..batch, start..length]);
     let begins: Vec<usize> = (0..batch).map(|row| reset.last(row).map_or(0, |token| length - reset.time() + token)).collect();
-    if begins.iter().all(|&begin| begin <= start) {
-        return kept;
-    }
     let ended: Vec<bool> = begins.iter().flat_map(|&begin| (start..length).map(move |input| input < begin)).collect();
-    let ended = Tensor::<B, 3, Bool>::from_data(TensorData::new(ended, [batch, count, 1]), &kept.device());
-    kept.mask_fill(ended.expand([batch, count, channels]), 0.0)
+    cleared(kept, ended, [batch, count, 1])
+}
+
+/// Zeros where a flag of the given shape, expanded to that of `x`, is set. Nothing is computed where none is.
+pub(crate) fn cleared<B: Backend>(x: Tensor<B, 3>, flags: Vec<bool>, shape: [usize; 3]) -> Tensor<B, 3> {
+    if !flags.contains(&true) {
+        return x;
+    }
+    let flags = Tensor::<B, 3, Bool>::from_data(TensorData::new(flags, shape), &x.device());
+    let shape = x.dims();
+    x.mask_fill(flags.expand(shape), 0.0)
 }

@@ -31,7 +31,7 @@ impl Init {
     ) -> Param<Tensor<B, D>> {
         let draw = |generator: &mut Pcg64Mcg| -> f32 { StandardNormal.sample(generator) };
         let data = (0..shape.iter().product()).map(|_| standard_deviation * draw(&mut self.generator)).collect();
-        self.parameter(data, shape, device)
+        self.given(data, shape, device)
     }
 
     /// Uniform numbers in `[-bound, bound)`.
@@ -42,7 +42,7 @@ impl Init {
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
         let data = (0..shape.iter().product()).map(|_| bound * self.generator.random_range(-1.0f32..1.0)).collect();
-        self.parameter(data, shape, device)
+        self.given(data, shape, device)
     }
 
     /// A matrix `[inputs, outputs]` whose shorter side's vectors are orthogonal and of length `gain` (Saxe et al. 2014,
@@ -72,17 +72,7 @@ impl Init {
         let at = |input: usize, output: usize| if inputs <= outputs { vectors[input][output] } else { vectors[output][input] };
         let data = (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output)));
         let data = data.map(|(input, output)| (gain * at(input, output)) as f32).collect();
-        self.parameter(data, [inputs, outputs], device)
-    }
-
-    /// Given numbers, row-major.
-    pub fn given<B: Backend, const D: usize>(
-        &mut self,
-        data: Vec<f32>,
-        shape: [usize; D],
-        device: &B::Device,
-    ) -> Param<Tensor<B, D>> {
-        self.parameter(data, shape, device)
+        self.given(data, [inputs, outputs], device)
     }
 
     /// A uniform number in `[low, high)`.
@@ -102,7 +92,7 @@ impl Init {
         shape: [usize; D],
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
-        self.parameter(data, shape, device).map(|tensor| tensor.set_require_grad(false))
+        self.given(data, shape, device).map(|tensor| tensor.set_require_grad(false))
     }
 
     /// One number everywhere.
@@ -112,10 +102,11 @@ impl Init {
         value: f32,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
-        self.parameter(vec![value; shape.iter().product()], shape, device)
+        self.given(vec![value; shape.iter().product()], shape, device)
     }
 
-    fn parameter<B: Backend, const D: usize>(
+    /// Given numbers, row-major.
+    pub fn given<B: Backend, const D: usize>(
         &mut self,
         data: Vec<f32>,
         shape: [usize; D],

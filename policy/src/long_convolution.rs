@@ -13,7 +13,7 @@ use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::{Dense, Projection};
 use crate::reset::Reset;
-use crate::state::{MixerState, StateRecord};
+use crate::state::{MixerState, StateRecord, indices};
 use aaren_kernels::{KernelBackend, MonarchTransform, causal_convolution};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
@@ -175,17 +175,8 @@ impl<B: KernelBackend> LongConvolution<B> {
             (long, held) = (None, 0);
             first.fill(0);
         }
-        let mut is_whole = true; // every output sees all inputs
-        let mut firsts = Vec::with_capacity(batch * time);
-        for (row, first) in first.iter_mut().enumerate() {
-            for token in 0..time {
-                if reset.at(row, token) {
-                    *first = held + token;
-                }
-                is_whole &= *first == 0;
-                firsts.push(*first as i32);
-            }
-        }
+        let firsts = reset.firsts(held, &mut first);
+        let is_whole = firsts.iter().all(|&first| first == 0); // every output sees all inputs
         let firsts = Tensor::<B, 2, Int>::from_data(TensorData::new(firsts, [batch, time]), &projected.device());
 
         let kept = (held + time).min(self.taps - 1);
@@ -258,9 +249,7 @@ impl<B: KernelBackend> MixerState<B> for LongConvolutionState<B> {
     }
 
     fn to_record(&self) -> StateRecord {
-        let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
-        let rows = first.len();
-        let mut record = StateRecord::new([("first", TensorData::new(first, [rows])), ("short", self.short.to_data())]);
+        let mut record = StateRecord::new([("first", indices(&self.first)), ("short", self.short.to_data())]);
         for (index, inputs) in self.long.iter().flatten().enumerate() {
             record.insert(&format!("long{index}"), inputs.to_data());
         }

@@ -62,6 +62,21 @@ impl<B: Backend> Reset<B> {
         self.flags[row * time..(row + 1) * time].iter().rposition(|&flag| flag)
     }
 
+    /// The first token of every token's episode in row-major order, `[batch, time]`, counted from the first of `held` tokens before these.
+    /// `first`, a number a row, has the first token of the episode that was going on, and is left with that of the last token.
+    pub(crate) fn firsts(&self, held: usize, first: &mut [usize]) -> Vec<i32> {
+        let mut firsts = Vec::with_capacity(self.flags.len());
+        for (row, first) in first.iter_mut().enumerate() {
+            for token in 0..self.time() {
+                if self.at(row, token) {
+                    *first = held + token;
+                }
+                firsts.push(*first as i32);
+            }
+        }
+        firsts
+    }
+
     /// Rows.
     pub fn batch(&self) -> usize {
         self.batch

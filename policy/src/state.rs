@@ -107,6 +107,11 @@ impl StateRecord {
     }
 }
 
+/// A list of indices, for [`StateRecord::take_indices`] to read.
+pub(crate) fn indices(list: &[usize]) -> TensorData {
+    TensorData::from(&list.iter().map(|&index| index as i64).collect::<Vec<i64>>()[..])
+}
+
 /// Makes a state of plain tensors: the struct, with the number of axes of every tensor, and its [`MixerState`](crate::state::MixerState).
 #[macro_export]
 macro_rules! tensor_state {

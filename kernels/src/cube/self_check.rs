@@ -100,10 +100,14 @@ pub(crate) fn reset<B: Backend>(shape: [usize; 2], at: usize, device: &Device<B>
     Tensor::<B, 2, Bool>::from_data(TensorData::new(flags, shape), device).into_primitive()
 }
 
-/// The numbers of a tensor; a NaN if they cannot be read.
-pub(crate) fn read<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-    let data = crate::primitive::float::<B, D>(tensor).try_into_data();
-    data.map_or(vec![f64::NAN], |data| data.convert::<f64>().to_vec().unwrap_or(vec![f64::NAN]))
+/// The numbers of tensors; a NaN in place of those that cannot be read.
+pub(crate) fn read<B: Backend>(tensors: impl IntoIterator<Item = FloatTensor<B>>) -> Vec<f64> {
+    let numbers = |tensor| {
+        // The number of axes does not matter to what is read.
+        let data = crate::primitive::float::<B, 1>(tensor).try_into_data();
+        data.map_or(vec![f64::NAN], |data| data.convert::<f64>().to_vec().unwrap_or(vec![f64::NAN]))
+    };
+    tensors.into_iter().flat_map(numbers).collect()
 }
 
 #[cfg(test)]

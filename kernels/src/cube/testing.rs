@@ -1,8 +1,12 @@
-//! What the tests of kernels share: the device to run them on, and how far from the truth they may be.
+//! What the tests of kernels share: the device to run them on, what they are run on, and how far from the truth they may be.
 
-use crate::primitive::float;
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
-use burn_wgpu::WgpuDevice;
+use super::Limits;
+use crate::primitive::{float, primitive};
+use crate::testing::{host, random};
+use burn::tensor::ops::{BoolTensor, FloatTensor};
+use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
+use burn_cubecl::CubeRuntime;
+use burn_wgpu::{WgpuDevice, WgpuRuntime};
 
 pub(crate) use crate::device::Vulkan;
 
@@ -17,15 +21,96 @@ pub(crate) fn vulkan() -> Option<WgpuDevice> {
     }
 }
 
-/// Numbers from the host as a tensor.
-pub(crate) fn tensor_on<B: Backend, const D: usize>(numbers: &[f32], shape: [usize; D], dtype: DType) -> FloatTensor<B> {
-    let data = TensorData::new(numbers.to_vec(), shape).convert_dtype(dtype);
-    Tensor::<B, D>::from_data(data, (&Default::default(), dtype)).into_primitive().tensor()
+/// The device's own limits.
+pub(crate) fn usual_limits() -> Limits {
+    fn of<R: CubeRuntime>(device: &R::CubeDevice) -> Limits {
+        Limits::of(&R::client(device))
+    }
+    of::<WgpuRuntime>(&Default::default())
 }
 
-/// The numbers of a tensor, in double precision.
-pub(crate) fn host<B: Backend, const D: usize>(tensor: FloatTensor<B>) -> Vec<f64> {
-    float::<B, D>(tensor).into_data().convert::<f64>().to_vec().unwrap()
+/// Numbers from the host as a tensor.
+pub(crate) fn tensor_on<B: Backend>(numbers: &[f32], shape: &[usize], dtype: DType) -> FloatTensor<B> {
+    let data = TensorData::new(numbers.to_vec(), shape).convert_dtype(dtype);
+    B::float_from_data(data, &Default::default())
+}
+
+/// The same tensor with the axes `a` and `b` in the other order in memory.
+pub(crate) fn strided<const D: usize>(tensor: FloatTensor<Vulkan>, a: usize, b: usize) -> FloatTensor<Vulkan> {
+    let tensor = float::<Vulkan, D>(tensor);
+    let moved = Tensor::<Vulkan, D>::from_data(tensor.swap_dims(a, b).into_data(), &Default::default());
+    primitive(moved.swap_dims(a, b))
+}
+
+/// The float inputs of an op over `[batch, time]` tokens with episodes, and its upstream gradient, on the host, so that every backend and
+/// precision gets the same numbers.
+pub(crate) struct Case<const N: usize> {
+    /// Numbers and shape of every input.
+    pub floats: [(Vec<f32>, Vec<usize>); N],
+    pub reset: Vec<bool>,
+    tokens: [usize; 2],
+    /// Numbers and shape.
+    pub grad: (Vec<f32>, Vec<usize>),
+}
+
+impl<const N: usize> Case<N> {
+    /// Random numbers; resets at the first, the last and a middle token of some rows.
+    pub fn new([batch, time]: [usize; 2], shapes: [&[usize]; N], grad: &[usize], seed: u64) -> Self {
+        let numbers = |shape: &[usize], seed: u64| (random(shape.iter().product(), seed), shape.to_vec());
+        let mut reset = vec![false; batch * time];
+        if batch > 1 {
+            reset[time] = true;
+            reset[2 * time - 1] = true;
+        }
+        if time > 2 {
+            reset[(batch - 1) * time + time / 2] = true;
+        }
+        let floats = std::array::from_fn(|index| numbers(shapes[index], seed + index as u64));
+        Self { floats, reset, tokens: [batch, time], grad: numbers(grad, seed + N as u64) }
+    }
+
+    pub fn floats<B: Backend>(&self, dtype: DType) -> [FloatTensor<B>; N] {
+        self.floats.each_ref().map(|(numbers, shape)| tensor_on::<B>(numbers, shape, dtype))
+    }
+
+    pub fn reset<B: Backend>(&self) -> BoolTensor<B> {
+        let reset = TensorData::new(self.reset.clone(), self.tokens);
+        Tensor::<B, 2, Bool>::from_data(reset, &Default::default()).into_primitive()
+    }
+
+    pub fn grad<B: Backend>(&self, dtype: DType) -> FloatTensor<B> {
+        tensor_on::<B>(&self.grad.0, &self.grad.1, dtype)
+    }
+}
+
+/// Lets a row begin with scores of `-inf` and the last be of nothing else; others are three times as large.
+pub(crate) fn with_empty_scores(scores: &mut [f32], time: usize) {
+    scores.iter_mut().for_each(|score| *score *= 3.0);
+    scores[..time.div_ceil(3)].fill(f32::NEG_INFINITY);
+    if scores.len() > time {
+        let last = scores.len() - time;
+        scores[last..].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// What an op and its backward pass compute.
+pub(crate) type Numbers = Vec<Vec<f64>>;
+
+/// Reads outputs and gradients.
+pub(crate) fn read<B: Backend, const N: usize, const M: usize>(
+    outputs: [FloatTensor<B>; N],
+    gradients: [FloatTensor<B>; M],
+) -> Numbers {
+    outputs.into_iter().chain(gradients).map(host::<B>).collect()
+}
+
+/// Asserts that a kernel errs at most three times as much as other ways to compute in single precision do: `others` has what they
+/// compute and the truth of it, of the same case or of one alike.
+pub(crate) fn assert_accurate(names: &[&str], found: &Numbers, truth: &Numbers, others: &[[Numbers; 2]], what: &str) {
+    for (index, name) in names.iter().enumerate() {
+        let errors = others.iter().map(|[other, truth]| Truth(&truth[index]).largest_error(&other[index]));
+        Truth(&truth[index]).assert_within(&found[index], errors.fold(0.0, f64::max), format!("{name} of {what}"));
+    }
 }
 
 /// Numbers computed in double precision.

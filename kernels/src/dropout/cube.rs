@@ -118,5 +118,5 @@ fn runs<B: DropoutOps>(device: &Device<B>, dtype: DType) -> bool {
 fn results<B: DropoutOps>(device: &Device<B>) -> Vec<f64> {
     let tensor = |step: f64| self_check::tensor::<B, 2>([3, 37], step, device);
     let dropout = Dropout { probability: 0.4, seed: 0x1234_5678_9abc_def0 };
-    self_check::read::<B, 2>(B::dropout_add(tensor(0.7), tensor(1.1), dropout))
+    self_check::read::<B>([B::dropout_add(tensor(0.7), tensor(1.1), dropout)])
 }

@@ -1,8 +1,8 @@
 //! Dropout's kernel on whatever Vulkan device there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
-use crate::testing::random;
+use crate::cube::testing::{Truth, Vulkan, tensor_on, vulkan};
+use crate::testing::{host, random};
 use burn::tensor::DType;
 use burn_flex::Flex;
 
@@ -13,8 +13,8 @@ fn dropout_is_that_of_the_cpu() {
     let dropout = Dropout { probability: 0.3, seed: 0xfedc_ba98_7654_3210 };
     let numbers = [random(rows * width, 1), random(rows * width, 2)];
     fn run<B: DropoutOps>(numbers: &[Vec<f32>; 2], shape: [usize; 2], dropout: Dropout) -> [Vec<f64>; 2] {
-        let [residual, branch] = [0, 1].map(|index| tensor_on::<B, 2>(&numbers[index], shape, DType::F32));
-        [host::<B, 2>(B::dropout_add(residual, branch.clone(), dropout)), host::<B, 2>(B::dropout_backward(branch, dropout))]
+        let [residual, branch] = [0, 1].map(|index| tensor_on::<B>(&numbers[index], &shape, DType::F32));
+        [host::<B>(B::dropout_add(residual, branch.clone(), dropout)), host::<B>(B::dropout_backward(branch, dropout))]
     }
     let (found, expected) = (run::<Vulkan>(&numbers, [rows, width], dropout), run::<Flex>(&numbers, [rows, width], dropout));
     for (found, expected) in found.iter().zip(&expected) {

@@ -1,7 +1,7 @@
 //! The dense layer on whatever Vulkan device there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, tensor_on, vulkan};
 use crate::testing::random_f64;
 use burn::tensor::DType;
 use burn_flex::Flex;
@@ -12,22 +12,19 @@ fn dense_layer_gradients_agree_with_double_precision() {
     let (rows, inputs, outputs) = (37, 11, 23);
     let [x, weight, grad] = [(rows * inputs, 1), (inputs * outputs, 2), (rows * outputs, 3)].map(|(n, seed)| random_f64(n, seed));
     let single = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<_>>();
-    fn run<B: LinearOps>(numbers: [&[f32]; 3], [rows, inputs, outputs]: [usize; 3], dtype: DType) -> [Vec<f64>; 3] {
-        let x = tensor_on::<B, 2>(numbers[0], [rows, inputs], dtype);
-        let weight = tensor_on::<B, 2>(numbers[1], [inputs, outputs], dtype);
-        let bias = tensor_on::<B, 1>(&vec![0.1; outputs], [outputs], dtype);
+    fn run<B: LinearOps>(numbers: [&[f32]; 3], [rows, inputs, outputs]: [usize; 3], dtype: DType) -> Numbers {
+        let x = tensor_on::<B>(numbers[0], &[rows, inputs], dtype);
+        let weight = tensor_on::<B>(numbers[1], &[inputs, outputs], dtype);
+        let bias = tensor_on::<B>(&vec![0.1; outputs], &[outputs], dtype);
         let y = B::linear_activated(x.clone(), weight.clone(), bias, Activation::Relu);
         let saved = LinearSaved { x, weight, y, activation: Activation::Relu };
-        let gradients = B::linear_backward(saved, tensor_on::<B, 2>(numbers[2], [rows, outputs], dtype), true);
-        [host::<B, 2>(gradients.x.unwrap()), host::<B, 2>(gradients.weight), host::<B, 1>(gradients.bias)]
+        let gradients = B::linear_backward(saved, tensor_on::<B>(numbers[2], &[rows, outputs], dtype), true);
+        read::<B, 0, 3>([], [gradients.x.unwrap(), gradients.weight, gradients.bias])
     }
     let numbers = [single(&x), single(&weight), single(&grad)];
     let numbers = [&numbers[0][..], &numbers[1][..], &numbers[2][..]];
     let shape = [rows, inputs, outputs];
-    let (found, expected) = (run::<Vulkan>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
-    let plain = run::<Flex>(numbers, shape, DType::F32);
-    for index in 0..3 {
-        let truth = Truth(&expected[index]);
-        truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("gradient {index}"));
-    }
+    let (found, truth) = (run::<Vulkan>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
+    let plain = [run::<Flex>(numbers, shape, DType::F32), truth.clone()];
+    assert_accurate(&["x", "weight", "bias"], &found, &truth, &[plain], "gradients");
 }

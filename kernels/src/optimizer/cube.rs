@@ -193,5 +193,5 @@ fn results<B: OptimizerOps>(device: &Device<B>) -> Vec<f64> {
     let step = AdamWStep { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-5, weight_decay: 0.3, time: 3 };
     let sum = B::sum_of_squares(vec![inputs.gradient.clone(), inputs.parameter.clone()]);
     let (parameter, [first, second]) = B::adamw(inputs, step);
-    [parameter, first, second, sum].map(self_check::read::<B, 1>).concat()
+    self_check::read::<B>([parameter, first, second, sum])
 }

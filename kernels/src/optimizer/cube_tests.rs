@@ -1,8 +1,8 @@
 //! The optimizer's kernels on whatever Vulkan device there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
-use crate::testing::random;
+use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, tensor_on, vulkan};
+use crate::testing::{host, random};
 use burn::tensor::{DType, ops::FloatTensor};
 use burn_flex::Flex;
 
@@ -16,24 +16,22 @@ fn an_optimizer_step_agrees_with_double_precision() {
         dtype: DType,
         adamw: impl Fn(AdamWInputs<B>, AdamWStep) -> (FloatTensor<B>, [FloatTensor<B>; 2]),
         squares: impl Fn(Vec<FloatTensor<B>>) -> FloatTensor<B>,
-    ) -> [Vec<f64>; 4] {
+    ) -> Numbers {
         let [parameter, gradient, first, second] =
-            numbers.each_ref().map(|numbers| tensor_on::<B, 1>(numbers, [numbers.len()], dtype));
+            numbers.each_ref().map(|numbers| tensor_on::<B>(numbers, &[numbers.len()], dtype));
         let sum = squares(vec![gradient.clone(), parameter.clone()]);
-        let (held, factor) = (first.clone(), tensor_on::<B, 1>(&[0.3], [1], dtype));
+        let (held, factor) = (first.clone(), tensor_on::<B>(&[0.3], &[1], dtype));
         let (parameter, [first, second]) = adamw(AdamWInputs { parameter, gradient, moments: [first, second], factor }, STEP);
-        assert_eq!(host::<B, 1>(held), numbers[2].iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-        [parameter, first, second, sum].map(host::<B, 1>)
+        assert_eq!(host::<B>(held), numbers[2].iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        read::<B, 4, 0>([parameter, first, second, sum], [])
     }
     // More than one run of every cube at 9,001.
     for count in [1, 53, 9_001] {
         let numbers = [random(count, 1), random(count, 2), random(count, 3), random(count, 4).iter().map(|x| x * x).collect()];
-        let expected = run::<Flex>(&numbers, DType::F64, Flex::adamw, Flex::sum_of_squares);
+        let truth = run::<Flex>(&numbers, DType::F64, Flex::adamw, Flex::sum_of_squares);
         let plain = run::<Flex>(&numbers, DType::F32, reference::adamw, reference::sum_of_squares::<Flex>);
         let found = run::<Vulkan>(&numbers, DType::F32, Vulkan::adamw, Vulkan::sum_of_squares);
-        for (index, what) in ["parameter", "first moment", "second moment", "squares"].into_iter().enumerate() {
-            let truth = Truth(&expected[index]);
-            truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("{what} of {count}"));
-        }
+        let names = ["parameter", "first moment", "second moment", "squares"];
+        assert_accurate(&names, &found, &truth, &[[plain, truth.clone()]], &count.to_string());
     }
 }

@@ -14,12 +14,12 @@
 //! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, standard deviation 0.02.
 
 use super::common::{inverse_softplus, like, merge_heads, softplus, split_heads};
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
-use crate::state::{MixerState, StateRecord};
+use crate::state::tensor_state;
 use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -42,29 +42,13 @@ pub enum Recency {
     Learned,
 }
 
-/// `policy.options.aaren`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AarenOptions {
-    /// Learned query tokens.
-    pub queries: usize,
-    /// Whether the past fades.
-    pub recency: Recency,
-}
-
-impl Default for AarenOptions {
-    fn default() -> Self {
-        Self { queries: 1, recency: Recency::None }
-    }
-}
-
-impl MixerOptions for AarenOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(1..=256).contains(&self.queries) {
-            let problem = format!("{}, expected 1 to 256", self.queries);
-            return Err(PolicyError::Size { key: "options.aaren.queries", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.aaren`
+    "aaren" AarenOptions {
+        /// Learned query tokens.
+        queries: usize = 1, (1..=256).contains(queries), "1 to 256";
+        /// Whether the past fades.
+        recency: Recency = Recency::None;
     }
 }
 
@@ -83,9 +67,27 @@ pub struct Aaren<B: Backend> {
     heads: usize,
 }
 
-/// Log-sum-exp of the scores so far and the attention over them, for every row and head.
-#[derive(Clone, Debug)]
-pub struct AarenState<B: Backend>(pub(super) ScanCarry<B>);
+tensor_state! {
+    /// Log-sum-exp of the scores so far and the attention over them, for every row and head.
+    AarenState {
+        /// `[batch, heads * queries]`
+        log_sum: 2,
+        /// `[batch, heads * queries, head_dim]`
+        output: 3,
+    }
+}
+
+impl<B: Backend> From<ScanCarry<B>> for AarenState<B> {
+    fn from(carry: ScanCarry<B>) -> Self {
+        Self { log_sum: carry.log_sum, output: carry.output }
+    }
+}
+
+impl<B: Backend> From<AarenState<B>> for ScanCarry<B> {
+    fn from(state: AarenState<B>) -> Self {
+        Self { log_sum: state.log_sum, output: state.output }
+    }
+}
 
 impl<B: KernelBackend> Aaren<B> {
     fn width(&self) -> usize {
@@ -158,16 +160,10 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> AarenState<B> {
-        AarenState(ScanCarry::empty(batch, self.heads * self.queries(), self.width() / self.heads, device))
+        ScanCarry::empty(batch, self.heads * self.queries(), self.width() / self.heads, device).into()
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: AarenState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, AarenState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
@@ -181,33 +177,10 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
             values = repeated.reshape([batch, heads * queries, time, head_dim]);
         }
         let (outputs, carry) = match &self.rate {
-            None => attention_scan(scores, values, reset.tensor(), state.0),
-            Some(rate) => self.fading_scan(rate.val(), scores, values, reset, state.0),
+            None => attention_scan(scores, values, reset.tensor(), state.into()),
+            Some(rate) => self.fading_scan(rate.val(), scores, values, reset, state.into()),
         };
         let y = self.output.forward(merge_heads(outputs));
-        (y.reshape([batch, time, width]), AarenState(carry))
-    }
-}
-
-impl<B: KernelBackend> MixerState<B> for AarenState<B> {
-    fn bytes(&self) -> usize {
-        let [batch, heads, head_dim] = self.0.output.dims();
-        4 * batch * heads * (head_dim + 1)
-    }
-
-    fn to_record(&self) -> StateRecord {
-        StateRecord::new([("log_sum", self.0.log_sum.to_data()), ("output", self.0.output.to_data())])
-    }
-
-    fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
-        Ok(Self(ScanCarry { log_sum: record.take("log_sum", device)?, output: record.take("output", device)? }))
-    }
-
-    fn detach(self) -> Self {
-        Self(ScanCarry { log_sum: self.0.log_sum.detach(), output: self.0.output.detach() })
-    }
-
-    fn to_device(self, device: &B::Device) -> Self {
-        Self(ScanCarry { log_sum: self.0.log_sum.to_device(device), output: self.0.output.to_device(device) })
+        (y.reshape([batch, time, width]), carry.into())
     }
 }

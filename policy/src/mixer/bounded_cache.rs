@@ -16,7 +16,11 @@
 //! Sources: Oren et al. 2024, arXiv:2401.06104 (TOVA, and the view of a cache as states); Zhang et al. 2023, arXiv:2306.14048 (H2O; their
 //! code sums weights over the batch, here every row has its own); Xiao et al. 2023, arXiv:2309.17453 (sinks).
 
-use crate::{error::PolicyError, reset::Reset, state::StateRecord};
+use crate::{
+    error::PolicyError,
+    reset::Reset,
+    state::{StateRecord, indices},
+};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -216,18 +220,14 @@ impl BoundedCache {
     }
 
     pub fn write(&self, record: &mut StateRecord) {
-        let lengths: Vec<i64> = self.caches.iter().map(|head| head.keys.len() as i64).collect();
-        let join = |part: fn(&Head) -> &Vec<f32>| -> TensorData {
-            let all: Vec<f32> = self.caches.iter().flat_map(part).copied().collect();
-            let length = all.len();
-            TensorData::new(all, [length])
+        let lengths: Vec<usize> = self.caches.iter().map(|head| head.keys.len()).collect();
+        let join = |part: fn(&Head) -> &Vec<f32>| {
+            TensorData::from(&self.caches.iter().flat_map(part).copied().collect::<Vec<f32>>()[..])
         };
-        let count = lengths.len();
-        let policy: Vec<i64> = self.policy.to_string().bytes().map(i64::from).collect();
-        let letters = policy.len();
-        record.insert("bounded_policy", TensorData::new(policy, [letters]));
-        record.insert("bounded_shape", TensorData::new(vec![self.heads as i64, self.head_dim as i64], [2]));
-        record.insert("bounded_lengths", TensorData::new(lengths, [count]));
+        let policy: Vec<usize> = self.policy.to_string().bytes().map(usize::from).collect();
+        record.insert("bounded_policy", indices(&policy));
+        record.insert("bounded_shape", indices(&[self.heads, self.head_dim]));
+        record.insert("bounded_lengths", indices(&lengths));
         record.insert("bounded_keys", join(|head| &head.keys));
         record.insert("bounded_values", join(|head| &head.values));
         record.insert("bounded_received", join(|head| &head.received));

@@ -15,8 +15,8 @@
 //!
 //! Source: Poli et al. 2023, arXiv:2302.10866.
 
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::init::Init;
 use crate::long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way};
 use crate::reset::Reset;
@@ -24,45 +24,18 @@ use aaren_kernels::{Dropout, KernelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.hyena`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct HyenaOptions {
-    /// Gating projections: one long filter fewer.
-    pub order: usize,
-    /// How far back a token sees, in tokens, itself included.
-    pub taps: usize,
-    /// Numbers that describe a tap's position: 1 and a cosine and a sine for every band.
-    pub embedding: usize,
-    /// Initial frequency of the sine activations.
-    pub frequency: f64,
-}
-
-impl Default for HyenaOptions {
-    fn default() -> Self {
-        Self { order: 2, taps: 1024, embedding: 33, frequency: 14.0 }
-    }
-}
-
-impl MixerOptions for HyenaOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
-        let Self { order, taps, embedding, frequency } = self;
-        if !(2..=8).contains(order) {
-            return wrong("options.hyena.order", format!("{order}, expected 2 to 8"));
-        }
-        if !(2..=1 << 20).contains(taps) {
-            return wrong("options.hyena.taps", format!("{taps}, expected 2 to 2^20"));
-        }
-        if !(3..=1025).contains(embedding) || embedding % 2 == 0 {
-            return wrong("options.hyena.embedding", format!("{embedding}, expected an odd number from 3 to 1025"));
-        }
-        if !(frequency.is_finite() && *frequency > 0.0) {
-            return wrong("options.hyena.frequency", format!("{frequency}, expected a positive number"));
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.hyena`
+    "hyena" HyenaOptions {
+        /// Gating projections: one long filter fewer.
+        order: usize = 2, (2..=8).contains(order), "2 to 8";
+        /// How far back a token sees, in tokens, itself included.
+        taps: usize = 1024, (2..=1 << 20).contains(taps), "2 to 2^20";
+        /// Numbers that describe a tap's position: 1 and a cosine and a sine for every band.
+        embedding: usize = 33, ((3..=1025).contains(embedding) && embedding % 2 == 1), "an odd number from 3 to 1025";
+        /// Initial frequency of the sine activations.
+        frequency: f64 = 14.0, (frequency.is_finite() && *frequency > 0.0), "a positive number";
     }
 }
 
@@ -89,13 +62,7 @@ impl<B: KernelBackend> Mixer<B> for Hyena<B> {
         self.operator.initial_state(batch, device)
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: HyenaState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, HyenaState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         self.operator.forward(x, reset, state)
     }
 }

@@ -17,8 +17,9 @@
 //! spread over all frequencies, which is ours.
 
 use super::common::like;
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::convolution::{ShortConvolution, first_inputs};
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
+use crate::convolution::{ShortConvolution, cleared, first_inputs};
 use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
@@ -26,34 +27,17 @@ use crate::reset::Reset;
 use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Dropout, KernelBackend, causal_convolution};
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
 /// Tokens that are convolved at once.
 const CHUNK: usize = 64;
 
-/// `policy.options.hyena-modal`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct HyenaModalOptions {
-    /// Complex exponentials in the filter of a channel.
-    pub poles: usize,
-}
-
-impl Default for HyenaModalOptions {
-    fn default() -> Self {
-        Self { poles: 8 }
-    }
-}
-
-impl MixerOptions for HyenaModalOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(1..=256).contains(&self.poles) {
-            let problem = format!("{}, expected 1 to 256", self.poles);
-            return Err(PolicyError::Size { key: "options.hyena-modal.poles", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.hyena-modal`
+    "hyena-modal" HyenaModalOptions {
+        /// Complex exponentials in the filter of a channel.
+        poles: usize = 8, (1..=256).contains(poles), "1 to 256";
     }
 }
 
@@ -169,37 +153,22 @@ impl<B: KernelBackend> HyenaModal<B> {
         let mut y = causal_convolution(signal.clone(), filter.taps.clone(), firsts);
 
         let begun = |row: usize, token: usize| (0..=token).any(|token| reset.at(row, token));
-        let device = signal.device();
         if !(0..batch).all(|row| reset.at(row, 0)) {
             let past = modes.clone().matmul(filter.read.clone()).permute([1, 2, 0]); // [batch, time, width]
             let cut: Vec<bool> = (0..batch * time).map(|i| begun(i / time, i % time)).collect();
-            let past = if cut.contains(&true) {
-                let cut = Tensor::<B, 3, Bool>::from_data(TensorData::new(cut, [batch, time, 1]), &device);
-                past.mask_fill(cut.expand([batch, time, width]), 0.0)
-            } else {
-                past
-            };
-            y = y + past;
+            y = y + cleared(past, cut, [batch, time, 1]);
         }
 
         // What every token leaves in the state by the end of the chunk: its power counted from the last token.
-        let mut left = signal;
         let ended: Vec<bool> = (0..batch * time).map(|i| reset.last(i / time).is_some_and(|last| i % time < last)).collect();
-        if ended.contains(&true) {
-            let ended = Tensor::<B, 3, Bool>::from_data(TensorData::new(ended, [batch, time, 1]), &device);
-            left = left.mask_fill(ended.expand([batch, time, width]), 0.0);
-        }
+        let left = cleared(signal, ended, [batch, time, 1]);
         let written = left.permute([2, 0, 1]).matmul(filter.write.clone()); // [width, batch, 2 poles]
         let part =
             |tensor: &Tensor<B, 3>, part: usize| tensor.clone().slice([0..width, 0..batch, part * poles..(part + 1) * poles]);
         let last = filter.last.clone().map(|part| part.expand([width, batch, poles]));
         let [real, imaginary] = product(last, [part(&modes, 0), part(&modes, 1)]);
-        let mut kept = Tensor::cat(vec![real, imaginary], 2);
         let gone: Vec<bool> = (0..batch).map(|row| reset.last(row).is_some()).collect();
-        if gone.contains(&true) {
-            let gone = Tensor::<B, 3, Bool>::from_data(TensorData::new(gone, [1, batch, 1]), &device);
-            kept = kept.mask_fill(gone.expand([width, batch, 2 * poles]), 0.0);
-        }
+        let kept = cleared(Tensor::cat(vec![real, imaginary], 2), gone, [1, batch, 1]);
         (y, kept + written)
     }
 }
@@ -234,13 +203,7 @@ impl<B: KernelBackend> Mixer<B> for HyenaModal<B> {
         }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: HyenaModalState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, HyenaModalState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let projected = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, 3 * width]);
         let (projected, history) = self.short.forward(projected, reset, state.history);

@@ -14,8 +14,8 @@
 //! Source: Arora et al. 2024, arXiv:2402.18668.
 
 use super::common::{merge_heads, split_heads};
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::favor::{Kernel, normalized};
 use crate::init::Init;
 use crate::layers::Projection;
@@ -25,29 +25,12 @@ use aaren_kernels::{Dropout, FeatureMap, KernelBackend, linear_attention};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.linear-attention`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LinearAttentionOptions {
-    /// Channels of a head's queries and keys.
-    pub feature_width: usize,
-}
-
-impl Default for LinearAttentionOptions {
-    fn default() -> Self {
-        Self { feature_width: 16 }
-    }
-}
-
-impl MixerOptions for LinearAttentionOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(1..=256).contains(&self.feature_width) {
-            let problem = format!("{}, expected 1 to 256", self.feature_width);
-            return Err(PolicyError::Size { key: "options.linear-attention.feature_width", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.linear-attention`
+    "linear-attention" LinearAttentionOptions {
+        /// Channels of a head's queries and keys.
+        feature_width: usize = 16, (1..=256).contains(feature_width), "1 to 256";
     }
 }
 
@@ -144,13 +127,7 @@ impl<B: KernelBackend> Mixer<B> for LinearAttention<B> {
         LinearAttentionState { sums: Tensor::zeros([batch, self.heads, self.taylor_map().features(), head_dim + 1], device) }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: LinearAttentionState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, LinearAttentionState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
         let [queries, keys, values] =

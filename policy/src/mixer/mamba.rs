@@ -17,9 +17,9 @@
 //! Source: Gu and Dao 2023, arXiv:2312.00752; initialization as in its code.
 
 use super::common::{inverse_softplus, softplus};
-use super::contract::{Mixer, MixerOptions, Sizes};
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::convolution::ShortConvolution;
-use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::{Dense, Projection};
 use crate::reset::Reset;
@@ -28,39 +28,16 @@ use aaren_kernels::{Dropout, KernelBackend, SelectiveScan, selective_scan};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.mamba`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MambaOptions {
-    /// Inner channels for each channel of the policy's width.
-    pub expansion: usize,
-    /// States of every inner channel.
-    pub states: usize,
-    /// Taps of the convolution.
-    pub taps: usize,
-}
-
-impl Default for MambaOptions {
-    fn default() -> Self {
-        Self { expansion: 2, states: 16, taps: 4 }
-    }
-}
-
-impl MixerOptions for MambaOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
-        match self {
-            Self { expansion, .. } if !(1..=64).contains(expansion) => {
-                wrong("options.mamba.expansion", format!("{expansion}, expected 1 to 64"))
-            }
-            Self { states, .. } if !(1..=1024).contains(states) => {
-                wrong("options.mamba.states", format!("{states}, expected 1 to 1024"))
-            }
-            Self { taps, .. } if !(2..=64).contains(taps) => wrong("options.mamba.taps", format!("{taps}, expected 2 to 64")),
-            _ => Ok(()),
-        }
+mixer_options! {
+    /// `policy.options.mamba`
+    "mamba" MambaOptions {
+        /// Inner channels for each channel of the policy's width.
+        expansion: usize = 2, (1..=64).contains(expansion), "1 to 64";
+        /// States of every inner channel.
+        states: usize = 16, (1..=1024).contains(states), "1 to 1024";
+        /// Taps of the convolution.
+        taps: usize = 4, (2..=64).contains(taps), "2 to 64";
     }
 }
 
@@ -132,13 +109,7 @@ impl<B: KernelBackend> Mixer<B> for Mamba<B> {
         }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: MambaState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, MambaState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let ([states, inner], [rank, _]) = (self.decay_log.dims(), self.step.weight.dims());
         let rows = batch * time;

@@ -47,13 +47,7 @@ impl<B: KernelBackend> Mixer<B> for MinGru<B> {
         MinGruState { hidden: Tensor::zeros([batch, outputs / 2], device) }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: MinGruState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, MinGruState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let rows = batch * time;
         let projected = self.input.forward(x.reshape([rows, width]));

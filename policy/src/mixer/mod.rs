@@ -78,6 +78,7 @@ mod mamba;
 mod min_gru;
 mod mlp;
 mod monarch;
+mod options;
 mod parameters;
 mod perceiver;
 mod performer;

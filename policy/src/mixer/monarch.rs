@@ -83,13 +83,7 @@ impl<B: KernelBackend> Mixer<B> for Monarch<B> {
         self.operator.initial_state(batch, device)
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: MonarchState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, MonarchState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         self.operator.forward(x, reset, state)
     }
 }

@@ -17,8 +17,8 @@
 
 use super::aaren::AarenState;
 use super::common::{merge_heads, split_heads};
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::init::Init;
 use crate::layers::{Dense, Norm};
 use crate::reset::Reset;
@@ -26,29 +26,12 @@ use aaren_kernels::{Dropout, KernelBackend, ScanCarry, attention_scan};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.perceiver`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PerceiverOptions {
-    /// Latents.
-    pub latents: usize,
-}
-
-impl Default for PerceiverOptions {
-    fn default() -> Self {
-        Self { latents: 8 }
-    }
-}
-
-impl MixerOptions for PerceiverOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(1..=1024).contains(&self.latents) {
-            let problem = format!("{}, expected 1 to 1024", self.latents);
-            return Err(PolicyError::Size { key: "options.perceiver.latents", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.perceiver`
+    "perceiver" PerceiverOptions {
+        /// Latents.
+        latents: usize = 8, (1..=1024).contains(latents), "1 to 1024";
     }
 }
 
@@ -119,16 +102,10 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> PerceiverState<B> {
         let [heads, head_dim, latents] = self.latents.dims();
-        AarenState(ScanCarry::empty(batch, heads * latents, head_dim, device))
+        ScanCarry::empty(batch, heads * latents, head_dim, device).into()
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: PerceiverState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, PerceiverState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let [heads, head_dim, latents] = self.latents.dims();
         let rows = batch * time;
@@ -139,13 +116,13 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
         let values = split_heads(self.value.forward(x.clone()), batch, heads);
         let values = values.unsqueeze_dim::<5>(2).expand([batch, heads, latents, time, head_dim]);
         let values = values.reshape([batch, heads * latents, time, head_dim]);
-        let (read, carry) = attention_scan(scores, values, reset.tensor(), state.0);
+        let (read, carry) = attention_scan(scores, values, reset.tensor(), state.into());
 
         let read = read.reshape([batch, heads, latents, time, head_dim]).permute([0, 3, 2, 1, 4]);
         let latent = self.read.forward(read.reshape([rows * latents, width]));
         let normal = self.norm.forward(latent.clone());
         let latent = latent + self.among.forward(normal.clone(), normal, rows, heads);
         let y = self.answer.forward(x, latent, rows, heads);
-        (y.reshape([batch, time, width]), AarenState(carry))
+        (y.reshape([batch, time, width]), carry.into())
     }
 }

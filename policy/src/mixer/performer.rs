@@ -14,8 +14,8 @@
 //! Source: Choromanski et al. 2020, arXiv:2009.14794.
 
 use super::common::{merge_heads, split_heads};
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::favor::{Kernel, RandomFeatures, normalized};
 use crate::init::Init;
 use crate::layers::Dense;
@@ -25,23 +25,16 @@ use aaren_kernels::{Dropout, KernelBackend, linear_attention};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.performer`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PerformerOptions {
-    /// Rows of the projection; 0 for `head_dim ln(head_dim)`, rounded down, as in published code.
-    pub rows: usize,
-    /// What the features estimate.
-    pub kernel: Kernel,
-    /// Whether rows are orthogonal within blocks of `head_dim`.
-    pub orthogonal: bool,
-}
-
-impl Default for PerformerOptions {
-    fn default() -> Self {
-        Self { rows: 0, kernel: Kernel::Softmax, orthogonal: true }
+mixer_options! {
+    /// `policy.options.performer`
+    "performer" PerformerOptions {
+        /// Rows of the projection; 0 for `head_dim ln(head_dim)`, rounded down, as in published code.
+        rows: usize = 0, (*rows <= 1 << 16), "at most 65536";
+        /// What the features estimate.
+        kernel: Kernel = Kernel::Softmax;
+        /// Whether rows are orthogonal within blocks of `head_dim`.
+        orthogonal: bool = true;
     }
 }
 
@@ -51,16 +44,6 @@ impl PerformerOptions {
             0 => ((head_dim as f64 * (head_dim as f64).ln()) as usize).max(1),
             rows => rows,
         }
-    }
-}
-
-impl MixerOptions for PerformerOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if self.rows > 1 << 16 {
-            let problem = format!("{}, expected at most 65536", self.rows);
-            return Err(PolicyError::Size { key: "options.performer.rows", problem });
-        }
-        Ok(())
     }
 }
 
@@ -109,13 +92,7 @@ impl<B: KernelBackend> Mixer<B> for Performer<B> {
         PerformerState { sums: Tensor::zeros([batch, self.heads, self.features.features(), head_dim + 1], device) }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: PerformerState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, PerformerState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
         let [queries, keys, values] =

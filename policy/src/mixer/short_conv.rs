@@ -9,35 +9,19 @@
 //!
 //! Source: Arora et al. 2024, arXiv:2402.18668, section 4.
 
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::{convolution::ShortConvolution, error::PolicyError, init::Init, layers::Dense, reset::Reset, state::tensor_state};
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
+use crate::{convolution::ShortConvolution, init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.short-conv`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShortConvOptions {
-    /// Taps of the convolution.
-    pub taps: usize,
-}
-
-impl Default for ShortConvOptions {
-    fn default() -> Self {
-        Self { taps: 3 }
-    }
-}
-
-impl MixerOptions for ShortConvOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(2..=64).contains(&self.taps) {
-            let problem = format!("{}, expected 2 to 64", self.taps);
-            return Err(PolicyError::Size { key: "options.short-conv.taps", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.short-conv`
+    "short-conv" ShortConvOptions {
+        /// Taps of the convolution.
+        taps: usize = 3, (2..=64).contains(taps), "2 to 64";
     }
 }
 
@@ -76,13 +60,7 @@ impl<B: KernelBackend> Mixer<B> for ShortConv<B> {
         ShortConvState { history: self.convolution.initial_history(batch, device) }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: ShortConvState<B>,
-        _dropout: Dropout,
-    ) -> (Tensor<B, 3>, ShortConvState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let (rows, inner) = (batch * time, 2 * width);
         let projected = self.input.forward(x.reshape([rows, width]));

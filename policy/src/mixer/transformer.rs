@@ -15,11 +15,11 @@ use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
-use crate::state::{MixerState, StateRecord};
+use crate::state::{MixerState, StateRecord, indices};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;
@@ -113,21 +113,6 @@ impl<B: KernelBackend> KeyValueCache<B> {
         self.tokens = Some((keys, values));
         all
     }
-
-    /// The first key that each query of a chunk sees, `[batch, time]`; episodes that begin inside the chunk are noted.
-    fn first_keys(&mut self, reset: &Reset<B>, device: &B::Device) -> Tensor<B, 2, Int> {
-        let (batch, time) = (reset.batch(), reset.time());
-        let mut first_keys = Vec::with_capacity(batch * time);
-        for (row, first) in self.first.iter_mut().enumerate() {
-            for token in 0..time {
-                if reset.at(row, token) {
-                    *first = self.length + token;
-                }
-                first_keys.push(*first as i32);
-            }
-        }
-        Tensor::from_data(TensorData::new(first_keys, [batch, time]), device)
-    }
 }
 
 impl<B: KernelBackend> Mixer<B> for Transformer<B> {
@@ -148,9 +133,9 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
         &self,
         x: Tensor<B, 3>,
         reset: &Reset<B>,
-        mut cache: KeyValueCache<B>,
+        mut cache: Self::State,
         dropout: Dropout,
-    ) -> (Tensor<B, 3>, KeyValueCache<B>) {
+    ) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
         let [queries, keys, values] =
@@ -160,7 +145,9 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
             return (y.reshape([batch, time, width]), cache);
         }
         cache.drop_dead(reset);
-        let first_keys = cache.first_keys(reset, &queries.device());
+        // The first key that each query sees; episodes that begin inside the chunk are noted.
+        let first_keys = TensorData::new(reset.firsts(cache.length, &mut cache.first), [batch, time]);
+        let first_keys = Tensor::from_data(first_keys, &queries.device());
         let (keys, values) = cache.append(keys, values);
         let outputs = causal_attention(queries, keys, values, first_keys, dropout);
         let y = self.output.forward(merge_heads(outputs));
@@ -178,9 +165,7 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
     }
 
     fn to_record(&self) -> StateRecord {
-        let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
-        let rows = first.len();
-        let mut record = StateRecord::new([("first", TensorData::new(first, [rows]))]);
+        let mut record = StateRecord::new([("first", indices(&self.first))]);
         if let Some(bounded) = &self.bounded {
             bounded.write(&mut record);
         }

@@ -8,39 +8,23 @@
 //! Source: Arora et al. 2024, arXiv:2402.18668 (whose window attention is rotary); Beltagy et al. 2020, arXiv:2004.05150.
 
 use super::common::{like, merge_heads, split_heads};
-use super::contract::{Mixer, MixerOptions, Sizes};
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
-use crate::state::{MixerState, StateRecord};
+use crate::state::{MixerState, StateRecord, indices};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.window`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct WindowOptions {
-    /// Tokens that a token sees, itself included.
-    pub tokens: usize,
-}
-
-impl Default for WindowOptions {
-    fn default() -> Self {
-        Self { tokens: 64 }
-    }
-}
-
-impl MixerOptions for WindowOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        if !(2..=1 << 20).contains(&self.tokens) {
-            let problem = format!("{}, expected 2 to 2^20", self.tokens);
-            return Err(PolicyError::Size { key: "options.window.tokens", problem });
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.window`
+    "window" WindowOptions {
+        /// Tokens that a token sees, itself included.
+        tokens: usize = 64, (2..=1 << 20).contains(tokens), "2 to 2^20";
     }
 }
 
@@ -83,13 +67,7 @@ impl<B: KernelBackend> Mixer<B> for Window<B> {
         WindowState { keys: zeros.clone(), values: zeros, first: vec![past; batch] }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: WindowState<B>,
-        dropout: Dropout,
-    ) -> (Tensor<B, 3>, WindowState<B>) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let past = self.tokens - 1;
         let x = x.reshape([batch * time, width]);
@@ -134,13 +112,7 @@ impl<B: KernelBackend> MixerState<B> for WindowState<B> {
     }
 
     fn to_record(&self) -> StateRecord {
-        let first: Vec<i64> = self.first.iter().map(|&first| first as i64).collect();
-        let rows = first.len();
-        StateRecord::new([
-            ("first", TensorData::new(first, [rows])),
-            ("keys", self.keys.to_data()),
-            ("values", self.values.to_data()),
-        ])
+        StateRecord::new([("first", indices(&self.first)), ("keys", self.keys.to_data()), ("values", self.values.to_data())])
     }
 
     fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {

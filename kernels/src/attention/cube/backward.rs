@@ -1,6 +1,6 @@
 //! Causal attention's gradients; [`super::forward`] says who owns what.
 
-use super::tile::{Sizes, Tiling, dot, dropout_factor, load};
+use super::tile::{Sizes, Tiling, add_product, dot, dropout_factor, load, store, zeros};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
@@ -54,7 +54,6 @@ pub(crate) fn query_gradients<I: Numeric>(
 ) {
     let tile = comptime!(tiling.tile());
     let pitch = comptime!(tiling.pitch());
-    let columns = comptime!(tiling.columns());
     let own_rows = comptime!(tiling.rows as usize);
     let row = CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
     if row >= sizes.rows {
@@ -62,6 +61,10 @@ pub(crate) fn query_gradients<I: Numeric>(
     }
     let first_query = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
+    let query_base = batch * sizes.query_batch + head * sizes.query_head;
+    let key_base = batch * sizes.key_batch + head * sizes.key_head;
+    let value_base = batch * sizes.value_batch + head * sizes.value_head;
+    let grad_base = batch * sizes.grad_batch + head * sizes.grad_head;
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -71,34 +74,14 @@ pub(crate) fn query_gradients<I: Numeric>(
     let mut kv = SharedMemory::<f32>::new(tile * pitch);
     let mut ds = SharedMemory::<f32>::new(tile * (tile + 1));
 
-    load(
-        queries,
-        &mut q,
-        batch * sizes.query_batch + head * sizes.query_head,
-        sizes.query_step,
-        first_query,
-        sizes.query_time,
-        tiling,
-    );
-    load(
-        grads,
-        &mut g,
-        batch * sizes.grad_batch + head * sizes.grad_head,
-        sizes.grad_step,
-        first_query,
-        sizes.query_time,
-        tiling,
-    );
+    load(queries, &mut q, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
+    load(grads, &mut g, grad_base, sizes.grad_step, first_query, sizes.query_time, tiling);
     if unit < tile {
         ds[unit] = 0.0f32;
         kv[unit] = 0.0f32;
     }
     sync_cube();
-    let mut own = Array::<f32>::new(comptime!(own_rows * columns));
-    #[unroll]
-    for i in 0..comptime!(own_rows * columns) {
-        own[i] = 0.0f32;
-    }
+    let mut own = zeros(tiling);
     let mut products = Array::<f32>::new(comptime!(own_rows * own_rows));
 
     let last_query = min(first_query + tile, sizes.query_time) - 1;
@@ -106,15 +89,7 @@ pub(crate) fn query_gradients<I: Numeric>(
     let to = (offset + last_query) / tile + 1;
     for block in from..to {
         let first = block * tile;
-        load(
-            values,
-            &mut kv,
-            batch * sizes.value_batch + head * sizes.value_head,
-            sizes.value_step,
-            first,
-            sizes.key_time,
-            tiling,
-        );
+        load(values, &mut kv, value_base, sizes.value_step, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -124,7 +99,7 @@ pub(crate) fn query_gradients<I: Numeric>(
             }
         }
         sync_cube();
-        load(keys, &mut kv, batch * sizes.key_batch + head * sizes.key_head, sizes.key_step, first, sizes.key_time, tiling);
+        load(keys, &mut kv, key_base, sizes.key_step, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -143,16 +118,7 @@ pub(crate) fn query_gradients<I: Numeric>(
             }
         }
         sync_cube();
-        #[unroll]
-        for r in 0..own_rows {
-            for k in 0..tile {
-                let score_grad = ds[(y * own_rows + r) * (tile + 1) + k];
-                #[unroll]
-                for c in 0..columns {
-                    own[comptime!(r * columns + c)] += score_grad * kv[k * pitch + x + comptime!(16 * c)];
-                }
-            }
-        }
+        add_product(&mut own, &ds, &kv, y, x, tiling);
         sync_cube();
     }
 
@@ -161,13 +127,7 @@ pub(crate) fn query_gradients<I: Numeric>(
         let query = first_query + y * own_rows + r;
         if query < sizes.query_time {
             let base = batch * sizes.output_batch + head * sizes.output_head + query * sizes.output_step;
-            #[unroll]
-            for c in 0..columns {
-                let column = x + comptime!(16 * c);
-                if column < comptime!(tiling.head_dim as usize) {
-                    query_grads[base + column] = own[comptime!(r * columns + c)];
-                }
-            }
+            store(&own, r, query_grads, base, x, tiling);
         }
     }
 }
@@ -190,7 +150,6 @@ pub(crate) fn key_gradients<I: Numeric>(
 ) {
     let tile = comptime!(tiling.tile());
     let pitch = comptime!(tiling.pitch());
-    let columns = comptime!(tiling.columns());
     let own_rows = comptime!(tiling.rows as usize);
     let row = CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
     if row >= sizes.rows {
@@ -198,6 +157,10 @@ pub(crate) fn key_gradients<I: Numeric>(
     }
     let first = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
+    let query_base = batch * sizes.query_batch + head * sizes.query_head;
+    let key_base = batch * sizes.key_batch + head * sizes.key_head;
+    let value_base = batch * sizes.value_batch + head * sizes.value_head;
+    let grad_base = batch * sizes.grad_batch + head * sizes.grad_head;
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -209,21 +172,16 @@ pub(crate) fn key_gradients<I: Numeric>(
     let mut p = SharedMemory::<f32>::new(tile * (tile + 1));
     let mut ds = SharedMemory::<f32>::new(tile * (tile + 1));
 
-    load(keys, &mut k, batch * sizes.key_batch + head * sizes.key_head, sizes.key_step, first, sizes.key_time, tiling);
-    load(values, &mut v, batch * sizes.value_batch + head * sizes.value_head, sizes.value_step, first, sizes.key_time, tiling);
+    load(keys, &mut k, key_base, sizes.key_step, first, sizes.key_time, tiling);
+    load(values, &mut v, value_base, sizes.value_step, first, sizes.key_time, tiling);
     if unit < tile {
         p[unit] = 0.0f32;
         ds[unit] = 0.0f32;
         other[unit] = 0.0f32;
     }
     sync_cube();
-    let mut own_k = Array::<f32>::new(comptime!(own_rows * columns));
-    let mut own_v = Array::<f32>::new(comptime!(own_rows * columns));
-    #[unroll]
-    for i in 0..comptime!(own_rows * columns) {
-        own_k[i] = 0.0f32;
-        own_v[i] = 0.0f32;
-    }
+    let mut own_k = zeros(tiling);
+    let mut own_v = zeros(tiling);
     let mut scores = Array::<f32>::new(comptime!(own_rows * own_rows));
 
     // Queries from the first that sees the first key on.
@@ -237,7 +195,6 @@ pub(crate) fn key_gradients<I: Numeric>(
         // First keys never decrease: later queries see none of these keys either, if the first of the tile does not.
         let is_seen = usize::cast_from(first_key[batch * sizes.query_time + first_query]) < first + tile;
         if is_seen {
-            let query_base = batch * sizes.query_batch + head * sizes.query_head;
             load(queries, &mut other, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
             sync_cube();
             #[unroll]
@@ -249,15 +206,7 @@ pub(crate) fn key_gradients<I: Numeric>(
                 }
             }
             sync_cube();
-            load(
-                grads,
-                &mut other,
-                batch * sizes.grad_batch + head * sizes.grad_head,
-                sizes.grad_step,
-                first_query,
-                sizes.query_time,
-                tiling,
-            );
+            load(grads, &mut other, grad_base, sizes.grad_step, first_query, sizes.query_time, tiling);
             sync_cube();
             #[unroll]
             for c in 0..own_rows {
@@ -277,29 +226,11 @@ pub(crate) fn key_gradients<I: Numeric>(
                 }
             }
             sync_cube();
-            #[unroll]
-            for r in 0..own_rows {
-                for i in 0..tile {
-                    let weight = p[(y * own_rows + r) * (tile + 1) + i];
-                    #[unroll]
-                    for c in 0..columns {
-                        own_v[comptime!(r * columns + c)] += weight * other[i * pitch + x + comptime!(16 * c)];
-                    }
-                }
-            }
+            add_product(&mut own_v, &p, &other, y, x, tiling);
             sync_cube();
             load(queries, &mut other, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
             sync_cube();
-            #[unroll]
-            for r in 0..own_rows {
-                for i in 0..tile {
-                    let score_grad = ds[(y * own_rows + r) * (tile + 1) + i];
-                    #[unroll]
-                    for c in 0..columns {
-                        own_k[comptime!(r * columns + c)] += score_grad * other[i * pitch + x + comptime!(16 * c)];
-                    }
-                }
-            }
+            add_product(&mut own_k, &ds, &other, y, x, tiling);
             sync_cube();
         }
     }
@@ -309,14 +240,8 @@ pub(crate) fn key_gradients<I: Numeric>(
         let key = first + y * own_rows + r;
         if key < sizes.key_time {
             let base = batch * sizes.output_batch + head * sizes.output_head + key * sizes.output_step;
-            #[unroll]
-            for c in 0..columns {
-                let column = x + comptime!(16 * c);
-                if column < comptime!(tiling.head_dim as usize) {
-                    key_grads[base + column] = own_k[comptime!(r * columns + c)];
-                    value_grads[base + column] = own_v[comptime!(r * columns + c)];
-                }
-            }
+            store(&own_k, r, key_grads, base, x, tiling);
+            store(&own_v, r, value_grads, base, x, tiling);
         }
     }
 }

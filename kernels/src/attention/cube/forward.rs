@@ -20,7 +20,7 @@
 //!
 //! Source: Dao et al. 2022, arXiv:2205.14135.
 
-use super::tile::{Sizes, Tiling, dot, dropout_factor, load};
+use super::tile::{Sizes, Tiling, add_product, dot, dropout_factor, load, zeros};
 use crate::cube::EMPTY;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
@@ -47,6 +47,9 @@ pub(crate) fn forward<I: Numeric>(
     }
     let first_query = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
+    let query_base = batch * sizes.query_batch + head * sizes.query_head;
+    let key_base = batch * sizes.key_batch + head * sizes.key_head;
+    let value_base = batch * sizes.value_batch + head * sizes.value_head;
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -58,15 +61,7 @@ pub(crate) fn forward<I: Numeric>(
     let mut sums = SharedMemory::<f32>::new(tile);
     let mut decays = SharedMemory::<f32>::new(tile);
 
-    load(
-        queries,
-        &mut q,
-        batch * sizes.query_batch + head * sizes.query_head,
-        sizes.query_step,
-        first_query,
-        sizes.query_time,
-        tiling,
-    );
+    load(queries, &mut q, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
     if unit < tile {
         maxima[unit] = EMPTY;
         sums[unit] = 0.0f32;
@@ -75,18 +70,14 @@ pub(crate) fn forward<I: Numeric>(
         kv[unit] = 0.0f32;
     }
     sync_cube();
-    let mut own = Array::<f32>::new(comptime!(own_rows * columns));
-    #[unroll]
-    for i in 0..comptime!(own_rows * columns) {
-        own[i] = 0.0f32;
-    }
+    let mut own = zeros(tiling);
 
     let last_query = min(first_query + tile, sizes.query_time) - 1;
     let from = usize::cast_from(first_key[batch * sizes.query_time + first_query]) / tile;
     let to = (offset + last_query) / tile + 1;
     for block in from..to {
         let first = block * tile;
-        load(keys, &mut kv, batch * sizes.key_batch + head * sizes.key_head, sizes.key_step, first, sizes.key_time, tiling);
+        load(keys, &mut kv, key_base, sizes.key_step, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -104,15 +95,7 @@ pub(crate) fn forward<I: Numeric>(
             }
         }
         sync_cube();
-        load(
-            values,
-            &mut kv,
-            batch * sizes.value_batch + head * sizes.value_head,
-            sizes.value_step,
-            first,
-            sizes.key_time,
-            tiling,
-        );
+        load(values, &mut kv, value_base, sizes.value_step, first, sizes.key_time, tiling);
         if unit < tile {
             let before = maxima[unit];
             let mut largest = before;
@@ -139,14 +122,8 @@ pub(crate) fn forward<I: Numeric>(
             for c in 0..columns {
                 own[comptime!(r * columns + c)] *= decay;
             }
-            for k in 0..tile {
-                let weight = p[(y * own_rows + r) * (tile + 1) + k];
-                #[unroll]
-                for c in 0..columns {
-                    own[comptime!(r * columns + c)] += weight * kv[k * pitch + x + comptime!(16 * c)];
-                }
-            }
         }
+        add_product(&mut own, &p, &kv, y, x, tiling);
         sync_cube();
     }
 

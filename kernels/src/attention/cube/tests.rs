@@ -2,9 +2,8 @@
 
 use super::launch::{causal_attention, causal_attention_backward};
 use crate::attention::{AttentionGradients, AttentionInputs, AttentionOps, AttentionOutputs, reference};
-use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
+use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, strided, tensor_on, vulkan};
 use crate::dropout::Dropout;
-use crate::primitive::float;
 use crate::testing::random;
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
@@ -26,9 +25,9 @@ fn inputs<B: Backend>(
     let numbers = |time: usize, seed: u64| random(batch * heads * time * head_dim, seed);
     let loud = |time: usize, seed: u64| numbers(time, seed).iter().map(|x| 2.0 * x).collect::<Vec<_>>();
     AttentionInputs {
-        queries: tensor_on::<B, 4>(&loud(query_time, 1), [batch, heads, query_time, head_dim], dtype),
-        keys: tensor_on::<B, 4>(&loud(key_time, 2), [batch, heads, key_time, head_dim], dtype),
-        values: tensor_on::<B, 4>(&numbers(key_time, 3), [batch, heads, key_time, head_dim], dtype),
+        queries: tensor_on::<B>(&loud(query_time, 1), &[batch, heads, query_time, head_dim], dtype),
+        keys: tensor_on::<B>(&loud(key_time, 2), &[batch, heads, key_time, head_dim], dtype),
+        values: tensor_on::<B>(&numbers(key_time, 3), &[batch, heads, key_time, head_dim], dtype),
         first_key: Tensor::<B, 2, Int>::from_data(
             TensorData::new(first.collect::<Vec<i32>>(), [batch, query_time]),
             &Default::default(),
@@ -39,11 +38,11 @@ fn inputs<B: Backend>(
 }
 
 fn grad<B: Backend>([batch, heads, query_time, _, head_dim]: Shape, dtype: DType) -> FloatTensor<B> {
-    tensor_on::<B, 4>(&random(batch * heads * query_time * head_dim, 4), [batch, heads, query_time, head_dim], dtype)
+    tensor_on::<B>(&random(batch * heads * query_time * head_dim, 4), &[batch, heads, query_time, head_dim], dtype)
 }
 
-fn read<B: Backend>(outputs: AttentionOutputs<B>, gradients: AttentionGradients<B>) -> [Vec<f64>; 4] {
-    [outputs.outputs, gradients.queries, gradients.keys, gradients.values].map(host::<B, 4>)
+fn read_attention<B: Backend>(outputs: AttentionOutputs<B>, gradients: AttentionGradients<B>) -> Numbers {
+    read::<B, 1, 3>([outputs.outputs], gradients.floats())
 }
 
 #[test]
@@ -56,21 +55,18 @@ fn agrees_with_double_precision() {
             let found = inputs::<Vulkan>(shape, dropout, DType::F32);
             let outputs = causal_attention(found.clone()).expect("the shape fits");
             let gradients = causal_attention_backward(found, outputs.clone(), grad::<Vulkan>(shape, DType::F32)).unwrap();
-            let found = read(outputs, gradients);
+            let found = read_attention(outputs, gradients);
 
-            let double = || inputs::<Flex>(shape, dropout, DType::F64);
-            let outputs = Flex::causal_attention(double());
-            let expected =
-                read(outputs.clone(), Flex::causal_attention_backward(double(), outputs, grad::<Flex>(shape, DType::F64)));
-            let single = || inputs::<Flex>(shape, dropout, DType::F32);
-            let plain = read(
-                reference::causal_attention(single()),
-                reference::causal_attention_backward(single(), grad::<Flex>(shape, DType::F32)),
-            );
-            for (index, what) in ["outputs", "query gradients", "key gradients", "value gradients"].into_iter().enumerate() {
-                let truth = Truth(&expected[index]);
-                truth.assert_within(&found[index], truth.largest_error(&plain[index]), format!("{what} of {shape:?}"));
-            }
+            let double = inputs::<Flex>(shape, dropout, DType::F64);
+            let outputs = Flex::causal_attention(double.clone());
+            let gradients = Flex::causal_attention_backward(double, outputs.clone(), grad::<Flex>(shape, DType::F64));
+            let truth = read_attention(outputs, gradients);
+            let single = inputs::<Flex>(shape, dropout, DType::F32);
+            let outputs = reference::causal_attention(single.clone());
+            let gradients = reference::causal_attention_backward(single, grad::<Flex>(shape, DType::F32));
+            let plain = [read_attention(outputs, gradients), truth.clone()];
+            let names = ["outputs", "query gradients", "key gradients", "value gradients"];
+            assert_accurate(&names, &found, &truth, &[plain], &format!("{shape:?}"));
         }
     }
 }
@@ -80,19 +76,11 @@ fn heads_cut_from_a_row_are_read_in_place() {
     let Some(_device) = vulkan() else { return };
     let shape = [2, 3, 21, 34, 12];
     let expected = inputs::<Vulkan>(shape, Dropout::OFF, DType::F32);
-    let mut strided = expected.clone();
-    let move_heads = |primitive: FloatTensor<Vulkan>| {
-        let tensor = float::<Vulkan, 4>(primitive);
-        let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(1, 2).into_data(), &Default::default());
-        moved.swap_dims(1, 2).into_primitive().tensor()
-    };
-    strided.queries = move_heads(strided.queries);
-    strided.keys = move_heads(strided.keys);
-    strided.values = move_heads(strided.values);
+    let move_heads = |tensor| strided::<4>(tensor, 1, 2);
     let run = |inputs: AttentionInputs<Vulkan>, grad| {
         let outputs = causal_attention(inputs.clone()).unwrap();
-        read(outputs.clone(), causal_attention_backward(inputs, outputs, grad).unwrap())
+        read_attention(outputs.clone(), causal_attention_backward(inputs, outputs, grad).unwrap())
     };
     let upstream = grad::<Vulkan>(shape, DType::F32);
-    assert_eq!(run(strided, move_heads(upstream.clone())), run(expected, upstream));
+    assert_eq!(run(expected.clone().map(move_heads), move_heads(upstream.clone())), run(expected, upstream));
 }

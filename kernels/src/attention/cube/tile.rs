@@ -101,6 +101,57 @@ pub(crate) fn dot(a: &SharedMemory<f32>, a_row: usize, b: &SharedMemory<f32>, b_
     sum
 }
 
+/// What a unit owns of an output, zeros: its rows, of every row its columns.
+#[cube]
+pub(crate) fn zeros(#[comptime] tiling: Tiling) -> Array<f32> {
+    let count = comptime!(tiling.rows as usize * tiling.columns());
+    let mut own = Array::<f32>::new(count);
+    #[unroll]
+    for i in 0..count {
+        own[i] = 0.0f32;
+    }
+    own
+}
+
+/// Adds the product of weights, a row for every row that a unit owns, with a tile.
+#[cube]
+pub(crate) fn add_product(
+    own: &mut Array<f32>,
+    weights: &SharedMemory<f32>,
+    rows: &SharedMemory<f32>,
+    y: usize,
+    x: usize,
+    #[comptime] tiling: Tiling,
+) {
+    let tile = comptime!(tiling.tile());
+    let pitch = comptime!(tiling.pitch());
+    let columns = comptime!(tiling.columns());
+    let own_rows = comptime!(tiling.rows as usize);
+    #[unroll]
+    for r in 0..own_rows {
+        for k in 0..tile {
+            let weight = weights[(y * own_rows + r) * (tile + 1) + k];
+            #[unroll]
+            for c in 0..columns {
+                own[comptime!(r * columns + c)] += weight * rows[k * pitch + x + comptime!(16 * c)];
+            }
+        }
+    }
+}
+
+/// Writes one of the rows that a unit owns.
+#[cube]
+pub(crate) fn store(own: &Array<f32>, row: usize, to: &mut Array<f32>, base: usize, x: usize, #[comptime] tiling: Tiling) {
+    let columns = comptime!(tiling.columns());
+    #[unroll]
+    for c in 0..columns {
+        let column = x + comptime!(16 * c);
+        if column < comptime!(tiling.head_dim as usize) {
+            to[base + column] = own[row * columns + c];
+        }
+    }
+}
+
 /// 0 for a dropped weight, what it is multiplied by for a kept one.
 #[cube]
 pub(crate) fn dropout_factor(sizes: &Sizes, row: usize, query: usize, key: usize, #[comptime] tiling: Tiling) -> f32 {

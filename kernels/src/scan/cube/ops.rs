@@ -92,9 +92,7 @@ fn results<B: ScanOps>(device: &Device<B>) -> Vec<f64> {
     let outputs = B::attention_scan(inputs(device));
     let grad = self_check::tensor::<B, 4>([ROWS, 1, TIME, HEAD_DIM], 0.9, device);
     let gradients = B::attention_scan_backward(inputs(device), outputs.clone(), grad);
-    let vectors = [outputs.outputs, gradients.values].map(self_check::read::<B, 4>).concat();
-    let scalars = [outputs.log_sums, gradients.scores, gradients.carry_output].map(self_check::read::<B, 3>).concat();
-    [vectors, scalars, self_check::read::<B, 2>(gradients.carry_log_sum)].concat()
+    self_check::read::<B>([outputs.outputs, outputs.log_sums].into_iter().chain(gradients.floats()))
 }
 
 fn log_sum_results<B: ScanOps>(device: &Device<B>) -> Vec<f64> {
@@ -103,6 +101,5 @@ fn log_sum_results<B: ScanOps>(device: &Device<B>) -> Vec<f64> {
     let log_sums = B::running_log_sum_exp(inputs.clone());
     let grad = self_check::tensor::<B, 3>([ROWS, 1, TIME], 0.9, device);
     let gradients = B::running_log_sum_exp_backward(inputs, log_sums.clone(), grad);
-    let scalars = [log_sums, gradients.scores].map(self_check::read::<B, 3>).concat();
-    [scalars, self_check::read::<B, 2>(gradients.carry)].concat()
+    self_check::read::<B>([log_sums].into_iter().chain(gradients.floats()))
 }

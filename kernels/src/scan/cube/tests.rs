@@ -2,131 +2,84 @@
 
 use super::launch::{Plan, TOKENS, attention_scan, attention_scan_backward};
 use crate::cube::Limits;
-use crate::cube::testing::{Truth, Vulkan, host, tensor_on, vulkan};
-use crate::primitive::float;
-use crate::scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, cpu, reference};
-use crate::testing::random;
+use crate::cube::testing::{
+    Case, Numbers, Truth, Vulkan, assert_accurate, read, strided, tensor_on, usual_limits, vulkan, with_empty_scores,
+};
+use crate::scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, reference};
 use burn::tensor::backend::{Backend, DTypeUsage};
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, TensorData};
 use burn_flex::Flex;
 
-/// A scan's inputs and upstream gradient on the host, so that every backend and precision gets the same numbers.
-struct Case {
-    shape: [usize; 4],
-    scores: Vec<f32>,
-    values: Vec<f32>,
-    reset: Vec<bool>,
-    carry_log_sum: Vec<f32>,
-    carry_output: Vec<f32>,
-    grad: Vec<f32>,
+/// Places of the inputs in a case.
+const SCORES: usize = 0;
+const VALUES: usize = 1;
+const CARRY_LOG_SUM: usize = 2;
+/// Everything that a scan and its backward pass compute.
+const NAMES: [&str; 6] = [
+    "outputs",
+    "log-sums",
+    "score gradients",
+    "value gradients",
+    "gradients of the carry's log-sum",
+    "gradients of the carry's output",
+];
+
+/// A row that begins with scores of `-inf` and one of nothing else.
+fn case([batch, heads, time, head_dim]: [usize; 4], empty_carry: bool, seed: u64) -> Case<4> {
+    let shape = [batch, heads, time, head_dim];
+    let shapes = [&[batch, heads, time][..], &shape, &[batch, heads], &[batch, heads, head_dim]];
+    let mut case = Case::new([batch, time], shapes, &shape, seed);
+    with_empty_scores(&mut case.floats[SCORES].0, time);
+    if empty_carry {
+        case.floats[CARRY_LOG_SUM].0.fill(f32::NEG_INFINITY);
+    }
+    case
 }
 
-impl Case {
-    /// Resets at the first, the last and a middle token, a row that begins with scores of `-inf` and one of nothing else.
-    fn new(shape: [usize; 4], empty_carry: bool, seed: u64) -> Self {
-        let [batch, heads, time, head_dim] = shape;
-        let mut scores: Vec<f32> = random(batch * heads * time, seed).iter().map(|x| 3.0 * x).collect();
-        scores[..time.div_ceil(3)].fill(f32::NEG_INFINITY);
-        if batch * heads > 1 {
-            scores[(batch * heads - 1) * time..].fill(f32::NEG_INFINITY);
-        }
-        let mut reset = vec![false; batch * time];
-        if batch > 1 {
-            reset[time] = true;
-            reset[2 * time - 1] = true;
-        }
-        if time > 2 {
-            reset[(batch - 1) * time + time / 2] = true;
-        }
-        let carry_log_sum = if empty_carry { vec![f32::NEG_INFINITY; batch * heads] } else { random(batch * heads, seed + 2) };
-        Self {
-            shape,
-            scores,
-            values: random(batch * heads * time * head_dim, seed + 1),
-            reset,
-            carry_log_sum,
-            carry_output: random(batch * heads * head_dim, seed + 3),
-            grad: random(batch * heads * time * head_dim, seed + 4),
-        }
-    }
-
-    fn inputs<B: Backend>(&self, dtype: DType) -> ScanInputs<B> {
-        let [batch, heads, time, head_dim] = self.shape;
-        ScanInputs {
-            scores: tensor_on::<B, 3>(&self.scores, [batch, heads, time], dtype),
-            values: tensor_on::<B, 4>(&self.values, self.shape, dtype),
-            reset: Tensor::<B, 2, burn::tensor::Bool>::from_data(
-                TensorData::new(self.reset.clone(), [batch, time]),
-                &Default::default(),
-            )
-            .into_primitive(),
-            carry_log_sum: tensor_on::<B, 2>(&self.carry_log_sum, [batch, heads], dtype),
-            carry_output: tensor_on::<B, 3>(&self.carry_output, [batch, heads, head_dim], dtype),
-        }
-    }
-
-    fn grad<B: Backend>(&self, dtype: DType) -> FloatTensor<B> {
-        tensor_on::<B, 4>(&self.grad, self.shape, dtype)
-    }
+fn inputs<B: Backend>(case: &Case<4>, dtype: DType) -> ScanInputs<B> {
+    ScanInputs::from_floats(case.floats::<B>(dtype), case.reset::<B>())
 }
 
-type Numbers = [(&'static str, Vec<f64>); 6];
-
-/// Everything that a scan and its backward pass compute, in double precision.
-fn read<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> Numbers {
-    [
-        ("outputs", host::<B, 4>(outputs.outputs)),
-        ("log-sums", host::<B, 3>(outputs.log_sums)),
-        ("score gradients", host::<B, 3>(gradients.scores)),
-        ("value gradients", host::<B, 4>(gradients.values)),
-        ("gradients of the carry's log-sum", host::<B, 2>(gradients.carry_log_sum)),
-        ("gradients of the carry's output", host::<B, 3>(gradients.carry_output)),
-    ]
+fn read_scan<B: Backend>(outputs: ScanOutputs<B>, gradients: ScanGradients<B>) -> Numbers {
+    read::<B, 2, 4>([outputs.outputs, outputs.log_sums], gradients.floats())
 }
 
-fn truth(case: &Case) -> Numbers {
-    let outputs = cpu::attention_scan::<f64>(case.inputs(DType::F64));
-    let gradients = cpu::attention_scan_backward::<f64>(case.inputs(DType::F64), outputs.clone(), case.grad::<Flex>(DType::F64));
-    read(outputs, gradients)
+/// What a backend's own implementation computes; the CPU's, one token after the other.
+fn own<B: ScanOps>(inputs: ScanInputs<B>, grad: FloatTensor<B>) -> Numbers {
+    let outputs = B::attention_scan(inputs.clone());
+    read_scan(outputs.clone(), B::attention_scan_backward(inputs, outputs, grad))
+}
+
+fn on_cpu(case: &Case<4>, dtype: DType) -> Numbers {
+    own::<Flex>(inputs(case, dtype), case.grad::<Flex>(dtype))
 }
 
 /// Single precision, plain tensor ops.
-fn plain(case: &Case) -> Numbers {
-    let inputs = || case.inputs::<Flex>(DType::F32);
-    let outputs = reference::attention_scan(inputs());
-    read(outputs, reference::attention_scan_backward(inputs(), case.grad::<Flex>(DType::F32)))
+fn plain(case: &Case<4>) -> Numbers {
+    let inputs = inputs::<Flex>(case, DType::F32);
+    let outputs = reference::attention_scan(inputs.clone());
+    read_scan(outputs, reference::attention_scan_backward(inputs, case.grad::<Flex>(DType::F32)))
 }
 
-/// Single precision, one token after the other.
-fn recurrent(case: &Case) -> Numbers {
-    let outputs = cpu::attention_scan::<f32>(case.inputs(DType::F32));
-    let gradients = cpu::attention_scan_backward::<f32>(case.inputs(DType::F32), outputs.clone(), case.grad::<Flex>(DType::F32));
-    read(outputs, gradients)
-}
-
-fn on_device(case: &Case, limits: Option<Limits>) -> Numbers {
-    let inputs = || case.inputs::<Vulkan>(DType::F32);
-    let limits = limits.unwrap_or_else(|| Limits::of(&inputs().values.client));
+fn on_device(case: &Case<4>, limits: Limits) -> Numbers {
+    let inputs = || inputs::<Vulkan>(case, DType::F32);
     let outputs = attention_scan(inputs(), limits).expect("the shape fits the kernel");
     let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Vulkan>(DType::F32), limits).unwrap();
-    read(outputs, gradients)
+    read_scan(outputs, gradients)
 }
 
 /// Plain ops in single precision are the quadratic ones and the recurrence: the kernel may err three times as much as they do.
 /// `alike` are the cases to try the quadratic ones on: more than one, since a carry has few numbers for an error to show in.
-fn check(case: &Case, alike: &[Case], limits: Option<Limits>) {
-    let (found, expected, recurrent) = (on_device(case, limits), truth(case), recurrent(case));
-    let quadratic: Vec<_> = alike.iter().map(|case| (plain(case), truth(case))).collect();
-    for index in 0..found.len() {
-        let errors = quadratic.iter().map(|(plain, truth)| Truth(&truth[index].1).largest_error(&plain[index].1));
-        let allowed = errors.fold(Truth(&expected[index].1).largest_error(&recurrent[index].1), f64::max);
-        Truth(&expected[index].1).assert_within(&found[index].1, allowed, format!("{} of {:?}", found[index].0, case.shape));
-    }
+fn check(case: &Case<4>, alike: &[Case<4>], limits: Limits) {
+    let truth = on_cpu(case, DType::F64);
+    let mut others: Vec<_> = alike.iter().map(|case| [plain(case), on_cpu(case, DType::F64)]).collect();
+    others.push([on_cpu(case, DType::F32), truth.clone()]);
+    assert_accurate(&NAMES, &on_device(case, limits), &truth, &others, &format!("{:?}", case.grad.1));
 }
 
-fn draws(shape: [usize; 4], empty_carry: bool, seed: u64) -> [Case; 4] {
-    [0, 1000, 2000, 3000].map(|offset| Case::new(shape, empty_carry, seed + offset))
+fn draws(shape: [usize; 4], empty_carry: bool, seed: u64) -> [Case<4>; 4] {
+    [0, 1000, 2000, 3000].map(|offset| case(shape, empty_carry, seed + offset))
 }
 
 #[test]
@@ -145,7 +98,7 @@ fn agrees_with_a_double_precision_scan() {
     for (index, shape) in shapes.into_iter().enumerate() {
         for empty_carry in [true, false] {
             let cases = draws(shape, empty_carry, 10 * index as u64);
-            check(&cases[0], &cases, None);
+            check(&cases[0], &cases, usual_limits());
         }
     }
 }
@@ -155,11 +108,11 @@ fn agrees_over_ten_thousand_tokens() {
     let Some(_device) = vulkan() else { return };
     // Plain ops on ten thousand tokens take gigabytes: what is allowed is their error on a fifth.
     for (segmented, cubes) in [(false, 1), (true, 12)] {
-        let case = Case::new([1, 2, 10_000, 11], false, 70);
-        let device = Limits { cubes, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).values.client) };
-        let plan = Plan::new(&case.inputs::<Vulkan>(DType::F32).values, &[], device, TOKENS).unwrap();
+        let long = case([1, 2, 10_000, 11], false, 70);
+        let device = Limits { cubes, ..usual_limits() };
+        let plan = Plan::new(&inputs::<Vulkan>(&long, DType::F32).values, &[], device, TOKENS).unwrap();
         assert_eq!(plan.segments.count > 1, segmented);
-        check(&case, &[Case::new([1, 2, 2000, 11], false, 70)], Some(device));
+        check(&long, &[case([1, 2, 2000, 11], false, 70)], device);
     }
 }
 
@@ -168,29 +121,30 @@ fn agrees_over_ten_thousand_tokens() {
 fn agrees_however_it_is_launched() {
     let Some(_device) = vulkan() else { return };
     let cases = draws([2, 1, 997, 6], false, 80);
-    let usual = Limits::of(&cases[0].inputs::<Vulkan>(DType::F32).values.client);
+    let usual = usual_limits();
     for (cubes, plane, max_units) in [(64, usual.plane, 16), (8, 0, 8), (3, 8, 64)] {
-        check(&cases[0], &cases, Some(Limits { cubes, plane, max_units, ..usual }));
+        check(&cases[0], &cases, Limits { cubes, plane, max_units, ..usual });
     }
 }
 
 #[test]
 fn same_bits_every_run() {
     let Some(_device) = vulkan() else { return };
-    let case = Case::new([1, 3, 700, 20], false, 90);
-    let device = Some(Limits { cubes: 9, ..Limits::of(&case.inputs::<Vulkan>(DType::F32).values.client) });
+    let case = case([1, 3, 700, 20], false, 90);
+    let device = Limits { cubes: 9, ..usual_limits() };
     assert_eq!(on_device(&case, device), on_device(&case, device));
 }
 
 #[test]
 fn non_finite_episode_does_not_reach_the_next() {
     let Some(_device) = vulkan() else { return };
-    let mut case = Case::new([2, 1, 90, 8], false, 100);
-    case.values[90 * 8 + 3] = f32::NAN;
-    case.values[90 * 8 + 12] = f32::INFINITY;
-    case.scores[90 + 4] = f32::NAN;
+    let mut case = case([2, 1, 90, 8], false, 100);
+    case.floats[VALUES].0[90 * 8 + 3] = f32::NAN;
+    case.floats[VALUES].0[90 * 8 + 12] = f32::INFINITY;
+    case.floats[SCORES].0[90 + 4] = f32::NAN;
     case.reset[90 + 37] = true;
-    let [outputs, log_sums, ..] = on_device(&case, None).map(|(_, numbers)| numbers);
+    let numbers = on_device(&case, usual_limits());
+    let (outputs, log_sums) = (&numbers[0], &numbers[1]);
     assert!(outputs[90 * 8..(90 + 37) * 8].iter().any(|x| x.is_nan()));
     assert!(log_sums[90..90 + 37].iter().any(|x| x.is_nan()));
     assert!(outputs[(90 + 37) * 8..].iter().all(|x| x.is_finite()));
@@ -198,24 +152,15 @@ fn non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(device) = vulkan() else { return };
-    let case = Case::new([3, 5, 23, 12], false, 110);
-    let expected = on_device(&case, None);
-    let strided = |tensor: FloatTensor<Vulkan>, a: usize, b: usize| {
-        let tensor = float::<Vulkan, 4>(tensor);
-        let moved = Tensor::<Vulkan, 4>::from_data(tensor.swap_dims(a, b).into_data(), &device).swap_dims(a, b);
-        moved.into_primitive().tensor()
-    };
+    let Some(_device) = vulkan() else { return };
+    let case = case([3, 5, 23, 12], false, 110);
+    let expected = on_device(&case, usual_limits());
     for (a, b) in [(1, 2), (2, 3), (0, 2)] {
-        let mut inputs = case.inputs::<Vulkan>(DType::F32);
-        inputs.values = strided(inputs.values, a, b);
-        let scores = float::<Vulkan, 3>(inputs.scores);
-        let scores = Tensor::<Vulkan, 3>::from_data(scores.swap_dims(0, 2).into_data(), &device).swap_dims(0, 2);
-        inputs.scores = scores.into_primitive().tensor();
-        let outputs = Vulkan::attention_scan(inputs.clone());
-        let grad = strided(case.grad::<Vulkan>(DType::F32), a, b);
-        let gradients = Vulkan::attention_scan_backward(inputs, outputs.clone(), grad);
-        assert_eq!(read(outputs, gradients), expected, "axes {a} and {b}");
+        let mut inputs = inputs::<Vulkan>(&case, DType::F32);
+        inputs.values = strided::<4>(inputs.values, a, b);
+        inputs.scores = strided::<3>(inputs.scores, 0, 2);
+        let grad = strided::<4>(case.grad::<Vulkan>(DType::F32), a, b);
+        assert_eq!(own::<Vulkan>(inputs, grad), expected, "axes {a} and {b}");
     }
 }
 
@@ -228,16 +173,18 @@ fn half_precision_values_are_summed_in_single_precision() {
             println!("skipped: the device cannot store {dtype:?}");
             continue;
         }
-        let mut case = Case::new([2, 3, 701, 16], false, 130);
+        let mut case = case([2, 3, 701, 16], false, 130);
         // What the device is given, so that rounding it is no error of the kernel's.
         let rounded = |numbers: &[f32]| -> Vec<f32> {
             let data = TensorData::new(numbers.to_vec(), [numbers.len()]).convert_dtype(dtype);
             data.convert::<f32>().to_vec().unwrap()
         };
-        (case.values, case.grad) = (rounded(&case.values), rounded(&case.grad));
-        let inputs =
-            ScanInputs { values: tensor_on::<Vulkan, 4>(&case.values, case.shape, dtype), ..case.inputs::<Vulkan>(DType::F32) };
-        let usual = Limits::of(&inputs.values.client);
+        for numbers in [&mut case.floats[VALUES].0, &mut case.grad.0] {
+            *numbers = rounded(numbers);
+        }
+        let (values, shape) = &case.floats[VALUES];
+        let inputs = ScanInputs { values: tensor_on::<Vulkan>(values, shape, dtype), ..inputs::<Vulkan>(&case, DType::F32) };
+        let usual = usual_limits();
         // In one piece, and in segments that a second level joins.
         for (limits, is_cut) in [(Limits { cubes: 1, ..usual }, false), (Limits { cubes: 64, max_units: 64, ..usual }, true)] {
             assert_eq!(Plan::new(&inputs.values, &[&inputs.values], limits, TOKENS).unwrap().segments.count > 1, is_cut);
@@ -245,7 +192,8 @@ fn half_precision_values_are_summed_in_single_precision() {
             assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
             let gradients = attention_scan_backward(inputs.clone(), outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();
             assert_eq!((gradients.values.dtype, gradients.scores.dtype), (dtype, DType::F32));
-            for ((what, found), (_, expected)) in read(outputs, gradients).into_iter().zip(truth(&case)) {
+            let found = read_scan(outputs, gradients);
+            for (what, (found, expected)) in NAMES.into_iter().zip(found.into_iter().zip(on_cpu(&case, DType::F64))) {
                 let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
                 // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions.
                 let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };

@@ -160,5 +160,7 @@ pub(crate) fn selective_scan_backward<R: CubeRuntime, F: FloatElement, I: IntEle
     let [writes, reads] = projections
         .map(|blocks| primitive::<_, 3>(float::<CubeBackend<R, F, I, BT>, 4>(blocks).sum_dim(1).reshape([batch, time, states])));
     let [inputs, steps] = tokens;
-    Some(SelectiveGradients([inputs, steps, decays, writes, reads, carry].map(|tensor| cast_to(tensor, dtype))))
+    let cast = |tensor| cast_to(tensor, dtype);
+    let [inputs, steps, decays, writes, reads, carry] = [inputs, steps, decays, writes, reads, carry].map(cast);
+    Some(SelectiveGradients { inputs, steps, decays, writes, reads, carry })
 }
