@@ -1,7 +1,7 @@
 //! What the tests of the ops share.
 
 use crate::primitive::{float, primitive};
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use burn::tensor::{Bool, Tensor, TensorData, TensorMetadata};
@@ -20,14 +20,9 @@ pub(crate) fn random(count: usize, seed: u64) -> Vec<f32> {
     random_f64(count, seed).into_iter().map(|x| x as f32).collect()
 }
 
-/// A random tensor.
+/// A random tensor; as an upstream gradient different for every element, so that a swapped axis shows.
 pub(crate) fn random_tensor<B: Backend, const D: usize>(shape: [usize; D], seed: u64) -> Tensor<B, D> {
     Tensor::from_data(TensorData::new(random(shape.iter().product(), seed), shape), &Default::default())
-}
-
-/// An upstream gradient: different for every element, so that a swapped axis shows.
-pub(crate) fn upstream<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<Autodiff<Flex>, D> {
-    random_tensor(shape, seed)
 }
 
 /// Flags of three rows: none, at the first and the last token, and in the middle.

@@ -15,7 +15,9 @@
 use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs, AttentionViews};
 use super::ops::AttentionOps;
 use super::reference;
-use crate::cpu::{Matrix, Real, View, by_float, dot, indices, product, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{
+    Matrix, Real, View, by_float, dot, for_chunk_pairs, indices, product, serves, tensor, vectorize, view, viewable,
+};
 use crate::dropout::{Dropout, column_hash};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
@@ -103,7 +105,8 @@ fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<
     let mut outputs = vec![R::zero(); batch * heads * query_time * head_dim];
     let mut log_sums = vec![R::zero(); batch * heads * query_time];
 
-    let head = |row: usize, outputs: &mut [R], log_sums: &mut [R], parallel: bool| {
+    let is_sequential = batch * heads * query_time * key_time * head_dim < SEQUENTIAL_BELOW;
+    let head = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
         let (b, h) = (row / heads, row % heads);
         if query_time <= FEW_QUERIES {
             return vectorize(
@@ -111,26 +114,12 @@ fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<
                 || few_queries(&inputs, b, h, outputs, log_sums),
             );
         }
-        let tile = |(tile, (outputs, log_sums)): (usize, (&mut [R], &mut [R]))| {
+        for_chunk_pairs([outputs, log_sums], [QUERIES * head_dim, QUERIES], is_sequential, |tile, outputs, log_sums| {
             forward_tile(&inputs, b, h, tile * QUERIES, outputs, log_sums);
-        };
-        if parallel {
-            outputs.par_chunks_mut(QUERIES * head_dim).zip(log_sums.par_chunks_mut(QUERIES)).enumerate().for_each(tile);
-        } else {
-            outputs.chunks_mut(QUERIES * head_dim).zip(log_sums.chunks_mut(QUERIES)).enumerate().for_each(tile);
-        }
+        });
     };
-    let row_length = query_time * head_dim;
-    if batch * heads * query_time * key_time * head_dim < SEQUENTIAL_BELOW {
-        outputs
-            .chunks_mut(row_length)
-            .zip(log_sums.chunks_mut(query_time))
-            .enumerate()
-            .for_each(|(row, (o, l))| head(row, o, l, false));
-    } else {
-        let rows = outputs.par_chunks_mut(row_length).zip(log_sums.par_chunks_mut(query_time));
-        rows.enumerate().for_each(|(row, (o, l))| head(row, o, l, true));
-    }
+    let lengths = [query_time * head_dim, query_time];
+    for_chunk_pairs([&mut outputs, &mut log_sums], lengths, is_sequential, head);
     AttentionOutputs {
         outputs: tensor(outputs, [batch, heads, query_time, head_dim]),
         log_sums: tensor(log_sums, [batch, heads, query_time]),

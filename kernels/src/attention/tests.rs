@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::Dropout;
-use crate::primitive::primitive;
+use crate::primitive::{float, primitive};
 use crate::testing::{assert_all_close, assert_close, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 type Cpu = Flex;
 type Graph = Autodiff<Flex>;
@@ -20,11 +20,16 @@ fn first_keys<B: Backend>(query_time: usize, key_time: usize) -> Tensor<B, 2, In
     Tensor::from_data(TensorData::new(data, [2, query_time]), &Default::default())
 }
 
-fn case<B: Backend>(query_time: usize, key_time: usize, head_dim: usize) -> ([Tensor<B, 4>; 3], Tensor<B, 2, Int>) {
-    let queries = random_tensor([2, 3, query_time, head_dim], 1) * 2.0;
-    let keys = random_tensor([2, 3, key_time, head_dim], 2) * 2.0;
-    let values = random_tensor([2, 3, key_time, head_dim], 3);
-    ([queries, keys, values], first_keys(query_time, key_time))
+/// A batch of 2 with the given heads, queries, keys and `head_dim`.
+pub(super) fn case<B: Backend>(
+    [heads, query_time, key_time, head_dim]: [usize; 4],
+    dropout: Dropout,
+    dtype: DType,
+) -> AttentionInputs<B> {
+    let tensor = |time: usize, seed: u64| random_tensor::<B, 4>([2, heads, time, head_dim], seed).cast(dtype);
+    let (queries, keys) = (tensor(query_time, 1) * 2.0, tensor(key_time, 2) * 2.0);
+    let first_key = first_keys::<B>(query_time, key_time).into_primitive();
+    AttentionInputs::new(queries, keys, tensor(key_time, 3), first_key, dropout)
 }
 
 const SIZES: [(usize, usize, usize); 7] =
@@ -34,8 +39,7 @@ const SIZES: [(usize, usize, usize); 7] =
 fn cpu_and_its_gradients_agree_with_the_reference() {
     for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 9 }] {
         for (query_time, key_time, head_dim) in SIZES {
-            let ([queries, keys, values], first_key) = case::<Cpu>(query_time, key_time, head_dim);
-            let inputs = AttentionInputs::new(queries, keys, values, first_key.into_primitive(), dropout);
+            let inputs = case::<Cpu>([3, query_time, key_time, head_dim], dropout, DType::F32);
             // f32 softmax sums in another order.
             let expected = reference::causal_attention(inputs.clone()).outputs;
             assert_all_close::<Cpu, 1>([Cpu::causal_attention(inputs.clone()).outputs], [expected], 3e-6);
@@ -49,7 +53,7 @@ fn cpu_and_its_gradients_agree_with_the_reference() {
 
 #[test]
 fn packed_episodes_do_not_see_each_other() {
-    let ([queries, keys, values], _) = case::<Cpu>(90, 90, 21);
+    let [queries, keys, values] = case::<Cpu>([3, 90, 90, 21], Dropout::OFF, DType::F32).floats().map(float::<Cpu, 4>);
     let first: Vec<i32> = (0..180).map(|i| if i % 90 < 37 { 0 } else { 37 }).collect();
     let first = Tensor::from_data(TensorData::new(first, [2, 90]), &Default::default());
     let packed = causal_attention(queries.clone(), keys.clone(), values.clone(), first, Dropout::OFF);

@@ -10,7 +10,7 @@
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
 use super::ops::ConvolutionOps;
 use super::reference;
-use crate::cpu::{Real, by_float, indices, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, for_chunks, indices, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
@@ -78,12 +78,7 @@ pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> Fl
             },
         );
     };
-    let row_length = (time * channels).max(1);
-    if work(&past, channels) < SEQUENTIAL_BELOW {
-        outputs.chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
-    } else {
-        outputs.par_chunks_mut(row_length).enumerate().for_each(|(b, outputs)| row(b, outputs));
-    }
+    for_chunks(&mut outputs, time * channels, work(&past, channels) < SEQUENTIAL_BELOW, row);
     tensor(outputs, [batch, time, channels])
 }
 

@@ -9,7 +9,7 @@
 use super::inputs::{EPSILON, LayerNormGradients};
 use super::ops::LayerNormOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, for_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -71,12 +71,7 @@ fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: Floa
             },
         );
     };
-    let length = (ROWS * width).max(1);
-    if rows * width < SEQUENTIAL_BELOW {
-        y.chunks_mut(length).enumerate().for_each(|(chunk, y)| block(chunk, y));
-    } else {
-        y.par_chunks_mut(length).enumerate().for_each(|(chunk, y)| block(chunk, y));
-    }
+    for_chunks(&mut y, ROWS * width, rows * width < SEQUENTIAL_BELOW, block);
     tensor(y, [rows, width])
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::primitive::{float, primitive};
-use crate::testing::{assert_close, random_tensor, upstream};
+use crate::testing::{assert_close, random_tensor};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -19,20 +19,14 @@ fn values_and_gradients_agree_with_the_reference() {
         // One row, a few, one more than a few, one block, several blocks with a rest.
         for (rows, inputs, outputs) in [(1, 7, 5), (3, 129, 67), (7, 33, 130), (191, 13, 3), (577, 131, 193)] {
             let run = |use_reference: bool| {
-                let leaves = (
-                    random_tensor::<Graph, 2>([rows, inputs], 1).require_grad(),
-                    random_tensor::<Graph, 2>([inputs, outputs], 2).require_grad(),
-                    random_tensor::<Graph, 1>([outputs], 3).require_grad(),
-                );
-                let (x, weight, bias) = leaves.clone();
-                let y = if use_reference { reference(x, weight, bias, activation) } else { linear(x, weight, bias, activation) };
-                let gradients = (y.clone() * upstream([rows, outputs], 4)).sum().backward();
-                (
-                    y.inner(),
-                    leaves.0.grad(&gradients).unwrap(),
-                    leaves.1.grad(&gradients).unwrap(),
-                    leaves.2.grad(&gradients).unwrap(),
-                )
+                let [x, weight] = [([rows, inputs], 1), ([inputs, outputs], 2)]
+                    .map(|(shape, seed)| random_tensor::<Graph, 2>(shape, seed).require_grad());
+                let bias = random_tensor::<Graph, 1>([outputs], 3).require_grad();
+                let op = if use_reference { reference } else { linear };
+                let y = op(x.clone(), weight.clone(), bias.clone(), activation);
+                let gradients = (y.clone() * random_tensor([rows, outputs], 4)).sum().backward();
+                let [x, weight] = [x, weight].map(|leaf| leaf.grad(&gradients).unwrap());
+                (y.inner(), x, weight, bias.grad(&gradients).unwrap())
             };
             let (found, expected) = (run(false), run(true));
             assert_close(found.0, expected.0, 1e-5);
@@ -52,7 +46,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             let weight = random_tensor::<Graph, 2>([131, 257], 2).require_grad();
             let bias = random_tensor::<Graph, 1>([257], 3).require_grad();
             let y = linear(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
-            let gradients = (y.clone() * upstream([613, 257], 4)).sum().backward();
+            let gradients = (y.clone() * random_tensor([613, 257], 4)).sum().backward();
             [y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(Tensor::into_data)
         })
     };

@@ -9,7 +9,7 @@
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
 use super::ops::RecurrenceOps;
 use super::reference;
-use crate::cpu::{Real, by_float, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, flags, for_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -68,12 +68,7 @@ pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> Float
             },
         );
     };
-    let row_length = (time * channels).max(1);
-    if batch * row_length < SEQUENTIAL_BELOW {
-        states.chunks_mut(row_length).enumerate().for_each(|(b, states)| row(b, states));
-    } else {
-        states.par_chunks_mut(row_length).enumerate().for_each(|(b, states)| row(b, states));
-    }
+    for_chunks(&mut states, time * channels, batch * time * channels < SEQUENTIAL_BELOW, row);
     tensor(states, [batch, time, channels])
 }
 

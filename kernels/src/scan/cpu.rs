@@ -14,11 +14,14 @@ use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, Sc
 use super::log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward};
 use super::ops::ScanOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, for_chunk_pairs, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
+
+/// Below this many elements one thread is quicker than waking another.
+const SEQUENTIAL_BELOW: usize = 1 << 15;
 
 impl ScanOps for Flex {
     fn has_backward(_device: &Device<Self>, _head_dim: usize, dtype: DType) -> bool {
@@ -83,23 +86,14 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
     let mut outputs = vec![R::zero(); batch * heads * time * head_dim];
     let mut log_sums = vec![R::zero(); batch * heads * time];
 
-    let row_length = (time * head_dim).max(1);
-    let sequential = batch * heads * row_length < 1 << 15;
     let scan = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
         vectorize(
             #[inline(always)]
             || scan_row(&inputs, &reset, row / heads, row % heads, outputs, log_sums),
         );
     };
-    if sequential {
-        outputs.chunks_mut(row_length).zip(log_sums.chunks_mut(time)).enumerate().for_each(|(row, (o, l))| scan(row, o, l));
-    } else {
-        outputs
-            .par_chunks_mut(row_length)
-            .zip(log_sums.par_chunks_mut(time))
-            .enumerate()
-            .for_each(|(row, (o, l))| scan(row, o, l));
-    }
+    let is_sequential = outputs.len() < SEQUENTIAL_BELOW;
+    for_chunk_pairs([&mut outputs, &mut log_sums], [time * head_dim, time], is_sequential, scan);
     ScanOutputs { outputs: tensor(outputs, [batch, heads, time, head_dim]), log_sums: tensor(log_sums, [batch, heads, time]) }
 }
 

@@ -14,7 +14,7 @@
 use super::inputs::{SelectiveGradients, SelectiveInputs, SelectiveViews};
 use super::ops::SelectiveScanOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, flags, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, for_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -97,11 +97,7 @@ pub(crate) fn selective_scan<R: Real>(inputs: SelectiveInputs<Flex>) -> FloatTen
             },
         );
     };
-    if batch * time * states * channels < SEQUENTIAL_BELOW {
-        packed.chunks_mut(row_length.max(1)).enumerate().for_each(|(b, packed)| row(b, packed));
-    } else {
-        packed.par_chunks_mut(row_length.max(1)).enumerate().for_each(|(b, packed)| row(b, packed));
-    }
+    for_chunks(&mut packed, row_length, batch * time * states * channels < SEQUENTIAL_BELOW, row);
     tensor(packed, [batch, row_length])
 }
 

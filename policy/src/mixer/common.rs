@@ -48,3 +48,31 @@ pub fn merge_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 2> {
     let x = if heads == 1 { x } else { x.swap_dims(1, 2) };
     x.reshape([batch * time, heads * head_dim])
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{init::Init, layers::Dense};
+    use burn::backend::Flex;
+
+    /// Asserts that numbers are the expected ones, up to rounding.
+    pub fn near(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
+    }
+
+    /// A layer from one number to several: weights of 1, and the given biases.
+    pub fn layer_of_ones<const N: usize>(biases: [f32; N]) -> Dense<Flex> {
+        let (init, device) = (&mut Init::new(1), Default::default());
+        Dense { weight: init.constant([1, N], 1.0, &device), bias: init.given(biases.to_vec(), [N], &device) }
+    }
+
+    #[test]
+    fn the_inverse_of_softplus_is_its_inverse() {
+        for (y, expected) in [(1e-3, -6.907_255), (1e-2, -4.600_166), (1e-1, -2.252_168_5)] {
+            assert!((inverse_softplus(y) - expected).abs() < 1e-5);
+        }
+        let x = Tensor::<Flex, 1>::from_data([-200.0, -2.252_168_5, 0.0, 300.0], &Default::default());
+        near(&softplus(x).into_data().to_vec::<f32>().unwrap(), &[0.0, 0.1, 2f32.ln(), 300.0]);
+    }
+}

@@ -19,6 +19,9 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use std::{any::Any, fmt::Debug, marker::PhantomData, sync::Arc};
 
+/// What a mixer makes of tokens, and its next state.
+type Mixed<B> = (Tensor<B, 3>, CustomState<B>);
+
 /// [`Mixer`] and [`Module`] without their type.
 trait DynMixer<B: Backend>: Debug + Send + Sync {
     fn boxed_clone(&self) -> Box<dyn DynMixer<B>>;
@@ -29,13 +32,7 @@ trait DynMixer<B: Backend>: Debug + Send + Sync {
     fn dyn_map(self: Box<Self>, mapper: &mut dyn DynMapper<B>) -> Box<dyn DynMixer<B>>;
     fn dyn_initial_state(&self, batch: usize, device: &B::Device) -> CustomState<B>;
     fn dyn_restore_state(&self, record: StateRecord, device: &B::Device) -> Result<CustomState<B>, PolicyError>;
-    fn dyn_forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: CustomState<B>,
-        dropout: Dropout,
-    ) -> (Tensor<B, 3>, CustomState<B>);
+    fn dyn_forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: CustomState<B>, dropout: Dropout) -> Mixed<B>;
     fn dyn_no_decay(&self) -> Vec<ParamId>;
 }
 
@@ -72,13 +69,7 @@ impl<B: KernelBackend, M: Mixer<B>> DynMixer<B> for M {
         Ok(CustomState::new(M::State::from_record(record, device)?))
     }
 
-    fn dyn_forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: CustomState<B>,
-        dropout: Dropout,
-    ) -> (Tensor<B, 3>, CustomState<B>) {
+    fn dyn_forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: CustomState<B>, dropout: Dropout) -> Mixed<B> {
         let (y, state) = self.forward(x, reset, state.into_inner(), dropout);
         (y, CustomState::new(state))
     }
@@ -149,13 +140,7 @@ impl<B: Backend> CustomMixer<B> {
         self.mixer.dyn_initial_state(batch, device)
     }
 
-    pub(super) fn forward(
-        &self,
-        x: Tensor<B, 3>,
-        reset: &Reset<B>,
-        state: CustomState<B>,
-        dropout: Dropout,
-    ) -> (Tensor<B, 3>, CustomState<B>) {
+    pub(super) fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: CustomState<B>, dropout: Dropout) -> Mixed<B> {
         self.mixer.dyn_forward(x, reset, state, dropout)
     }
 

@@ -78,17 +78,14 @@ impl<B: KernelBackend> Mixer<B> for Gru<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::common::tests::{layer_of_ones, near};
     use super::*;
     use burn::backend::Flex;
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 3]) -> Gru<Flex> {
         let mut gru = Gru::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
-        for layer in [&mut gru.input, &mut gru.recurrent] {
-            layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
-            layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());
-        }
-        gru.input.bias = gru.input.bias.map(|bias| Tensor::from_data(biases, &bias.device()));
+        (gru.input, gru.recurrent) = (layer_of_ones(biases), layer_of_ones([0.0; 3]));
         gru
     }
 
@@ -98,11 +95,6 @@ mod tests {
         let time = inputs.len();
         let x = Tensor::<Flex, 1>::from_data(inputs, &device).reshape([1, time, 1]);
         gru.forward(x, &Reset::none(1, time, &device), state, Dropout::OFF).0.into_data().to_vec().unwrap()
-    }
-
-    fn near(found: &[f32], expected: &[f32]) {
-        assert_eq!(found.len(), expected.len());
-        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
     }
 
     #[test]

@@ -252,6 +252,7 @@ impl<B: KernelBackend> MixerState<B> for HyenaModalState<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::common::tests::near;
     use super::*;
     use burn::backend::Flex;
 
@@ -283,10 +284,6 @@ mod tests {
                 stepped,
                 [prefilled, state].map(|x| x.into_data().to_vec::<f32>().unwrap()).concat(),
             ]
-        };
-        let near = |found: &[f32], expected: &[f32]| {
-            assert_eq!(found.len(), expected.len());
-            found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "{found:?} is not {expected:?}"));
         };
         for (inputs, expected) in
             [([1.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.0, -0.5, 0.0, 0.125]), ([1.0, 0.0, 0.0, 0.0, 1.0], [2.0, 0.0, -0.5, 0.0, 2.125])]

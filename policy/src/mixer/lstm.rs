@@ -89,17 +89,14 @@ impl<B: KernelBackend> Mixer<B> for Lstm<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::common::tests::{layer_of_ones, near};
     use super::*;
     use burn::backend::Flex;
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 4]) -> Lstm<Flex> {
         let mut lstm = Lstm::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
-        for layer in [&mut lstm.input, &mut lstm.recurrent] {
-            layer.weight = layer.weight.clone().map(|weight| weight.ones_like());
-            layer.bias = layer.bias.clone().map(|bias| bias.zeros_like());
-        }
-        lstm.input.bias = lstm.input.bias.map(|bias| Tensor::from_data(biases, &bias.device()));
+        (lstm.input, lstm.recurrent) = (layer_of_ones(biases), layer_of_ones([0.0; 4]));
         lstm
     }
 
@@ -120,9 +117,7 @@ mod tests {
     fn closed_form_of_two_tokens() {
         let lstm = unit([0.0; 4]);
         let found = states(&lstm, lstm.initial_state(1, &Default::default()), 2).concat();
-        for (found, expected) in found.into_iter().zip([0.556_769_94, 0.369_606_35, 1.144_446_2, 0.650_535_2]) {
-            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
-        }
+        near(&found, &[0.556_769_94, 0.369_606_35, 1.144_446_2, 0.650_535_2]);
     }
 
     #[test]

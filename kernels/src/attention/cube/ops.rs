@@ -18,13 +18,9 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> AttentionO
     }
 
     fn causal_attention(inputs: AttentionInputs<Self>) -> AttentionOutputs<Self> {
-        let x = &inputs.queries;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(outputs) = causal_attention(inputs.clone())
-        {
-            return outputs;
-        }
-        reference::causal_attention(inputs)
+        let runs = runs::<Self>(&inputs.queries.device, inputs.queries.dtype);
+        let outputs = runs.then(|| causal_attention(inputs.clone())).flatten();
+        outputs.unwrap_or_else(|| reference::causal_attention(inputs))
     }
 
     fn causal_attention_backward(
@@ -32,13 +28,9 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> AttentionO
         outputs: AttentionOutputs<Self>,
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
-        let x = &inputs.queries;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(gradients) = causal_attention_backward(inputs.clone(), outputs, grad.clone())
-        {
-            return gradients;
-        }
-        reference::causal_attention_backward(inputs, grad)
+        let runs = runs::<Self>(&inputs.queries.device, inputs.queries.dtype);
+        let gradients = runs.then(|| causal_attention_backward(inputs.clone(), outputs, grad.clone())).flatten();
+        gradients.unwrap_or_else(|| reference::causal_attention_backward(inputs, grad))
     }
 }
 

@@ -18,12 +18,9 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> Recurrence
 
     fn gated_recurrence(inputs: RecurrenceInputs<Self>) -> FloatTensor<Self> {
         let x = &inputs.inputs;
-        if Self::has_backward(&x.device, x.dtype)
-            && let Some(states) = gated_recurrence(inputs.clone(), Limits::of(&x.client))
-        {
-            return states;
-        }
-        reference::gated_recurrence(inputs)
+        let runs = Self::has_backward(&x.device, x.dtype);
+        let states = runs.then(|| gated_recurrence(inputs.clone(), Limits::of(&x.client))).flatten();
+        states.unwrap_or_else(|| reference::gated_recurrence(inputs))
     }
 
     fn gated_recurrence_backward(
@@ -32,12 +29,10 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> Recurrence
         grad: FloatTensor<Self>,
     ) -> RecurrenceGradients<Self> {
         let x = &inputs.inputs;
-        if Self::has_backward(&x.device, x.dtype)
-            && let Some(gradients) = gated_recurrence_backward(inputs.clone(), states, grad.clone(), Limits::of(&x.client))
-        {
-            return gradients;
-        }
-        reference::gated_recurrence_backward(inputs, grad)
+        let runs = Self::has_backward(&x.device, x.dtype);
+        let kernel = || gated_recurrence_backward(inputs.clone(), states, grad.clone(), Limits::of(&x.client));
+        let gradients = runs.then(kernel).flatten();
+        gradients.unwrap_or_else(|| reference::gated_recurrence_backward(inputs, grad))
     }
 }
 

@@ -19,12 +19,9 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps fo
 
     fn attention_scan(inputs: ScanInputs<Self>) -> ScanOutputs<Self> {
         let x = &inputs.values;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(outputs) = attention_scan(inputs.clone(), Limits::of(&x.client))
-        {
-            return outputs;
-        }
-        reference::attention_scan(inputs)
+        let runs = runs::<Self>(&x.device, x.dtype);
+        let outputs = runs.then(|| attention_scan(inputs.clone(), Limits::of(&x.client))).flatten();
+        outputs.unwrap_or_else(|| reference::attention_scan(inputs))
     }
 
     fn attention_scan_backward(
@@ -33,12 +30,10 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps fo
         grad: FloatTensor<Self>,
     ) -> ScanGradients<Self> {
         let x = &inputs.values;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(gradients) = attention_scan_backward(inputs.clone(), outputs, grad.clone(), Limits::of(&x.client))
-        {
-            return gradients;
-        }
-        reference::attention_scan_backward(inputs, grad)
+        let runs = runs::<Self>(&x.device, x.dtype);
+        let kernel = || attention_scan_backward(inputs.clone(), outputs, grad.clone(), Limits::of(&x.client));
+        let gradients = runs.then(kernel).flatten();
+        gradients.unwrap_or_else(|| reference::attention_scan_backward(inputs, grad))
     }
 
     fn has_log_sum_backward(device: &Device<Self>, dtype: DType) -> bool {
@@ -47,12 +42,9 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps fo
 
     fn running_log_sum_exp(inputs: LogSumInputs<Self>) -> FloatTensor<Self> {
         let x = &inputs.scores;
-        if Self::has_log_sum_backward(&x.device, x.dtype)
-            && let Some(log_sums) = running_log_sum_exp(inputs.clone(), Limits::of(&x.client))
-        {
-            return log_sums;
-        }
-        reference::running_log_sum_exp(inputs)
+        let runs = Self::has_log_sum_backward(&x.device, x.dtype);
+        let log_sums = runs.then(|| running_log_sum_exp(inputs.clone(), Limits::of(&x.client))).flatten();
+        log_sums.unwrap_or_else(|| reference::running_log_sum_exp(inputs))
     }
 
     fn running_log_sum_exp_backward(
@@ -61,12 +53,10 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps fo
         grad: FloatTensor<Self>,
     ) -> LogSumGradients<Self> {
         let x = &inputs.scores;
-        if Self::has_log_sum_backward(&x.device, x.dtype)
-            && let Some(gradients) = running_log_sum_exp_backward(inputs.clone(), log_sums, grad.clone(), Limits::of(&x.client))
-        {
-            return gradients;
-        }
-        reference::running_log_sum_exp_backward(inputs, grad)
+        let runs = Self::has_log_sum_backward(&x.device, x.dtype);
+        let kernel = || running_log_sum_exp_backward(inputs.clone(), log_sums, grad.clone(), Limits::of(&x.client));
+        let gradients = runs.then(kernel).flatten();
+        gradients.unwrap_or_else(|| reference::running_log_sum_exp_backward(inputs, grad))
     }
 }
 

@@ -17,23 +17,15 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> SelectiveS
     }
 
     fn selective_scan(inputs: SelectiveInputs<Self>) -> FloatTensor<Self> {
-        let x = &inputs.inputs;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(packed) = selective_scan(inputs.clone())
-        {
-            return packed;
-        }
-        reference::selective_scan(inputs)
+        let runs = runs::<Self>(&inputs.inputs.device, inputs.inputs.dtype);
+        let packed = runs.then(|| selective_scan(inputs.clone())).flatten();
+        packed.unwrap_or_else(|| reference::selective_scan(inputs))
     }
 
     fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
-        let x = &inputs.inputs;
-        if runs::<Self>(&x.device, x.dtype)
-            && let Some(gradients) = selective_scan_backward(inputs.clone(), grad.clone())
-        {
-            return gradients;
-        }
-        reference::selective_scan_backward(inputs, grad)
+        let runs = runs::<Self>(&inputs.inputs.device, inputs.inputs.dtype);
+        let gradients = runs.then(|| selective_scan_backward(inputs.clone(), grad.clone())).flatten();
+        gradients.unwrap_or_else(|| reference::selective_scan_backward(inputs, grad))
     }
 }
 
