@@ -1,7 +1,7 @@
 //! HDF5 files as the formats need them: named arrays with checked types, and errors in place of panics.
 
 use crate::error::DatasetError;
-use hdf5_pure::{AttrValue, DType, Dataset, Error, File, FileBuilder, Group};
+use hdf5_pure::{AttrValue, DType, Dataset, Datatype, EnumTypeBuilder, Error, File, FileBuilder, Group, make_i8_type};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Read;
@@ -362,6 +362,12 @@ pub(crate) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result
         Err(Error::Io(source)) => Err(io(source)),
         Err(source) => Err(writing(target, source)),
     }
+}
+
+/// The type of flags, as Python's h5py writes booleans.
+pub(crate) fn boolean(target: &Path) -> Result<Datatype, DatasetError> {
+    let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build();
+    boolean.map_err(|source| writing(target, source.into()))
 }
 
 /// The HDF5 writer's complaint.

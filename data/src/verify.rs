@@ -59,7 +59,7 @@ pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
 pub(crate) fn accept(path: &Path, dataset: &Dataset, strictness: Strictness, noticed: Report) -> Result<Report, DatasetError> {
     let mut report = verify(dataset, strictness);
     report.absorb(noticed);
-    if report.is_ok() { Ok(report) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
+    DatasetError::unless_ok(path, report)
 }
 
 fn check_sizes(dataset: &Dataset, report: &mut Report) {
