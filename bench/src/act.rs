@@ -1,10 +1,10 @@
 //! The cost of acting at several points of an episode: a constant for Aaren, growing with a KV cache, that of the whole window for
 //! windowed execution.
 
-use crate::measure::{Spread, description, publish, with_threads};
+use crate::measure::{Column, Spread, description, publish, table, with_threads};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::run::report::{align_right, bytes, median, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::{bytes, median, number};
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
@@ -182,19 +182,14 @@ fn remember(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, chunk: usize, 
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table =
-            report::table(&["policy", "environments", "step", "µs a step", "µs a step and environment", "state of one"]);
-        for point in &self.points {
-            table.add_row([
-                point.policy.clone(),
-                point.envs.to_string(),
-                point.step.to_string(),
-                number(point.microseconds_per_step.median),
-                number(point.microseconds_per_env_step),
-                bytes(point.state_bytes_per_env),
-            ]);
-        }
-        align_right(&mut table, 1);
-        format!("{} threads\n{table}", self.threads)
+        let columns: [Column<Point>; 6] = [
+            ("policy", |point| point.policy.clone()),
+            ("environments", |point| point.envs.to_string()),
+            ("step", |point| point.step.to_string()),
+            ("µs a step", |point| number(point.microseconds_per_step.median)),
+            ("µs a step and environment", |point| number(point.microseconds_per_env_step)),
+            ("state of one", |point| bytes(point.state_bytes_per_env)),
+        ];
+        format!("{} threads\n{}", self.threads, table(&self.points, 1, &columns))
     }
 }

@@ -1,11 +1,10 @@
 //! Acting as evaluations do it: a policy in actor threads, and where their time goes.
 
-use crate::measure::{cores, description, publish};
+use crate::measure::{Column, cores, description, percent, publish, table};
 use aaren_agents::config::EnvConfig;
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::evaluate::Evaluation;
-use aaren_agents::run::report;
-use aaren_agents::run::report::{align_right, number};
+use aaren_agents::run::report::number;
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
 use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
@@ -167,22 +166,19 @@ impl Env for Timed {
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&["actors", "environment steps", "a second", "simulator", "policy", "everything else"]);
-        for row in &self.rows {
-            let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-            table.add_row([
-                row.actors.to_string(),
-                row.env_steps.to_string(),
-                number(row.env_steps_per_second),
-                percent(row.simulator),
-                percent(row.policy),
-                percent(row.everything_else),
-            ]);
-        }
-        align_right(&mut table, 0);
+        let columns: [Column<Row>; 6] = [
+            ("actors", |row| row.actors.to_string()),
+            ("environment steps", |row| row.env_steps.to_string()),
+            ("a second", |row| number(row.env_steps_per_second)),
+            ("simulator", |row| percent(row.simulator, 1)),
+            ("policy", |row| percent(row.policy, 1)),
+            ("everything else", |row| percent(row.everything_else, 1)),
+        ];
         format!(
-            "{} episodes of {ENV}, {} environments an actor, 3 layers of 128 with Aaren; shares are of the actors' time\n{table}",
-            self.episodes, self.envs_per_actor
+            "{} episodes of {ENV}, {} environments an actor, 3 layers of 128 with Aaren; shares are of the actors' time\n{}",
+            self.episodes,
+            self.envs_per_actor,
+            table(&self.rows, 0, &columns)
         )
     }
 }

@@ -1,14 +1,13 @@
 //! What an optimizer step asks of a GPU: kernels launched, and memory. No times: a Vulkan driver in software gives the same answer.
 
-use crate::measure::{Size, description, parse_size, publish};
+use crate::measure::{Column, Size, description, parse_size, publish, table};
 use crate::train::random_batch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
 use aaren_agents::offline::DeviceBatch;
 use aaren_agents::offline::learner::Learner;
-use aaren_agents::run::report::align_right;
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
 use aaren_agents::session::Trained as _;
 use aaren_kernels::KernelBackend;
 use aaren_kernels::device::{Gpu, LaunchLog};
@@ -113,17 +112,13 @@ where
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&["mixer", "batch x context", "launches a step", "memory MB"]);
-        for row in &self.rows {
-            table.add_row([
-                row.mixer.clone(),
-                row.size.to_string(),
-                row.launches.to_string(),
-                format!("{:.1}", row.memory_bytes as f64 / 1e6),
-            ]);
-        }
-        align_right(&mut table, 1);
-        let mut text = format!("device {}\n{table}", self.device);
+        let columns: [Column<Row>; 4] = [
+            ("mixer", |row| row.mixer.clone()),
+            ("batch x context", |row| row.size.to_string()),
+            ("launches a step", |row| row.launches.to_string()),
+            ("memory MB", |row| format!("{:.1}", row.memory_bytes as f64 / 1e6)),
+        ];
+        let mut text = format!("device {}\n{}", self.device, table(&self.rows, 1, &columns));
         // The same kernels at every size: those of the first will do.
         let mut seen = Vec::new();
         for row in &self.rows {

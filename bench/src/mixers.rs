@@ -1,11 +1,11 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
 use crate::act::{Execution, Point, measure};
-use crate::measure::{Size, Spread, description, publish, with_threads};
+use crate::measure::{Column, Size, Spread, description, publish, table, with_threads};
 use crate::train::time_steps;
 use aaren_agents::device::{CPU, Cpu, Graph};
-use aaren_agents::run::report::{align_right, bytes, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::{bytes, number};
 use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyConfig, mixer};
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -130,29 +130,17 @@ fn trained_parameters(network: &impl Module<Graph>) -> usize {
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&[
-            "mixer",
-            "parameters",
-            "training, ms a step (min, max)",
-            "timesteps a second",
-            "acting, µs: first",
-            "1,000th step",
-            "state: first",
-            "1,000th step",
-        ]);
-        for row in &self.rows {
-            table.add_row([
-                row.mixer.clone(),
-                number(row.parameters as f64),
-                row.training_milliseconds.to_string(),
-                number(row.timesteps_per_second),
-                number(row.first.microseconds_per_step.median),
-                number(row.late.microseconds_per_step.median),
-                bytes(row.first.state_bytes_per_env),
-                bytes(row.late.state_bytes_per_env),
-            ]);
-        }
-        align_right(&mut table, 1);
+        let columns: [Column<Row>; 8] = [
+            ("mixer", |row| row.mixer.clone()),
+            ("parameters", |row| number(row.parameters as f64)),
+            ("training, ms a step (min, max)", |row| row.training_milliseconds.to_string()),
+            ("timesteps a second", |row| number(row.timesteps_per_second)),
+            ("acting, µs: first", |row| number(row.first.microseconds_per_step.median)),
+            ("1,000th step", |row| number(row.late.microseconds_per_step.median)),
+            ("state: first", |row| bytes(row.first.state_bytes_per_env)),
+            ("1,000th step", |row| bytes(row.late.state_bytes_per_env)),
+        ];
+        let table = table(&self.rows, 1, &columns);
         let Self { threads, width, layers, heads, size, .. } = self;
         format!("{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}",)
     }

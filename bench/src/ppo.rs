@@ -1,11 +1,11 @@
 //! The time until PPO reaches a score, beside stable-baselines3 with the same settings.
 
-use crate::measure::{publish, with_threads};
+use crate::measure::{Column, or_dash, publish, table, with_threads};
 use crate::peers::stable_baselines3;
 use crate::peers::stable_baselines3::Trained;
 use aaren_agents::config::{Job, Network};
 use aaren_agents::ppo;
-use aaren_agents::run::report::{align_right, duration};
+use aaren_agents::run::report::duration;
 use aaren_agents::run::{RunDir, report};
 use aaren_agents::session::Observer;
 use anyhow::{Result, bail, ensure};
@@ -137,21 +137,27 @@ pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
     publish(&figures, &figures.render(), json)
 }
 
+impl Trained {
+    fn time(&self) -> String {
+        self.reached.map_or("not reached".into(), |(_, seconds)| duration(seconds))
+    }
+
+    fn env_steps(&self) -> String {
+        or_dash(self.reached, |(env_steps, _)| env_steps.to_string())
+    }
+}
+
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&["seed", "aaren", "environment steps", "stable-baselines3", "environment steps", "ratio"]);
-        let cells = |trained: Option<&Trained>| match trained.map(|trained| trained.reached) {
-            None => ["-".to_owned(), "-".to_owned()],
-            Some(None) => ["not reached".to_owned(), "-".to_owned()],
-            Some(Some((env_steps, seconds))) => [duration(seconds), env_steps.to_string()],
-        };
-        for row in &self.rows {
-            let [ours, our_steps] = cells(Some(&row.aaren));
-            let [theirs, their_steps] = cells(row.stable_baselines3.as_ref());
-            let ratio = row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-            table.add_row([row.seed.to_string(), ours, our_steps, theirs, their_steps, ratio]);
-        }
-        align_right(&mut table, 0);
+        let columns: [Column<Row>; 6] = [
+            ("seed", |row| row.seed.to_string()),
+            ("aaren", |row| row.aaren.time()),
+            ("environment steps", |row| row.aaren.env_steps()),
+            ("stable-baselines3", |row| or_dash(row.stable_baselines3.as_ref(), Trained::time)),
+            ("environment steps", |row| or_dash(row.stable_baselines3.as_ref(), Trained::env_steps)),
+            ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
+        ];
+        let table = table(&self.rows, 0, &columns);
         let peer = self.stable_baselines3.as_ref().map_or("no peer".into(), |version| format!("stable-baselines3 {version}"));
         let (env_id, target, threads) = (&self.env_id, report::number(self.target_return), self.threads);
         format!(

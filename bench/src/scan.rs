@@ -1,13 +1,13 @@
 //! The scan beside a copy of the same bytes, plain tensor ops, Burn's causal attention and PyTorch, at one shape after the other.
 
-use crate::measure::{Spread, on_device, publish};
+use crate::measure::{Column, Spread, library, on_device, or_dash, percent, publish, table};
 use crate::peers::torch;
 use crate::peers::torch::{Shape, Torch};
 use aaren_agents::config::Device;
 use aaren_agents::device;
 use aaren_agents::device::{CPU, Cpu, TrainBackend};
-use aaren_agents::run::report::{align_right, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::number;
 use aaren_kernels::scan::{ScanInputs, ScanOutputs};
 use aaren_kernels::{KernelBackend, ScanCarry, attention_scan};
 use anyhow::{Context, Result, ensure};
@@ -280,39 +280,28 @@ fn tensor_ops<B: Backend>(problem: &Problem<B>) -> Tensor<B, 4> {
     burn::tensor::activation::softmax(scores.mask_fill(later, f32::MIN), 3).matmul(problem.values.clone())
 }
 
+impl Row {
+    /// How many times our forward pass.
+    fn times_forward(&self, time: Option<f64>) -> String {
+        or_dash(time, |time| format!("{:.1} x", time / self.forward_ms.median))
+    }
+}
+
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&[
-            "batch x heads x time x head_dim",
-            "error",
-            "forward ms",
-            "of copy",
-            "backward ms",
-            "of copy",
-            "tensor ops",
-            "Burn attention",
-            "torch attention",
-            "torch scan",
-        ]);
-        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-        for row in &self.rows {
-            // How many times our forward pass.
-            let ratio = |time: Option<f64>| time.map_or("-".into(), |time| format!("{:.1} x", time / row.forward_ms.median));
-            table.add_row([
-                row.shape.to_string(),
-                format!("{:.0e}", row.largest_error),
-                number(row.forward_ms.median),
-                percent(row.forward_share_of_copy),
-                number(row.backward_ms.median),
-                percent(row.backward_share_of_copy),
-                ratio(row.tensor_ops_ms.map(|spread| spread.median)),
-                ratio(row.attention_ms.map(|spread| spread.median)),
-                ratio(row.torch.attention_ms),
-                ratio(row.torch.scan_ms),
-            ]);
-        }
-        align_right(&mut table, 1);
-        let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
+        let columns: [Column<Row>; 10] = [
+            ("batch x heads x time x head_dim", |row| row.shape.to_string()),
+            ("error", |row| format!("{:.0e}", row.largest_error)),
+            ("forward ms", |row| number(row.forward_ms.median)),
+            ("of copy", |row| percent(row.forward_share_of_copy, 0)),
+            ("backward ms", |row| number(row.backward_ms.median)),
+            ("of copy", |row| percent(row.backward_share_of_copy, 0)),
+            ("tensor ops", |row| row.times_forward(row.tensor_ops_ms.map(|spread| spread.median))),
+            ("Burn attention", |row| row.times_forward(row.attention_ms.map(|spread| spread.median))),
+            ("torch attention", |row| row.times_forward(row.torch.attention_ms)),
+            ("torch scan", |row| row.times_forward(row.torch.scan_ms)),
+        ];
+        let (torch, table) = (library("PyTorch", self.torch.as_ref()), table(&self.rows, 1, &columns));
         let copy = self.copy_bytes_per_second / 1e9;
         let left_out = if self.left_out.is_empty() {
             String::new()

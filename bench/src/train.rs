@@ -1,6 +1,6 @@
 //! The time of one optimizer step at the Decision Transformer's sizes and on whole episodes, beside PyTorch.
 
-use crate::measure::{Size, Spread, description, on_device, parse_size, publish, with_threads};
+use crate::measure::{Column, Size, Spread, description, library, on_device, or_dash, parse_size, publish, table, with_threads};
 use crate::peers::torch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
@@ -8,8 +8,8 @@ use aaren_agents::device::TrainBackend;
 use aaren_agents::offline::DeviceBatch;
 use aaren_agents::offline::learner::Learner;
 use aaren_agents::offline::segments::Batch;
-use aaren_agents::run::report::{align_right, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::number;
 use aaren_agents::session::Trained as _;
 use aaren_policy::{ActionValue, Description, Timesteps};
 use anyhow::Result;
@@ -160,30 +160,17 @@ pub fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&[
-            "batch x context",
-            "mixer",
-            "device",
-            "threads",
-            "aaren ms (min, max)",
-            "timesteps a second",
-            "PyTorch ms (min, max)",
-            "ratio",
-        ]);
-        for row in &self.rows {
-            table.add_row([
-                row.size.to_string(),
-                row.mixer.clone(),
-                row.device.to_string(),
-                row.threads.to_string(),
-                row.aaren_milliseconds.to_string(),
-                number(row.timesteps_per_second),
-                row.torch_milliseconds.map_or("-".into(), |spread| spread.to_string()),
-                row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
-            ]);
-        }
-        align_right(&mut table, 3);
-        let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
+        let columns: [Column<Row>; 8] = [
+            ("batch x context", |row| row.size.to_string()),
+            ("mixer", |row| row.mixer.clone()),
+            ("device", |row| row.device.to_string()),
+            ("threads", |row| row.threads.to_string()),
+            ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
+            ("timesteps a second", |row| number(row.timesteps_per_second)),
+            ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
+            ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
+        ];
+        let (torch, table) = (library("PyTorch", self.torch.as_ref()), table(&self.rows, 3, &columns));
         format!("{torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}")
     }
 }

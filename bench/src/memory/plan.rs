@@ -2,6 +2,7 @@
 
 use super::args::MemoryArgs;
 use super::task::{MemoryTask, selected};
+use crate::measure::nearest_width;
 use aaren_agents::config::{Job, OfflineJob};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::spaces::action_spec;
@@ -77,13 +78,11 @@ fn usual_parameters(task: &MemoryTask, difficulty: f64, args: &MemoryArgs) -> Re
 /// The job of a mixer with the feed-forward width at which it comes nearest to a number of parameters.
 fn plan(task: &'static MemoryTask, difficulty: f64, mixer: &str, wanted: usize, args: &MemoryArgs) -> Result<Plan> {
     let (mut job, length) = job(task, difficulty, mixer, &args.overrides, args)?;
-    // The number is linear in the width.
     let mut with = |feed_forward: usize| {
         job.policy.feed_forward = feed_forward;
         parameters(&job)
     };
-    let (least, next) = (with(1)?, with(2)?);
-    let feed_forward = 1 + (wanted.saturating_sub(least) + (next - least) / 2) / (next - least);
+    let feed_forward = nearest_width(wanted, &mut with)?;
     let parameters = with(feed_forward)?;
     Ok(Plan { task, difficulty, mixer: mixer.into(), job, parameters, length })
 }
