@@ -10,6 +10,7 @@ use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Ti
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,14 @@ pub struct Point {
     pub state_bytes_per_env: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    threads: usize,
-    points: Vec<Point>,
-}
+const COLUMNS: &[Column<Point>] = &[
+    ("policy", |point| point.policy.clone()),
+    ("environments", |point| point.envs.to_string()),
+    ("step", |point| point.step.to_string()),
+    ("µs a step", |point| number(point.microseconds_per_step.median)),
+    ("µs a step and environment", |point| number(point.microseconds_per_env_step)),
+    ("state of one", |point| bytes(point.state_bytes_per_env)),
+];
 
 pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
     let mut points = Vec::new();
@@ -85,8 +89,8 @@ pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
             points.extend(measured);
         }
     }
-    let figures = Figures { threads: args.threads, points };
-    publish(&figures, &figures.render(), json)
+    let text = format!("{} threads\n{}", args.threads, table(&points, 1, COLUMNS));
+    publish(&json!({"threads": args.threads, "points": points}), &text, json)
 }
 
 /// Times a policy at the points of an episode that are no later than `steps`.
@@ -178,18 +182,4 @@ fn step(policy: &DecisionPolicy<Cpu>, execution: Execution, envs: usize, at: usi
 fn remember(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, chunk: usize, state: PolicyState<Cpu>) -> PolicyState<Cpu> {
     let inputs = shown(policy, envs, at, chunk, false).to_tensors(envs, policy.description.config.tokens, &CPU);
     policy.network.forward(&inputs, state, Dropout::OFF).1
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let columns: [Column<Point>; 6] = [
-            ("policy", |point| point.policy.clone()),
-            ("environments", |point| point.envs.to_string()),
-            ("step", |point| point.step.to_string()),
-            ("µs a step", |point| number(point.microseconds_per_step.median)),
-            ("µs a step and environment", |point| number(point.microseconds_per_env_step)),
-            ("state of one", |point| bytes(point.state_bytes_per_env)),
-        ];
-        format!("{} threads\n{}", self.threads, table(&self.points, 1, &columns))
-    }
 }

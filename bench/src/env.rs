@@ -11,7 +11,7 @@ use aaren_envs::{Action, BareSimulation, Env, Generator, bare_simulation, make};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::{path::Path, sync::Barrier, time::Instant};
 
 /// Options of `aaren-bench env`.
@@ -57,12 +57,17 @@ struct Row {
     others: Vec<Other>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    gymnasium: Option<String>,
-    envpool: Option<String>,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("environment", |row| row.env.clone()),
+    ("threads", |row| row.threads.to_string()),
+    ("aaren (min, max)", |row| row.aaren_steps_per_second.to_string()),
+    ("mj_step (min, max)", |row| row.rate("mj_step")),
+    ("ratio", |row| row.ratios("mj_step")),
+    ("Gymnasium (min, max)", |row| row.rate("Gymnasium")),
+    ("ratio", |row| row.ratios("Gymnasium")),
+    ("EnvPool (min, max)", |row| row.rate("EnvPool")),
+    ("ratio", |row| row.ratios("EnvPool")),
+];
 
 pub fn run(args: &EnvArgs, json: Option<&Path>) -> Result<()> {
     ensure!(args.turns > 0 && args.seconds > 0.0, "--turns and --seconds must be positive");
@@ -76,8 +81,13 @@ pub fn run(args: &EnvArgs, json: Option<&Path>) -> Result<()> {
             rows.push(measure(env_id, threads, args, libraries.into_iter().flatten())?);
         }
     }
-    let figures = Figures { gymnasium, envpool, rows };
-    publish(&figures, &figures.render(), json)
+    let text = format!(
+        "{}, {}; environment steps a second; ratios by the clock and by processor time, above 1: aaren is faster\n{}",
+        library("Gymnasium", gymnasium.as_ref()),
+        library("EnvPool", envpool.as_ref()),
+        table(&rows, 1, COLUMNS)
+    );
+    publish(&json!({"gymnasium": gymnasium, "envpool": envpool, "rows": rows}), &text, json)
 }
 
 fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: impl Iterator<Item = Library>) -> Result<Row> {
@@ -191,22 +201,26 @@ impl Lane {
             let mut state = vec![];
             env.state(&mut state).map(|()| state)
         };
-        self.env.reset(Some(self.seed), &mut self.observation)?;
-        let mut starts = vec![(0, state(&*self.env)?)];
-        for (step, action) in self.actions.chunks_exact(self.width).enumerate() {
-            if self.env.step(Action::F32(action), &mut self.observation)?.end.is_end() {
-                self.env.reset(None, &mut self.observation)?;
-                starts.push((step + 1, state(&*self.env)?));
-            }
-        }
+        let mut starts = Vec::new();
+        self.play_with(|step, env| {
+            starts.push((step, state(env)?));
+            Ok(())
+        })?;
         Ok(starts)
     }
 
     fn play(&mut self) -> Result<()> {
+        self.play_with(|_, _| Ok(()))
+    }
+
+    /// Calls `begun` at the first step of every episode.
+    fn play_with(&mut self, mut begun: impl FnMut(usize, &dyn Env) -> Result<()>) -> Result<()> {
         self.env.reset(Some(self.seed), &mut self.observation)?;
-        for action in self.actions.chunks_exact(self.width) {
+        begun(0, &*self.env)?;
+        for (step, action) in self.actions.chunks_exact(self.width).enumerate() {
             if self.env.step(Action::F32(action), &mut self.observation)?.end.is_end() {
                 self.env.reset(None, &mut self.observation)?;
+                begun(step + 1, &*self.env)?;
             }
         }
         Ok(())
@@ -260,27 +274,5 @@ impl Row {
     fn ratios(&self, name: &str) -> String {
         let shown = |ratio: f64| format!("{ratio:.2}");
         self.of(name, |other| format!("{}, {}", shown(other.ratio), or_dash(other.processor_ratio, shown)))
-    }
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let columns: [Column<Row>; 9] = [
-            ("environment", |row| row.env.clone()),
-            ("threads", |row| row.threads.to_string()),
-            ("aaren (min, max)", |row| row.aaren_steps_per_second.to_string()),
-            ("mj_step (min, max)", |row| row.rate("mj_step")),
-            ("ratio", |row| row.ratios("mj_step")),
-            ("Gymnasium (min, max)", |row| row.rate("Gymnasium")),
-            ("ratio", |row| row.ratios("Gymnasium")),
-            ("EnvPool (min, max)", |row| row.rate("EnvPool")),
-            ("ratio", |row| row.ratios("EnvPool")),
-        ];
-        format!(
-            "{}, {}; environment steps a second; ratios by the clock and by processor time, above 1: aaren is faster\n{}",
-            library("Gymnasium", self.gymnasium.as_ref()),
-            library("EnvPool", self.envpool.as_ref()),
-            table(&self.rows, 1, &columns)
-        )
     }
 }

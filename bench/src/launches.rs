@@ -15,6 +15,7 @@ use anyhow::Result;
 use burn::backend::Autodiff;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::{collections::BTreeMap, path::Path};
 
 /// Options of `aaren-bench launches`.
@@ -42,11 +43,12 @@ struct Row {
     kernels: BTreeMap<String, usize>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    device: Device,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("mixer", |row| row.mixer.clone()),
+    ("batch x context", |row| row.size.to_string()),
+    ("launches a step", |row| row.launches.to_string()),
+    ("memory MB", |row| format!("{:.1}", row.memory_bytes as f64 / 1e6)),
+];
 
 pub fn run(args: &LaunchesArgs, json: Option<&Path>) -> Result<()> {
     // Before anything is put on a device.
@@ -75,8 +77,7 @@ where
             rows.push(count::<B>(mixer, size, &mut log)?);
         }
     }
-    let figures = Figures { device: args.device, rows };
-    publish(&figures, &figures.render(), json)
+    publish(&json!({"device": args.device, "rows": rows}), &shown(args.device, &rows), json)
 }
 
 fn count<B: KernelBackend + Gpu>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
@@ -110,26 +111,19 @@ where
     })
 }
 
-impl Figures {
-    fn render(&self) -> String {
-        let columns: [Column<Row>; 4] = [
-            ("mixer", |row| row.mixer.clone()),
-            ("batch x context", |row| row.size.to_string()),
-            ("launches a step", |row| row.launches.to_string()),
-            ("memory MB", |row| format!("{:.1}", row.memory_bytes as f64 / 1e6)),
-        ];
-        let mut text = format!("device {}\n{}", self.device, table(&self.rows, 1, &columns));
-        // The same kernels at every size: those of the first will do.
-        let mut seen = Vec::new();
-        for row in &self.rows {
-            if !seen.contains(&&row.mixer) {
-                seen.push(&row.mixer);
-                let mut kernels: Vec<_> = row.kernels.iter().collect();
-                kernels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
-                let list: Vec<String> = kernels.iter().map(|(name, count)| format!("{count} {name}")).collect();
-                text += &format!("\n{}, {}: {}", row.mixer, row.size, list.join(", "));
-            }
+/// The table, and the kernels of each mixer.
+fn shown(device: Device, rows: &[Row]) -> String {
+    let mut text = format!("device {device}\n{}", table(rows, 1, COLUMNS));
+    // The same kernels at every size: those of the first will do.
+    let mut seen = Vec::new();
+    for row in rows {
+        if !seen.contains(&&row.mixer) {
+            seen.push(&row.mixer);
+            let mut kernels: Vec<_> = row.kernels.iter().collect();
+            kernels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+            let list: Vec<String> = kernels.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            text += &format!("\n{}, {}: {}", row.mixer, row.size, list.join(", "));
         }
-        text
     }
+    text
 }

@@ -17,6 +17,7 @@ use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
+use serde_json::json;
 use std::{num::NonZeroUsize, path::Path, time::Instant};
 
 /// Options of `aaren-bench train`.
@@ -61,14 +62,19 @@ struct Row {
     ratio: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    torch: Option<String>,
-    rows: Vec<Row>,
-}
-
 /// Optimizer steps that are timed together on a GPU, because reading the clock waits for it.
 const STEPS_TOGETHER: usize = 5;
+
+const COLUMNS: &[Column<Row>] = &[
+    ("batch x context", |row| row.size.to_string()),
+    ("mixer", |row| row.mixer.clone()),
+    ("device", |row| row.device.to_string()),
+    ("threads", |row| row.threads.to_string()),
+    ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
+    ("timesteps a second", |row| number(row.timesteps_per_second)),
+    ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
+    ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
+];
 
 pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
     device::require(args.device)?;
@@ -108,8 +114,9 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
             }
         }
     }
-    let figures = Figures { torch, rows };
-    publish(&figures, &figures.render(), json)
+    let (shown, table) = (library("PyTorch", torch.as_ref()), table(&rows, 3, COLUMNS));
+    let text = format!("{shown}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}");
+    publish(&json!({"torch": torch, "rows": rows}), &text, json)
 }
 
 /// Optimizer steps of a policy on random batches, after a warm-up.
@@ -156,21 +163,4 @@ pub fn random_batch(description: &Description, size: Size, seed: u64) -> Batch {
         }
     }
     batch
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let columns: [Column<Row>; 8] = [
-            ("batch x context", |row| row.size.to_string()),
-            ("mixer", |row| row.mixer.clone()),
-            ("device", |row| row.device.to_string()),
-            ("threads", |row| row.threads.to_string()),
-            ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
-            ("timesteps a second", |row| number(row.timesteps_per_second)),
-            ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
-            ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
-        ];
-        let (torch, table) = (library("PyTorch", self.torch.as_ref()), table(&self.rows, 3, &columns));
-        format!("{torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}")
-    }
 }
