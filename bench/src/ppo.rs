@@ -126,10 +126,8 @@ pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
         // Whether it succeeded or not, nothing of it is needed.
         let _ = std::fs::remove_dir_all(&folder);
         trained?;
-        let theirs = match &version {
-            Some(_) => Some(stable_baselines3::train(&job, target_return, args.episodes, args.threads)?),
-            None => None,
-        };
+        let train = |_: &String| stable_baselines3::train(&job, target_return, args.episodes, args.threads);
+        let theirs = version.as_ref().map(train).transpose()?;
         let seconds = |trained: &Trained| trained.reached.map(|(_, seconds)| seconds);
         let ratio = seconds(&clock.trained).zip(theirs.as_ref().and_then(seconds)).map(|(ours, theirs)| ours / theirs);
         rows.push(Row { seed, aaren: clock.trained, stable_baselines3: theirs, ratio });

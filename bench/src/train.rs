@@ -94,13 +94,8 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     threads,
                     || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
                 )??;
-                let theirs = match &torch {
-                    Some(_) => {
-                        let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
-                        torch::train(mixer, size, threads, repeats, options)?
-                    }
-                    None => None,
-                };
+                let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
+                let theirs = torch.as_ref().map(|_| torch::train(mixer, size, threads, repeats, options)).transpose()?.flatten();
                 rows.push(Row {
                     size,
                     mixer: mixer.clone(),

@@ -89,7 +89,7 @@ fn plan(task: &'static MemoryTask, difficulty: f64, mixer: &str, wanted: usize, 
 
 /// The job of seed 1, but for the width of the feed-forward layers; and the timesteps of its rows.
 fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], args: &MemoryArgs) -> Result<(OfflineJob, usize)> {
-    let mut keys = task.keys(difficulty);
+    let mut keys = task.keys(difficulty, args.quality);
     let options = keys["env"]["options"].as_object().cloned().unwrap_or_default();
     let env = aaren_envs::make(keys["env"]["id"].as_str().unwrap_or_default(), &options)?;
     // The player walks straight; elsewhere episodes are as long as they may be.
@@ -100,18 +100,19 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
     let rows = (args.batch / length).max(LEAST_ROWS);
     let episodes = (DATA_TIMESTEPS / length).clamp(LEAST_EPISODES, DATA_EPISODES);
     let mixers: Vec<&str> = mixer.split('+').collect();
-    let named = match &mixers[..] {
-        [single] => json!({ "mixer": single }),
-        several => json!({ "mixers": several }),
+    let (key, named) = match &mixers[..] {
+        [single] => ("mixer", json!(single)),
+        several => ("mixers", json!(several)),
     };
     let blocks = PolicyConfig { mixer: mixers[0].into(), layers: 64, ..PolicyConfig::default() }.mixer_of_blocks();
     let distinct = blocks.map_or(1, |names| names.into_iter().collect::<BTreeSet<_>>().len()).max(mixers.len());
-    merge(&mut keys, json!({"data": {"scripted": {"episodes": episodes}}, "policy": named}));
     merge(
         &mut keys,
         json!({
             "seed": 1,
+            "data": {"scripted": {"episodes": episodes}},
             "policy": {
+                key: named,
                 "layers": if mixers.len() > 1 { args.layers.get().next_multiple_of(mixers.len()) } else { args.layers.get().max(distinct) },
                 "width": args.width,
                 "heads": args.heads,
@@ -135,9 +136,6 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
             "evaluation": {"episodes": args.episodes, "actors": args.threads, "envs_per_actor": args.episodes.clamp(1, 25)},
         }),
     );
-    if task.takes_quality {
-        merge(&mut keys, json!({"data": {"scripted": {"quality": args.quality}}}));
-    }
     let job = Job::parse(&keys.to_string(), &overrides.into())?.offline()?;
     Ok((job, length))
 }

@@ -51,12 +51,9 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     let groups: Vec<String> = root.groups()?.into_iter().map(|(name, _)| name).collect();
     refuse_other_layouts(path, &groups)?;
     let mut arrays = root.arrays()?;
-    let mut names = arrays.names();
-    names.extend(groups.into_iter().map(|name| format!("{name}/")));
-    let mut take = |name| arrays.take(name, &names);
-    let observations = take("observations")?;
-    let actions = take("actions")?;
-    let (rewards, terminals) = (take("rewards")?, take("terminals")?);
+    arrays.found.extend(groups.into_iter().map(|name| format!("{name}/")));
+    let (observations, actions) = (arrays.take("observations")?, arrays.take("actions")?);
+    let (rewards, terminals) = (arrays.take("rewards")?, arrays.take("terminals")?);
     let timeouts = arrays.take_optional("timeouts")?;
     let next_observations = arrays.take_optional("next_observations")?;
 

@@ -145,10 +145,8 @@ fn read_episodes(
 
 fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, about: &Dataset) -> Result<Trajectory, DatasetError> {
     let mut arrays = node.arrays()?;
-    let names = arrays.names();
-    let mut take = |name| arrays.take(name, &names);
-    let observations = take("observations")?;
-    let actions = take("actions")?;
+    let mut take = |name| arrays.take(name);
+    let (observations, actions) = (take("observations")?, take("actions")?);
     let [rewards, terminations, truncations] = [take("rewards")?, take("terminations")?, take("truncations")?];
 
     let columns = [&rewards, &terminations, &truncations];
