@@ -1,15 +1,16 @@
 //! The cost of acting at several points of an episode: a constant for Aaren, growing with a KV cache, that of the whole window for
 //! windowed execution.
 
-use crate::measure::{Spread, description, median, publish, with_threads};
+use crate::measure::{Column, Spread, description, median, publish, table, with_threads};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::run::report::{align_right, bytes, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::{bytes, number};
 use aaren_kernels::Dropout;
 use aaren_policy::{ActionValue, DecisionNetwork, DecisionPolicy, PolicyState, Timesteps};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,14 @@ pub struct Point {
     pub state_bytes_per_env: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    threads: usize,
-    points: Vec<Point>,
-}
+const COLUMNS: &[Column<Point>] = &[
+    ("policy", |point| point.policy.clone()),
+    ("environments", |point| point.envs.to_string()),
+    ("step", |point| point.step.to_string()),
+    ("µs a step", |point| number(point.microseconds_per_step.median)),
+    ("µs a step and environment", |point| number(point.microseconds_per_env_step)),
+    ("state of one", |point| bytes(point.state_bytes_per_env)),
+];
 
 pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
     let mut points = Vec::new();
@@ -85,8 +89,8 @@ pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
             points.extend(measured);
         }
     }
-    let figures = Figures { threads: args.threads, points };
-    publish(&figures, &figures.render(), json)
+    let text = format!("{} threads\n{}", args.threads, table(&points, 1, COLUMNS));
+    publish(&json!({"threads": args.threads, "points": points}), &text, json)
 }
 
 /// Times a policy at the points of an episode that are no later than `steps`.
@@ -178,23 +182,4 @@ fn step(policy: &DecisionPolicy<Cpu>, execution: Execution, envs: usize, at: usi
 fn remember(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, chunk: usize, state: PolicyState<Cpu>) -> PolicyState<Cpu> {
     let inputs = shown(policy, envs, at, chunk, false).to_tensors(envs, policy.description.config.tokens, &CPU);
     policy.network.forward(&inputs, state, Dropout::OFF).1
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let mut table =
-            report::table(&["policy", "environments", "step", "µs a step", "µs a step and environment", "state of one"]);
-        for point in &self.points {
-            table.add_row([
-                point.policy.clone(),
-                point.envs.to_string(),
-                point.step.to_string(),
-                number(point.microseconds_per_step.median),
-                number(point.microseconds_per_env_step),
-                bytes(point.state_bytes_per_env),
-            ]);
-        }
-        align_right(&mut table, 1);
-        format!("{} threads\n{table}", self.threads)
-    }
 }

@@ -3,15 +3,14 @@
 //! All of them take turns in short slices, so that whatever else the machine does slows all of them down alike. Ratios are medians of
 //! the ratios of each turn, by the clock and by processor time, which is less disturbed by other work on the machine.
 
-use crate::measure::{Spread, cores, median, processor_seconds, publish};
-use crate::peers::gymnasium::{Library, Peer, Request, Slice};
-use aaren_agents::run::report::align_right;
-use aaren_agents::run::{interrupt, report};
+use crate::measure::{Column, Spread, cores, library, median, or_dash, processor_seconds, publish, table};
+use crate::peers::gymnasium::{ENVPOOL, GYMNASIUM, Library, Peer, Slice};
+use aaren_agents::run::interrupt;
 use aaren_envs::{Action, BareSimulation, Env, Generator, bare_simulation, make};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::{path::Path, sync::Barrier, time::Instant};
 
 /// Options of `aaren-bench env`.
@@ -57,37 +56,46 @@ struct Row {
     others: Vec<Other>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    gymnasium: Option<String>,
-    envpool: Option<String>,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("environment", |row| row.env.clone()),
+    ("threads", |row| row.threads.to_string()),
+    ("aaren (min, max)", |row| row.aaren_steps_per_second.to_string()),
+    ("mj_step (min, max)", |row| row.rate("mj_step")),
+    ("ratio", |row| row.ratios("mj_step")),
+    ("Gymnasium (min, max)", |row| row.rate("Gymnasium")),
+    ("ratio", |row| row.ratios("Gymnasium")),
+    ("EnvPool (min, max)", |row| row.rate("EnvPool")),
+    ("ratio", |row| row.ratios("EnvPool")),
+];
 
 pub fn run(args: &EnvArgs, json: Option<&Path>) -> Result<()> {
     ensure!(args.turns > 0 && args.seconds > 0.0, "--turns and --seconds must be positive");
     let version = |library: Library| if args.no_peer { None } else { library.version() };
-    let (gymnasium, envpool) = (version(Library::Gymnasium), version(Library::EnvPool));
+    let (gymnasium, envpool) = (version(GYMNASIUM), version(ENVPOOL));
     let threads = if args.threads.is_empty() { vec![1, cores()] } else { args.threads.clone() };
     let mut rows = Vec::new();
     for env_id in &args.env_ids {
         for &threads in &threads {
-            let libraries = [(Library::Gymnasium, &gymnasium), (Library::EnvPool, &envpool)];
-            let libraries = libraries.into_iter().filter(|(_, version)| version.is_some()).map(|(library, _)| library);
-            rows.push(measure(env_id, threads, args, libraries.collect())?);
+            let libraries = [gymnasium.as_ref().map(|_| GYMNASIUM), envpool.as_ref().map(|_| ENVPOOL)];
+            rows.push(measure(env_id, threads, args, libraries.into_iter().flatten())?);
         }
     }
-    let figures = Figures { gymnasium, envpool, rows };
-    publish(&figures, &figures.render(), json)
+    let text = format!(
+        "{}, {}; environment steps a second; ratios by the clock and by processor time, above 1: aaren is faster\n{}",
+        library("Gymnasium", gymnasium.as_ref()),
+        library("EnvPool", envpool.as_ref()),
+        table(&rows, 1, COLUMNS)
+    );
+    publish(&json!({"gymnasium": gymnasium, "envpool": envpool, "rows": rows}), &text, json)
 }
 
-fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: Vec<Library>) -> Result<Row> {
+fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: impl Iterator<Item = Library>) -> Result<Row> {
     let steps = Lane::new(env_id, 0, 1000)?.steps_in(args.seconds)?;
     let mut lanes = (0..threads as u64).map(|thread| Lane::new(env_id, thread, steps)).collect::<Result<Vec<_>>>()?;
     // EnvPool has threads of its own; of Gymnasium there are as many processes.
     let mut peers = Vec::new();
     for library in libraries {
-        let processes = if library == Library::EnvPool { 1 } else { threads };
+        let processes = if library == ENVPOOL { 1 } else { threads };
         peers.push((library, (0..processes).map(|_| Peer::start(library)).collect::<Result<Vec<_>>>()?));
     }
     let (mut ours, mut bare, mut theirs) = (Vec::new(), Vec::new(), vec![Vec::new(); peers.len()]);
@@ -108,7 +116,7 @@ fn measure(env_id: &str, threads: usize, args: &EnvArgs, libraries: Vec<Library>
     if !bare.is_empty() {
         others.push(Other::new("mj_step", &ours, &bare));
     }
-    others.extend(peers.iter().zip(&theirs).map(|((library, _), slices)| Other::new(library.name(), &ours, slices)));
+    others.extend(peers.iter().zip(&theirs).map(|((library, _), slices)| Other::new(library.name, &ours, slices)));
     Ok(Row { env: env_id.into(), threads, steps_per_turn: steps * threads, aaren_steps_per_second: rates(&ours), others })
 }
 
@@ -139,8 +147,8 @@ fn per_second(slice: &Slice) -> f64 {
 /// A slice of a library, over all its processes.
 fn ask(library: Library, peers: &mut [Peer], env: &str, threads: usize, steps: usize) -> Result<Slice> {
     for (seed, peer) in (SEED..).zip(peers.iter_mut()) {
-        let threads = if library == Library::EnvPool { threads } else { 1 };
-        peer.ask(&Request { env, threads, steps, seed })?;
+        let threads = if library == ENVPOOL { threads } else { 1 };
+        peer.ask(env, threads, steps, seed)?;
     }
     Ok(Slice::join(peers.iter_mut().map(Peer::answer).collect::<Result<Vec<_>>>()?))
 }
@@ -192,22 +200,26 @@ impl Lane {
             let mut state = vec![];
             env.state(&mut state).map(|()| state)
         };
-        self.env.reset(Some(self.seed), &mut self.observation)?;
-        let mut starts = vec![(0, state(&*self.env)?)];
-        for (step, action) in self.actions.chunks_exact(self.width).enumerate() {
-            if self.env.step(Action::F32(action), &mut self.observation)?.end.is_end() {
-                self.env.reset(None, &mut self.observation)?;
-                starts.push((step + 1, state(&*self.env)?));
-            }
-        }
+        let mut starts = Vec::new();
+        self.play_with(|step, env| {
+            starts.push((step, state(env)?));
+            Ok(())
+        })?;
         Ok(starts)
     }
 
     fn play(&mut self) -> Result<()> {
+        self.play_with(|_, _| Ok(()))
+    }
+
+    /// Calls `begun` at the first step of every episode.
+    fn play_with(&mut self, mut begun: impl FnMut(usize, &dyn Env) -> Result<()>) -> Result<()> {
         self.env.reset(Some(self.seed), &mut self.observation)?;
-        for action in self.actions.chunks_exact(self.width) {
+        begun(0, &*self.env)?;
+        for (step, action) in self.actions.chunks_exact(self.width).enumerate() {
             if self.env.step(Action::F32(action), &mut self.observation)?.end.is_end() {
                 self.env.reset(None, &mut self.observation)?;
+                begun(step + 1, &*self.env)?;
             }
         }
         Ok(())
@@ -248,36 +260,18 @@ fn together(lanes: &mut [Lane], play: fn(&mut Lane) -> Result<()>) -> Result<Sli
     })
 }
 
-impl Figures {
-    fn render(&self) -> String {
-        let names = ["mj_step", Library::Gymnasium.name(), Library::EnvPool.name()];
-        let header = ["environment".to_owned(), "threads".into(), "aaren (min, max)".into()];
-        let header: Vec<String> =
-            header.into_iter().chain(names.iter().flat_map(|name| [format!("{name} (min, max)"), "ratio".into()])).collect();
-        let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-        for row in &self.rows {
-            let mut cells = vec![row.env.clone(), row.threads.to_string(), row.aaren_steps_per_second.to_string()];
-            for name in names {
-                match row.others.iter().find(|other| other.name == name) {
-                    Some(other) => {
-                        let processor = other.processor_ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-                        cells.extend([other.steps_per_second.to_string(), format!("{:.2}, {processor}", other.ratio)]);
-                    }
-                    None => cells.extend(["-".into(), "-".into()]),
-                }
-            }
-            table.add_row(cells);
-        }
-        align_right(&mut table, 1);
-        let version = |library: Library, version: &Option<String>| match version {
-            Some(version) => format!("{} {version}", library.name()),
-            None => format!("no {}", library.name()),
-        };
-        format!(
-            "{}, {}; environment steps a second; ratios by the clock and by \
-             processor time, above 1: aaren is faster\n{table}",
-            version(Library::Gymnasium, &self.gymnasium),
-            version(Library::EnvPool, &self.envpool),
-        )
+impl Row {
+    fn of<'a>(&'a self, name: &str, shown: impl Fn(&'a Other) -> String) -> String {
+        or_dash(self.others.iter().find(|other| other.name == name), shown)
+    }
+
+    fn rate(&self, name: &str) -> String {
+        self.of(name, |other| other.steps_per_second.to_string())
+    }
+
+    /// By the clock, and by processor time.
+    fn ratios(&self, name: &str) -> String {
+        let shown = |ratio: f64| format!("{ratio:.2}");
+        self.of(name, |other| format!("{}, {}", shown(other.ratio), or_dash(other.processor_ratio, shown)))
     }
 }

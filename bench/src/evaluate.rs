@@ -1,18 +1,17 @@
 //! Acting as evaluations do it: a policy in actor threads, and where their time goes.
 
-use crate::measure::{cores, description, publish};
+use crate::measure::{Column, cores, description, percent, publish, table};
 use aaren_agents::config::EnvConfig;
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::Evaluation;
-use aaren_agents::run::report;
-use aaren_agents::run::report::{align_right, number};
+use aaren_agents::run::report::number;
 use aaren_envs::{Action, Env, EnvError, Spec, Step};
 use aaren_policy::mixer::CachePolicy;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,12 +46,14 @@ struct Row {
     everything_else: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    episodes: usize,
-    envs_per_actor: usize,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("actors", |row| row.actors.to_string()),
+    ("environment steps", |row| row.env_steps.to_string()),
+    ("a second", |row| number(row.env_steps_per_second)),
+    ("simulator", |row| percent(row.simulator, 1)),
+    ("policy", |row| percent(row.policy, 1)),
+    ("everything else", |row| percent(row.everything_else, 1)),
+];
 
 pub fn run(args: &EvaluateArgs, json: Option<&Path>) -> Result<()> {
     ensure!(args.episodes > 0 && args.envs_per_actor > 0, "--episodes and --envs-per-actor must be positive");
@@ -63,9 +64,13 @@ pub fn run(args: &EvaluateArgs, json: Option<&Path>) -> Result<()> {
     // Memory is touched and threads are made for the first time in a run that is not counted.
     measure(&policy, args.episodes.min(5), cores(), args.envs_per_actor)?;
     let measured = |&actors: &usize| measure(&policy, args.episodes, actors, args.envs_per_actor);
-    let rows = actors.iter().map(measured).collect::<Result<_>>()?;
-    let figures = Figures { episodes: args.episodes, envs_per_actor: args.envs_per_actor, rows };
-    publish(&figures, &figures.render(), json)
+    let rows = actors.iter().map(measured).collect::<Result<Vec<_>>>()?;
+    let (episodes, envs_per_actor, table) = (args.episodes, args.envs_per_actor, table(&rows, 0, COLUMNS));
+    let text = format!(
+        "{episodes} episodes of {ENV}, {envs_per_actor} environments an actor, 3 layers of 128 with Aaren; \
+         shares are of the actors' time\n{table}"
+    );
+    publish(&json!({"episodes": episodes, "envs_per_actor": envs_per_actor, "rows": rows}), &text, json)
 }
 
 fn measure(policy: &AnyPolicy<Cpu>, episodes: usize, actors: usize, envs_per_actor: usize) -> Result<Row> {
@@ -162,28 +167,6 @@ impl Env for Timed {
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         self.env.set_state(state, observation)
-    }
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&["actors", "environment steps", "a second", "simulator", "policy", "everything else"]);
-        for row in &self.rows {
-            let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-            table.add_row([
-                row.actors.to_string(),
-                row.env_steps.to_string(),
-                number(row.env_steps_per_second),
-                percent(row.simulator),
-                percent(row.policy),
-                percent(row.everything_else),
-            ]);
-        }
-        align_right(&mut table, 0);
-        format!(
-            "{} episodes of {ENV}, {} environments an actor, 3 layers of 128 with Aaren; shares are of the actors' time\n{table}",
-            self.episodes, self.envs_per_actor
-        )
     }
 }
 

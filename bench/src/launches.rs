@@ -1,13 +1,13 @@
 //! What an optimizer step asks of a GPU: kernels launched, and memory. No times: a Vulkan driver in software gives the same answer.
 
-use crate::measure::{Size, description, parse_size, publish};
+use crate::measure::{Column, Size, description, parse_size, publish, table};
 use crate::train::random_batch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
+use aaren_agents::offline::DeviceBatch;
 use aaren_agents::offline::Learner;
-use aaren_agents::run::report::align_right;
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
 use aaren_agents::session::Trained as _;
 use aaren_kernels::KernelBackend;
 use aaren_kernels::device::{Gpu, LaunchLog};
@@ -15,6 +15,7 @@ use anyhow::Result;
 use burn::backend::Autodiff;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::{collections::BTreeMap, path::Path};
 
 /// Options of `aaren-bench launches`.
@@ -42,11 +43,12 @@ struct Row {
     kernels: BTreeMap<String, usize>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    device: Device,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("mixer", |row| row.mixer.clone()),
+    ("batch x context", |row| row.size.to_string()),
+    ("launches a step", |row| row.launches.to_string()),
+    ("memory MB", |row| format!("{:.1}", row.memory_bytes as f64 / 1e6)),
+];
 
 pub fn run(args: &LaunchesArgs, json: Option<&Path>) -> Result<()> {
     // Before anything is put on a device.
@@ -75,8 +77,7 @@ where
             rows.push(count::<B>(mixer, size, &mut log)?);
         }
     }
-    let figures = Figures { device: args.device, rows };
-    publish(&figures, &figures.render(), json)
+    publish(&json!({"device": args.device, "rows": rows}), &shown(args.device, &rows), json)
 }
 
 fn count<B: KernelBackend + Gpu>(mixer: &str, size: Size, log: &mut LaunchLog) -> Result<Row>
@@ -109,30 +110,19 @@ where
     })
 }
 
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&["mixer", "batch x context", "launches a step", "memory MB"]);
-        for row in &self.rows {
-            table.add_row([
-                row.mixer.clone(),
-                row.size.to_string(),
-                row.launches.to_string(),
-                format!("{:.1}", row.memory_bytes as f64 / 1e6),
-            ]);
+/// The table, and the kernels of each mixer.
+fn shown(device: Device, rows: &[Row]) -> String {
+    let mut text = format!("device {device}\n{}", table(rows, 1, COLUMNS));
+    // The same kernels at every size: those of the first will do.
+    let mut seen = Vec::new();
+    for row in rows {
+        if !seen.contains(&&row.mixer) {
+            seen.push(&row.mixer);
+            let mut kernels: Vec<_> = row.kernels.iter().collect();
+            kernels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+            let list: Vec<String> = kernels.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            text += &format!("\n{}, {}: {}", row.mixer, row.size, list.join(", "));
         }
-        align_right(&mut table, 1);
-        let mut text = format!("device {}\n{table}", self.device);
-        // The same kernels at every size: those of the first will do.
-        let mut seen = Vec::new();
-        for row in &self.rows {
-            if !seen.contains(&&row.mixer) {
-                seen.push(&row.mixer);
-                let mut kernels: Vec<_> = row.kernels.iter().collect();
-                kernels.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
-                let list: Vec<String> = kernels.iter().map(|(name, count)| format!("{count} {name}")).collect();
-                text += &format!("\n{}, {}: {}", row.mixer, row.size, list.join(", "));
-            }
-        }
-        text
     }
+    text
 }

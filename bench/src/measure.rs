@@ -2,12 +2,13 @@
 
 use aaren_agents::config::Device;
 use aaren_agents::device;
-use aaren_agents::run::report::number;
+use aaren_agents::run::report::{align_right, number};
 use aaren_agents::run::{report, write_json_atomically};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{path::Path, process::Command};
+use serde_json::{Value, json};
+use std::{fmt::Display, path::Path, process::Command};
 
 /// What trains on the CPU.
 pub type Graph = burn::backend::Autodiff<aaren_agents::device::Cpu>;
@@ -44,11 +45,56 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// A mean, with the least and the most behind it where there are several numbers.
-pub fn mean_and_range(numbers: &[f64], shown: impl Fn(f64) -> String) -> String {
-    let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
-    let (least, most) = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &x| (least.min(x), most.max(x)));
-    if numbers.len() < 2 { shown(mean) } else { format!("{} ({}, {})", shown(mean), shown(least), shown(most)) }
+/// A column of a table: its heading, and what it shows of a row.
+pub type Column<R> = (&'static str, fn(&R) -> String);
+
+/// A table of rows. The columns from `first_number` on are numbers, which stand on the right.
+pub fn table<R>(rows: &[R], first_number: usize, columns: &[Column<R>]) -> impl Display + use<R> {
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let mut table = report::table(&headings);
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, cell)| cell(row)));
+    }
+    align_right(&mut table, first_number);
+    table
+}
+
+/// What is shown of a figure, or a dash where there is none.
+pub fn or_dash<T>(figure: Option<T>, shown: impl Fn(T) -> String) -> String {
+    figure.map_or("-".into(), shown)
+}
+
+/// A share as a percentage.
+pub fn percent(share: f64, decimals: usize) -> String {
+    format!("{:.decimals$} %", 100.0 * share)
+}
+
+/// A library and its version, or that it is not there.
+pub fn library(name: &str, version: Option<&String>) -> String {
+    version.map_or(format!("no {name}"), |version| format!("{name} {version}"))
+}
+
+/// The mean of the repetitions that gave a number, with the least and the most behind it where there are several; and how many
+/// gave none, which `missing` says what they did.
+pub fn mean_of_found(numbers: impl Iterator<Item = Option<f64>>, missing: &str, shown: impl Fn(f64) -> String) -> String {
+    let all: Vec<Option<f64>> = numbers.collect();
+    let found: Vec<f64> = all.iter().copied().flatten().collect();
+    let mean = shown(found.iter().sum::<f64>() / found.len().max(1) as f64);
+    let (least, most) = found.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &x| (least.min(x), most.max(x)));
+    let mean = if found.len() < 2 { mean } else { format!("{mean} ({}, {})", shown(least), shown(most)) };
+    match (found.len(), all.len() - found.len()) {
+        (0, _) => missing.into(),
+        (_, 0) => mean,
+        (_, count) => format!("{mean}, {count} {missing}"),
+    }
+}
+
+/// The width of feed-forward layers that brings a number of parameters, which `count` gives and which is linear in the width,
+/// nearest to the one that is wanted; at least 1.
+pub fn nearest_width(wanted: usize, mut count: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
+    let least = count(1)?;
+    let per_unit = count(2)? - least;
+    Ok(1 + (wanted.saturating_sub(least) + per_unit / 2) / per_unit)
 }
 
 /// The size of a training batch.
@@ -111,17 +157,6 @@ pub fn processor_seconds() -> Option<f64> {
     Some(text.split_whitespace().next()?.parse::<u64>().ok()? as f64 * 1e-9)
 }
 
-/// Where a measurement was made.
-#[derive(Debug, Serialize)]
-struct Machine {
-    processor: String,
-    cores: usize,
-    memory_bytes: Option<u64>,
-    os: Option<String>,
-    /// Those that this build can use.
-    gpus: Vec<String>,
-}
-
 /// The value of a key in a file of Linux such as /proc/cpuinfo.
 fn value_in(file: &str, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
@@ -134,70 +169,54 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-impl Machine {
-    fn here() -> Self {
-        let memory = value_in("/proc/meminfo", "MemTotal").and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok());
-        let usable = |device: Device| device::find(device).ok();
-        Self {
-            processor: value_in("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            cores: cores(),
-            memory_bytes: memory.map(|kilobytes| 1024 * kilobytes),
-            os: output_of("uname", &["-sr"]),
-            gpus: [Device::Cuda, Device::Vulkan].into_iter().filter_map(usable).collect(),
-        }
-    }
+fn processor() -> String {
+    value_in("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// The commit of the checkout.
-#[derive(Debug, Serialize)]
-struct Commit {
-    hash: String,
-    /// Whether files that git tracks differ from it.
-    is_dirty: bool,
+/// Where a measurement was made.
+fn machine() -> Value {
+    let memory = value_in("/proc/meminfo", "MemTotal").and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok());
+    let usable = |device: Device| device::find(device).ok();
+    let gpus: Vec<String> = [Device::Cuda, Device::Vulkan].into_iter().filter_map(usable).collect();
+    json!({
+        "processor": processor(),
+        "cores": cores(),
+        "memory_bytes": memory.map(|kilobytes| 1024 * kilobytes),
+        "os": output_of("uname", &["-sr"]),
+        "gpus": gpus,
+    })
 }
 
-impl Commit {
-    /// Of the package's folder, which Cargo names to what it runs, or of the current folder; none without git.
-    fn here() -> Option<Self> {
-        let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
-        let git = |arguments: &[&str]| output_of("git", &[&["-C", &folder], arguments].concat());
-        let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
-        Some(Self { hash: git(&["rev-parse", "HEAD"])?, is_dirty: !changes.is_empty() })
-    }
+/// The commit of the package's folder, which Cargo names to what it runs, or of the current folder, and whether files that git
+/// tracks differ from it; none without git.
+fn commit() -> Option<Value> {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
+    let git = |arguments: &[&str]| output_of("git", &[&["-C", &folder], arguments].concat());
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(json!({"hash": git(&["rev-parse", "HEAD"])?, "is_dirty": !changes.is_empty()}))
+}
+
+/// All that is needed to measure again: `date` is UTC, when this was written, `profile` is `dev` with debug assertions.
+fn circumstances() -> Value {
+    let features = [("cuda", cfg!(feature = "cuda")), ("mujoco", cfg!(feature = "mujoco")), ("vulkan", cfg!(feature = "vulkan"))];
+    json!({
+        "date": output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
+        "command": std::iter::once(env!("CARGO_PKG_NAME").to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": commit(),
+        "profile": if cfg!(debug_assertions) { "dev" } else { "release" },
+        "features": features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect::<Vec<_>>(),
+        "machine": machine(),
+    })
 }
 
 /// Figures, and all that is needed to measure them again.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Record<'a, F> {
-    /// UTC, when this was written.
-    date: Option<String>,
-    command: Vec<String>,
-    version: &'static str,
-    commit: Option<Commit>,
-    /// `release`, or `dev` with debug assertions.
-    profile: &'static str,
-    features: Vec<&'static str>,
-    machine: Machine,
+    #[serde(flatten)]
+    circumstances: Value,
     #[serde(flatten)]
     figures: &'a F,
-}
-
-impl<'a, F: Serialize> Record<'a, F> {
-    fn new(figures: &'a F) -> Self {
-        let features =
-            [("cuda", cfg!(feature = "cuda")), ("mujoco", cfg!(feature = "mujoco")), ("vulkan", cfg!(feature = "vulkan"))];
-        let arguments = std::env::args().skip(1);
-        Self {
-            date: output_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
-            command: std::iter::once(env!("CARGO_PKG_NAME").to_owned()).chain(arguments).collect(),
-            version: env!("CARGO_PKG_VERSION"),
-            commit: Commit::here(),
-            profile: if cfg!(debug_assertions) { "dev" } else { "release" },
-            features: features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect(),
-            machine: Machine::here(),
-            figures,
-        }
-    }
 }
 
 /// Writes figures as JSON with the command, the commit and the machine that made them, if there is a file to write.
@@ -208,7 +227,7 @@ pub fn write(figures: &impl Serialize, json: Option<&Path>) -> Result<()> {
     let Some(path) = json else { return Ok(()) };
     // A folder that is missing is no reason to lose minutes of measuring.
     path.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(|| format!("cannot write {}", path.display()))?;
-    write_json_atomically(path, &Record::new(figures))
+    write_json_atomically(path, &Record { circumstances: circumstances(), figures })
 }
 
 /// Prints a table below the machine that it was measured on, and writes the same as JSON if there is a file to write.
@@ -218,8 +237,7 @@ pub fn write(figures: &impl Serialize, json: Option<&Path>) -> Result<()> {
 pub fn publish(figures: &impl Serialize, text: &str, json: Option<&Path>) -> Result<()> {
     let profile =
         if cfg!(debug_assertions) { "a build with debug assertions; quote figures of a release build" } else { "release build" };
-    let Machine { processor, cores, .. } = Machine::here();
-    report::print(format!("{processor}, {cores} cores, aaren {}, {profile}; {text}", env!("CARGO_PKG_VERSION")))?;
+    report::print(format!("{}, {} cores, aaren {}, {profile}; {text}", processor(), cores(), env!("CARGO_PKG_VERSION")))?;
     write(figures, json)
 }
 

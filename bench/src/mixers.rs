@@ -1,17 +1,18 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
 use crate::act::{Execution, Point, measure};
-use crate::measure::{Graph, Size, Spread, description, publish, with_threads};
+use crate::measure::{Column, Graph, Size, Spread, description, publish, table, with_threads};
 use crate::train::time_steps;
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::run::report::{align_right, bytes, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::{bytes, number};
 use aaren_policy::{DecisionNetwork, DecisionPolicy, Description, PolicyConfig, mixer};
 use anyhow::{Context, Result};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::{num::NonZeroUsize, path::Path};
 
 /// Options of `aaren-bench mixers`.
@@ -57,15 +58,16 @@ struct Row {
     late: Point,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    threads: usize,
-    width: usize,
-    layers: usize,
-    heads: usize,
-    size: Size,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("mixer", |row| row.mixer.clone()),
+    ("parameters", |row| number(row.parameters as f64)),
+    ("training, ms a step (min, max)", |row| row.training_milliseconds.to_string()),
+    ("timesteps a second", |row| number(row.timesteps_per_second)),
+    ("acting, µs: first", |row| number(row.first.microseconds_per_step.median)),
+    ("1,000th step", |row| number(row.late.microseconds_per_step.median)),
+    ("state: first", |row| bytes(row.first.state_bytes_per_env)),
+    ("1,000th step", |row| bytes(row.late.state_bytes_per_env)),
+];
 
 pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
     let all = || mixer::choices().into_iter().map(String::from).collect();
@@ -85,9 +87,13 @@ pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
         description.check().with_context(|| description.config.mixer.clone())?;
     }
     let size = Size { batch: args.batch.get(), context: args.context.get() };
-    let rows = descriptions.into_iter().map(|description| row(description, size, args)).collect::<Result<_>>()?;
-    let figures = Figures { threads: args.threads.get(), width: args.width, layers: args.layers, heads: args.heads, size, rows };
-    publish(&figures, &figures.render(), json)
+    let rows = descriptions.into_iter().map(|description| row(description, size, args)).collect::<Result<Vec<_>>>()?;
+    let &MixersArgs { threads, width, layers, heads, .. } = args;
+    let table = table(&rows, 1, COLUMNS);
+    let text =
+        format!("{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}");
+    let figures = json!({"threads": threads, "width": width, "layers": layers, "heads": heads, "size": size, "rows": rows});
+    publish(&figures, &text, json)
 }
 
 fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
@@ -126,34 +132,4 @@ fn trained_parameters(network: &impl Module<Graph>) -> usize {
     let mut count = Count(0);
     network.visit(&mut count);
     count.0
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&[
-            "mixer",
-            "parameters",
-            "training, ms a step (min, max)",
-            "timesteps a second",
-            "acting, µs: first",
-            "1,000th step",
-            "state: first",
-            "1,000th step",
-        ]);
-        for row in &self.rows {
-            table.add_row([
-                row.mixer.clone(),
-                number(row.parameters as f64),
-                row.training_milliseconds.to_string(),
-                number(row.timesteps_per_second),
-                number(row.first.microseconds_per_step.median),
-                number(row.late.microseconds_per_step.median),
-                bytes(row.first.state_bytes_per_env),
-                bytes(row.late.state_bytes_per_env),
-            ]);
-        }
-        align_right(&mut table, 1);
-        let Self { threads, width, layers, heads, size, .. } = self;
-        format!("{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}",)
-    }
 }

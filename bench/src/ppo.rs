@@ -1,16 +1,17 @@
 //! The time until PPO reaches a score, beside stable-baselines3 with the same settings.
 
-use crate::measure::{publish, with_threads};
+use crate::measure::{Column, or_dash, publish, table, with_threads};
 use crate::peers::stable_baselines3;
 use crate::peers::stable_baselines3::Trained;
 use aaren_agents::config::{Job, Network};
 use aaren_agents::ppo;
-use aaren_agents::run::report::{align_right, duration};
-use aaren_agents::run::{RunDir, report};
+use aaren_agents::run::RunDir;
+use aaren_agents::run::report::{duration, number};
 use aaren_agents::session::Observer;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -53,15 +54,6 @@ struct Row {
     ratio: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    stable_baselines3: Option<String>,
-    env_id: String,
-    target_return: f64,
-    threads: usize,
-    rows: Vec<Row>,
-}
-
 /// Stops a training at a return.
 struct Clock {
     started: Instant,
@@ -88,6 +80,15 @@ impl Observer for Clock {
         Ok(ControlFlow::Break(()))
     }
 }
+
+const COLUMNS: &[Column<Row>] = &[
+    ("seed", |row| row.seed.to_string()),
+    ("aaren", |row| row.aaren.time()),
+    ("environment steps", |row| row.aaren.env_steps()),
+    ("stable-baselines3", |row| or_dash(row.stable_baselines3.as_ref(), Trained::time)),
+    ("environment steps", |row| or_dash(row.stable_baselines3.as_ref(), Trained::env_steps)),
+    ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
+];
 
 pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
     let overrides = [&args.overrides[..], &["evaluation.episodes=1".into(), "evaluation.every=0".into()]].concat();
@@ -125,38 +126,34 @@ pub fn run(args: &PpoArgs, json: Option<&Path>) -> Result<()> {
         // Whether it succeeded or not, nothing of it is needed.
         let _ = std::fs::remove_dir_all(&folder);
         trained?;
-        let theirs = match &version {
-            Some(_) => Some(stable_baselines3::train(&job, target_return, args.episodes, args.threads)?),
-            None => None,
-        };
+        let train = |_: &String| stable_baselines3::train(&job, target_return, args.episodes, args.threads);
+        let theirs = version.as_ref().map(train).transpose()?;
         let seconds = |trained: &Trained| trained.reached.map(|(_, seconds)| seconds);
         let ratio = seconds(&clock.trained).zip(theirs.as_ref().and_then(seconds)).map(|(ours, theirs)| ours / theirs);
         rows.push(Row { seed, aaren: clock.trained, stable_baselines3: theirs, ratio });
     }
-    let figures = Figures { stable_baselines3: version, env_id: job.env.id.clone(), target_return, threads: args.threads, rows };
-    publish(&figures, &figures.render(), json)
+    let peer = version.as_ref().map_or("no peer".into(), |version| format!("stable-baselines3 {version}"));
+    let (env_id, threads, target, table) = (&job.env.id, args.threads, number(target_return), table(&rows, 0, COLUMNS));
+    let text = format!(
+        "{peer}\n{env_id}, time until the latest training episodes reach a mean return of {target}, {threads} threads; \
+         ratio below 1: aaren is faster\n{table}"
+    );
+    let figures = json!({
+        "stable_baselines3": version,
+        "env_id": env_id,
+        "target_return": target_return,
+        "threads": threads,
+        "rows": rows,
+    });
+    publish(&figures, &text, json)
 }
 
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&["seed", "aaren", "environment steps", "stable-baselines3", "environment steps", "ratio"]);
-        let cells = |trained: Option<&Trained>| match trained.map(|trained| trained.reached) {
-            None => ["-".to_owned(), "-".to_owned()],
-            Some(None) => ["not reached".to_owned(), "-".to_owned()],
-            Some(Some((env_steps, seconds))) => [duration(seconds), env_steps.to_string()],
-        };
-        for row in &self.rows {
-            let [ours, our_steps] = cells(Some(&row.aaren));
-            let [theirs, their_steps] = cells(row.stable_baselines3.as_ref());
-            let ratio = row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-            table.add_row([row.seed.to_string(), ours, our_steps, theirs, their_steps, ratio]);
-        }
-        align_right(&mut table, 0);
-        let peer = self.stable_baselines3.as_ref().map_or("no peer".into(), |version| format!("stable-baselines3 {version}"));
-        let (env_id, target, threads) = (&self.env_id, report::number(self.target_return), self.threads);
-        format!(
-            "{peer}\n{env_id}, time until the latest training episodes reach a mean return of {target}, {threads} threads; \
-             ratio below 1: aaren is faster\n{table}"
-        )
+impl Trained {
+    fn time(&self) -> String {
+        self.reached.map_or("not reached".into(), |(_, seconds)| duration(seconds))
+    }
+
+    fn env_steps(&self) -> String {
+        or_dash(self.reached, |(env_steps, _)| env_steps.to_string())
     }
 }

@@ -1,13 +1,13 @@
 //! The scan beside a copy of the same bytes, plain tensor ops, Burn's causal attention and PyTorch, at one shape after the other.
 
-use crate::measure::{Spread, on_device, publish};
+use crate::measure::{Column, Spread, library, on_device, or_dash, percent, publish, table};
 use crate::peers::torch;
 use crate::peers::torch::{Shape, Torch};
 use aaren_agents::config::Device;
 use aaren_agents::device;
 use aaren_agents::device::{CPU, Cpu, TrainBackend};
-use aaren_agents::run::report::{align_right, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::number;
 use aaren_kernels::scan::{ScanInputs, ScanOutputs};
 use aaren_kernels::{KernelBackend, ScanCarry, attention_scan};
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,7 @@ use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
+use serde_json::json;
 use std::{num::NonZeroUsize, path::Path, time::Instant};
 
 /// From the Decision Transformer's sizes (64 or 1,024 segments of 20 timesteps) over whole episodes to very long ones.
@@ -115,15 +116,18 @@ struct Row {
     torch: Torch,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    device: Device,
-    torch: Option<String>,
-    /// Counting what is read and what is written.
-    copy_bytes_per_second: f64,
-    left_out: Vec<String>,
-    rows: Vec<Row>,
-}
+const COLUMNS: &[Column<Row>] = &[
+    ("batch x heads x time x head_dim", |row| row.shape.to_string()),
+    ("error", |row| format!("{:.0e}", row.largest_error)),
+    ("forward ms", |row| number(row.forward_ms.median)),
+    ("of copy", |row| percent(row.forward_share_of_copy, 0)),
+    ("backward ms", |row| number(row.backward_ms.median)),
+    ("of copy", |row| percent(row.backward_share_of_copy, 0)),
+    ("tensor ops", |row| row.times_forward(row.tensor_ops_ms.map(|spread| spread.median))),
+    ("Burn attention", |row| row.times_forward(row.attention_ms.map(|spread| spread.median))),
+    ("torch attention", |row| row.times_forward(row.torch.attention_ms)),
+    ("torch scan", |row| row.times_forward(row.torch.scan_ms)),
+];
 
 pub fn run(args: &ScanArgs, json: Option<&Path>) -> Result<()> {
     device::require(args.device)?;
@@ -151,8 +155,25 @@ fn run_on<B: TrainBackend>(args: &ScanArgs, json: Option<&Path>) -> Result<()> {
         let row = measure::<B::InnerBackend>(shape, args, copy_bytes_per_second, torch);
         rows.push(explained::<B, _>(row).with_context(|| format!("at {shape}"))?);
     }
-    let figures = Figures { device: args.device, torch, copy_bytes_per_second, left_out, rows };
-    publish(&figures, &figures.render(), json)
+    let left = if left_out.is_empty() {
+        String::new()
+    } else {
+        format!("\nleft out for their size: {} (see --most-bytes)", left_out.join(", "))
+    };
+    let (shown, copy, table) = (library("PyTorch", torch.as_ref()), copy_bytes_per_second / 1e9, table(&rows, 1, COLUMNS));
+    let text = format!(
+        "device {}, {shown}; a copy moves {copy:.1} GB/s; medians, other columns: times our forward pass\n{table}{left}",
+        args.device
+    );
+    let figures = json!({
+        "device": args.device,
+        "torch": torch,
+        // Counting what is read and what is written.
+        "copy_bytes_per_second": copy_bytes_per_second,
+        "left_out": left_out,
+        "rows": rows,
+    });
+    publish(&figures, &text, json)
 }
 
 /// With what failed on the device's own thread in place of what that led to.
@@ -280,49 +301,10 @@ fn tensor_ops<B: Backend>(problem: &Problem<B>) -> Tensor<B, 4> {
     burn::tensor::activation::softmax(scores.mask_fill(later, f32::MIN), 3).matmul(problem.values.clone())
 }
 
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&[
-            "batch x heads x time x head_dim",
-            "error",
-            "forward ms",
-            "of copy",
-            "backward ms",
-            "of copy",
-            "tensor ops",
-            "Burn attention",
-            "torch attention",
-            "torch scan",
-        ]);
-        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-        for row in &self.rows {
-            // How many times our forward pass.
-            let ratio = |time: Option<f64>| time.map_or("-".into(), |time| format!("{:.1} x", time / row.forward_ms.median));
-            table.add_row([
-                row.shape.to_string(),
-                format!("{:.0e}", row.largest_error),
-                number(row.forward_ms.median),
-                percent(row.forward_share_of_copy),
-                number(row.backward_ms.median),
-                percent(row.backward_share_of_copy),
-                ratio(row.tensor_ops_ms.map(|spread| spread.median)),
-                ratio(row.attention_ms.map(|spread| spread.median)),
-                ratio(row.torch.attention_ms),
-                ratio(row.torch.scan_ms),
-            ]);
-        }
-        align_right(&mut table, 1);
-        let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
-        let copy = self.copy_bytes_per_second / 1e9;
-        let left_out = if self.left_out.is_empty() {
-            String::new()
-        } else {
-            format!("\nleft out for their size: {} (see --most-bytes)", self.left_out.join(", "))
-        };
-        format!(
-            "device {}, {torch}; a copy moves {copy:.1} GB/s; medians, other columns: times our forward pass\n{table}{left_out}",
-            self.device
-        )
+impl Row {
+    /// How many times our forward pass.
+    fn times_forward(&self, time: Option<f64>) -> String {
+        or_dash(time, |time| format!("{:.1} x", time / self.forward_ms.median))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The time of one optimizer step at the Decision Transformer's sizes and on whole episodes, beside PyTorch.
 
-use crate::measure::{Size, Spread, description, on_device, parse_size, publish, with_threads};
+use crate::measure::{Column, Size, Spread, description, library, on_device, or_dash, parse_size, publish, table, with_threads};
 use crate::peers::torch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
-use aaren_agents::offline::{DeviceBatch, Learner};
-use aaren_agents::run::report::{align_right, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::offline::DeviceBatch;
+use aaren_agents::offline::Learner;
+use aaren_agents::run::interrupt;
+use aaren_agents::run::report::number;
 use aaren_agents::session::Trained as _;
 use aaren_policy::{ActionValue, Description, Timesteps};
 use anyhow::Result;
@@ -15,6 +16,7 @@ use clap::Args;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
+use serde_json::json;
 use std::{num::NonZeroUsize, path::Path, time::Instant};
 
 /// Options of `aaren-bench train`.
@@ -59,14 +61,19 @@ struct Row {
     ratio: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    torch: Option<String>,
-    rows: Vec<Row>,
-}
-
 /// Optimizer steps that are timed together on a GPU, because reading the clock waits for it.
 const STEPS_TOGETHER: usize = 5;
+
+const COLUMNS: &[Column<Row>] = &[
+    ("batch x context", |row| row.size.to_string()),
+    ("mixer", |row| row.mixer.clone()),
+    ("device", |row| row.device.to_string()),
+    ("threads", |row| row.threads.to_string()),
+    ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
+    ("timesteps a second", |row| number(row.timesteps_per_second)),
+    ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
+    ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
+];
 
 pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
     device::require(args.device)?;
@@ -86,13 +93,8 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     threads,
                     || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
                 )??;
-                let theirs = match &torch {
-                    Some(_) => {
-                        let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
-                        torch::train(mixer, size, threads, repeats, options)?
-                    }
-                    None => None,
-                };
+                let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
+                let theirs = torch.as_ref().map(|_| torch::train(mixer, size, threads, repeats, options)).transpose()?.flatten();
                 rows.push(Row {
                     size,
                     mixer: mixer.clone(),
@@ -106,8 +108,9 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
             }
         }
     }
-    let figures = Figures { torch, rows };
-    publish(&figures, &figures.render(), json)
+    let (shown, table) = (library("PyTorch", torch.as_ref()), table(&rows, 3, COLUMNS));
+    let text = format!("{shown}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}");
+    publish(&json!({"torch": torch, "rows": rows}), &text, json)
 }
 
 /// Optimizer steps of a policy on random batches, after a warm-up.
@@ -147,34 +150,4 @@ pub fn random_batch<B: TrainBackend>(description: &Description, size: Size, seed
         }
     }
     DeviceBatch::new(timesteps, actions, size.batch, description)
-}
-
-impl Figures {
-    fn render(&self) -> String {
-        let mut table = report::table(&[
-            "batch x context",
-            "mixer",
-            "device",
-            "threads",
-            "aaren ms (min, max)",
-            "timesteps a second",
-            "PyTorch ms (min, max)",
-            "ratio",
-        ]);
-        for row in &self.rows {
-            table.add_row([
-                row.size.to_string(),
-                row.mixer.clone(),
-                row.device.to_string(),
-                row.threads.to_string(),
-                row.aaren_milliseconds.to_string(),
-                number(row.timesteps_per_second),
-                row.torch_milliseconds.map_or("-".into(), |spread| spread.to_string()),
-                row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
-            ]);
-        }
-        align_right(&mut table, 3);
-        let torch = self.torch.as_ref().map_or("no PyTorch".into(), |version| format!("PyTorch {version}"));
-        format!("{torch}; medians of one optimizer step, ratio below 1: aaren is faster\n{table}")
-    }
 }

@@ -157,6 +157,15 @@ impl DatasetError {
         Self::Invalid { path: path.into(), problem: problem.into() }
     }
 
+    pub(crate) fn wrong_kind(path: &Path, found: &'static str, expected: &'static str) -> Self {
+        Self::WrongKind { path: path.into(), found, expected }
+    }
+
+    /// The report, if it has no errors.
+    pub(crate) fn unless_ok(path: &Path, report: Report) -> Result<Report, Self> {
+        if report.is_ok() { Ok(report) } else { Err(Self::Content { path: path.into(), report: Box::new(report) }) }
+    }
+
     pub(crate) fn io(path: &Path, what: &str, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), what: what.into(), source }
     }

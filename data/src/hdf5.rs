@@ -1,7 +1,7 @@
 //! HDF5 files as the formats need them: named arrays with checked types, and errors in place of panics.
 
 use crate::error::DatasetError;
-use hdf5_pure::{AttrValue, DType, Dataset, Error, File, FileBuilder, Group};
+use hdf5_pure::{AttrValue, DType, Dataset, Datatype, EnumTypeBuilder, Error, File, FileBuilder, Group, make_i8_type};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Read;
@@ -106,7 +106,8 @@ impl<'a> Node<'a> {
     /// The arrays inside, in the file's order.
     pub(crate) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
         let arrays = self.hdf5.guard(self.place(), || Ok(self.group.iter_datasets()?.collect::<Vec<_>>()))?;
-        Ok(Arrays { hdf5: self.hdf5, place: self.place.clone(), arrays })
+        let found = arrays.iter().map(|(name, _)| name.clone()).collect();
+        Ok(Arrays { hdf5: self.hdf5, place: self.place.clone(), arrays, found })
     }
 
     /// The attributes. One that cannot be decoded is left out: nothing depends on it.
@@ -120,14 +121,11 @@ pub(crate) struct Arrays<'a> {
     hdf5: &'a Hdf5,
     place: String,
     arrays: Vec<(String, Dataset)>,
+    /// What the group held at first, for messages.
+    pub(crate) found: Vec<String>,
 }
 
 impl<'a> Arrays<'a> {
-    /// Their names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.arrays.iter().map(|(name, _)| name.clone()).collect()
-    }
-
     /// Takes out an array that may be absent.
     pub(crate) fn take_optional(&mut self, name: &str) -> Result<Option<Array<'a>>, DatasetError> {
         let Some(index) = self.arrays.iter().position(|(found, _)| found == name) else {
@@ -137,10 +135,11 @@ impl<'a> Arrays<'a> {
         Array::new(self.hdf5, dataset, join(&self.place, name)).map(Some)
     }
 
-    /// Takes out an array that must be there. `all` is what the group held at first, for the message.
-    pub(crate) fn take(&mut self, name: &str, all: &[String]) -> Result<Array<'a>, DatasetError> {
+    /// Takes out an array that must be there.
+    pub(crate) fn take(&mut self, name: &str) -> Result<Array<'a>, DatasetError> {
         self.take_optional(name)?.ok_or_else(|| {
-            let found = if all.is_empty() { "there is nothing in its place".into() } else { format!("found {}", all.join(", ")) };
+            let all = self.found.join(", ");
+            let found = if all.is_empty() { "there is nothing in its place".into() } else { format!("found {all}") };
             let array = join(&self.place, name);
             DatasetError::Array { path: self.hdf5.path.clone(), array, problem: format!("is missing; {found}") }
         })
@@ -362,6 +361,12 @@ pub(crate) fn finish(builder: FileBuilder, file: &Path, target: &Path) -> Result
         Err(Error::Io(source)) => Err(io(source)),
         Err(source) => Err(writing(target, source)),
     }
+}
+
+/// The type of flags, as Python's h5py writes booleans.
+pub(crate) fn boolean(target: &Path) -> Result<Datatype, DatasetError> {
+    let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build();
+    boolean.map_err(|source| writing(target, source.into()))
 }
 
 /// The HDF5 writer's complaint.

@@ -23,10 +23,7 @@ use std::path::{Path, PathBuf};
 /// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::WrongKind`] if
 /// something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
-    let report = verify(dataset, Strictness::Normal);
-    if !report.is_ok() {
-        return Err(DatasetError::Content { path: path.into(), report: Box::new(report) });
-    }
+    DatasetError::unless_ok(path, verify(dataset, Strictness::Normal))?;
     put(dataset, &dataset.trajectories.as_slice(), path, format, overwrite)
 }
 
@@ -52,11 +49,11 @@ pub fn save_episodes(
         let mut report = verify(&one, Strictness::Normal);
         report.errors.iter_mut().for_each(|finding| finding.text = format!("episode {index} of the source: {}", finding.text));
         count += 1;
-        if report.is_ok() { Ok(()) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
+        DatasetError::unless_ok(path, report).map(drop)
     })?;
     if count == 0 {
-        let report = verify(&Dataset { trajectories: Vec::new(), ..about.clone() }, Strictness::Normal);
-        return Err(DatasetError::Content { path: path.into(), report: Box::new(report) });
+        // Without trajectories, which the checks refuse.
+        DatasetError::unless_ok(path, verify(&one, Strictness::Normal))?;
     }
     put(about, episodes, path, format, overwrite)
 }
@@ -77,8 +74,7 @@ fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, ov
 
 fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     if path.is_dir() {
-        let (found, expected) = ("a directory", "a file to write D4RL into");
-        return Err(DatasetError::WrongKind { path: path.into(), found, expected });
+        return Err(DatasetError::wrong_kind(path, "a directory", "a file to write D4RL into"));
     }
     let temporary = Temporary::beside(path)?;
     d4rl::write::write(about, episodes, &temporary.path, path)?;
@@ -88,11 +84,8 @@ fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<()
 fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     let exists = path.exists() && !is_collecting(path);
     if exists && !path.join("data").join("metadata.json").is_file() {
-        return Err(DatasetError::WrongKind {
-            path: path.into(),
-            found: "something that is not a Minari dataset",
-            expected: "nothing, or a Minari dataset to overwrite",
-        });
+        let expected = "nothing, or a Minari dataset to overwrite";
+        return Err(DatasetError::wrong_kind(path, "something that is not a Minari dataset", expected));
     }
     let temporary = Temporary::beside(path)?;
     let data = temporary.path.join("data");
@@ -164,11 +157,8 @@ struct Temporary {
 
 impl Temporary {
     fn beside(path: &Path) -> Result<Self, DatasetError> {
-        let name = path.file_name().ok_or_else(|| DatasetError::WrongKind {
-            path: path.into(),
-            found: "a path without a name",
-            expected: "the name of a new dataset",
-        })?;
+        let nameless = || DatasetError::wrong_kind(path, "a path without a name", "the name of a new dataset");
+        let name = path.file_name().ok_or_else(nameless)?;
         // Names that begin with a dot are not taken for datasets by Minari.
         let temporary = format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id());
         let temporary = Self { path: path.with_file_name(temporary) };

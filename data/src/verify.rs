@@ -13,29 +13,20 @@ pub const ACTION_TOLERANCE: f64 = 1e-5;
 #[derive(Default)]
 struct Tally {
     count: usize,
-    first: Option<Place>,
-}
-
-struct Place {
-    episode: usize,
-    step: usize,
-    row: usize,
-    column: usize,
-    value: f64,
+    /// Where it is, and the number.
+    first: Option<String>,
 }
 
 impl Tally {
-    fn add(&mut self, place: impl FnOnce() -> Place) {
+    /// Adds a number at a step of an episode that begins at a row.
+    fn add(&mut self, episode: usize, first_row: usize, step: usize, column: usize, value: f64) {
         self.count += 1;
-        if self.first.is_none() {
-            self.first = Some(place());
-        }
+        let place = || format!("row {}, column {column} (episode {episode}, step {step}): {value}", first_row + step);
+        self.first.get_or_insert_with(place);
     }
 
     fn describe(&self, what: &str) -> Option<String> {
-        let Place { episode, step, row, column, value } = self.first.as_ref()?;
-        let count = self.count;
-        Some(format!("{what}: {count} in total, first at row {row}, column {column} (episode {episode}, step {step}): {value}"))
+        self.first.as_ref().map(|first| format!("{what}: {} in total, first at {first}", self.count))
     }
 }
 
@@ -59,7 +50,7 @@ pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
 pub(crate) fn accept(path: &Path, dataset: &Dataset, strictness: Strictness, noticed: Report) -> Result<Report, DatasetError> {
     let mut report = verify(dataset, strictness);
     report.absorb(noticed);
-    if report.is_ok() { Ok(report) } else { Err(DatasetError::Content { path: path.into(), report: Box::new(report) }) }
+    DatasetError::unless_ok(path, report)
 }
 
 fn check_sizes(dataset: &Dataset, report: &mut Report) {
@@ -103,8 +94,7 @@ fn check_sizes(dataset: &Dataset, report: &mut Report) {
 fn tally_finite(tally: &mut Tally, numbers: impl Iterator<Item = f64>, width: usize, episode: usize, first_row: usize) {
     for (index, value) in numbers.enumerate() {
         if !value.is_finite() {
-            let (step, column) = (index / width.max(1), index % width.max(1));
-            tally.add(|| Place { episode, step, row: first_row + step, column, value });
+            tally.add(episode, first_row, index / width.max(1), index % width.max(1), value);
         }
     }
 }
@@ -140,7 +130,7 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
                     let (step, column) = (index / low.len(), index % low.len());
                     let value = f64::from(action);
                     if value < low[column] - ACTION_TOLERANCE || value > high[column] + ACTION_TOLERANCE {
-                        outside.add(|| Place { episode, step, row: row + step, column, value });
+                        outside.add(episode, row, step, column, value);
                     }
                 }
             }
@@ -148,7 +138,7 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
                 for (step, &action) in actions.iter().enumerate() {
                     let index = action.checked_sub(start).and_then(|index| usize::try_from(index).ok());
                     if index.is_none_or(|index| index >= n) {
-                        outside.add(|| Place { episode, step, row: row + step, column: 0, value: action as f64 });
+                        outside.add(episode, row, step, 0, action as f64);
                     }
                 }
             }

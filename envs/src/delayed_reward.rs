@@ -1,10 +1,7 @@
 //! Rewards that are paid some steps after they were earned, or at the end of the episode.
 
-use crate::env::Action;
 use crate::error::EnvError;
-use crate::rng::Generator;
-use crate::space::Space;
-use crate::task::{Outcome, Task};
+use crate::task::{Outcome, whole};
 
 /// When rewards are paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,82 +12,54 @@ pub(crate) enum RewardDelay {
     Episode,
 }
 
-/// A task whose rewards are held back and paid as one sum; in between the reward is 0. The sum over an episode does not change.
+/// Holds the rewards of a task back and pays them as one sum; in between the reward is 0. The sum over an episode does not change.
 ///
-/// What is owed at the end of an episode is paid in its last step, whether that step is terminated or truncated, so the wrapper
-/// must know the time limit. It changes neither flag. An episode that has no limit and never terminates pays nothing with
-/// [`RewardDelay::Episode`].
+/// What is owed at the end of an episode is paid in its last step, whether that step is terminated or truncated, so paying takes
+/// the time limit. An episode that has no limit and never terminates pays nothing with [`RewardDelay::Episode`].
 ///
 /// # State
-/// The task's, then the sum that is owed, and the steps of the episode so far.
-pub(crate) struct DelayedReward<T> {
-    id: String,
-    task: T,
+/// The sum that is owed, and the steps of the episode so far; they follow the task's own.
+pub(crate) struct DelayedReward {
     delay: RewardDelay,
-    limit: Option<u64>,
     owed: f64,
     steps: u64,
 }
 
-impl<T: Task> DelayedReward<T> {
-    /// Wraps the task `id`, whose time limit is `limit` steps.
-    pub(crate) fn new(id: &str, task: T, delay: RewardDelay, limit: Option<usize>) -> Self {
-        Self { id: id.into(), task, delay, limit: limit.map(|limit| limit as u64), owed: 0.0, steps: 0 }
-    }
-}
+impl DelayedReward {
+    /// Numbers of the state.
+    pub(crate) const STATE_WIDTH: usize = 2;
 
-impl<T: Task> Task for DelayedReward<T> {
-    fn observation_space(&self) -> Space {
-        self.task.observation_space()
+    pub(crate) fn new(delay: RewardDelay) -> Self {
+        Self { delay, owed: 0.0, steps: 0 }
     }
 
-    fn action_space(&self) -> Space {
-        self.task.action_space()
-    }
-
-    fn max_episode_steps(&self) -> Option<usize> {
-        self.task.max_episode_steps()
-    }
-
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+    /// Begins an episode.
+    pub(crate) fn begin(&mut self) {
         (self.owed, self.steps) = (0.0, 0);
-        self.task.reset(generator, observation)
     }
 
-    fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
-        let Outcome { reward, terminated } = self.task.step(action, observation)?;
+    /// The reward that is paid at a step.
+    pub(crate) fn pay(&mut self, Outcome { reward, terminated }: Outcome, limit: Option<usize>) -> f64 {
         self.steps += 1;
         self.owed += reward;
         let is_payday = matches!(self.delay, RewardDelay::Steps(steps) if self.steps.is_multiple_of(steps));
-        let is_paid = is_payday || terminated || self.limit.is_some_and(|limit| self.steps >= limit);
-        Ok(Outcome { reward: if is_paid { std::mem::take(&mut self.owed) } else { 0.0 }, terminated })
+        let is_paid = is_payday || terminated || limit.is_some_and(|limit| self.steps >= limit as u64);
+        if is_paid { std::mem::take(&mut self.owed) } else { 0.0 }
     }
 
-    fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
-        self.task.info(visit)
+    pub(crate) fn state(&self) -> [f64; Self::STATE_WIDTH] {
+        [self.owed, self.steps as f64]
     }
 
-    fn state_width(&self) -> Option<usize> {
-        self.task.state_width().map(|width| width + 2)
-    }
-
-    // No `qpos_width`: there is more than velocities behind the positions here.
-
-    fn state(&self, state: &mut Vec<f64>) {
-        self.task.state(state);
-        state.extend([self.owed, self.steps as f64]);
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        let (of_task, own) = state.split_at(state.len() - 2);
-        let (owed, steps) = (own[0], own[1]);
-        if steps.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&steps) {
-            let problem = format!("has {steps} steps behind it, expected an integer from 0 to {}", u32::MAX);
-            return Err(EnvError::state(&self.id, problem));
-        }
-        self.task.set_state(of_task, observation)?;
-        (self.owed, self.steps) = (owed, steps as u64);
-        Ok(())
+    /// The same in another state.
+    ///
+    /// # Errors
+    /// [`EnvError::State`] for a number of steps that is none.
+    pub(crate) fn with_state(&self, env: &str, state: &[f64]) -> Result<Self, EnvError> {
+        let (owed, steps) = (state[0], state[1]);
+        let problem = || format!("has {steps} steps behind it, expected an integer from 0 to {}", u32::MAX);
+        let steps = whole(steps, 0, u32::MAX.into()).ok_or_else(|| EnvError::state(env, problem()))?;
+        Ok(Self { delay: self.delay, owed, steps })
     }
 }
 

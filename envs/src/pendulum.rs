@@ -5,7 +5,7 @@ use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
-use crate::task::{Outcome, Task};
+use crate::task::{Outcome, Task, whole};
 use std::f64::consts::PI;
 
 /// Registered name.
@@ -157,15 +157,11 @@ impl Task for Pendulum {
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         if let &[_, _, seed, steps] = state {
-            let whole = |number: f64, below: f64| number.fract() == 0.0 && (0.0..below).contains(&number);
-            if !(whole(seed, (1_u64 << NOISE_SEED_BITS) as f64) && whole(steps, f64::from(u32::MAX))) {
+            let whole = whole(seed, 0, (1 << NOISE_SEED_BITS) - 1).zip(whole(steps, 0, u64::from(u32::MAX) - 1));
+            (self.noise_seed, self.steps) = whole.ok_or_else(|| {
                 let bits = NOISE_SEED_BITS;
-                return Err(EnvError::state(
-                    ID,
-                    format!("has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"),
-                ));
-            }
-            (self.noise_seed, self.steps) = (seed as u64, steps as u64);
+                EnvError::state(ID, format!("has noise seed {seed} and step {steps}, expected integers of {bits} and 32 bits"))
+            })?;
         }
         (self.angle, self.velocity) = (state[0], state[1]);
         self.observe(observation);

@@ -10,7 +10,7 @@ use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::Options;
 use crate::rng::Generator;
-use crate::space::Space;
+use crate::space::{Dtype, Space};
 use crate::task::{Outcome, Task};
 use rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
 
@@ -109,11 +109,11 @@ impl PointMaze {
 
 impl Task for PointMaze {
     fn observation_space(&self) -> Space {
-        self.rules.observation_space()
+        Space::uniform_box(4, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
     }
 
     fn action_space(&self) -> Space {
-        self.rules.action_space()
+        Space::uniform_box(2, -1.0, 1.0, Dtype::Float32)
     }
 
     fn max_episode_steps(&self) -> Option<usize> {

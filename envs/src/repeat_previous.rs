@@ -5,7 +5,7 @@ use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
-use crate::task::{Outcome, Task};
+use crate::task::{Outcome, Task, whole};
 
 /// Registered name.
 pub(crate) const ID: &str = "RepeatPrevious-v0";
@@ -140,11 +140,11 @@ impl Task for RepeatPrevious {
         if let Some(card) = pile.iter().position(|suit| ![0.0, 1.0, 2.0, 3.0].contains(suit)) {
             return Err(EnvError::state(ID, format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
         }
-        if dealt.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&dealt) {
+        let Some(dealt) = whole(dealt, 1, u32::MAX.into()) else {
             return Err(EnvError::state(ID, format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
-        }
+        };
         self.pile.iter_mut().zip(pile).for_each(|(suit, &given)| *suit = given as u8);
-        self.dealt = dealt as u64;
+        self.dealt = dealt;
         self.observe(observation);
         Ok(())
     }

@@ -19,7 +19,7 @@ use node::Node;
 ///
 /// Errors are largest absolute differences over the first `robust_steps` steps: beyond them the simulation amplifies the last
 /// digit of the math library, so that only bit-equal runs can be compared.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ReplayReport {
     /// The recording.
     pub file: String,
@@ -167,14 +167,10 @@ impl Replay {
             env_id: env.spec().id.clone(),
             steps,
             robust_steps,
-            max_abs_error_observation: 0.0,
-            max_abs_error_reward: 0.0,
-            max_abs_error_state: 0.0,
-            max_abs_error_info: 0.0,
             flags_equal: true,
-            steps_bit_equal: 0,
             bit_equal: true,
             episode_return: Some(0.0),
+            ..ReplayReport::default()
         };
         let observation = vec![0.0; env.spec().observation_space.width()];
         Ok(Self { env, dtype, observation, robust: true, steps: 0, report })

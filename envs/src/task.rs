@@ -11,6 +11,11 @@ pub struct Outcome {
     pub terminated: bool,
 }
 
+/// A number of a state as an integer from `low` to `high`; `None` if it is none.
+pub(crate) fn whole(number: f64, low: u64, high: u64) -> Option<u64> {
+    (number.fract() == 0.0 && (low as f64..=high as f64).contains(&number)).then_some(number as u64)
+}
+
 /// The dynamics of one environment, and nothing else.
 ///
 /// Generator, order of calls, time limit and the checks of buffers, actions and states live once, in

@@ -18,6 +18,8 @@ pub struct TimeLimit<T> {
     elapsed: usize,
     /// Between a reset and the end of its episode.
     running: bool,
+    /// Holds rewards back, where an option says so. It changes neither flag.
+    delay: Option<DelayedReward>,
 }
 
 impl<T: Task> TimeLimit<T> {
@@ -39,7 +41,7 @@ impl<T: Task> TimeLimit<T> {
             action_space: task.action_space(),
             max_episode_steps,
         };
-        Ok(Self { spec, task, generator: None, elapsed: 0, running: false })
+        Ok(Self { spec, task, generator: None, elapsed: 0, running: false, delay: None })
     }
 
     /// Wraps `task` under its own time limit, unless the options `max_episode_steps` and `reward_delay` say otherwise.
@@ -51,10 +53,8 @@ impl<T: Task> TimeLimit<T> {
         T: 'static,
     {
         let (id, limit) = (options.env(), options.max_episode_steps(task.max_episode_steps())?);
-        match options.reward_delay()? {
-            None => Ok(Box::new(TimeLimit::new(id, task, limit)?)),
-            Some(delay) => Ok(Box::new(TimeLimit::new(id, DelayedReward::new(id, task, delay, limit), limit)?)),
-        }
+        let delay = options.reward_delay()?.map(DelayedReward::new);
+        Ok(Box::new(Self { delay, ..Self::new(id, task, limit)? }))
     }
 
     fn check_observation(&self, observation: &[f64]) -> Result<(), EnvError> {
@@ -91,7 +91,8 @@ impl<T: Task> TimeLimit<T> {
     }
 
     fn state_width(&self, what: &'static str) -> Result<usize, EnvError> {
-        self.task.state_width().ok_or_else(|| EnvError::Unsupported { env: self.spec.id.clone(), what })
+        let width = self.task.state_width().ok_or_else(|| EnvError::Unsupported { env: self.spec.id.clone(), what })?;
+        Ok(width + if self.delay.is_some() { DelayedReward::STATE_WIDTH } else { 0 })
     }
 }
 
@@ -106,6 +107,7 @@ impl<T: Task> Env for TimeLimit<T> {
             self.generator = Some(Generator::from_seed(seed));
         }
         self.running = false;
+        self.delay.iter_mut().for_each(DelayedReward::begin);
         self.task.reset(self.generator.get_or_insert_with(Generator::from_os), observation)?;
         (self.elapsed, self.running) = (0, true);
         Ok(())
@@ -124,10 +126,12 @@ impl<T: Task> Env for TimeLimit<T> {
             other => other,
         })?;
         self.elapsed += 1;
-        let truncated = self.spec.max_episode_steps.is_some_and(|limit| self.elapsed >= limit);
+        let limit = self.spec.max_episode_steps;
+        let truncated = limit.is_some_and(|limit| self.elapsed >= limit);
         let end = StepEnd { terminated: outcome.terminated, truncated };
         self.running = !end.is_end();
-        Ok(Step { reward: outcome.reward, end })
+        let reward = self.delay.as_mut().map_or(outcome.reward, |delay| delay.pay(outcome, limit));
+        Ok(Step { reward, end })
     }
 
     fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
@@ -135,12 +139,14 @@ impl<T: Task> Env for TimeLimit<T> {
     }
 
     fn qpos_width(&self) -> Option<usize> {
-        self.task.qpos_width()
+        // What is owed is no velocity.
+        if self.delay.is_some() { None } else { self.task.qpos_width() }
     }
 
     fn state(&self, state: &mut Vec<f64>) -> Result<(), EnvError> {
         self.state_width("reading its state")?;
         self.task.state(state);
+        state.extend(self.delay.iter().flat_map(DelayedReward::state));
         Ok(())
     }
 
@@ -152,7 +158,10 @@ impl<T: Task> Env for TimeLimit<T> {
             return Err(EnvError::state(&self.spec.id, format!("has {} at number {i}", state[i])));
         }
         self.running = false;
-        self.task.set_state(state, observation)?;
+        let (of_task, of_delay) = state.split_at(self.task.state_width().unwrap_or_default());
+        let delay = self.delay.as_ref().map(|delay| delay.with_state(&self.spec.id, of_delay)).transpose()?;
+        self.task.set_state(of_task, observation)?;
+        self.delay = delay;
         (self.elapsed, self.running) = (0, true);
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
-use crate::task::{Outcome, Task};
+use crate::task::{Outcome, Task, whole};
 
 /// Registered name.
 pub(crate) const ID: &str = "TMaze-v0";
@@ -136,21 +136,19 @@ impl Task for TMaze {
         if cue.abs() != 1.0 {
             return Err(EnvError::state(ID, format!("has cue {cue}, expected -1 or 1")));
         }
-        if position.fract() != 0.0 || !(0.0..=self.corridor as f64).contains(&position) {
+        let Some(position) = whole(position, 0, self.corridor) else {
             return Err(EnvError::state(ID, format!("has position {position}, expected an integer from 0 to {}", self.corridor)));
-        }
-        let place = match (shown, position as u64) {
+        };
+        let place = match (shown, position) {
             (1.0, 0) => Place::Start,
             (0.0, position) if position == self.corridor => Place::Junction,
             (0.0, _) => Place::Corridor,
             _ => {
-                return Err(EnvError::state(
-                    ID,
-                    format!("shows the cue ({shown}) at position {position}; expected 0, or 1 at the start"),
-                ));
+                let problem = format!("shows the cue ({shown}) at position {position}; expected 0, or 1 at the start");
+                return Err(EnvError::state(ID, problem));
             }
         };
-        (self.cue, self.position, self.place) = (cue, position as u64, place);
+        (self.cue, self.position, self.place) = (cue, position, place);
         self.observe(observation);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A mixer on a task: a run of each seed, and what came of it.
 
 use super::{args::MemoryArgs, plan::Plan};
-use crate::measure::{mean_and_range, median};
+use crate::measure::{mean_of_found, median};
 use aaren_agents::config::{Changes, OfflineJob};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::interrupt::Interrupted;
@@ -50,15 +50,8 @@ pub struct Row {
 impl Row {
     /// Mean over seeds, and the least and the most where there are several.
     pub fn score(&self) -> String {
-        let found: Vec<f64> = self.outcomes.iter().filter_map(|outcome| outcome.score).collect();
-        let failed = self.outcomes.len() - found.len();
         let shown = |value: f64| if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") };
-        let score = mean_and_range(&found, shown);
-        match (found.len(), failed) {
-            (0, _) => "failed".into(),
-            (_, 0) => score,
-            _ => format!("{score}, {failed} failed"),
-        }
+        mean_of_found(self.outcomes.iter().map(|outcome| outcome.score), "failed", shown)
     }
 }
 

@@ -4,10 +4,10 @@ use super::args::MemoryArgs;
 use super::cell::{Row, measure};
 use super::plan::plans;
 use super::task::{MemoryTask, TASKS};
-use crate::measure::{publish, with_threads, write};
+use crate::measure::{or_dash, publish, with_threads, write};
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::report;
-use aaren_agents::run::report::{align_right, bytes, number};
+use aaren_agents::run::report::{LatencyReport, align_right, bytes, number};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
@@ -87,22 +87,15 @@ fn table(task: &MemoryTask, rows: &[&Row]) -> String {
         let Some(last) = of_mixer.last() else { continue };
         let cell =
             |difficulty: &f64| of_mixer.iter().find(|row| row.difficulty == *difficulty).map_or("".into(), |row| row.score());
-        let or_none = |value: Option<String>| value.unwrap_or("-".into());
         let latency = last.latency.as_ref();
-        table.add_row(
-            [mixer.to_string(), last.parameters.to_string()]
-                .into_iter()
-                .chain(difficulties.iter().map(cell))
-                .chain([
-                    or_none(last.tokens_per_second.map(number)),
-                    or_none(latency.map(|latency| number(latency.last_microseconds))),
-                    or_none(
-                        latency
-                            .map(|latency| format!("{}, {}", bytes(latency.state_bytes_first), bytes(latency.state_bytes_last))),
-                    ),
-                ])
-                .collect::<Vec<_>>(),
-        );
+        let states = |latency: &LatencyReport| [latency.state_bytes_first, latency.state_bytes_last].map(bytes).join(", ");
+        let costs = [
+            or_dash(last.tokens_per_second, number),
+            or_dash(latency, |latency| number(latency.last_microseconds)),
+            or_dash(latency, states),
+        ];
+        let names = [mixer.to_string(), last.parameters.to_string()];
+        table.add_row(names.into_iter().chain(difficulties.iter().map(cell)).chain(costs));
     }
     align_right(&mut table, 1);
     table.to_string()

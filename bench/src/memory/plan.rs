@@ -2,6 +2,7 @@
 
 use super::args::MemoryArgs;
 use super::task::{MemoryTask, selected};
+use crate::measure::nearest_width;
 use aaren_agents::config::{Job, OfflineJob};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::action_spec;
@@ -77,20 +78,18 @@ fn usual_parameters(task: &MemoryTask, difficulty: f64, args: &MemoryArgs) -> Re
 /// The job of a mixer with the feed-forward width at which it comes nearest to a number of parameters.
 fn plan(task: &'static MemoryTask, difficulty: f64, mixer: &str, wanted: usize, args: &MemoryArgs) -> Result<Plan> {
     let (mut job, length) = job(task, difficulty, mixer, &args.overrides, args)?;
-    // The number is linear in the width.
     let mut with = |feed_forward: usize| {
         job.policy.feed_forward = feed_forward;
         parameters(&job)
     };
-    let (least, next) = (with(1)?, with(2)?);
-    let feed_forward = 1 + (wanted.saturating_sub(least) + (next - least) / 2) / (next - least);
+    let feed_forward = nearest_width(wanted, &mut with)?;
     let parameters = with(feed_forward)?;
     Ok(Plan { task, difficulty, mixer: mixer.into(), job, parameters, length })
 }
 
 /// The job of seed 1, but for the width of the feed-forward layers; and the timesteps of its rows.
 fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], args: &MemoryArgs) -> Result<(OfflineJob, usize)> {
-    let mut keys = task.keys(difficulty);
+    let mut keys = task.keys(difficulty, args.quality);
     let options = keys["env"]["options"].as_object().cloned().unwrap_or_default();
     let env = aaren_envs::make(keys["env"]["id"].as_str().unwrap_or_default(), &options)?;
     // The player walks straight; elsewhere episodes are as long as they may be.
@@ -101,18 +100,19 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
     let rows = (args.batch / length).max(LEAST_ROWS);
     let episodes = (DATA_TIMESTEPS / length).clamp(LEAST_EPISODES, DATA_EPISODES);
     let mixers: Vec<&str> = mixer.split('+').collect();
-    let named = match &mixers[..] {
-        [single] => json!({ "mixer": single }),
-        several => json!({ "mixers": several }),
+    let (key, named) = match &mixers[..] {
+        [single] => ("mixer", json!(single)),
+        several => ("mixers", json!(several)),
     };
     let blocks = PolicyConfig { mixer: mixers[0].into(), layers: 64, ..PolicyConfig::default() }.mixer_of_blocks();
     let distinct = blocks.map_or(1, |names| names.into_iter().collect::<BTreeSet<_>>().len()).max(mixers.len());
-    merge(&mut keys, json!({"data": {"scripted": {"episodes": episodes}}, "policy": named}));
     merge(
         &mut keys,
         json!({
             "seed": 1,
+            "data": {"scripted": {"episodes": episodes}},
             "policy": {
+                key: named,
                 "layers": if mixers.len() > 1 { args.layers.get().next_multiple_of(mixers.len()) } else { args.layers.get().max(distinct) },
                 "width": args.width,
                 "heads": args.heads,
@@ -136,9 +136,6 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
             "evaluation": {"episodes": args.episodes, "actors": args.threads, "envs_per_actor": args.episodes.clamp(1, 25)},
         }),
     );
-    if task.takes_quality {
-        merge(&mut keys, json!({"data": {"scripted": {"quality": args.quality}}}));
-    }
     let job = Job::parse(&keys.to_string(), &overrides.into())?.offline()?;
     Ok((job, length))
 }

@@ -12,10 +12,12 @@ pub struct MemoryTask {
     pub default_difficulties: &'static [f64],
     /// What a score means.
     pub score: &'static str,
-    /// Job keys for a difficulty: `env`, and of `data.scripted`, `policy` and `evaluation` what depends on the task.
-    keys: fn(f64) -> Value,
-    /// Whether the scripted player takes `quality`.
-    pub takes_quality: bool,
+    /// The task with a difficulty: the job's key `env`.
+    env: fn(f64) -> Value,
+    /// What returns are divided by, and the return that is asked for.
+    returns: fn(f64) -> (f64, f64),
+    /// Whether the scripted player takes `quality`; its actions have noise otherwise.
+    takes_quality: bool,
 }
 
 pub const TASKS: &[MemoryTask] = &[
@@ -24,13 +26,8 @@ pub const TASKS: &[MemoryTask] = &[
         difficulty: "corridor",
         default_difficulties: &[20.0, 100.0, 500.0, 2000.0],
         score: "share of right turns; 0.5 without memory, 1 is perfect",
-        keys: |corridor| {
-            json!({
-                "env": {"id": "TMaze-v0", "options": {"corridor": whole(corridor)}},
-                "policy": {"return_scale": 1.0},
-                "evaluation": {"target_returns": [1.0]}
-            })
-        },
+        env: |corridor| json!({"id": "TMaze-v0", "options": {"corridor": whole(corridor)}}),
+        returns: |_| (1.0, 1.0),
         takes_quality: true,
     },
     MemoryTask {
@@ -38,13 +35,8 @@ pub const TASKS: &[MemoryTask] = &[
         difficulty: "k",
         default_difficulties: &[4.0, 16.0, 32.0, 64.0],
         score: "return; -0.5 is guessing, 1 is perfect",
-        keys: |k| {
-            json!({
-                "env": {"id": "RepeatPrevious-v0", "options": {"k": whole(k), "decks": decks(k)}},
-                "policy": {"return_scale": 1.0},
-                "evaluation": {"target_returns": [1.0]}
-            })
-        },
+        env: |k| json!({"id": "RepeatPrevious-v0", "options": {"k": whole(k), "decks": decks(k)}}),
+        returns: |_| (1.0, 1.0),
         takes_quality: true,
     },
     MemoryTask {
@@ -52,14 +44,8 @@ pub const TASKS: &[MemoryTask] = &[
         difficulty: "noise",
         default_difficulties: &[0.0, 0.1, 0.2, 0.3],
         score: "return with the velocity hidden; about -1200 is random, -150 is good",
-        keys: |noise| {
-            json!({
-                "env": {"id": "Pendulum-v1", "options": {"hide_velocity": true, "noise": noise}},
-                "data": {"scripted": {"noise": 0.3}},
-                "policy": {"return_scale": 1000.0},
-                "evaluation": {"target_returns": [-150.0]}
-            })
-        },
+        env: |noise| json!({"id": "Pendulum-v1", "options": {"hide_velocity": true, "noise": noise}}),
+        returns: |_| (1000.0, -150.0),
         takes_quality: false,
     },
     MemoryTask {
@@ -67,14 +53,8 @@ pub const TASKS: &[MemoryTask] = &[
         difficulty: "delay",
         default_difficulties: &[1.0, 20.0, 200.0],
         score: "return, paid every so many steps; about -1200 is random, -150 is good",
-        keys: |delay| {
-            json!({
-                "env": {"id": "Pendulum-v1", "options": {"reward_delay": whole(delay)}},
-                "data": {"scripted": {"noise": 0.3}},
-                "policy": {"return_scale": 1000.0},
-                "evaluation": {"target_returns": [-150.0]}
-            })
-        },
+        env: |delay| json!({"id": "Pendulum-v1", "options": {"reward_delay": whole(delay)}}),
+        returns: |_| (1000.0, -150.0),
         takes_quality: false,
     },
     MemoryTask {
@@ -82,13 +62,8 @@ pub const TASKS: &[MemoryTask] = &[
         difficulty: "steps",
         default_difficulties: &[500.0],
         score: "steps upright with the velocities hidden; the difficulty is the time limit",
-        keys: |steps| {
-            json!({
-                "env": {"id": "CartPole-v1", "options": {"hide_velocity": true, "max_episode_steps": whole(steps)}},
-                "policy": {"return_scale": steps},
-                "evaluation": {"target_returns": [steps]}
-            })
-        },
+        env: |steps| json!({"id": "CartPole-v1", "options": {"hide_velocity": true, "max_episode_steps": whole(steps)}}),
+        returns: |steps| (steps, steps),
         takes_quality: true,
     },
 ];
@@ -104,9 +79,15 @@ fn decks(k: f64) -> u64 {
 }
 
 impl MemoryTask {
-    /// The keys of a job for a difficulty.
-    pub fn keys(&self, difficulty: f64) -> Value {
-        (self.keys)(difficulty)
+    /// The keys of a job for a difficulty, as far as they depend on the task; `quality` is that of the scripted player.
+    pub fn keys(&self, difficulty: f64, quality: f64) -> Value {
+        let (scale, target) = (self.returns)(difficulty);
+        json!({
+            "env": (self.env)(difficulty),
+            "data": {"scripted": if self.takes_quality { json!({"quality": quality}) } else { json!({"noise": 0.3}) }},
+            "policy": {"return_scale": scale},
+            "evaluation": {"target_returns": [target]}
+        })
     }
 }
 

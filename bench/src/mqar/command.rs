@@ -3,11 +3,11 @@
 use super::stack::{Sizes, Stack};
 use super::task::Mqar;
 use super::training::{Recipe, StepCost, Trainer, accuracy, step_cost};
-use crate::measure::{mean_and_range, median, processor_seconds, publish, with_threads, write};
+use crate::measure::{Column, mean_of_found, median, or_dash, processor_seconds, publish, table, with_threads, write};
+use aaren_agents::run::interrupt;
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::progress::Progress;
-use aaren_agents::run::report::{align_right, bytes, duration, number};
-use aaren_agents::run::{interrupt, report};
+use aaren_agents::run::report::{bytes, duration, number};
 use aaren_policy::PolicyConfig;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -245,57 +245,33 @@ fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: 
 
 impl Row {
     fn accuracy(&self) -> String {
-        let found: Vec<f64> = self.trainings.iter().filter_map(|training| training.accuracy).collect();
-        let diverged = self.trainings.len() - found.len();
-        let accuracy = mean_and_range(&found, |value| format!("{value:.3}"));
-        match (found.len(), diverged) {
-            (0, _) => "diverged".into(),
-            (_, 0) => accuracy,
-            _ => format!("{accuracy}, {diverged} diverged"),
-        }
+        mean_of_found(self.trainings.iter().map(|training| training.accuracy), "diverged", |value| format!("{value:.3}"))
     }
 
     fn solved_at(&self) -> String {
-        let steps = self.trainings.iter().map(|training| training.solved_at().map_or("-".into(), |step| step.to_string()));
+        let steps = self.trainings.iter().map(|training| or_dash(training.solved_at(), |step| step.to_string()));
         steps.collect::<Vec<_>>().join(", ")
     }
 }
 
 impl Figures {
     fn render(&self) -> String {
-        let mut table = report::table(&[
-            "mixers",
-            "T",
-            "n",
-            "1/n",
-            "width",
-            "MLP",
-            "parameters",
-            "accuracy",
-            "0.99 at step",
-            "tokens a second",
-            "of processor time",
-            "µs a step",
-            "state",
-        ]);
-        for row in &self.rows {
-            table.add_row([
-                row.mixers.clone(),
-                row.task.length.to_string(),
-                row.task.pairs.to_string(),
-                number(1.0 / row.task.pairs as f64),
-                row.config.width.to_string(),
-                row.config.feed_forward.to_string(),
-                row.parameters.to_string(),
-                row.accuracy(),
-                row.solved_at(),
-                format!("{:.0}", row.tokens_per_second),
-                row.tokens_per_processor_second.map_or("-".into(), |speed| format!("{speed:.0}")),
-                number(row.step.microseconds.median),
-                bytes(row.step.state_bytes),
-            ]);
-        }
-        align_right(&mut table, 1);
+        let columns: [Column<Row>; 13] = [
+            ("mixers", |row| row.mixers.clone()),
+            ("T", |row| row.task.length.to_string()),
+            ("n", |row| row.task.pairs.to_string()),
+            ("1/n", |row| number(1.0 / row.task.pairs as f64)),
+            ("width", |row| row.config.width.to_string()),
+            ("MLP", |row| row.config.feed_forward.to_string()),
+            ("parameters", |row| row.parameters.to_string()),
+            ("accuracy", Row::accuracy),
+            ("0.99 at step", Row::solved_at),
+            ("tokens a second", |row| format!("{:.0}", row.tokens_per_second)),
+            ("of processor time", |row| or_dash(row.tokens_per_processor_second, |speed| format!("{speed:.0}"))),
+            ("µs a step", |row| number(row.step.microseconds.median)),
+            ("state", |row| bytes(row.step.state_bytes)),
+        ];
+        let table = table(&self.rows, 1, &columns);
         let Recipe { steps, batch, learning_rate, .. } = self.recipe;
         format!(
             "{} threads\nassociative recall, {steps} steps of {batch} examples, learning rate {learning_rate}; a guess among an \

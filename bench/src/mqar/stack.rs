@@ -2,6 +2,7 @@
 
 use super::task::Mqar;
 use super::token_model::TokenModel;
+use crate::measure::nearest_width;
 use aaren_agents::device::{CPU, Cpu};
 use aaren_policy::{PolicyConfig, mixer};
 use anyhow::{Context, Result, ensure};
@@ -109,13 +110,10 @@ impl Stack {
     /// # Errors
     /// As [`Stack::parameters`].
     pub fn with_parameters(mut self, parameters: usize, task: &Mqar) -> Result<Self> {
-        let mut count = |feed_forward| {
+        self.config.feed_forward = nearest_width(parameters, |feed_forward| {
             self.config.feed_forward = feed_forward;
             self.parameters(task)
-        };
-        // Every unit of the MLPs costs the same.
-        let (one, two) = (count(1)?, count(2)?);
-        self.config.feed_forward = 1 + (parameters.saturating_sub(one) as f64 / (two - one) as f64).round() as usize;
+        })?;
         Ok(self)
     }
 

@@ -2,7 +2,8 @@
 
 use super::python::{python, version_of};
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
@@ -10,44 +11,20 @@ const SCRIPT: &str = include_str!("env_peer.py");
 
 /// A library with the same environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Library {
-    Gymnasium,
-    EnvPool,
+pub struct Library {
+    module: &'static str,
+    /// Its name as the library spells it.
+    pub name: &'static str,
 }
+
+pub const GYMNASIUM: Library = Library { module: "gymnasium", name: "Gymnasium" };
+pub const ENVPOOL: Library = Library { module: "envpool", name: "EnvPool" };
 
 impl Library {
-    fn module(self) -> &'static str {
-        match self {
-            Self::Gymnasium => "gymnasium",
-            Self::EnvPool => "envpool",
-        }
-    }
-
-    /// Its name as the library spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gymnasium => "Gymnasium",
-            Self::EnvPool => "EnvPool",
-        }
-    }
-
     /// Its version, if Python has it.
     pub fn version(self) -> Option<String> {
-        version_of(self.module())
+        version_of(self.module)
     }
-}
-
-/// A slice of steps to make.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Request<'a> {
-    /// Registered name.
-    pub env: &'a str,
-    /// Threads of EnvPool.
-    pub threads: usize,
-    /// Environment steps of each thread.
-    pub steps: usize,
-    /// Seed of the first reset and of the actions.
-    pub seed: u64,
 }
 
 /// How long a slice took.
@@ -92,10 +69,11 @@ impl Peer {
         Ok(Self { library, child, requests, answers })
     }
 
-    /// Asks for a slice, which begins at once.
-    pub fn ask(&mut self, request: &Request) -> Result<()> {
-        let mut line = serde_json::to_value(request)?;
-        line["library"] = self.library.module().into();
+    /// Asks for a slice, which begins at once: so many steps of each thread, of which EnvPool has several, in the environment of a
+    /// registered name; the seed is that of the first reset and of the actions.
+    pub fn ask(&mut self, env: &str, threads: usize, steps: usize, seed: u64) -> Result<()> {
+        let library = self.library.module;
+        let line = json!({"env": env, "threads": threads, "steps": steps, "seed": seed, "library": library});
         let requests = self.requests.as_mut().context("the peer has ended")?;
         writeln!(requests, "{line}").with_context(|| self.failed())
     }
@@ -108,7 +86,7 @@ impl Peer {
     }
 
     fn failed(&self) -> String {
-        format!("the {} peer gave no figures", self.library.module())
+        format!("the {} peer gave no figures", self.library.module)
     }
 }
 

@@ -22,41 +22,29 @@ const LOWEST: &str = "ref_min_score";
 const HIGHEST: &str = "ref_max_score";
 const REST: &str = "metadata";
 
-/// Everything about a file but its rows.
-pub(super) struct About {
-    pub(super) id: String,
-    pub(super) env_id: Option<String>,
-    pub(super) observation_space: Space,
-    pub(super) action_space: Space,
-    pub(super) max_episode_steps: Option<usize>,
-    pub(super) reference_scores: Option<(f64, f64)>,
-    pub(super) rest: Map<String, Value>,
-    /// Source of the arrays' widths, for messages.
-    pub(super) widths_from: String,
-}
-
-/// Describes a file whose arrays have the given widths.
-pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<About, DatasetError> {
+/// The dataset of a file whose arrays have the given widths, without its trajectories; and the source of the widths, for messages.
+pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<(Dataset, String), DatasetError> {
     let attributes = root.attributes();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = |key| attributes.get(key).and_then(AttrValue::as_str);
-    let mut rest = stored_metadata(root)?;
+    let mut metadata = stored_metadata(root)?;
     if let Some(text) = text(REST) {
         let value = serde_json::from_str(text);
         let stored: Map<String, Value> =
             value.map_err(|source| DatasetError::Json { path: path.into(), key: REST.into(), source })?;
-        rest.extend(stored);
+        metadata.extend(stored);
     }
     let space = |key| text(key).map(|text| metadata::space(path, key, text)).transpose();
-    let mut about = About {
+    let mut widths_from = "the file's own attributes".to_owned();
+    let mut about = Dataset {
         id: text(ID).unwrap_or(&stem).into(),
         env_id: text(ENV).map(String::from),
         observation_space: Space::uniform_box(widths.0, f64::NEG_INFINITY, f64::INFINITY, dtype),
         action_space: Space::uniform_box(widths.1, -1.0, 1.0, Dtype::Float32),
         max_episode_steps: number(&attributes, LIMIT).map(|limit| limit as usize),
         reference_scores: number(&attributes, LOWEST).zip(number(&attributes, HIGHEST)),
-        rest,
-        widths_from: "the file's own attributes".into(),
+        metadata,
+        trajectories: Vec::new(),
     };
     if let (Some(observations), Some(actions)) = (space(OBSERVATIONS)?, space(ACTIONS)?) {
         about.observation_space = observations;
@@ -64,19 +52,19 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
     } else if let Some(task) = task::find(&stem) {
         about.observation_space = Space::uniform_box(task.observation_width, f64::NEG_INFINITY, f64::INFINITY, dtype);
         about.action_space = Space::uniform_box(task.action_width, -1.0, 1.0, Dtype::Float32);
-        about.widths_from = format!("task {}", task.name);
+        widths_from = format!("task {}", task.name);
         about.env_id = about.env_id.or(task.env_id.map(String::from));
         about.max_episode_steps = about.max_episode_steps.or(Some(task.max_episode_steps));
         if let (None, Some(reference)) = (about.reference_scores, score::d4rl(&task.name)) {
             about.reference_scores = Some((reference.min, reference.max));
-            about.rest.insert(REFERENCES_FROM.into(), reference.source.into());
+            about.metadata.insert(REFERENCES_FROM.into(), reference.source.into());
         }
         if !task.env_options.is_empty() {
-            about.rest.insert(ENV_OPTIONS.into(), task.env_options.into());
+            about.metadata.insert(ENV_OPTIONS.into(), task.env_options.into());
         }
-        about.rest.insert("d4rl_task".into(), task.name.into());
+        about.metadata.insert("d4rl_task".into(), task.name.into());
     }
-    Ok(about)
+    Ok((about, widths_from))
 }
 
 /// The attributes from which [`read`] restores a dataset's description.

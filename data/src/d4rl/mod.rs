@@ -26,7 +26,7 @@ use crate::format::Format;
 use crate::hdf5::{Array, Hdf5};
 use crate::loaded::{LoadOptions, Loaded};
 use crate::report::{Check, Report};
-use crate::trajectory::{Actions, Dataset, Trajectory};
+use crate::trajectory::{Actions, Trajectory};
 use crate::verify::accept;
 use aaren_envs::{Dtype, StepEnd};
 use std::{ops::Range, path::Path};
@@ -51,12 +51,9 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     let groups: Vec<String> = root.groups()?.into_iter().map(|(name, _)| name).collect();
     refuse_other_layouts(path, &groups)?;
     let mut arrays = root.arrays()?;
-    let mut names = arrays.names();
-    names.extend(groups.into_iter().map(|name| format!("{name}/")));
-    let mut take = |name| arrays.take(name, &names);
-    let observations = take("observations")?;
-    let actions = take("actions")?;
-    let (rewards, terminals) = (take("rewards")?, take("terminals")?);
+    arrays.found.extend(groups.into_iter().map(|name| format!("{name}/")));
+    let (observations, actions) = (arrays.take("observations")?, arrays.take("actions")?);
+    let (rewards, terminals) = (arrays.take("rewards")?, arrays.take("terminals")?);
     let timeouts = arrays.take_optional("timeouts")?;
     let next_observations = arrays.take_optional("next_observations")?;
 
@@ -73,33 +70,26 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
         return Err(DatasetError::invalid(path, "zero rows: nothing can be trained on"));
     }
     let dtype = if observations.is_double() { Dtype::Float64 } else { Dtype::Float32 };
-    let about = about::read(path, &root, widths, dtype)?;
-    observations.expect_matrix(about.observation_space.width(), &about.widths_from)?;
-    actions.expect_matrix(about.action_space.width(), &about.widths_from)?;
+    let (mut dataset, widths_from) = about::read(path, &root, widths, dtype)?;
+    observations.expect_matrix(dataset.observation_space.width(), &widths_from)?;
+    actions.expect_matrix(dataset.action_space.width(), &widths_from)?;
     if let Some(next) = &next_observations {
         next.expect_matrix(widths.0, "as observations")?;
     }
 
-    let limit = options.max_episode_steps.or(about.max_episode_steps);
+    dataset.max_episode_steps = options.max_episode_steps.or(dataset.max_episode_steps);
     let terminals = terminals.flags()?;
     let timeouts = timeouts.map(|timeouts| timeouts.flags()).transpose()?;
     let mut report = Report::default();
-    let segments = segments(path, &terminals, timeouts.as_deref(), limit, options, &mut report)?;
+    let segments = segments(path, &terminals, timeouts.as_deref(), dataset.max_episode_steps, options, &mut report)?;
     let mut trajectories = slice(&segments, widths, actions.f32s()?, rewards.f64s()?);
-    read_observations(&observations, &segments, widths.0, &mut trajectories)?;
+    visit_episodes(&observations, &segments, widths.0, |episode, _, observation| {
+        trajectories[episode].observations.extend_from_slice(observation);
+    })?;
     if let Some(next) = &next_observations {
         read_next_observations(next, &segments, widths.0, &mut trajectories, options, &mut report)?;
     }
-    let dataset = Dataset {
-        id: about.id,
-        env_id: about.env_id,
-        observation_space: about.observation_space,
-        action_space: about.action_space,
-        max_episode_steps: limit,
-        reference_scores: about.reference_scores,
-        metadata: about.rest,
-        trajectories,
-    };
+    dataset.trajectories = trajectories;
     let report = accept(path, &dataset, options.strictness, report)?;
     Ok(Loaded { dataset, format: Format::D4rl, path: path.into(), warnings: report.warnings.clone(), report })
 }
@@ -111,11 +101,8 @@ fn refuse_other_layouts(path: &Path, groups: &[String]) -> Result<(), DatasetErr
         return Err(DatasetError::invalid(path, problem));
     }
     if groups.iter().any(|name| name == "episode_0") {
-        return Err(DatasetError::WrongKind {
-            path: path.into(),
-            found: "the main file of a Minari dataset, on its own",
-            expected: "a flat D4RL file, or a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)",
-        });
+        let expected = "a flat D4RL file, or a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)";
+        return Err(DatasetError::wrong_kind(path, "the main file of a Minari dataset, on its own", expected));
     }
     Ok(())
 }
@@ -182,20 +169,21 @@ fn slice(segments: &[Segment], widths: (usize, usize), actions: Vec<f32>, reward
     segments.iter().map(trajectory).collect()
 }
 
-fn read_observations(
-    observations: &Array,
+/// Hands over the rows that belong to an episode, in order: `visit(episode, row, numbers)`.
+fn visit_episodes(
+    matrix: &Array,
     segments: &[Segment],
     width: usize,
-    trajectories: &mut [Trajectory],
+    mut visit: impl FnMut(usize, usize, &[f64]),
 ) -> Result<(), DatasetError> {
-    let mut current = 0;
-    observations.visit_rows(|first, numbers| {
-        for (row, observation) in (first..).zip(numbers.chunks_exact(width)) {
-            while segments.get(current).is_some_and(|segment| row >= segment.rows.end) {
-                current += 1;
+    let mut episode = 0;
+    matrix.visit_rows(|first, numbers| {
+        for (row, numbers) in (first..).zip(numbers.chunks_exact(width)) {
+            while segments.get(episode).is_some_and(|segment| row >= segment.rows.end) {
+                episode += 1;
             }
-            if let Some(trajectory) = trajectories.get_mut(current) {
-                trajectory.observations.extend_from_slice(observation);
+            if episode < segments.len() {
+                visit(episode, row, numbers);
             }
         }
     })
@@ -210,29 +198,21 @@ fn read_next_observations(
     options: &LoadOptions,
     report: &mut Report,
 ) -> Result<(), DatasetError> {
-    let mut current = 0;
     let mut differing = 0;
     let mut first_difference = None;
-    next.visit_rows(|first, numbers| {
-        for (row, observation) in (first..).zip(numbers.chunks_exact(width)) {
-            while segments.get(current).is_some_and(|segment| row >= segment.rows.end) {
-                current += 1;
-            }
-            let Some(segment) = segments.get(current) else { return };
-            let trajectory = &mut trajectories[current];
-            if row + 1 == segment.rows.end {
-                trajectory.observations.extend_from_slice(observation);
-                continue;
-            }
-            let following = &trajectory.observations[(row + 1 - segment.rows.start) * width..][..width];
-            let differs = |(a, b): (&f64, &f64)| {
-                let close = (a - b).abs() <= NEXT_TOLERANCE * (1.0 + b.abs());
-                !close && b.is_finite() // an observation that is not finite is reported as such
-            };
-            if let Some(column) = observation.iter().zip(following).position(differs) {
-                differing += 1;
-                first_difference.get_or_insert((row, column, observation[column], following[column]));
-            }
+    visit_episodes(next, segments, width, |episode, row, observation| {
+        let (segment, trajectory) = (&segments[episode], &mut trajectories[episode]);
+        if row + 1 == segment.rows.end {
+            return trajectory.observations.extend_from_slice(observation);
+        }
+        let following = &trajectory.observations[(row + 1 - segment.rows.start) * width..][..width];
+        let differs = |(a, b): (&f64, &f64)| {
+            let close = (a - b).abs() <= NEXT_TOLERANCE * (1.0 + b.abs());
+            !close && b.is_finite() // an observation that is not finite is reported as such
+        };
+        if let Some(column) = observation.iter().zip(following).position(differs) {
+            differing += 1;
+            first_difference.get_or_insert((row, column, observation[column], following[column]));
         }
     })?;
     if let Some((row, column, found, expected)) = first_difference {

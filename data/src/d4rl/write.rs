@@ -9,7 +9,7 @@ use crate::error::DatasetError;
 use crate::format::Format;
 use crate::hdf5;
 use crate::trajectory::{Actions, Dataset, Trajectory};
-use hdf5_pure::{DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, make_f32_type, make_i8_type};
+use hdf5_pure::{DatasetBuilder, Datatype, FileBuilder, make_f32_type};
 use std::path::Path;
 
 /// D4RL's own level.
@@ -94,8 +94,7 @@ pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, file: &Path, targe
     let rewards = gather(1, &|trajectory, _, numbers| numbers.extend(&trajectory.rewards))?;
     column(builder.create_dataset("rewards"), make_f32_type(), rewards);
 
-    let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build();
-    let boolean = boolean.map_err(|source| hdf5::writing(target, source.into()))?;
+    let boolean = hdf5::boolean(target)?;
     for (name, terminals) in [("terminals", true), ("timeouts", false)] {
         let mut flags = Vec::with_capacity(rows);
         episodes.visit(&mut |_, trajectory, _| {

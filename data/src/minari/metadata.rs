@@ -3,6 +3,7 @@
 use crate::error::DatasetError;
 use crate::loaded::LoadOptions;
 use crate::report::{Check, Report, Strictness};
+use crate::trajectory::Dataset;
 use aaren_envs::{Dtype, Space};
 use serde_json::{Map, Value};
 use std::{borrow::Cow, path::Path};
@@ -14,22 +15,14 @@ pub(crate) const SUPPORTED_VERSIONS: [&str; 9] =
 /// The version that is written.
 pub(crate) const WRITTEN_VERSION: &str = "0.5.4";
 
-/// The checked contents of `metadata.json`.
-pub(super) struct Metadata {
-    pub(super) id: String,
-    pub(super) total_episodes: u64,
-    pub(super) total_steps: u64,
-    pub(super) observation_space: Space,
-    pub(super) action_space: Space,
-    pub(super) env_id: Option<String>,
-    pub(super) max_episode_steps: Option<usize>,
-    pub(super) reference_scores: Option<(f64, f64)>,
-    /// All keys that have no field above, `env_spec` among them.
-    pub(super) rest: Map<String, Value>,
+/// How many episodes and steps `metadata.json` says there are.
+pub(super) struct Totals {
+    pub(super) episodes: u64,
+    pub(super) steps: u64,
 }
 
-/// Reads and checks `metadata.json`.
-pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Metadata, DatasetError> {
+/// Reads and checks `metadata.json`: the dataset without its trajectories.
+pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<(Dataset, Totals), DatasetError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| DatasetError::io(path, "cannot be read, and every Minari dataset has one", source))?;
     let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
@@ -44,7 +37,7 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
         let value = keys.shift_remove(key);
         value.as_ref().and_then(Value::as_u64).ok_or_else(|| metadata_error(path, key, value.as_ref(), "a count"))
     };
-    let (total_episodes, total_steps) = (count("total_episodes")?, count("total_steps")?);
+    let totals = Totals { episodes: count("total_episodes")?, steps: count("total_steps")? };
     let observation_space = take_space(path, &mut keys, "observation_space")?;
     if observation_space.is_discrete() {
         let found = Value::String("Discrete".into());
@@ -77,18 +70,10 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
     // Both describe the file, not the data, and a writer computes them anew.
     keys.shift_remove("dataset_size");
     keys.shift_remove("jpeg_encoding");
-    let rest = keys;
-    Ok(Metadata {
-        id,
-        total_episodes,
-        total_steps,
-        observation_space,
-        action_space,
-        env_id,
-        max_episode_steps,
-        reference_scores,
-        rest,
-    })
+    let (metadata, trajectories) = (keys, Vec::new());
+    let dataset =
+        Dataset { id, env_id, observation_space, action_space, max_episode_steps, reference_scores, metadata, trajectories };
+    Ok((dataset, totals))
 }
 
 fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {

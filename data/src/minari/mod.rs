@@ -86,33 +86,23 @@ pub(crate) fn data_dir(path: &Path) -> Option<PathBuf> {
 /// # Errors
 /// A [`DatasetError`] that names the file and the fault. No input makes this panic.
 pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
-    let data = data_dir(path).ok_or_else(|| DatasetError::WrongKind {
-        path: path.into(),
-        found: if path.is_file() { "a file" } else { "a directory without a dataset" },
-        expected: "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)",
+    let data = data_dir(path).ok_or_else(|| {
+        let found = if path.is_file() { "a file" } else { "a directory without a dataset" };
+        DatasetError::wrong_kind(path, found, "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)")
     })?;
     let mut report = Report::default();
     let metadata_path = data.join("metadata.json");
-    let metadata = metadata::read(&metadata_path, options, &mut report)?;
+    let (mut dataset, totals) = metadata::read(&metadata_path, options, &mut report)?;
     let hdf5 = Hdf5::open(&data.join(MAIN_FILE))?;
-    let trajectories = read_episodes(&hdf5, &metadata, &metadata_path, &mut report)?;
-    let dataset = Dataset {
-        id: metadata.id,
-        env_id: metadata.env_id,
-        observation_space: metadata.observation_space,
-        action_space: metadata.action_space,
-        max_episode_steps: metadata.max_episode_steps,
-        reference_scores: metadata.reference_scores,
-        metadata: metadata.rest,
-        trajectories,
-    };
+    dataset.trajectories = read_episodes(&hdf5, &dataset, &totals, &metadata_path, &mut report)?;
     let report = accept(hdf5.path(), &dataset, options.strictness, report)?;
     Ok(Loaded { dataset, format: Format::Minari, path: path.into(), warnings: report.warnings.clone(), report })
 }
 
 fn read_episodes(
     hdf5: &Hdf5,
-    metadata: &metadata::Metadata,
+    about: &Dataset,
+    totals: &metadata::Totals,
     metadata_path: &Path,
     report: &mut Report,
 ) -> Result<Vec<Trajectory>, DatasetError> {
@@ -133,19 +123,19 @@ fn read_episodes(
         let problem = || format!("{key} is {metadata} in metadata.json, but the file holds {file}");
         if metadata == file { Ok(()) } else { Err(DatasetError::invalid(metadata_path, problem())) }
     };
-    count("total_episodes", metadata.total_episodes, found)?;
+    count("total_episodes", totals.episodes, found)?;
 
     let mut open_ends = 0;
     let mut trajectories = Vec::with_capacity(episodes.len());
     for (episode, node) in &episodes {
-        let mut trajectory = read_episode(hdf5, *episode, node, metadata)?;
+        let mut trajectory = read_episode(hdf5, *episode, node, about)?;
         if !trajectory.end.is_end() {
             trajectory.end.truncated = true;
             open_ends += 1;
         }
         trajectories.push(trajectory);
     }
-    count("total_steps", metadata.total_steps, trajectories.iter().map(|trajectory| trajectory.len() as u64).sum())?;
+    count("total_steps", totals.steps, trajectories.iter().map(|trajectory| trajectory.len() as u64).sum())?;
     if open_ends > 0 {
         let text = format!("{open_ends} episodes end without a flag and are treated as truncated");
         report.warn(Check::OpenEnd, open_ends, text);
@@ -153,18 +143,16 @@ fn read_episodes(
     Ok(trajectories)
 }
 
-fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, metadata: &metadata::Metadata) -> Result<Trajectory, DatasetError> {
+fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, about: &Dataset) -> Result<Trajectory, DatasetError> {
     let mut arrays = node.arrays()?;
-    let names = arrays.names();
-    let mut take = |name| arrays.take(name, &names);
-    let observations = take("observations")?;
-    let actions = take("actions")?;
+    let mut take = |name| arrays.take(name);
+    let (observations, actions) = (take("observations")?, take("actions")?);
     let [rewards, terminations, truncations] = [take("rewards")?, take("terminations")?, take("truncations")?];
 
     let columns = [&rewards, &terminations, &truncations];
     columns.iter().try_for_each(|column| column.expect_column())?;
     hdf5.expect_same_rows(&[&actions, &rewards, &terminations, &truncations])?;
-    observations.expect_matrix(metadata.observation_space.width(), "observation_space")?;
+    observations.expect_matrix(about.observation_space.width(), "observation_space")?;
     if observations.rows() != actions.rows() + 1 {
         let problem = format!(
             "episode {episode} has {} observations and {} actions, expected one observation more than actions",
@@ -179,7 +167,7 @@ fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, metadata: &metadata::Met
     }
     let terminated = read_end(hdf5, episode, &terminations, "terminations")?;
     let truncated = read_end(hdf5, episode, &truncations, "truncations")?;
-    let actions = match &metadata.action_space {
+    let actions = match &about.action_space {
         Space::Discrete { .. } => {
             actions.expect_column()?;
             Actions::Discrete(actions.i64s()?)

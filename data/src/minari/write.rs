@@ -9,7 +9,7 @@ use crate::hdf5;
 use crate::statistics::Spread;
 use crate::trajectory::{Actions, Dataset, Trajectory};
 use aaren_envs::{Dtype, Space};
-use hdf5_pure::{AttrValue, DatasetBuilder, Datatype, EnumTypeBuilder, FileBuilder, FinishedGroup, MaxExtent, make_i8_type};
+use hdf5_pure::{AttrValue, DatasetBuilder, Datatype, FileBuilder, FinishedGroup, MaxExtent};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -25,8 +25,7 @@ pub(crate) fn write(about: &Dataset, episodes: &dyn Episodes, data: &Path, targe
         return Err(unsupported(format!("the id \"{id}\" needs a name and a version, such as hopper/medium-v0")));
     }
     let width = about.observation_space.width();
-    let boolean = EnumTypeBuilder::with_base(make_i8_type()).value("FALSE", 0).value("TRUE", 1).build();
-    let boolean = boolean.map_err(|source| hdf5::writing(target, source.into()))?;
+    let boolean = hdf5::boolean(target)?;
     let mut builder = FileBuilder::new();
     let (mut count, mut steps) = (0, 0);
     episodes.visit(&mut |episode, trajectory, _| {

@@ -2,11 +2,14 @@
 
 use super::control_cost::{control_cost, sum_of_squares};
 use super::model::Model;
-use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise};
+use super::robot::{
+    FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise, start_noisily,
+};
 use super::simulation::Simulation;
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
+use crate::rng::Generator;
 use crate::task::Outcome;
 
 pub(super) static MODEL: Model = Model::new("Ant-v5", 5, include_str!("ant.xml"), "ant.xml");
@@ -70,8 +73,8 @@ pub(crate) struct Ant {
     settings: Settings,
     /// Clipped contact forces on every body, six numbers each, the world's first; all zero after a reset.
     contact_forces: Vec<f64>,
-    /// What the last step's reward was made of; absent after a reset.
-    terms: Option<Terms>,
+    /// What the last step's reward was made of, by name; empty after a reset.
+    terms: Vec<(&'static str, f64)>,
 }
 
 struct Settings {
@@ -88,16 +91,6 @@ struct Settings {
     include_contact_forces: bool,
     /// The older task rewards the step that ends unhealthy like any other, and its contact forces are all zero.
     is_d4rl: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Terms {
-    x_velocity: f64,
-    y_velocity: f64,
-    forward: f64,
-    control: f64,
-    contact: f64,
-    survive: f64,
 }
 
 impl Ant {
@@ -118,7 +111,7 @@ impl Ant {
         };
         let simulation = Simulation::new(&MODEL)?;
         let contact_forces = vec![0.0; 6 * simulation.data.xpos().len()];
-        Ok(Self { simulation, settings, contact_forces, terms: None })
+        Ok(Self { simulation, settings, contact_forces, terms: Vec::with_capacity(6) })
     }
 
     /// The contact forces that are observed: those of the world, always zero, are in the older observation only.
@@ -161,12 +154,12 @@ impl Robot for Ant {
         self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len()
     }
 
-    fn reset_noise(&self) -> (f64, VelocityNoise) {
-        (self.settings.reset_noise_scale, VelocityNoise::Normal)
+    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
+        start_noisily(&mut self.simulation, (self.settings.reset_noise_scale, VelocityNoise::Normal), generator)
     }
 
     fn begin(&mut self, observation: &mut [f64]) {
-        self.terms = None;
+        self.terms.clear();
         // A reset clears them, and what it computes does not fill them.
         self.contact_forces.fill(0.0);
         self.observe(observation);
@@ -188,20 +181,16 @@ impl Robot for Ant {
         }
         let healthy = self.is_healthy();
         let settings = &self.settings;
-        let terms = Terms {
-            x_velocity,
-            y_velocity,
-            forward: settings.forward_reward_weight * x_velocity,
-            control: control_cost(action, settings.ctrl_cost_weight),
-            contact: settings.contact_cost_weight * sum_of_squares(&self.contact_forces),
-            survive: if healthy || settings.is_d4rl { settings.healthy_reward } else { 0.0 },
-        };
-        self.terms = Some(terms);
+        let forward = settings.forward_reward_weight * x_velocity;
+        let control = control_cost(action, settings.ctrl_cost_weight);
+        let contact = settings.contact_cost_weight * sum_of_squares(&self.contact_forces);
+        let survive = if healthy || settings.is_d4rl { settings.healthy_reward } else { 0.0 };
+        let terminated = settings.terminate_when_unhealthy && !healthy;
+        self.terms.clear();
+        self.terms.extend([("x_velocity", x_velocity), ("y_velocity", y_velocity), ("reward_forward", forward)]);
+        self.terms.extend([("reward_ctrl", -control), ("reward_contact", -contact), ("reward_survive", survive)]);
         self.observe(observation);
-        Ok(Outcome {
-            reward: (terms.forward + terms.survive) - (terms.control + terms.contact),
-            terminated: self.settings.terminate_when_unhealthy && !healthy,
-        })
+        Ok(Outcome { reward: (forward + survive) - (control + contact), terminated })
     }
 
     fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
@@ -209,13 +198,6 @@ impl Robot for Ant {
         visit("x_position", x);
         visit("y_position", y);
         visit("distance_from_origin", (x * x + y * y).sqrt());
-        if let Some(terms) = self.terms {
-            visit("x_velocity", terms.x_velocity);
-            visit("y_velocity", terms.y_velocity);
-            visit("reward_forward", terms.forward);
-            visit("reward_ctrl", -terms.control);
-            visit("reward_contact", -terms.contact);
-            visit("reward_survive", terms.survive);
-        }
+        self.terms.iter().for_each(|&(name, value)| visit(name, value));
     }
 }

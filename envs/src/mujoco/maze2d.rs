@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{model::Model, simulation::Simulation};
+use super::{model::Model, robot::Robot, simulation::Simulation};
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::Options;
@@ -10,8 +10,7 @@ use crate::point_maze::layout::{LARGE, Layout, MEDIUM, OPEN, UMAZE};
 use crate::point_maze::rules;
 use crate::point_maze::rules::{DAMPING, DENSITY, DT, GEAR, MAX_SPEED, OFFSET, RADIUS, Rules};
 use crate::rng::Generator;
-use crate::space::Space;
-use crate::task::{Outcome, Task};
+use crate::task::Outcome;
 
 /// Registered name.
 pub(crate) const ID: &str = "Maze2D-v1";
@@ -78,59 +77,39 @@ impl Maze2d {
         let (_, model) = model.ok_or_else(|| options.error("layout", "has no model".into()))?;
         Ok(Self { rules, simulation: Simulation::new(model)? })
     }
-
-    fn observe(&self, observation: &mut [f64]) {
-        self.simulation.observe(0, f64::INFINITY, observation);
-    }
 }
 
-impl Task for Maze2d {
-    fn observation_space(&self) -> Space {
-        self.rules.observation_space()
+impl Robot for Maze2d {
+    fn simulation(&self) -> &Simulation {
+        &self.simulation
     }
 
-    fn action_space(&self) -> Space {
-        self.rules.action_space()
+    fn simulation_mut(&mut self) -> &mut Simulation {
+        &mut self.simulation
     }
 
-    fn max_episode_steps(&self) -> Option<usize> {
-        Some(self.rules.layout.max_episode_steps)
+    fn observation_width(&self) -> usize {
+        self.simulation.state_width()
     }
 
-    fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
+    fn max_episode_steps(&self) -> usize {
+        self.rules.layout.max_episode_steps
+    }
+
+    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
         let (position, velocity) = self.rules.first_state(generator);
-        self.simulation.start(|qpos, qvel| {
-            qpos.copy_from_slice(&position);
-            qvel.copy_from_slice(&velocity);
-        })?;
-        self.observe(observation);
-        Ok(())
+        self.simulation.set_state(&[position, velocity].concat())
+    }
+
+    fn begin(&mut self, observation: &mut [f64]) {
+        self.simulation.observe(0, f64::INFINITY, observation);
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
         self.simulation.clip_velocities(MAX_SPEED);
         self.simulation.act(Action::F64(&rules::forces(action)))?;
-        self.observe(observation);
+        self.begin(observation);
         Ok(Outcome { reward: self.rules.reward([observation[0], observation[1]]), terminated: false })
-    }
-
-    fn state_width(&self) -> Option<usize> {
-        Some(self.simulation.state_width())
-    }
-
-    fn qpos_width(&self) -> Option<usize> {
-        Some(self.simulation.qpos().len())
-    }
-
-    fn state(&self, state: &mut Vec<f64>) {
-        state.extend_from_slice(self.simulation.qpos());
-        state.extend_from_slice(self.simulation.qvel());
-    }
-
-    fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        self.simulation.set_state(state)?;
-        self.observe(observation);
-        Ok(())
     }
 }
 

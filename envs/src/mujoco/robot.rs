@@ -1,5 +1,5 @@
-//! What the robots have in common: their state is the simulation's, motors take -1 to 1, first states are noisy, an episode has
-//! at most 1,000 steps. A robot defines its observation and its reward.
+//! What the robots have in common: their state is the simulation's, motors take -1 to 1, first states are drawn, an episode has
+//! a limit. A robot defines its observation and its reward.
 
 use super::simulation::Simulation;
 use crate::env::Action;
@@ -49,6 +49,23 @@ pub(super) enum VelocityNoise {
     Normal,
 }
 
+/// Starts from the initial pose at rest with noise of a scale on it.
+pub(super) fn start_noisily(
+    simulation: &mut Simulation,
+    (noise, velocity_noise): (f64, VelocityNoise),
+    generator: &mut Generator,
+) -> Result<(), EnvError> {
+    simulation.start(|qpos, qvel| {
+        qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
+        qvel.iter_mut().for_each(|value| {
+            *value += match velocity_noise {
+                VelocityNoise::Uniform => generator.uniform(-noise, noise),
+                VelocityNoise::Normal => noise * generator.normal(),
+            }
+        });
+    })
+}
+
 /// One robot; [`Task`] follows from it.
 pub(super) trait Robot: Send {
     fn simulation(&self) -> &Simulation;
@@ -58,8 +75,13 @@ pub(super) trait Robot: Send {
     /// Numbers in an observation.
     fn observation_width(&self) -> usize;
 
-    /// Scale of the noise on first states, and how first velocities are drawn.
-    fn reset_noise(&self) -> (f64, VelocityNoise);
+    /// The time limit in steps.
+    fn max_episode_steps(&self) -> usize {
+        1000
+    }
+
+    /// Draws a first state; for most robots by [`start_noisily`].
+    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError>;
 
     /// Observes a state that no step led to: forgets the last step.
     fn begin(&mut self, observation: &mut [f64]);
@@ -68,7 +90,9 @@ pub(super) trait Robot: Send {
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError>;
 
     /// As [`Task::info`].
-    fn info(&self, visit: &mut dyn FnMut(&'static str, f64));
+    fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {
+        let _ = visit;
+    }
 }
 
 impl<R: Robot> Task for R {
@@ -81,20 +105,11 @@ impl<R: Robot> Task for R {
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
-        Some(1000)
+        Some(Robot::max_episode_steps(self))
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        let (noise, velocity_noise) = self.reset_noise();
-        self.simulation_mut().start(|qpos, qvel| {
-            qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
-            qvel.iter_mut().for_each(|value| {
-                *value += match velocity_noise {
-                    VelocityNoise::Uniform => generator.uniform(-noise, noise),
-                    VelocityNoise::Normal => noise * generator.normal(),
-                }
-            });
-        })?;
+        self.start(generator)?;
         self.begin(observation);
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use super::control_cost::control_cost;
 use super::model::Model;
-use super::robot::{Robot, VelocityNoise};
+use super::robot::{Robot, VelocityNoise, start_noisily};
 use super::simulation::Simulation;
-use crate::{env::Action, error::EnvError, options::Options, task::Outcome};
+use crate::{env::Action, error::EnvError, options::Options, rng::Generator, task::Outcome};
 
 /// A robot in a plane. Its positions are x, z, the torso's angle, then the joints.
 pub(crate) struct Runner {
@@ -16,8 +16,8 @@ pub(crate) struct Runner {
     hidden: usize,
     /// Absent where a robot cannot fall.
     health: Option<Health>,
-    /// What the last step's reward was made of; absent after a reset.
-    terms: Option<Terms>,
+    /// What the last step's reward was made of, by name; empty after a reset.
+    terms: Vec<(&'static str, f64)>,
 }
 
 /// The conditions under which a robot is healthy, and the reward for it.
@@ -30,14 +30,6 @@ pub(super) struct Health {
     angle_range: (f64, f64),
     /// The older task rewards the step that ends unhealthy like any other.
     pub(super) is_d4rl: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Terms {
-    x_velocity: f64,
-    forward: f64,
-    control: f64,
-    survive: Option<f64>,
 }
 
 impl Health {
@@ -74,7 +66,7 @@ impl Runner {
             hidden: usize::from(options.bool("exclude_current_positions_from_observation")?),
             simulation: Simulation::new(model)?,
             health,
-            terms: None,
+            terms: Vec::with_capacity(4),
         })
     }
 
@@ -98,12 +90,12 @@ impl Robot for Runner {
         self.simulation.state_width() - self.hidden
     }
 
-    fn reset_noise(&self) -> (f64, VelocityNoise) {
-        self.noise
+    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
+        start_noisily(&mut self.simulation, self.noise, generator)
     }
 
     fn begin(&mut self, observation: &mut [f64]) {
-        self.terms = None;
+        self.terms.clear();
         self.observe(observation);
     }
 
@@ -119,7 +111,9 @@ impl Robot for Runner {
             survive = Some(if healthy || health.is_d4rl { health.reward } else { 0.0 });
             terminated = health.terminate_when_unhealthy && !healthy;
         }
-        self.terms = Some(Terms { x_velocity, forward, control, survive });
+        self.terms.clear();
+        self.terms.extend([("x_velocity", x_velocity), ("reward_forward", forward), ("reward_ctrl", -control)]);
+        self.terms.extend(survive.map(|survive| ("reward_survive", survive)));
         self.observe(observation);
         Ok(Outcome { reward: survive.map_or(forward, |survive| forward + survive) - control, terminated })
     }
@@ -130,13 +124,6 @@ impl Robot for Runner {
         if self.health.is_some() {
             visit("z_distance_from_origin", qpos[1] - self.simulation.qpos0()[1]);
         }
-        if let Some(terms) = self.terms {
-            visit("x_velocity", terms.x_velocity);
-            visit("reward_forward", terms.forward);
-            visit("reward_ctrl", -terms.control);
-            if let Some(survive) = terms.survive {
-                visit("reward_survive", survive);
-            }
-        }
+        self.terms.iter().for_each(|&(name, value)| visit(name, value));
     }
 }

@@ -5,7 +5,6 @@ use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
 use crate::rng::Generator;
-use crate::space::{Dtype, Space};
 
 /// Options of the tasks.
 pub(crate) const OPTIONS: &[OptionInfo] = &[
@@ -52,14 +51,6 @@ impl Rules {
         let layout = layout(options)?;
         let goal = layout.goal().map(|coordinate| coordinate as f64);
         Ok(Self { layout, dense: options.choice("reward")? == "dense", goal })
-    }
-
-    pub(crate) fn observation_space(&self) -> Space {
-        Space::uniform_box(4, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float64)
-    }
-
-    pub(crate) fn action_space(&self) -> Space {
-        Space::uniform_box(2, -1.0, 1.0, Dtype::Float32)
     }
 
     /// Where the goal is: the row and the column of its cell.
