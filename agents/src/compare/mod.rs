@@ -15,6 +15,7 @@ mod page;
 mod plot;
 mod results;
 #[cfg(test)]
+#[path = "../../tests/internal/rliable.rs"]
 mod rliable_tests;
 mod statistics;
 mod text;

@@ -18,6 +18,7 @@ mod convert;
 pub(crate) mod data;
 pub(crate) mod learner;
 #[cfg(test)]
+#[path = "../../tests/internal/presets.rs"]
 mod presets_tests;
 mod segments;
 mod train;

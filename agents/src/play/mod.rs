@@ -17,6 +17,7 @@
 //! ```
 
 #[cfg(test)]
+#[path = "../../tests/internal/actors.rs"]
 mod actors_tests;
 pub(crate) mod agent;
 mod cache_sweep;

@@ -20,6 +20,7 @@ pub mod progress;
 pub mod report;
 mod tensorboard;
 #[cfg(test)]
+#[path = "../../tests/internal/tensorboard.rs"]
 mod tensorboard_tests;
 
 pub use cache_report::CacheReport;
