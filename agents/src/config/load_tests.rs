@@ -130,7 +130,7 @@ fn what_is_wrong_is_named_with_its_key() {
         (&*misspelt, &[][..], &["job.json", "train.leraning_rate", "did you mean \"learning_rate\"?"][..]),
         (SMALLEST, &["train.leraning_rate=1"], &["--set train.leraning_rate=1", "did you mean \"learning_rate\"?"]),
         (SMALLEST, &[r#"train={"stepz": 1}"#], &["--set", "train.stepz", "did you mean \"steps\"?"]),
-        (SMALLEST, &["zzz=1"], &["no key zzz", "the keys here are seed, device, env"]),
+        (SMALLEST, &["zzz=1"], &["no key zzz", "the keys here are seed, strict, device, env"]),
         (SMALLEST, &["train.steps"], &["--set train.steps", "key.path=value"]),
         (SMALLEST, &["seed.x=1"], &["seed is a single value", "\"x\""]),
         (SMALLEST, &["train.steps=many"], &["job.json", "train.steps", "\"many\"", "a whole number"]),

@@ -269,7 +269,7 @@ impl RunDir {
 }
 
 /// Keys, as dotted paths, at which two JSON values differ.
-pub(crate) fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Vec<String> {
+pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Vec<String> {
     const NULL: serde_json::Value = serde_json::Value::Null;
     fn visit(left: &serde_json::Value, right: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         match (left.as_object(), right.as_object()) {

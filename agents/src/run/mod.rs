@@ -24,5 +24,5 @@ mod tensorboard;
 mod tensorboard_tests;
 
 pub use cache_report::CacheReport;
-pub use folder::{RunDir, write_json_atomically};
-pub(crate) use folder::{differing_keys, write_atomically};
+pub(crate) use folder::write_atomically;
+pub use folder::{RunDir, differing_keys, write_json_atomically};

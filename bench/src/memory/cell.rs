@@ -6,7 +6,7 @@ use aaren_agents::config::{Changes, OfflineJob};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::report::{EvaluationReport, LatencyReport, TrainSummary, duration, number};
-use aaren_agents::run::{RunDir, interrupt};
+use aaren_agents::run::{RunDir, differing_keys, interrupt};
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io::Write, path::Path};
@@ -122,8 +122,9 @@ fn train_and_play(job: &OfflineJob, folder: &Path) -> Result<(TrainSummary, Eval
         return offline::train(job, dataset, &RunDir::create(folder, job, job.train.keep_checkpoints)?, false);
     }
     let begun = RunDir::open(folder)?.job(&Changes::default())?.offline()?;
-    if begun != *job {
-        let context = format!("the run {} was begun with another job than this one", folder.display());
+    let differing = differing_keys(&serde_json::to_value(&begun)?, &serde_json::to_value(job)?);
+    if !differing.is_empty() {
+        let context = format!("the run {} was begun with another {}", folder.display(), differing.join(" and "));
         return Err(anyhow::Error::new(BegunOtherwise).context(context));
     }
     if let (Some(summary), Some(report)) = (read(&folder.join("train.json"))?, read(&folder.join("evaluation.json"))?) {
