@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aaren_agents::compare::{CompareOptions, Comparison, compare};
 use aaren_agents::config::{Changes, OfflineJob};
-use aaren_agents::run::report::{EvaluationReport, LatencyPoint, LatencyReport};
+use aaren_agents::run::report::EvaluationReport;
 use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_policy::mixer::CachePolicy;
 use serde_json::{Value, json, to_value};
@@ -110,18 +110,15 @@ fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&st
     let target = |target: Option<f64>, value: f64| target_report(target, &[value], 1);
     let asked: Vec<Option<f64>> = if is_told { vec![Some(1.0), Some(0.5)] } else { vec![None] };
     report.targets = asked.iter().zip(last).map(|(asked, value)| target(*asked, *value)).collect();
-    report.latency = Some(LatencyReport {
-        steps: 40,
-        first_microseconds: 10.0,
-        last_microseconds: 12.0,
-        median_microseconds: 11.0,
-        state_bytes_first: 100,
-        state_bytes_last: 100,
-        points: vec![
-            LatencyPoint { step: 20, microseconds: 10.0, state_bytes: 100 },
-            LatencyPoint { step: 40, microseconds: 12.0, state_bytes: 100 },
+    let latency = json!({
+        "steps": 40, "first_microseconds": 10.0, "last_microseconds": 12.0, "median_microseconds": 11.0, "state_bytes_first": 100,
+        "state_bytes_last": 100,
+        "points": [
+            { "step": 20, "microseconds": 10.0, "state_bytes": 100 },
+            { "step": 40, "microseconds": 12.0, "state_bytes": 100 },
         ],
     });
+    report.latency = serde_json::from_value(latency).unwrap();
     write_json_atomically(&file, &report).unwrap();
     report.targets = asked.iter().map(|asked| target(*asked, best)).collect();
     report.checkpoint_step = 250;

@@ -77,9 +77,7 @@ impl PpoJob {
             bail!("device: online jobs learn on the \"cpu\" only, found \"{}\"", self.device);
         }
         check_env(&self.env)?;
-        if let Some(backbone) = &self.policy {
-            check_policy(&backbone.clone().into())?;
-        }
+        self.policy.as_ref().map_or(Ok(()), check_policy)?;
         check_ppo(&self.ppo)?;
         let evaluation = &self.evaluation;
         check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)

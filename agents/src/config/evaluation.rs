@@ -65,36 +65,6 @@ fn default_envs_per_actor() -> usize {
     4
 }
 
-/// How a policy that learns online is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct OnlineEvaluationConfig {
-    /// Environment steps between two evaluations while training; 0 evaluates only at the end.
-    pub every: u64,
-    /// Episodes of an evaluation.
-    pub episodes: usize,
-    /// Episodes of the evaluation at the end. Default (null): `episodes`.
-    pub final_episodes: Option<usize>,
-    /// Actor threads.
-    pub actors: usize,
-    /// Environments that each actor steps together.
-    pub envs_per_actor: usize,
-}
-
-impl Default for OnlineEvaluationConfig {
-    fn default() -> Self {
-        let EvaluationConfig { every, episodes, final_episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
-        Self { every, episodes, final_episodes, actors, envs_per_actor }
-    }
-}
-
-impl OnlineEvaluationConfig {
-    /// Episodes of the evaluation at the end.
-    pub(crate) fn final_episodes(&self) -> usize {
-        self.final_episodes.unwrap_or(self.episodes)
-    }
-}
-
 /// How a policy is run over an episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -8,11 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::json::Unique;
-use super::ppo::BackboneConfig;
-use super::{
-    CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, OnlineEvaluationConfig, PpoConfig, PpoJob, ScriptedConfig,
-    keys,
-};
+use super::{CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, keys};
 
 /// The job that `aaren train` runs without a config.
 pub(super) const QUICKSTART: &str = include_str!("quickstart.toml");
@@ -272,8 +268,8 @@ impl Kind {
                 device: Device::Cpu,
                 env,
                 ppo: PpoConfig::default(),
-                policy: Some(BackboneConfig::default()),
-                evaluation: OnlineEvaluationConfig::default(),
+                policy: Some(aaren_policy::PolicyConfig::default()),
+                evaluation: EvaluationConfig::new(Vec::new()),
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
         };

@@ -247,7 +247,7 @@ fn a_job_has_the_keys_of_its_kind() {
     let Job::Ppo(job) = from_text("job", online, &changes(&["ppo.network=recurrent", "ppo.minibatches=1"])).unwrap() else {
         unreachable!()
     };
-    assert_eq!(job.policy, Some(BackboneConfig::default()));
+    assert_eq!(job.policy, Some(aaren_policy::PolicyConfig::default()));
 }
 
 #[test]

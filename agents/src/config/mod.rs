@@ -30,11 +30,11 @@ pub(crate) use caution::caution;
 pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
-pub use evaluation::{EvaluationConfig, Execution, OnlineEvaluationConfig};
+pub use evaluation::{EvaluationConfig, Execution};
 pub use job::Job;
 pub use load::Changes;
 pub use offline::{Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig};
-pub use ppo::{BackboneConfig, Network, PpoConfig, PpoJob};
+pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schema::{keys_page, schema};
 
 fn default_seed() -> u64 {

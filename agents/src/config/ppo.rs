@@ -1,9 +1,10 @@
 //! A job that learns online. Defaults are those of the published PPO for continuous control.
 
-use aaren_policy::{Activation, ActorCriticConfig, FeedForwardKind, HiddenActivation, PolicyConfig, mixer::Options};
-use serde::{Deserialize, Serialize};
+use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Device, EnvConfig, OnlineEvaluationConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, default_seed};
 
 /// A job that learns online, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -23,10 +24,11 @@ pub struct PpoJob {
     /// The optimization.
     pub ppo: PpoConfig,
     /// What a recurrent network is built from; none where `ppo.network` is `"mlp"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<BackboneConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "backbone")]
+    pub policy: Option<PolicyConfig>,
     /// How the policy is judged while it trains and at the end.
-    pub evaluation: OnlineEvaluationConfig,
+    #[serde(serialize_with = "untold")]
+    pub evaluation: EvaluationConfig,
 }
 
 /// What actor and critic are built from.
@@ -34,52 +36,29 @@ impl From<&PpoJob> for ActorCriticConfig {
     fn from(job: &PpoJob) -> Self {
         match job.ppo.network {
             Network::Mlp => ActorCriticConfig::Mlp { hidden: job.ppo.hidden.clone(), activation: job.ppo.activation },
-            Network::Recurrent => ActorCriticConfig::Recurrent(job.policy.clone().unwrap_or_default().into()),
+            // Dropout would make the policy that is trained another than the one that acted.
+            Network::Recurrent => {
+                ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..job.policy.clone().unwrap_or_default() })
+            }
         }
     }
 }
 
-/// The backbone of a recurrent network: the keys of [`PolicyConfig`] that say nothing about trajectories.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct BackboneConfig {
-    /// Name of the sequence mixer of every block, or of a stack of several in turn; `aaren mixers` lists them.
-    pub mixer: String,
-    /// In place of `mixer`: the mixers of the blocks in order, as often in a row as `layers` has room for, which is a multiple of
-    /// their number. Empty: `mixer` says it.
-    pub mixers: Vec<String>,
-    /// Options that single mixers have.
-    pub options: Options,
-    /// Residual blocks.
-    pub layers: usize,
-    /// Width of the residual stream (`d_model`), a multiple of `heads`.
-    pub width: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Width of the feed-forward layer.
-    pub feed_forward: usize,
-    /// Dense or block-diagonal.
-    pub feed_forward_kind: FeedForwardKind,
-    /// Non-linearity of the feed-forward layer.
-    pub activation: Activation,
+/// A job that learns online has no trajectories: these keys are neither read nor written.
+fn backbone<S: Serializer>(policy: &Option<PolicyConfig>, serializer: S) -> Result<S::Ok, S::Error> {
+    without(policy, &["dropout", "tokens", "max_timesteps", "return_scale"], serializer)
 }
 
-impl Default for BackboneConfig {
-    fn default() -> Self {
-        let PolicyConfig { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation, .. } =
-            PolicyConfig::default();
-        Self { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation }
-    }
+fn untold<S: Serializer>(evaluation: &EvaluationConfig, serializer: S) -> Result<S::Ok, S::Error> {
+    without(evaluation, &["target_returns", "execution"], serializer)
 }
 
-impl From<BackboneConfig> for PolicyConfig {
-    /// Without dropout, which would make the policy that is trained another than the one that acted.
-    fn from(backbone: BackboneConfig) -> Self {
-        let BackboneConfig { mixer, mixers, options, layers, width, heads, feed_forward, feed_forward_kind, activation } =
-            backbone;
-        let sizes = PolicyConfig { layers, width, heads, feed_forward, feed_forward_kind, activation, ..Self::default() };
-        PolicyConfig { mixer, mixers, options, dropout: 0.0, ..sizes }
+fn without<S: Serializer>(section: &impl Serialize, unread: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut section = serde_json::to_value(section).map_err(S::Error::custom)?;
+    if let Some(keys) = section.as_object_mut() {
+        keys.retain(|key, _| !unread.contains(&key.as_str()));
     }
+    section.serialize(serializer)
 }
 
 /// The `ppo` section of a job.

@@ -1,13 +1,13 @@
 //! Learning from trajectories.
 //!
 //! ```
-//! use aaren_agents::{config::OfflineJob, offline::{data, train::train}, run::RunDir};
+//! use aaren_agents::{config::OfflineJob, offline::{train, trajectories}, run::RunDir};
 //!
 //! let settings = ["env.options.corridor=3", "data.scripted.episodes=5", "train.steps=2", "evaluation.final_episodes=2"];
 //! let job = OfflineJob::quickstart(&settings.map(String::from))?;
 //! let folder = std::env::temp_dir().join(format!("aaren-offline-{}", std::process::id()));
 //! let run = RunDir::create(&folder, &job, 1)?;
-//! let (trained, evaluation) = train(&job, data::trajectories(&job)?, &run, false)?;
+//! let (trained, evaluation) = train(&job, trajectories(&job)?, &run, false)?;
 //! assert_eq!((trained.steps, evaluation.checkpoint_step), (2, 2));
 //! # std::fs::remove_dir_all(folder)?;
 //! # Ok::<(), anyhow::Error>(())

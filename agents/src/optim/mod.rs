@@ -9,7 +9,7 @@
 //! type Graph = Autodiff<Flex>;
 //! let linear: Linear<Graph> = LinearConfig::new(1, 1).init(&CPU);
 //! let weight = |linear: &Linear<Graph>| linear.weight.val().into_scalar();
-//! let loss = linear.forward(Tensor::ones([1, 1], &CPU)).sum();
+//! let loss = linear.forward::<2>(Tensor::ones([1, 1], &CPU)).sum();
 //! let gradients = GradientsParams::from_grads(loss.backward(), &linear);
 //! let stepped = AdamW::new(1e-8, 0.0, vec![]).step(0.1, linear.clone(), gradients, Tensor::ones([1], &CPU));
 //! // The first step is the learning rate, against the sign of the gradient.

@@ -1,10 +1,8 @@
 //! Progress of long work on the terminal.
 //!
 //! ```
-//! use aaren_agents::run::progress::Progress;
-//!
-//! let progress = Progress::new(10, "training");
-//! progress.show(4, "loss 0.5");
+//! let progress = aaren_agents::run::progress::watch(10, "training");
+//! progress(4, "loss 0.5".into());
 //! ```
 
 use std::io::{IsTerminal, Write};
@@ -17,16 +15,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Progress of long work on stderr: a bar on a terminal, else a plain line every ten seconds. Threads may share it.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     label: String,
     /// When the last plain line was printed; None on a terminal.
     last_line: Option<Mutex<Instant>>,
 }
 
+/// Progress towards `len`, in whatever the label counts: to be called with a position and a text behind the bar, such as the
+/// current loss. Dropping it takes the bar off the terminal.
+pub fn watch(len: u64, label: &str) -> impl Fn(u64, String) {
+    let progress = Progress::new(len, label);
+    move |position, text| progress.show(position, text)
+}
+
 impl Progress {
     /// Progress towards `len`, in whatever the label counts.
-    pub fn new(len: u64, label: &str) -> Progress {
+    pub(crate) fn new(len: u64, label: &str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(len), target).with_prefix(label.to_string());
@@ -54,7 +59,7 @@ impl Progress {
     }
 
     /// Moves to a position, with a text behind the bar.
-    pub fn show(&self, position: u64, text: impl Into<std::borrow::Cow<'static, str>>) {
+    pub(crate) fn show(&self, position: u64, text: String) {
         self.message(text);
         self.set(position);
     }

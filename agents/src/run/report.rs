@@ -1,10 +1,10 @@
 //! What a finished job says: serialisable results, and their tables.
 //!
 //! ```
-//! use aaren_agents::run::report::{bytes, duration, mean_std};
+//! use aaren_agents::run::report::{bytes, duration, number};
 //!
 //! assert_eq!((bytes(1_548), duration(192.0)), ("1548 B".into(), "3 min 12 s".into()));
-//! println!("{}", mean_std(0.75, 0.25));
+//! println!("{} steps a second", number(1234.56));
 //! ```
 
 use std::fmt::{self, Display, Formatter};
@@ -137,12 +137,12 @@ pub struct LatencyReport {
     pub state_bytes_last: usize,
     /// Both against the step of the episode, the spans in order. Empty in reports of older versions.
     #[serde(default)]
-    pub points: Vec<LatencyPoint>,
+    pub(crate) points: Vec<LatencyPoint>,
 }
 
 /// Cost of acting over a short span of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LatencyPoint {
+pub(crate) struct LatencyPoint {
     /// The last step of the span, counted from 1.
     pub step: usize,
     /// Median over the span, in microseconds.

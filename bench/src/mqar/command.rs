@@ -6,7 +6,7 @@ use super::training::{Recipe, StepCost, Trainer, accuracy, step_cost};
 use crate::measure::{Column, mean_of_found, median, or_dash, processor_seconds, publish, table, with_threads, write};
 use aaren_agents::run::interrupt;
 use aaren_agents::run::interrupt::Interrupted;
-use aaren_agents::run::progress::Progress;
+use aaren_agents::run::progress::watch;
 use aaren_agents::run::report::{bytes, duration, number};
 use aaren_policy::PolicyConfig;
 use anyhow::{Context, Result, ensure};
@@ -212,7 +212,7 @@ fn measure(plan: Plan, args: &MqarArgs, (place, count): (usize, usize)) -> Resul
 
 fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: &str) -> Result<Training> {
     let recipe = &args.recipe;
-    let progress = Progress::new(recipe.steps, label);
+    let progress = watch(recipe.steps, label);
     let mut training = Training { seed, ..Training::default() };
     let (mut losses, mut made) = (0.0, 0);
     let mut processor_time = (args.threads == 1).then_some(0.0);
@@ -228,7 +228,7 @@ fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: 
             break;
         }
         (losses, made) = (losses + loss, made + 1);
-        progress.show(step, format!("loss {loss:.3}"));
+        progress(step, format!("loss {loss:.3}"));
         if step % args.every == 0 || step == recipe.steps {
             let accuracy = accuracy(&trainer.model(), task, seed, args.test_examples, recipe.batch);
             training.curve.push((step, losses / f64::from(made), accuracy));
