@@ -5,7 +5,6 @@ use crate::train::random_batch;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
-use aaren_agents::offline::DeviceBatch;
 use aaren_agents::offline::Learner;
 use aaren_agents::run::interrupt;
 use aaren_agents::session::Trained as _;

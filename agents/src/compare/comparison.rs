@@ -12,7 +12,7 @@ use crate::run::report::{LatencyPoint, LatencyReport, TargetReport};
 /// Several runs, `compare.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// [`FORMAT`](crate::run::report::FORMAT).
+    /// The version of the format that it is written in.
     pub(crate) format: u32,
     /// The runs in the order they were given.
     pub(crate) runs: Vec<ComparedRun>,

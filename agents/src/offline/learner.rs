@@ -278,7 +278,7 @@ impl<B: TrainBackend> Trained for Learner<B> {
         self.progress.step
     }
 
-    /// Reads what the steps since the last call left on the device, into [`Progress::interval`].
+    /// Reads what the steps since the last call left on the device, into the progress of the interval.
     ///
     /// # Errors
     /// If a loss or a gradient was not finite, or the device failed; names the steps.

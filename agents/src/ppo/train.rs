@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// Trains a policy online as the job says, in its run folder, and evaluates it.
 ///
-/// Leaves what [`crate::offline::train::train`] leaves, the best checkpoint's evaluation aside; steps are environment steps. With
+/// Leaves what [`crate::offline::train`] leaves, the best checkpoint's evaluation aside; steps are environment steps. With
 /// `resume`, continues from the newest checkpoint, to the same weights bit for bit that a run without a break would have reached.
 ///
 /// # Errors

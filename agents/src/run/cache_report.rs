@@ -13,7 +13,7 @@ pub(crate) const FILE: &str = "evaluation-caches.json";
 /// What a run's weights reached with caches of several kinds and sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheReport {
-    /// [`FORMAT`](super::report::FORMAT).
+    /// The version of the format that it is written in.
     pub format: u32,
     /// The run folder's name.
     pub run: String,

@@ -21,7 +21,7 @@ pub(crate) const FORMAT: u32 = 1;
 /// A run's evaluation, `evaluation.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationReport {
-    /// [`FORMAT`].
+    /// The version of the format that it is written in.
     pub format: u32,
     /// The run folder's name.
     pub run: String,
@@ -154,7 +154,7 @@ pub(crate) struct LatencyPoint {
 /// A run's training, `train.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainSummary {
-    /// [`FORMAT`].
+    /// The version of the format that it is written in.
     pub format: u32,
     /// Optimizer steps made.
     pub steps: u64,
