@@ -71,6 +71,7 @@ fn train_on<B: TrainBackend>(
     let mut learner = resumed.map_or_else(new, Ok)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
+    sampler.check(&learner.progress.cut).context("cannot resume")?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
     let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone());

@@ -8,7 +8,7 @@ use crate::device::{CPU, Cpu, Graph};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
 use crate::play::rollout::EnvGroup;
-use crate::run::write_new;
+use crate::run::{is_of_step, write_new};
 use crate::seeds;
 use aaren_envs::derive_seed;
 use aaren_policy::transfer::transfer_weights;
@@ -27,6 +27,9 @@ type Network = ActorCriticNetwork<Graph>;
 const ADAM_EPSILON: f64 = 1e-5;
 /// Added to the standard deviation of advantages.
 const ADVANTAGE_EPSILON: f64 = 1e-8;
+
+/// More optimizer steps than any training makes.
+const MOST_UPDATES: u64 = 1 << 60;
 
 const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "progress.json";
@@ -321,14 +324,20 @@ impl Learner {
         self.description = stored;
         self.network = checkpoint::load_weights(self.network, folder)?;
         let path = folder.join(OPTIMIZER);
-        let record = NamedMpkFileRecorder::<FullPrecisionSettings>::new()
-            .load(path.clone(), &CPU)
-            .with_context(|| format!("cannot read {}.mpk", path.display()))?;
-        self.optimizer = self.optimizer.load_record(record);
+        self.optimizer = self.optimizer.load(&path.with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         self.progress =
             serde_json::from_slice(&text).with_context(|| format!("{}: not a training's progress", path.display()))?;
+        let Progress { iteration, env_steps, updates, observations, reward_scale, .. } = &self.progress;
+        let (width, envs) = (self.description.normalizer.width(), self.config.envs);
+        ensure!(is_of_step(folder, *env_steps), "{}: says step {env_steps}, and the checkpoint is another", path.display());
+        let counts = *iteration <= *env_steps && *updates < MOST_UPDATES;
+        ensure!(
+            counts && observations.are_of(width) && reward_scale.is_of(envs),
+            "{}: not the progress of {envs} environments whose observations are {width} numbers",
+            path.display()
+        );
         Ok(self)
     }
 }

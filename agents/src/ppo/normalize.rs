@@ -30,6 +30,11 @@ impl Moments {
         Self { count, mean: normalizer.mean.clone(), squares: squares.collect() }
     }
 
+    /// Whether these can be of vectors of so many components.
+    pub(crate) fn are_of(&self, width: usize) -> bool {
+        self.mean.len() == width && self.squares.len() == width && self.count < 1 << 60
+    }
+
     /// Takes in vectors, `[count, width]` (Welford's method).
     pub(crate) fn add(&mut self, vectors: &[f64]) {
         for vector in vectors.chunks_exact(self.mean.len()) {
@@ -66,6 +71,11 @@ impl RewardScale {
     /// For so many environments.
     pub(crate) fn new(envs: usize) -> Self {
         Self { returns: vec![0.0; envs], moments: Moments::new(1) }
+    }
+
+    /// Whether this can be of so many environments.
+    pub(crate) fn is_of(&self, envs: usize) -> bool {
+        self.returns.len() == envs && self.moments.are_of(1)
     }
 
     /// Takes in one environment's part of a rollout.

@@ -413,6 +413,11 @@ fn checkpoint_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
+/// Whether a folder has the name of a step's checkpoint.
+pub(crate) fn is_of_step(folder: &Path, step: u64) -> bool {
+    folder.file_name().is_some_and(|name| *name == *checkpoint_name(step))
+}
+
 fn parse_checkpoint_name(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (checkpoint_name(step) == name).then_some(step)

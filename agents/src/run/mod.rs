@@ -29,5 +29,5 @@ mod tensorboard_tests;
 pub use cache_report::CacheReport;
 pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
-pub(crate) use folder::{CONVERTED, EVALUATIONS};
+pub(crate) use folder::{CONVERTED, EVALUATIONS, is_of_step};
 pub use folder::{RunDir, differing_keys};
