@@ -4,7 +4,7 @@ use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};
 use crate::offline::learner::Learner;
 use crate::run::{CONVERTED, RunDir};
-use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
+use aaren_policy::{DecisionPolicy, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -59,8 +59,7 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let job = from.job(&[&settings, overrides].concat()[..].into())?.offline()?;
     RunDir::check_free(to)?;
 
-    let stored = checkpoint::load_description(folder)?;
-    let old = checkpoint::load_weights(DecisionNetwork::<Graph>::new(&stored, 0, &CPU)?, folder)?;
+    let DecisionPolicy { network: old, description: stored } = checkpoint::load::<Graph>(folder, &CPU)?;
     let description = Description { config: job.policy.clone(), ..stored };
     let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
     let (learner, carried) = learner
