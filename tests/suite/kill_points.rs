@@ -38,9 +38,12 @@ struct Case {
     command: &'static str,
     /// What must be there before.
     before: &'static [&'static str],
+    /// What is done after it, unbroken and broken; where its message may name that too.
+    then: Option<&'static str>,
 }
 
 const TRAIN: &str = "train --run out";
+const RESUME: &str = "train --resume --run out";
 const PPO: &str = "train ppo.json --run out";
 
 /// A job that logs, saves, evaluates and prunes within 6 steps, and carries states along.
@@ -105,9 +108,12 @@ fn watched(folder: &Path, case: &Case, settings: &[(&str, String)]) -> Output {
 /// Gives the command again, then what its message names, until it is done.
 fn go_on(folder: &Path, case: &Case, name: &str) {
     let mut said = String::new();
-    for command in [case.command, "train --resume --run out"] {
+    for command in [case.command, RESUME] {
         let output = run(folder, command).output().unwrap();
         if output.status.success() {
+            case.then.iter().filter(|then| **then != command).for_each(|then| {
+                stdout(&mut run(folder, then));
+            });
             return;
         }
         said += &String::from_utf8_lossy(&output.stderr);
@@ -229,6 +235,9 @@ fn unbroken(case: &Case) -> Unbroken {
     let changes = fs::read_to_string(log).unwrap().lines().count();
     assert!(changes > 3, "{}: {changes} changes", case.command);
     println!("{}: {changes} changes", case.command);
+    case.then.iter().for_each(|then| {
+        stdout(&mut run(after.path(), then));
+    });
     Unbroken { before, after, changes }
 }
 
@@ -275,10 +284,11 @@ fn fail_everywhere(case: &Case) {
     }
 }
 
-const TRAINS: Case = Case { command: TRAIN, before: &[] };
+const TRAINS: Case = Case { command: TRAIN, before: &[], then: None };
 const CONVERTS: Case = Case {
     command: "convert run --mixer performer --run out",
     before: &["train --run run --set policy.mixer=transformer"],
+    then: Some(RESUME),
 };
 
 #[test]
@@ -298,12 +308,12 @@ fn a_training_names_the_file_that_could_not_be_written() {
 
 /// The other commands that write.
 const OTHERS: &[Case] = &[
-    Case { command: PPO, before: &[] },
-    Case { command: "collect job.json --output out", before: &[] },
-    Case { command: "collect collect.json --output out", before: &[] },
-    Case { command: "evaluate out --episodes 3", before: &["train --run out"] },
-    Case { command: "compare run other --output out", before: &["train --run run", "train --run other --seed 2"] },
-    Case { command: "export run out", before: &["train --run run"] },
+    Case { command: PPO, before: &[], then: None },
+    Case { command: "collect job.json --output out", before: &[], then: None },
+    Case { command: "collect collect.json --output out", before: &[], then: None },
+    Case { command: "evaluate out --episodes 3", before: &["train --run out"], then: None },
+    Case { command: "compare run other --output out", before: &["train --run run", "train --run other --seed 2"], then: None },
+    Case { command: "export run out", before: &["train --run run"], then: None },
 ];
 
 #[test]

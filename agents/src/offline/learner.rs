@@ -17,7 +17,7 @@ use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Poli
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, NamedMpkFileRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::{ElementConversion, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, time::Instant};

@@ -16,7 +16,7 @@ use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, Ac
 use anyhow::{Context, Result, ensure};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
-use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, NamedMpkFileRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
