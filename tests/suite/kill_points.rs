@@ -187,7 +187,8 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             if name.contains("tfevents") || is(&["lock"]) {
                 continue;
             }
-            let timed = is(&["optimizer.mpk", "progress.json", "train.json", ".jsonl", "compare.html", "compare.json", "compare.md"]);
+            let timed =
+                is(&["optimizer.mpk", "progress.json", "train.json", ".jsonl", "compare.html", "compare.json", "compare.md"]);
             let bytes = match fs::read(&path).unwrap() {
                 _ if timed => Vec::new(),
                 bytes if is(&["evaluation.json", "evaluation-best.json"]) || name.starts_with("evaluations") => {

@@ -80,8 +80,27 @@ fn hostile() -> Vec<Vec<u8>> {
 }
 
 const NUMBERS: &[&str] = &[
-    "0", "-1", "1", "2147483648", "4294967296", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e308", "1e400",
-    "-1e308", "1e-320", "0.5", "1048576", "true", "null", "\"x\"", "[]", "{}", "NaN", "inf",
+    "0",
+    "-1",
+    "1",
+    "2147483648",
+    "4294967296",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "1e308",
+    "1e400",
+    "-1e308",
+    "1e-320",
+    "0.5",
+    "1048576",
+    "true",
+    "null",
+    "\"x\"",
+    "[]",
+    "{}",
+    "NaN",
+    "inf",
 ];
 
 /// Mutant `index` of a file, always the same.
@@ -129,7 +148,8 @@ fn mutant(original: &[u8], index: u64) -> Vec<u8> {
 fn replace_word(bytes: &mut Vec<u8>, random: &mut Random) {
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
     let from = random.below(bytes.len());
-    let Some(start) = (from..bytes.len()).find(|&at| bytes[at].is_ascii_digit() || random.below(40) == 0 && is_of_word(&bytes[at]))
+    let Some(start) =
+        (from..bytes.len()).find(|&at| bytes[at].is_ascii_digit() || random.below(40) == 0 && is_of_word(&bytes[at]))
     else {
         return;
     };
@@ -183,7 +203,10 @@ fn try_all(
         let failure = match catch_unwind(AssertUnwindSafe(|| read(&work))) {
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
-                Some(format!("panicked: {}", text.or(panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()))
+                Some(format!(
+                    "panicked: {}",
+                    text.or(panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+                ))
             }
             Ok(Err(error)) if format!("{error:#}").contains("panicked") => Some(format!("{error:#}")),
             Ok(_) if peak_memory() > most => {

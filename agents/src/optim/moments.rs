@@ -92,9 +92,8 @@ where
             Rank::Rank4(moments) => (4, moments.momentum),
         };
         let (shape, device) = (param.lazy_shape(), param.lazy_device());
-        let fits = |data: &TensorData| {
-            data.dtype == DType::F32 && data.shape == shape && data.bytes.len() == 4 * shape.num_elements()
-        };
+        let fits =
+            |data: &TensorData| data.dtype == DType::F32 && data.shape == shape && data.bytes.len() == 4 * shape.num_elements();
         if axes != D || parts.time > MOST_STEPS || !fits(&parts.moment_1) || !fits(&parts.moment_2) {
             self.problem.get_or_insert(format!("the moments of parameter {key} are not those of numbers of shape {shape:?}"));
             return;

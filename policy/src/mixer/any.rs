@@ -188,7 +188,7 @@ impl Options {
         match name {
             "mlp" => 0,
             "aaren" => (3 + self.aaren.queries as u128) * square,
-            "linear-attention" => 2 * square + 2 * (width * heads) as u128 * self.linear_attention.feature_width as u128,
+            "linear-attention" => 2 * square + 2 * width as u128 * heads as u128 * self.linear_attention.feature_width as u128,
             "mamba" => 3 * self.mamba.expansion as u128 * square,
             "performer" => 4 * square + (width / heads * self.performer.rows) as u128,
             name if LIST.iter().any(|(own, _)| *own == name) => square,
