@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
 use super::latency::{LATENCY_STEPS, latency};
 use super::policy_agent::{ExecutionMode, policy_agent};
-use crate::config::{EnvConfig, Execution, OfflineJob, OnlineEvaluationConfig, PpoJob};
+use crate::config::{EnvConfig, EvaluationConfig, Execution, OfflineJob, PpoJob};
 use crate::device::Cpu;
 use crate::run::interrupt;
 use crate::run::made_by::MadeBy;
@@ -100,7 +100,7 @@ impl Evaluation {
             AnyPolicy::ActorCritic(policy) => &policy.description.environment,
         };
         let id = environment["id"].as_str().context("the policy does not say its task; name it with --env")?;
-        let OnlineEvaluationConfig { episodes, actors, envs_per_actor, .. } = OnlineEvaluationConfig::default();
+        let EvaluationConfig { episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
         Ok(Self {
             env: EnvConfig { id: id.into(), options: environment["options"].as_object().cloned().unwrap_or_default() },
             data: "unknown".into(),
