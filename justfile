@@ -32,6 +32,10 @@ house:
 bits:
     scripts/same_bits.sh
 
+# Try thousands of damaged files, and kills at every change of the disk (hours)
+torture *ARGS:
+    scripts/torture.sh {{ ARGS }}
+
 # Measure one part; `just bench --help` lists them
 bench *ARGS:
     cargo run --release -p aaren-bench -- {{ ARGS }}

@@ -18,6 +18,11 @@ const IN_MEMORY: u64 = 1 << 29;
 /// reading it would only exhaust the memory.
 const LARGEST_EXPANSION: u64 = 1100;
 
+/// What all arrays that are read of a file may be in memory: so many bytes, and so many times the file. Recordings compress to a
+/// third; a file of which more is asked would only exhaust the memory.
+const ROOM: u64 = 1 << 26;
+const ROOM_PER_BYTE: u64 = 64;
+
 /// Longest side of a chunk that is written. The HDF5 writer stores a longer one in four bytes where three would do, and HDF5
 /// 2.0 refuses to read that.
 pub(crate) const LONGEST_CHUNK: u64 = u16::MAX as u64;
@@ -30,6 +35,8 @@ pub(crate) struct Hdf5 {
     path: PathBuf,
     file: File,
     len: u64,
+    /// Bytes of the arrays that were taken out.
+    taken: Cell<u64>,
 }
 
 impl Hdf5 {
@@ -53,7 +60,7 @@ impl Hdf5 {
             if len <= IN_MEMORY { File::open(path) } else { File::open_streaming(path) }
         };
         let file = guard(path, "the HDF5 superblock", open)?;
-        Ok(Self { path: path.into(), file, len })
+        Ok(Self { path: path.into(), file, len, taken: Cell::new(0) })
     }
 
     /// The file's path.
@@ -168,6 +175,16 @@ impl<'a> Array<'a> {
             let problem = format!("shape {shape:?} of {element}-byte elements does not fit into {} bytes of file", hdf5.len);
             return Err(DatasetError::Damaged { path: hdf5.path.clone(), what: name, problem });
         }
+        let taken = hdf5.taken.get().saturating_add(bytes.unwrap_or(u64::MAX));
+        if taken > ROOM.saturating_add(hdf5.len.saturating_mul(ROOM_PER_BYTE)) {
+            let problem = format!(
+                "the arrays up to this one are {taken} bytes, more than {ROOM_PER_BYTE} times the {} bytes of file; store them \
+                 with less compression if they are meant",
+                hdf5.len
+            );
+            return Err(DatasetError::Damaged { path: hdf5.path.clone(), what: name, problem });
+        }
+        hdf5.taken.set(taken);
         Ok(Self { hdf5, dataset, name, shape, dtype })
     }
 
@@ -244,16 +261,27 @@ impl<'a> Array<'a> {
         if !boolean {
             self.expect_numbers()?;
         }
-        let numbers = self.counted(self.hdf5.guard(&self.name, || self.dataset.read_f64())?)?;
-        if let Some(row) = numbers.iter().position(|&number| number != 0.0 && number != 1.0) {
-            return Err(self.error(format!("holds {} at row {row}, expected false, true, 0 or 1", numbers[row])));
+        let mut flags = Vec::with_capacity(self.rows() as usize);
+        let mut wrong = None;
+        self.visit(|first, numbers| {
+            if let Some(row) = numbers.iter().position(|&number| number != 0.0 && number != 1.0) {
+                wrong.get_or_insert((first + row, numbers[row]));
+            }
+            flags.extend(numbers.iter().map(|&number| number == 1.0));
+        })?;
+        if let Some((row, number)) = wrong {
+            return Err(self.error(format!("holds {number} at row {row}, expected false, true, 0 or 1")));
         }
-        Ok(numbers.into_iter().map(|number| number == 1.0).collect())
+        Ok(flags)
     }
 
     /// Hands over the rows of a matrix in order, some at a time: `visit(first row, numbers)`, row-major.
-    pub(crate) fn visit_rows(&self, mut visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
+    pub(crate) fn visit_rows(&self, visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
         self.expect_numbers()?;
+        self.visit(visit)
+    }
+
+    fn visit(&self, mut visit: impl FnMut(usize, &[f64])) -> Result<(), DatasetError> {
         let width = self.shape.get(1).copied().unwrap_or(1).max(1);
         // Windows end where chunks end, or the chunks at the border would be decompressed twice.
         let chunk = self.hdf5.guard(&self.name, || self.dataset.chunk_shape())?;

@@ -198,3 +198,24 @@ fn flat_files_of_other_writers_are_read_or_refused() {
     let error = text(&load_path(&path).unwrap_err());
     assert!(error.contains("no finished episode in 6 rows"), "{error}");
 }
+
+/// What a kilobyte of zeros unpacks to is not read: it would only exhaust the memory.
+#[test]
+fn a_file_that_asks_for_far_more_than_it_is_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = 3 << 20;
+    let mut builder = hdf5_pure::FileBuilder::new();
+    for (name, width) in [("observations", 6), ("actions", 1)] {
+        let array = builder.create_dataset(name);
+        array.with_f32_data(&vec![0.0; rows * width]).with_shape(&[rows as u64, width as u64]);
+        array.with_chunks(&[1 << 16, width as u64]).with_deflate(9);
+    }
+    for name in ["rewards", "terminals", "timeouts"] {
+        let array = builder.create_dataset(name).with_f32_data(&vec![0.0; rows]);
+        array.with_shape(&[rows as u64]).with_chunks(&[1 << 16]).with_deflate(9);
+    }
+    let path = folder.path().join("zeros.hdf5");
+    builder.write(&path).unwrap();
+    let error = text(&load_path(&path).unwrap_err());
+    assert!(error.contains("zeros.hdf5") && error.contains("more than 64 times"), "{error}");
+}

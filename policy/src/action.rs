@@ -51,6 +51,9 @@ impl ActionSpec {
     pub fn check(&self) -> Result<(), PolicyError> {
         let problem = match self {
             ActionSpec::Discrete { n, .. } if *n < 2 => Some(format!("{n} discrete actions leave nothing to choose")),
+            ActionSpec::Discrete { n, start } if start.checked_add_unsigned(*n as u64).is_none() => {
+                Some(format!("{n} discrete actions from {start} cannot be counted"))
+            }
             ActionSpec::Discrete { .. } => None,
             ActionSpec::Continuous { low, high } if low.is_empty() || low.len() != high.len() => {
                 Some(format!("{} lower and {} upper bounds", low.len(), high.len()))

@@ -5,7 +5,7 @@
 
 use crate::action::ActionSpec;
 use crate::backbone::Backbone;
-use crate::config::PolicyConfig;
+use crate::config::{MOST_SIZE, PolicyConfig};
 use crate::distribution::{ActionDistributions, ActionTensors};
 use crate::error::PolicyError;
 use crate::init::Init;
@@ -81,6 +81,9 @@ impl ActorCriticDescription {
             ActorCriticConfig::Mlp { hidden, .. } if hidden.contains(&0) => {
                 return wrong("hidden", format!("{hidden:?}, expected widths of at least 1"));
             }
+            ActorCriticConfig::Mlp { hidden, .. } if hidden.iter().any(|&width| width > MOST_SIZE) => {
+                return wrong("hidden", format!("{hidden:?}, expected widths of at most {MOST_SIZE}"));
+            }
             ActorCriticConfig::Mlp { .. } => {}
             ActorCriticConfig::Recurrent(config) => {
                 config.check()?;
@@ -94,6 +97,22 @@ impl ActorCriticDescription {
         }
         self.normalizer.check()?;
         self.action.check()
+    }
+
+    /// At least so many numbers are in a network of this description, which checks.
+    pub(crate) fn least_numbers(&self) -> u128 {
+        let (inputs, outputs) = (self.normalizer.width() as u128, self.action.width() as u128);
+        match &self.network {
+            ActorCriticConfig::Mlp { hidden, .. } => {
+                let pair = |hidden: u128, (sum, inputs): (u128, u128)| (sum.saturating_add(2 * inputs * hidden), hidden);
+                let (sum, last) = hidden.iter().fold((0, inputs), |before, &hidden| pair(hidden as u128, before));
+                sum.saturating_add(last.saturating_mul(outputs))
+            }
+            ActorCriticConfig::Recurrent(config) => {
+                let blocks = config.least_numbers_of_blocks().unwrap_or(0);
+                blocks.saturating_add((inputs + outputs) * config.width as u128)
+            }
+        }
     }
 
     /// Appends a normalized observation.
@@ -196,6 +215,36 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
             ActorCriticBody::Mlp(_) if records.is_empty() => Ok(PolicyState { blocks: Vec::new() }),
             ActorCriticBody::Mlp(_) => Err(PolicyError::State(format!("{} blocks, an MLP has none", records.len()))),
             ActorCriticBody::Recurrent(pair) => pair.backbone.restore_state(records, device),
+        }
+    }
+
+    /// With another backbone of the same shape under both heads; None of an MLP, which has none.
+    ///
+    /// # Errors
+    /// What `map` returned.
+    pub fn map_backbone<T, E>(
+        self,
+        map: impl FnOnce(Backbone<B>) -> Result<(Backbone<B>, T), E>,
+    ) -> Result<Option<(Self, T)>, E> {
+        let Self { body, log_std } = self;
+        let ActorCriticBody::Recurrent(pair) = body else { return Ok(None) };
+        let (backbone, result) = map(pair.backbone)?;
+        Ok(Some((Self { body: ActorCriticBody::Recurrent(RecurrentPair { backbone, ..pair }), log_std }, result)))
+    }
+
+    /// [`Backbone::restore_state_of`].
+    ///
+    /// # Errors
+    /// As there; MLPs have no states.
+    pub fn restore_state_of(
+        &self,
+        records: Vec<StateRecord>,
+        rows: usize,
+        device: &B::Device,
+    ) -> Result<PolicyState<B>, PolicyError> {
+        match &self.body {
+            ActorCriticBody::Mlp(_) => self.restore_state(records, device),
+            ActorCriticBody::Recurrent(pair) => pair.backbone.restore_state_of(records, rows, device),
         }
     }
 

@@ -84,6 +84,34 @@ impl<B: KernelBackend> Backbone<B> {
         Ok(PolicyState { blocks: self.blocks.iter().zip(records).map(restore).collect::<Result<_, _>>()? })
     }
 
+    /// [`Backbone::restore_state`] of what a file says, which may say anything: it is held against the states that `rows` rows have.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`], with the block and the tensor.
+    pub fn restore_state_of(
+        &self,
+        records: Vec<StateRecord>,
+        rows: usize,
+        device: &B::Device,
+    ) -> Result<PolicyState<B>, PolicyError> {
+        let width = self.norm.gain.dims()[0];
+        let reset = Reset::new(vec![false; rows], rows, device);
+        for (index, (block, record)) in self.blocks.iter().zip(&records).enumerate() {
+            let after = |state: &AnyState<B>| {
+                let token = Tensor::zeros([rows, 1, width], device);
+                block.mixer().forward(token, &reset, state.clone(), Dropout::OFF).1
+            };
+            let initial = block.mixer().initial_state(rows, device);
+            let one = after(&initial);
+            let states = [&initial, &one, &after(&one)].map(AnyState::to_record);
+            record.check(states.each_ref()).map_err(|error| match error {
+                PolicyError::State(problem) => PolicyError::State(format!("block {index}: {problem}")),
+                other => other,
+            })?;
+        }
+        self.restore_state(records, device)
+    }
+
     /// Runs the blocks.
     ///
     /// # Shapes

@@ -27,7 +27,9 @@ use crate::error::PolicyError;
 use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
-use std::{fs, path::Path};
+use safetensors::{Dtype, SafeTensors};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Name of the weights' file.
 pub const WEIGHTS: &str = "weights.safetensors";
@@ -133,11 +135,13 @@ pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
 pub fn load_any<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<AnyPolicy<B>, PolicyError> {
     Ok(match load_any_description(folder)? {
         AnyDescription::Decision(description) => {
-            let network = load_weights(DecisionNetwork::new(&description, 0, device)?, folder)?;
+            let weights = Weights::read(folder)?.hold(description.least_numbers())?;
+            let network = weights.load(DecisionNetwork::new(&description, 0, device)?)?;
             DecisionPolicy { network, description }.into()
         }
         AnyDescription::ActorCritic(description) => {
-            let network = load_weights(ActorCriticNetwork::new(&description, 0.0, 0, device)?, folder)?;
+            let weights = Weights::read(folder)?.hold(description.least_numbers())?;
+            let network = weights.load(ActorCriticNetwork::new(&description, 0.0, 0, device)?)?;
             ActorCriticPolicy { network, description }.into()
         }
     })
@@ -149,7 +153,8 @@ pub fn load_any<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<A
 /// As [`load_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
 pub fn load<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<DecisionPolicy<B>, PolicyError> {
     let description = load_description(folder)?;
-    let network = load_weights(DecisionNetwork::new(&description, 0, device)?, folder)?;
+    let weights = Weights::read(folder)?.hold(description.least_numbers())?;
+    let network = weights.load(DecisionNetwork::new(&description, 0, device)?)?;
     Ok(DecisionPolicy { network, description })
 }
 
@@ -157,28 +162,73 @@ pub fn load<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<Decis
 ///
 /// # Errors
 /// [`PolicyError::Weights`].
-pub fn load_weights<B: Backend, M: ModuleSnapshot<B>>(mut network: M, folder: &Path) -> Result<M, PolicyError> {
-    let path = folder.join(WEIGHTS);
-    let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
-    if !path.is_file() {
-        return Err(wrong("no such file".into()));
+pub fn load_weights<B: Backend, M: ModuleSnapshot<B>>(network: M, folder: &Path) -> Result<M, PolicyError> {
+    Weights::read(folder)?.load(network)
+}
+
+/// A file of weights whose header has been looked at: nothing of it reaches a network that a network cannot hold.
+struct Weights {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Numbers in it.
+    numbers: u128,
+}
+
+impl Weights {
+    fn read(folder: &Path) -> Result<Self, PolicyError> {
+        let path = folder.join(WEIGHTS);
+        let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
+        if !path.is_file() {
+            return Err(wrong("no such file".into()));
+        }
+        let read = |source| PolicyError::File { path: path.clone(), action: "read the weights", source };
+        let bytes = fs::read(&path).map_err(read)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(format!("not a file of weights: {error}")))?;
+        let mut numbers = 0;
+        for (name, tensor) in tensors.iter() {
+            if tensor.dtype() != Dtype::F32 {
+                let found = tensor.dtype();
+                return Err(wrong(format!(
+                    "\"{name}\" is stored as {found:?}, expected F32; store the weights in single precision, as `aaren export` does"
+                )));
+            }
+            numbers += tensor.data().len() as u128 / 4;
+        }
+        Ok(Self { path, bytes, numbers })
     }
-    let mut store = SafetensorsStore::from_file(&path).allow_partial(true).validate(false);
-    let result = network.load_from(&mut store).map_err(|error| wrong(format!("not a file of weights: {error}")))?;
-    let first_of = |names: &[String]| names.first().cloned().unwrap_or_default();
-    if let Some(error) = result.errors.first() {
-        return Err(wrong(format!("weights of another policy: {error}")));
+
+    /// Refuses to go on to build a network that is larger than the weights, which would be the description's fault.
+    fn hold(self, least: u128) -> Result<Self, PolicyError> {
+        if self.numbers >= least {
+            return Ok(self);
+        }
+        let problem = format!(
+            "weights of another policy: they are {} numbers, and a policy of the sizes in {DESCRIPTION} has at least {least}",
+            self.numbers
+        );
+        Err(PolicyError::Weights { path: self.path, problem })
     }
-    if !result.missing.is_empty() {
-        let names: Vec<String> = result.missing.iter().map(|(name, _)| name.clone()).collect();
-        return Err(wrong(format!("{} tensors are missing, the first is \"{}\"", names.len(), first_of(&names))));
+
+    fn load<B: Backend, M: ModuleSnapshot<B>>(self, mut network: M) -> Result<M, PolicyError> {
+        let Self { path, bytes, .. } = self;
+        let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
+        let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(true).validate(false);
+        let result = network.load_from(&mut store).map_err(|error| wrong(format!("not a file of weights: {error}")))?;
+        let first_of = |names: &[String]| names.first().cloned().unwrap_or_default();
+        if let Some(error) = result.errors.first() {
+            return Err(wrong(format!("weights of another policy: {error}")));
+        }
+        if !result.missing.is_empty() {
+            let names: Vec<String> = result.missing.iter().map(|(name, _)| name.clone()).collect();
+            return Err(wrong(format!("{} tensors are missing, the first is \"{}\"", names.len(), first_of(&names))));
+        }
+        if !result.unused.is_empty() {
+            return Err(wrong(format!(
+                "{} tensors have no place in the policy, the first is \"{}\"",
+                result.unused.len(),
+                first_of(&result.unused)
+            )));
+        }
+        Ok(network)
     }
-    if !result.unused.is_empty() {
-        return Err(wrong(format!(
-            "{} tensors have no place in the policy, the first is \"{}\"",
-            result.unused.len(),
-            first_of(&result.unused)
-        )));
-    }
-    Ok(network)
 }

@@ -93,6 +93,10 @@ pub struct PolicyConfig {
     pub return_scale: f64,
 }
 
+/// No policy comes near these; a damaged file may say anything.
+const MOST_LAYERS: usize = 1 << 16;
+pub(crate) const MOST_SIZE: usize = 1 << 32;
+
 /// What `mixer` is unless a config says otherwise.
 const DEFAULT_MIXER: &str = "aaren";
 
@@ -130,6 +134,23 @@ impl PolicyConfig {
         if self.mixers.is_empty() { self.mixer.clone() } else { self.mixers.join("+") }
     }
 
+    /// At least so many numbers are in the blocks of a policy of these sizes: what it costs, before anything is allocated. The large
+    /// matrices are counted; biases and norms are not. Saturates.
+    ///
+    /// # Errors
+    /// As [`PolicyConfig::mixer_of_blocks`].
+    pub fn least_numbers_of_blocks(&self) -> Result<u128, PolicyError> {
+        let (width, inner) = (self.width as u128, self.feed_forward as u128);
+        let feed_forward = match self.feed_forward_kind {
+            FeedForwardKind::Dense => 2 * width * inner,
+            FeedForwardKind::Monarch => 3 * width * inner / FEED_FORWARD_BLOCKS as u128,
+        };
+        let mixers = self.mixer_of_blocks()?.into_iter();
+        Ok(mixers.fold(0, |sum: u128, mixer| {
+            sum.saturating_add(feed_forward).saturating_add(self.options.least_numbers(mixer, self.sizes()))
+        }))
+    }
+
     /// Whether the sizes fit each other and the mixers that are named, before anything is allocated.
     ///
     /// # Errors
@@ -139,6 +160,16 @@ impl PolicyConfig {
         let wrong = |key, problem: String| Err(PolicyError::Size { key, problem });
         if layers == 0 {
             return wrong("layers", "0, expected at least 1".into());
+        }
+        if layers > MOST_LAYERS {
+            return wrong("layers", format!("{layers}, expected at most {MOST_LAYERS}"));
+        }
+        // Products of any three are then numbers that a u128 can count.
+        if let Some((key, size)) = [("width", width), ("feed_forward", feed_forward), ("max_timesteps", self.max_timesteps)]
+            .into_iter()
+            .find(|&(_, size)| size > MOST_SIZE)
+        {
+            return wrong(key, format!("{size}, expected at most {MOST_SIZE}"));
         }
         if width == 0 || heads == 0 || !width.is_multiple_of(heads) {
             return wrong("heads", format!("{heads} heads do not divide a width of {width}"));

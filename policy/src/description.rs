@@ -1,6 +1,6 @@
 //! The description of a decision policy, which makes its numbers mean something.
 
-use crate::{action::ActionSpec, config::PolicyConfig, error::PolicyError, normalizer::Normalizer};
+use crate::{action::ActionSpec, config::PolicyConfig, config::Tokens, error::PolicyError, normalizer::Normalizer};
 use serde::{Deserialize, Serialize};
 
 /// Everything besides weights that acting needs. Stored as `policy.json`.
@@ -28,5 +28,14 @@ impl Description {
         self.config.check()?;
         self.normalizer.check()?;
         self.action.check()
+    }
+
+    /// At least so many numbers are in a network of this description, which checks.
+    pub(crate) fn least_numbers(&self) -> u128 {
+        let Self { config, normalizer, action, .. } = self;
+        let times = if config.tokens == Tokens::Observation { 0 } else { config.max_timesteps };
+        let rows = normalizer.width() as u128 + action.width() as u128 + times as u128;
+        let blocks = config.least_numbers_of_blocks().unwrap_or(0);
+        blocks.saturating_add(rows * config.width as u128)
     }
 }

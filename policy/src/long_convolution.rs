@@ -262,8 +262,9 @@ impl<B: KernelBackend> MixerState<B> for LongConvolutionState<B> {
         while record.has(&format!("long{}", long.len())) {
             long.push(record.take(&format!("long{}", long.len()), device)?);
         }
+        let length = long.first().map_or(0, |inputs| inputs.dims()[1]);
         let fits = |inputs: &Tensor<B, 3>| inputs.dims() == long[0].dims() && inputs.dims()[0] == first.len();
-        if !long.iter().all(fits) {
+        if !long.iter().all(fits) || first.iter().any(|&first| first > length) {
             return Err(PolicyError::State("inputs of long convolutions that do not fit each other".into()));
         }
         Ok(Self { short, long: (!long.is_empty()).then_some(long), first, filters: None })

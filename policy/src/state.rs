@@ -71,6 +71,33 @@ impl StateRecord {
         self.0.contains_key(name)
     }
 
+    /// Whether this may be a state of the mixer that gives `initial` before the first token, `one` after it and `two` after the next:
+    /// the tensors of either, of the same types and shapes but for the axes that grow, and as many bytes as the shapes say.
+    pub(crate) fn check(&self, [initial, one, two]: [&Self; 3]) -> Result<(), PolicyError> {
+        let wrong = |problem: String| Err(PolicyError::State(problem));
+        let names = |record: &Self| record.0.keys().cloned().collect::<Vec<_>>();
+        if names(self) != names(initial) && names(self) != names(one) {
+            return wrong(format!("holds {}, expected {}", names(self).join(", "), names(one).join(", ")));
+        }
+        for (name, data) in &self.0 {
+            let (Some(like), Some(next)) = (one.0.get(name).or_else(|| initial.0.get(name)), two.0.get(name)) else {
+                return wrong(format!("\"{name}\" has no place in the state"));
+            };
+            let (dtype, expected) = (data.dtype, like.dtype);
+            if dtype != expected {
+                return wrong(format!("\"{name}\" is stored as {dtype:?}, expected {expected:?}"));
+            }
+            let axes = data.shape.iter().zip(like.shape.iter()).zip(next.shape.iter());
+            let fits = axes.fold(true, |fits, ((found, like), next)| fits && (found == like || like != next));
+            let bytes = data.shape.iter().try_fold(dtype.size(), |product, &axis| product.checked_mul(axis));
+            if data.shape.len() != like.shape.len() || !fits || bytes != Some(data.bytes.len()) {
+                let (shape, expected, bytes) = (&data.shape, &like.shape, data.bytes.len());
+                return wrong(format!("\"{name}\" has shape {shape:?} in {bytes} bytes, expected {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a tensor out.
     ///
     /// # Errors

@@ -124,6 +124,8 @@ pub fn evaluation_report(run: &str, job: &OfflineJob, targets: Vec<TargetReport>
         mixer: job.policy.mixer.clone(),
         execution: job.evaluation.execution.to_string(),
         seed: 1,
+        episode_seeds: Vec::new(),
+        made_by: None,
         parameters: 123_456,
         targets,
         env_steps: 82,
@@ -152,14 +154,16 @@ const SPEEDS: [&str; 7] = [
 
 /// The lines that have a name, without all that no two runs have in common. JSON keeps every bit of a number here.
 pub fn lines_with(run: &Path, name: &str) -> Vec<Value> {
-    let mut lines = metrics(run);
-    lines.retain(|line| line.get(name).is_some());
-    for line in &mut lines {
-        SPEEDS.iter().for_each(|speed| {
-            line.as_object_mut().unwrap().remove(*speed);
-        });
-    }
-    lines
+    metrics(run).into_iter().filter(|line| line.get(name).is_some()).map(strip_speeds).collect()
+}
+
+/// A line without all that no two runs have in common.
+pub fn strip_speeds(mut line: Value) -> Value {
+    let fields = line.as_object_mut().unwrap();
+    SPEEDS.iter().for_each(|speed| {
+        fields.remove(*speed);
+    });
+    line
 }
 
 /// The steps of the lines that have a name.

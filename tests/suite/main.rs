@@ -8,6 +8,8 @@ mod configs;
 mod determinism;
 mod divergence;
 mod interrupt;
+mod kill_points;
+mod mutants;
 mod ppo;
 mod quickstart_small;
 mod resume;

@@ -3,8 +3,8 @@
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};
 use crate::offline::learner::Learner;
-use crate::run::RunDir;
-use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
+use crate::run::{CONVERTED, RunDir};
+use aaren_policy::{DecisionPolicy, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -59,15 +59,15 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
     let job = from.job(&[&settings, overrides].concat()[..].into())?.offline()?;
     RunDir::check_free(to)?;
 
-    let stored = checkpoint::load_description(folder)?;
-    let old = checkpoint::load_weights(DecisionNetwork::<Graph>::new(&stored, 0, &CPU)?, folder)?;
+    let DecisionPolicy { network: old, description: stored } = checkpoint::load::<Graph>(folder, &CPU)?;
     let description = Description { config: job.policy.clone(), ..stored };
     let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
     let (learner, carried) = learner
         .map_network(|network| transfer_weights(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
-    let run = RunDir::create(to, &job, job.train.keep_checkpoints)?;
+    // The job comes last: what a kill leaves before that is no run, and the same command makes it anew.
+    let run = RunDir::claim(to, job.train.keep_checkpoints)?;
     run.checkpoint(0, |folder| learner.save(folder))?;
     let conversion = Conversion {
         to: to.to_path_buf(),
@@ -78,7 +78,8 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         carried: carried.transferred,
         drawn: carried.drawn,
     };
-    run.write_json("converted.json", &conversion)?;
+    run.write_json(CONVERTED, &conversion)?;
+    run.begin(&job)?;
     Ok(conversion)
 }
 

@@ -6,7 +6,9 @@ use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
+use crate::run::is_of_step;
 use crate::run::report::{FORMAT, TrainSummary, number};
+use crate::run::write_new;
 use crate::seeds;
 use crate::session::Trained;
 use aaren_envs::derive_seed;
@@ -15,7 +17,7 @@ use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Poli
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::{ElementConversion, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, time::Instant};
@@ -26,6 +28,9 @@ const ADAM_EPSILON: f64 = 1e-8;
 const OPTIMIZER: &str = "optimizer";
 const PROGRESS: &str = "progress.json";
 const STATE: &str = "state.mpk";
+
+/// More steps or timesteps than any run makes.
+const MOST: u64 = 1 << 60;
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +50,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Whether this can be the progress that a checkpoint of that name holds.
+    fn check(&self, folder: &Path) -> Result<()> {
+        let step = self.step;
+        ensure!(is_of_step(folder, step), "says step {step}, and the checkpoint is another");
+        let counts = [self.timesteps, self.interval.steps, self.interval.timesteps];
+        ensure!(counts.iter().all(|&count| count < MOST), "counts {counts:?}, which no run reaches");
+        Ok(())
+    }
+
     /// Counts seconds that the steps since the last line of the log took.
     pub(crate) fn add_seconds(&mut self, seconds: f64) {
         self.seconds += seconds;
@@ -201,11 +215,10 @@ impl<B: TrainBackend> Learner<B> {
         let policy = self.policy();
         ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
         checkpoint::save(&policy, folder)?;
-        let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-        let path = folder.join(OPTIMIZER);
-        recorder
-            .record(self.optimizer.to_record(), path.clone())
-            .with_context(|| format!("cannot write {}.mpk", path.display()))?;
+        let path = folder.join(OPTIMIZER).with_extension("mpk");
+        // Burn's own writer of files does not say when the last write of one fails.
+        let record = NamedMpkBytesRecorder::<FullPrecisionSettings>::new().record(self.optimizer.to_record(), ());
+        write_new(&path, &record.with_context(|| format!("cannot write {}", path.display()))?)?;
         let path = folder.join(PROGRESS);
         fs::write(&path, serde_json::to_vec_pretty(&self.progress)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -231,22 +244,22 @@ impl<B: TrainBackend> Learner<B> {
         // The checkpoint's normalisation is the one its weights know.
         self.description = stored;
         self.network = checkpoint::load_weights(self.network, folder)?;
-        let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-        let path = folder.join(OPTIMIZER);
-        let record = recorder.load(path.clone(), &B::device()).with_context(|| format!("cannot read {}.mpk", path.display()))?;
-        self.optimizer = self.optimizer.load_record(record);
+        self.optimizer = self.optimizer.load(&folder.join(OPTIMIZER).with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         self.progress = serde_json::from_slice(&text).with_context(|| format!("{}: not a run's progress", path.display()))?;
+        self.progress.check(folder).with_context(|| path.display().to_string())?;
         let path = folder.join(STATE);
         if path.exists() {
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let records: Vec<StateRecord> =
                 rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not a policy's state", path.display()))?;
-            let state =
-                self.network.backbone().restore_state(records, &B::device()).with_context(|| path.display().to_string())?;
+            let (backbone, rows) = (self.network.backbone(), self.config.batch_size);
+            let state = backbone.restore_state_of(records, rows, &B::device()).with_context(|| path.display().to_string())?;
             self.state = Some(state);
         }
+        let goes_on = self.progress.cut.iter().any(Option::is_some);
+        ensure!(goes_on == self.state.is_some(), "{}: segments go on where states do, and here only one of them", path.display());
         Ok(self)
     }
 

@@ -101,6 +101,22 @@ impl SegmentSampler {
         }
     }
 
+    /// Whether what a file says was cut off can go on in these trajectories.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub(crate) fn check(&self, cut: &[Option<Segment>]) -> Result<()> {
+        for &Segment { trajectory, start, end } in cut.iter().flatten() {
+            let length = self.source.dataset.trajectories.get(trajectory).map(|trajectory| trajectory.len());
+            ensure!(
+                start < end && length.is_some_and(|length| end <= length),
+                "the run goes on at timesteps {start} to {end} of episode {trajectory}, which the dataset {} does not have",
+                self.source.dataset.id
+            );
+        }
+        Ok(())
+    }
+
     /// The batch of an optimizer step. `cut` is what the step before left over, empty for the first.
     pub(crate) fn batch(&self, step: u64, cut: &[Option<Segment>]) -> Batch {
         let mut generator = Pcg64Mcg::seed_from_u64(derive_seed(self.seed, &[seeds::SEGMENTS, step]));

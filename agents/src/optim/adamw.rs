@@ -1,12 +1,15 @@
 //! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::no_decay`.
 
+use super::moments::stored_moments;
 use aaren_kernels::{AdamWStep, KernelBackend, adamw};
+use anyhow::Result;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use std::path::Path;
 
 /// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
 pub(crate) type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
@@ -42,9 +45,13 @@ where
         self.moments.clone()
     }
 
-    /// With the moments that [`AdamW::to_record`] gave.
-    pub(crate) fn load_record(self, moments: Moments<B, M>) -> Self {
-        Self { moments, ..self }
+    /// With the moments that [`AdamW::to_record`] gave, from the file that they were written to.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or holds anything but moments of the module's parameters.
+    pub(crate) fn load(mut self, path: &Path, module: &M) -> Result<Self> {
+        self.moments = stored_moments(path, module)?;
+        Ok(self)
     }
 }
 

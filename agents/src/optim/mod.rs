@@ -18,5 +18,6 @@
 
 mod adamw;
 pub(crate) mod gradient;
+mod moments;
 
 pub use adamw::AdamW;

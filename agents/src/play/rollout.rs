@@ -9,10 +9,13 @@ use super::episodes::{begin_trajectory, env_action, push_transition};
 use crate::device::{CPU, Cpu};
 use crate::seeds;
 use aaren_data::Trajectory;
-use aaren_envs::{Env, EnvError, StepEnd, derive_seed};
+use aaren_envs::{Env, EnvError, Space, StepEnd, derive_seed};
 use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+/// More episodes or steps than any training plays.
+const MOST: u64 = 1 << 60;
 
 /// One environment's part of a rollout.
 #[derive(Clone, Debug, Default)]
@@ -175,13 +178,21 @@ impl EnvGroup {
             self.slots.len()
         );
         for (slot, mut place) in self.slots.iter_mut().zip(stored.envs) {
-            let is_discrete = slot.env.spec().action_space.is_discrete();
-            let mut shown = vec![0.0; place.observation.len()];
+            let (seen, actions) = (&slot.env.spec().observation_space, &slot.env.spec().action_space);
+            let (is_discrete, width) = (actions.is_discrete(), seen.width());
+            let recorded = place.recorded.as_ref().is_none_or(|recorded| recorded.is_of(place.length, width, actions));
+            anyhow::ensure!(
+                place.observation.len() == width && recorded && place.episode < MOST && place.length < MOST as usize,
+                "environment {}: not a place in an episode of {}",
+                slot.index,
+                slot.env.spec().id
+            );
+            let mut shown = vec![0.0; width];
             slot.env.set_state(&place.state, &mut shown)?;
             slot.trajectory = place.recorded.take().map(|recorded| recorded.into_trajectory(is_discrete));
             slot.now = place;
         }
-        self.state = policy.network.restore_state(stored.state, &CPU)?;
+        self.state = policy.network.restore_state_of(stored.state, self.slots.len(), &CPU)?;
         Ok(())
     }
 
@@ -299,6 +310,15 @@ impl EnvSlot {
 }
 
 impl Recorded {
+    /// Whether this can be so many steps of an episode.
+    fn is_of(&self, length: usize, observation_width: usize, actions: &Space) -> bool {
+        let numbers = if actions.is_discrete() { self.discrete.len() } else { self.continuous.len() };
+        let width = if actions.is_discrete() { 1 } else { actions.width() };
+        self.rewards.len() == length
+            && Some(self.observations.len()) == (length + 1).checked_mul(observation_width)
+            && Some(numbers) == length.checked_mul(width)
+    }
+
     fn of(trajectory: &Trajectory) -> Self {
         let (continuous, discrete) = match &trajectory.actions {
             aaren_data::Actions::Continuous(actions) => (actions.clone(), Vec::new()),

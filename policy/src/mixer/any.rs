@@ -181,6 +181,21 @@ impl<B: KernelBackend> AnyMixer<B> {
 }
 
 impl Options {
+    /// At least so many numbers are in the mixer of a name: its large matrices. 0 for a mixer of another crate.
+    pub(crate) fn least_numbers(&self, name: &str, sizes: Sizes) -> u128 {
+        let Sizes { width, heads, .. } = sizes;
+        let square = (width as u128).pow(2);
+        match name {
+            "mlp" => 0,
+            "aaren" => (3 + self.aaren.queries as u128) * square,
+            "linear-attention" => 2 * square + 2 * width as u128 * heads as u128 * self.linear_attention.feature_width as u128,
+            "mamba" => 3 * self.mamba.expansion as u128 * square,
+            "performer" => 4 * square + (width / heads * self.performer.rows) as u128,
+            name if LIST.iter().any(|(own, _)| *own == name) => square,
+            _ => 0,
+        }
+    }
+
     fn check_custom(&self, used: &[&str]) -> Result<(), PolicyError> {
         let wrong = |problem: String| Err(PolicyError::Size { key: "options.custom", problem });
         if let Some(name) = self.custom.keys().find(|name| !used.contains(&name.as_str())) {

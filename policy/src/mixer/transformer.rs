@@ -183,6 +183,9 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
         let first: Vec<usize> = record.take_indices("first")?;
         let bounded = if record.has("bounded_policy") { Some(BoundedCache::read(&mut record)?) } else { None };
         if !record.has("keys") {
+            if first.iter().any(|&first| first > 0) {
+                return Err(PolicyError::State("a KV cache without keys that holds tokens".into()));
+            }
             return Ok(Self { tokens: None, length: 0, first, bounded });
         }
         let (keys, values): (Tensor<B, 4>, Tensor<B, 4>) = (record.take("keys", device)?, record.take("values", device)?);

@@ -248,3 +248,69 @@ fn every_parameter_learns() {
         }
     }
 }
+
+/// burn-store frees a network twice where a tensor is no float, and an actor panics where it is one of another precision.
+#[test]
+fn only_weights_in_single_precision_are_loaded() {
+    use safetensors::Dtype::{self, *};
+    let folder = tempfile::tempdir().unwrap();
+    let policy = policy("aaren");
+    checkpoint::save(&policy, folder.path()).unwrap();
+    let path = folder.path().join(checkpoint::WEIGHTS);
+    let bytes = std::fs::read(&path).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let size = |dtype: Dtype| dtype.bitsize() / 8;
+    for dtype in [BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64] {
+        for changed in ["head.output.bias", "tokens.start"] {
+            let zeros = vec![0; 8 * bytes.len()];
+            let views = stored.iter().map(|(name, view)| {
+                let dtype = if name == changed { dtype } else { view.dtype() };
+                let count: usize = view.shape().iter().product();
+                let data = if name == changed { &zeros[..count * size(dtype)] } else { view.data() };
+                (name.to_owned(), safetensors::tensor::TensorView::new(dtype, view.shape().to_vec(), data).unwrap())
+            });
+            std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+            let loaded = checkpoint::load_any::<Cpu>(folder.path(), &device());
+            if dtype == F32 {
+                loaded.unwrap();
+                continue;
+            }
+            let error = loaded.unwrap_err().to_string();
+            assert!(error.contains(changed) && error.contains(&format!("{dtype:?}")) && error.contains("F32"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn sizes_are_held_against_the_weights_before_a_network_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = policy("mamba");
+    checkpoint::save(&policy, folder.path()).unwrap();
+    let load = |change: &dyn Fn(&mut Description)| {
+        let mut description = policy.description.clone();
+        change(&mut description);
+        let json = serde_json::to_string(&description).unwrap();
+        std::fs::write(folder.path().join(checkpoint::DESCRIPTION), json).unwrap();
+        checkpoint::load_any::<Cpu>(folder.path(), &device()).map(drop).unwrap_err().to_string()
+    };
+    let heads = policy.description.config.heads;
+    for size in [usize::MAX >> 1, 1 << 62, 1 << 33, 1 << 31, 1 << 24] {
+        for error in [
+            load(&|description| description.config.feed_forward = size),
+            load(&|description| description.config.layers = size),
+            load(&|description| description.config.width = size / heads * heads),
+            load(&|description| description.config.max_timesteps = size),
+            load(&|description| description.action = ActionSpec::Discrete { n: size, start: 0 }),
+            load(&|description| description.config.options.mamba.expansion = size),
+        ] {
+            assert!(error.contains("expected") || error.contains("at least"), "{size}: {error}");
+        }
+    }
+    assert!(load(&|description| description.config.options.mamba.expansion = 64).contains("at least"));
+    // What is counted is never more than there is.
+    for name in names() {
+        let policy = self::policy(name);
+        checkpoint::save(&policy, folder.path()).unwrap();
+        checkpoint::load_any::<Cpu>(folder.path(), &device()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
