@@ -21,6 +21,7 @@ fn main() {
     // Cargo's own variable calls the profile `dev` by its folder's name, `debug`.
     let profile = env::var("PROFILE").map(|profile| profile.replace("debug", "dev")).unwrap_or_default();
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    println!("cargo::rustc-env=AAREN_COMMIT={commit}");
     println!("cargo::rustc-env=AAREN_VERSION={version} ({commit}, {features}, {profile} build)");
 
     println!("cargo::rerun-if-env-changed=MUJOCO_DYNAMIC_LINK_DIR");

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use aaren_agents::run::process;
+use aaren_agents::run::{made_by, process};
 use clap::Parser;
 use cli::Cli;
 
@@ -14,5 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    made_by::set_commit(env!("AAREN_COMMIT"));
     process::run(|| cli.run())
 }

@@ -28,7 +28,7 @@ use crate::run::interrupt::Interrupted;
 use crate::run::metrics::Log;
 use crate::run::progress::Progress;
 use crate::run::report::{EvaluationReport, TrainSummary, number};
-use crate::run::{RunDir, interrupt};
+use crate::run::{RunDir, interrupt, made_by};
 
 /// The headline of an evaluation in the log.
 const RETURN_MEAN: &str = "evaluation/return_mean";
@@ -154,6 +154,8 @@ pub(crate) struct Session<'a> {
     log: Log,
     progress: Progress,
     step: u64,
+    /// The step whose evaluation was logged last.
+    evaluated: Option<u64>,
     /// Whether the training has come to its end.
     is_over: bool,
 }
@@ -173,12 +175,14 @@ impl<'a> Session<'a> {
         let step = trained.step();
         observer.begins(step)?;
         let log = Log::open(run, resume.then_some(step))?;
+        made_by::note(run)?;
         let progress = Progress::new(schedule.steps, "training");
         progress.set(step);
         let is_over = step >= schedule.steps;
-        let mut session = Self { run, schedule, observer, log, progress, step, is_over };
+        let evaluated = log.resumed_after(step, RETURN_MEAN).then_some(step);
+        let mut session = Self { run, schedule, observer, log, progress, step, evaluated, is_over };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
-        if session.schedule.evaluates(step) && !session.log.resumed_after(step, RETURN_MEAN) {
+        if session.schedule.evaluates(step) && evaluated.is_none() {
             session.evaluate_between(trained)?;
         }
         Ok(session)
@@ -251,7 +255,8 @@ impl<'a> Session<'a> {
         let (step, policy) = (trained.step(), trained.policy());
         let report = self.evaluate(&policy, step, &self.schedule.evaluation)?;
         self.run.mark_best(step, report.targets[0].return_mean)?;
-        if !self.log.resumed_after(step, RETURN_MEAN) {
+        // An observer may have ended the training with an evaluation of this very step.
+        if self.evaluated != Some(step) {
             self.log_evaluation(step, &report)?;
             // The training is at its end whatever the observer says.
             let _ = self.observer.evaluated(step, &policy, &report)?;
@@ -308,6 +313,7 @@ impl<'a> Session<'a> {
         }
         names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
         let scalars: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.evaluated = Some(step);
         self.log.scalars(step, &scalars)
     }
 }

@@ -199,6 +199,20 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
         }
     }
 
+    /// With another backbone of the same shape under both heads; None of an MLP, which has none.
+    ///
+    /// # Errors
+    /// What `map` returned.
+    pub fn map_backbone<T, E>(
+        self,
+        map: impl FnOnce(Backbone<B>) -> Result<(Backbone<B>, T), E>,
+    ) -> Result<Option<(Self, T)>, E> {
+        let Self { body, log_std } = self;
+        let ActorCriticBody::Recurrent(pair) = body else { return Ok(None) };
+        let (backbone, result) = map(pair.backbone)?;
+        Ok(Some((Self { body: ActorCriticBody::Recurrent(RecurrentPair { backbone, ..pair }), log_std }, result)))
+    }
+
     /// Whether what came before matters: then time must be replayed in order.
     pub fn is_recurrent(&self) -> bool {
         matches!(self.body, ActorCriticBody::Recurrent(_))

@@ -1,6 +1,5 @@
 //! Arguments that several commands share.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use aaren_agents::config::Changes;
@@ -47,15 +46,9 @@ impl JobArgs {
         if stems.is_empty() { "quickstart".into() } else { stems.join("-") }
     }
 
-    /// `runs/NAME` after the job's files, or `runs/NAME-2`, `-3`, ... if that is taken.
+    /// `runs/NAME` after the job's files; where that is taken, a run takes the next number.
     pub fn default_run(&self) -> PathBuf {
-        let name = self.name();
-        let taken = |path: &PathBuf| fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
-        let runs = Path::new("runs");
-        std::iter::once(runs.join(&name))
-            .chain((2..).map(|number: u64| runs.join(format!("{name}-{number}"))))
-            .find(|path| !taken(path))
-            .expect("one of endlessly many names is free")
+        Path::new("runs").join(self.name())
     }
 }
 

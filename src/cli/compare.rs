@@ -20,13 +20,16 @@ pub struct CompareArgs {
     /// Compare even runs on different tasks or data
     #[arg(long)]
     force: bool,
+    /// Compare this evaluation of every run, which `aaren evaluate` left in evaluations/NAME.json [default: that of the training]
+    #[arg(long, value_name = "NAME")]
+    evaluation: Option<String>,
     /// Print compare.json in place of its tables
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: CompareArgs) -> Result<()> {
-    let options = CompareOptions { output: args.output, table: args.table, force: args.force };
+    let options = CompareOptions { output: args.output, table: args.table, force: args.force, evaluation: args.evaluation };
     let comparison = compare::compare(&args.runs, &options)?;
     show(args.json, &comparison, || comparison.to_string())
 }

@@ -1,23 +1,25 @@
 //! `aaren evaluate`.
 
 use super::args::{Checkpoint, parse_checkpoint, show};
-use aaren_agents::config::{Changes, Execution, Job};
+use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::{Evaluation, Video, action_spec, evaluate, evaluate_caches};
-use aaren_agents::run::{RunDir, report, write_json_atomically};
+use aaren_agents::play::{Evaluation, SavedPolicy, Video, action_spec, evaluate, evaluate_caches};
+use aaren_agents::run::{report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Run folder
-    run: PathBuf,
-    /// Checkpoint to evaluate, by its step
-    #[arg(long, value_name = "STEP|latest|best", default_value = "latest", value_parser = parse_checkpoint)]
-    checkpoint: Checkpoint,
+    /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in policies/
+    policy: PathBuf,
+    /// Checkpoint of the run to evaluate, by its step [default: latest]
+    #[arg(long, value_name = "STEP|latest|best", value_parser = parse_checkpoint)]
+    checkpoint: Option<Checkpoint>,
+    /// Task [default: the one that it was trained in]
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
     /// Episodes for each target return [default: as in the run's config, at the end]
     #[arg(long, value_name = "N")]
     episodes: Option<usize>,
@@ -47,8 +49,8 @@ pub struct EvaluateArgs {
     /// Root of the episodes' seeds [default: as in the run's config]
     #[arg(long)]
     seed: Option<u64>,
-    /// Where to write the report [default: evaluation.json in the run folder, with --cache-sizes evaluation-caches.json]; without a
-    /// file, print it as JSON in place of a table
+    /// Where to write the report [default: in the run folder evaluations/ and what was changed, with --cache-sizes
+    /// evaluation-caches.json]; without a file, print it as JSON in place of a table
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     json: Option<Option<PathBuf>>,
     /// Also write the first episode as a GIF; for the robots on MuJoCo
@@ -57,31 +59,38 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
-    let run = RunDir::open(&args.run)?;
-    let job = changed(run.job(&Changes::default())?, args)?;
-    job.check()?;
-    let (step, checkpoint) = args.checkpoint.of(&run)?;
-    let policy =
-        load_policy(&job, &checkpoint).with_context(|| format!("cannot evaluate the checkpoint {}", checkpoint.display()))?;
-    let cache = args.cache.unwrap_or_default();
+    let checkpoint = args.checkpoint.unwrap_or(Checkpoint::Latest);
+    let saved = SavedPolicy::find(&args.policy, |run| checkpoint.of(run))?;
+    let path = args.policy.display();
+    let is_run = saved.folder != args.policy && saved.run.is_some();
+    ensure!(args.checkpoint.is_none() || is_run, "--checkpoint: {path} is no run folder, whose checkpoints can be chosen from");
+    let policy = saved.load().with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+    let evaluation = evaluation(args, &saved, &policy)?;
+    check(&policy, &evaluation).with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
     // A policy without a cache to bound shows before the episodes are played.
-    policy.bounded_state(cache, 1, &CPU).context("--cache")?;
-    let evaluation = match &job {
-        Job::Offline(job) => Evaluation::from(job),
-        Job::Ppo(job) => Evaluation::from(job),
-        Job::Collect(_) => bail!("{} is no training's run", args.run.display()),
-    };
-    let evaluation = Evaluation { cache, stochastic: args.stochastic, ..evaluation };
+    policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
     if !args.cache_sizes.is_empty() {
-        let report = evaluate_caches(&policy, &run.name(), step, &args.cache_sizes, &evaluation)?;
-        write(args, &run, "evaluation-caches.json", &report)?;
+        let report = evaluate_caches(&policy, &saved.name, saved.step, &args.cache_sizes, &evaluation)?;
+        match (&args.json, &saved.run) {
+            (Some(Some(path)), _) => write_json_output(path, &report)?,
+            (_, Some(run)) => write_json_atomically(&run.path().join("evaluation-caches.json"), &report)?,
+            _ => {}
+        }
         return show(args.prints_json(), &report, || report.to_string());
     }
     // What a video lacks shows before the episodes are played.
-    let video = args.video.as_deref().map(|path| Video::new(path, &job.env().id)).transpose()?;
-    let report = evaluate(&policy, &run.name(), step, &evaluation)?;
-    write(args, &run, "evaluation.json", &report)?;
-    show(args.prints_json(), &report, || report.to_string())?;
+    let video = args.video.as_deref().map(|path| Video::new(path, &evaluation.env.id)).transpose()?;
+    let report = evaluate(&policy, &saved.name, saved.step, &evaluation)?;
+    let written = match (&args.json, &saved.run) {
+        _ if args.is_to_stdout() => None,
+        (Some(Some(path)), _) => write_json_output(path, &report).map(|()| Some(path.clone()))?,
+        (_, Some(run)) => Some(run.write_evaluation(&args.name(saved.step), &report)?),
+        _ => None,
+    };
+    show(args.prints_json(), &report, || match written {
+        Some(path) => format!("{report}\nwrote {}", path.display()),
+        None => report.to_string(),
+    })?;
     match video {
         Some(mut video) => report::print(video.record(&policy, &evaluation)?),
         None => Ok(()),
@@ -91,23 +100,81 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
 impl EvaluateArgs {
     /// Whether the report is printed as JSON.
     fn prints_json(&self) -> bool {
-        matches!(self.json, Some(None))
+        matches!(self.json, Some(None)) || self.is_to_stdout()
+    }
+
+    fn is_to_stdout(&self) -> bool {
+        self.json.as_ref().is_some_and(|path| path.as_deref() == Some(Path::new("/dev/stdout")))
+    }
+
+    /// Names an evaluation by what was changed.
+    fn name(&self, step: u64) -> String {
+        let list = |targets: &[f64]| targets.iter().map(f64::to_string).collect::<Vec<_>>().join("-");
+        let cache = self.cache.filter(|cache| *cache != CachePolicy::Full);
+        let parts = [
+            Some(format!("step-{step}")),
+            self.env.as_ref().map(|id| format!("env-{}", id.replace('/', "-"))),
+            self.seed.map(|seed| format!("seed-{seed}")),
+            self.episodes.map(|episodes| format!("episodes-{episodes}")),
+            self.execution.map(|execution| execution.to_string()),
+            cache.map(|cache| format!("cache-{}", cache.to_string().replace([':', ' '], "-"))),
+            self.stochastic.then(|| "stochastic".into()),
+            (!self.target_returns.is_empty()).then(|| format!("targets-{}", list(&self.target_returns))),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("-")
     }
 }
 
-/// Writes a report where the flags say, or into the run folder under a name.
-fn write(args: &EvaluateArgs, run: &RunDir, name: &str, report: &impl Serialize) -> Result<()> {
-    match &args.json {
-        Some(Some(path)) => write_json_atomically(path, report),
-        _ => write_json_atomically(&run.path().join(name), report),
+/// What is played: as the job that trained the policy says, where it is known, with what the flags change.
+fn evaluation(args: &EvaluateArgs, saved: &SavedPolicy, policy: &AnyPolicy<Cpu>) -> Result<Evaluation> {
+    let flags = |evaluation| Evaluation { cache: args.cache.unwrap_or_default(), stochastic: args.stochastic, ..evaluation };
+    if let Some(job) = saved.job(&Changes { env: args.env.clone(), ..Changes::default() })? {
+        let job = changed(job, args)?;
+        job.check()?;
+        let (is_the_jobs, evaluation) = match (policy, &job) {
+            (AnyPolicy::Decision(policy), Job::Offline(job)) => (policy.description.config == job.policy, Evaluation::from(job)),
+            (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => (policy.description.network == job.into(), Evaluation::from(job)),
+            _ => bail!("{}: its policy is not of the kind that its job trains", args.policy.display()),
+        };
+        let job = if saved.run.is_some() { "run's config.json" } else { "job in its provenance.json" };
+        ensure!(is_the_jobs, "cannot evaluate {}: its policy is not the one of the {job}", saved.folder.display());
+        return Ok(flags(evaluation));
     }
+    let mut evaluation = flags(Evaluation::of_policy(policy, args.seed.unwrap_or(1))?);
+    if let Some(id) = args.env.as_ref().filter(|id| **id != evaluation.env.id) {
+        evaluation.env = EnvConfig { id: id.clone(), options: Default::default() };
+    }
+    let counts = [("--episodes", args.episodes), ("--actors", args.actors), ("--envs-per-actor", args.envs_per_actor)];
+    for ((flag, asked), count) in
+        counts.into_iter().zip([&mut evaluation.episodes, &mut evaluation.actors, &mut evaluation.envs_per_actor])
+    {
+        ensure!(asked != Some(0), "{flag}: found 0, expected at least 1");
+        *count = asked.unwrap_or(*count);
+    }
+    let path = args.policy.display();
+    ensure!(
+        args.execution != Some(Execution::Window),
+        "--execution window: {path} does not say the context length of its training"
+    );
+    match policy {
+        AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go() => {
+            ensure!(!args.target_returns.is_empty(), "{path} does not say which return to ask for; say it with --target-return");
+            check_targets(args)?;
+            evaluation.target_returns = args.target_returns.iter().copied().map(Some).collect();
+        }
+        _ => ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
+    }
+    Ok(evaluation)
+}
+
+fn check_targets(args: &EvaluateArgs) -> Result<()> {
+    let wrong = args.target_returns.iter().find(|target| !target.is_finite());
+    wrong.map_or(Ok(()), |target| bail!("--target-return: found {target}, expected a finite number"))
 }
 
 /// The run's job with what the flags change in it.
 fn changed(mut job: Job, args: &EvaluateArgs) -> Result<Job> {
-    for target in &args.target_returns {
-        ensure!(target.is_finite(), "--target-return: found {target}, expected a finite number");
-    }
+    check_targets(args)?;
     match &mut job {
         Job::Offline(job) => {
             let evaluation = &mut job.evaluation;
@@ -132,21 +199,14 @@ fn changed(mut job: Job, args: &EvaluateArgs) -> Result<Job> {
         }
         Job::Collect(_) => {}
     }
-    let path = args.run.display();
+    let path = args.policy.display();
     ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
     Ok(job)
 }
 
-/// A stored policy of any kind, checked against the run's job and its task.
-fn load_policy(job: &Job, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
-    let policy = aaren_policy::checkpoint::load_any::<Cpu>(checkpoint, &CPU)?;
-    let is_the_jobs = match (&policy, job) {
-        (AnyPolicy::Decision(policy), Job::Offline(job)) => policy.description.config == job.policy,
-        (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => policy.description.network == job.into(),
-        _ => false,
-    };
-    ensure!(is_the_jobs, "its policy is not the one of the run's config.json");
-    let env = job.env().make()?;
+/// Whether a policy can play the task of an evaluation.
+fn check(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation) -> Result<()> {
+    let env = evaluation.env.make()?;
     let spec = env.spec();
     let (width, action) = (policy.observation_width(), policy.action());
     ensure!(
@@ -158,5 +218,5 @@ fn load_policy(job: &Job, checkpoint: &Path) -> Result<AnyPolicy<Cpu>> {
         spec.observation_space.width(),
         spec.action_space.width()
     );
-    Ok(policy)
+    Ok(())
 }

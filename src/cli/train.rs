@@ -1,8 +1,9 @@
 //! `aaren train`.
 
-use super::args::{JobArgs, show};
+use super::args::{Checkpoint, JobArgs, show};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
+use aaren_agents::play::SavedPolicy;
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
 use aaren_agents::run::{RunDir, interrupt};
 use aaren_agents::session::NoObserver;
@@ -25,6 +26,9 @@ pub struct TrainArgs {
     /// Continue a run from its newest checkpoint; without a config, with the one in the run folder
     #[arg(long, requires = "run")]
     resume: bool,
+    /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job
+    #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     /// Print the results as JSON in place of tables
     #[arg(long)]
     json: bool,
@@ -53,30 +57,49 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         device::require(job.device())?;
         (job, None)
     };
-    let path = args.run.clone().unwrap_or_else(|| args.job.default_run());
+    let from = args.from.as_deref().map(|path| SavedPolicy::find(path, |run| best(run))).transpose().context("--from")?;
     if run.is_none() {
-        RunDir::check_free(&path)?;
+        args.run.as_deref().map_or(Ok(()), RunDir::check_free)?;
         job.env().make()?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.
-    let begin = |run: Option<RunDir>, keep_checkpoints| match run {
-        Some(run) => Ok(run),
-        None => interrupt::check().map_err(Into::into).and_then(|()| RunDir::create(&path, &job, keep_checkpoints)),
+    let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
+        if let Some(run) = run {
+            return Ok(run);
+        }
+        interrupt::check()?;
+        let run = match &args.run {
+            Some(path) => RunDir::claim(path, keep_checkpoints)?,
+            None => RunDir::claim_next(&args.job.default_run(), keep_checkpoints)?,
+        };
+        if let Some(from) = &from {
+            fill(from, &run)?;
+            run.note_origin(&from.folder, from.step)?;
+        }
+        run.begin(&job).map(|()| run)
     };
+    // What it begins with is in a checkpoint.
+    let resumes = args.resume || from.is_some();
     let ((summary, report), run) = match &job {
         Job::Offline(offline) => {
             let dataset = trajectories(offline)?;
-            let run = begin(run, offline.train.keep_checkpoints)?;
+            let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
+            let run = begin(run, offline.train.keep_checkpoints, &fill)?;
             interrupt::check()?;
-            (offline::train(offline, dataset, &run, args.resume)?, run)
+            (offline::train(offline, dataset, &run, resumes)?, run)
         }
         Job::Ppo(online) => {
-            let run = begin(run, online.ppo.keep_checkpoints)?;
-            (ppo::train(online, &run, args.resume, &mut NoObserver)?, run)
+            let run = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
+            (ppo::train(online, &run, resumes, &mut NoObserver)?, run)
         }
         Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
     };
     show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
         format!("{summary}\n{report}\nrun folder: {}", run.path().display())
     })
+}
+
+/// The best checkpoint of a run, or the newest where none was marked.
+fn best(run: &RunDir) -> Result<(u64, PathBuf)> {
+    if run.best().is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
 }

@@ -124,6 +124,8 @@ pub fn evaluation_report(run: &str, job: &OfflineJob, targets: Vec<TargetReport>
         mixer: job.policy.mixer.clone(),
         execution: job.evaluation.execution.to_string(),
         seed: 1,
+        episode_seeds: Vec::new(),
+        made_by: None,
         parameters: 123_456,
         targets,
         env_steps: 82,

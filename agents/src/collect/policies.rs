@@ -12,15 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::config::{Changes, CollectJob, EnvConfig, Job, Part};
 use crate::device::{CPU, Cpu};
+use crate::play::saved::{PROVENANCE, shipped};
 use crate::play::spaces::action_spec;
 use crate::run::report::number;
-use crate::run::{RunDir, write_json_atomically};
-
-/// The folder of the policies that come with aaren.
-const POLICIES: &str = "policies";
-
-/// Beside a saved policy: where it comes from.
-const PROVENANCE: &str = "provenance.json";
+use crate::run::{RunDir, made_by, write_json_atomically};
 
 /// Where a saved policy comes from, as far as is known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,8 +23,11 @@ const PROVENANCE: &str = "provenance.json";
 pub struct Provenance {
     /// How it was trained.
     pub algorithm: Option<String>,
-    /// Environment steps of training behind it.
+    /// Environment steps of training behind it, where it learned online.
     pub env_steps: Option<u64>,
+    /// Optimizer steps of training behind it, where it learned from trajectories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer_steps: Option<u64>,
     /// Mean undiscounted return when it was evaluated then.
     pub return_mean: Option<f64>,
     /// Of the same, in percent.
@@ -140,17 +138,11 @@ pub(super) fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, 
 
 /// The folder of a policy that comes with aaren: `policies/ROBOT-LEVEL`, in the current folder, above it, or above the program.
 fn committed(robot: &str, level: &str) -> Result<PathBuf> {
-    let name = Path::new(POLICIES).join(format!("{robot}-{level}"));
-    if name.is_dir() {
-        return Ok(name);
-    }
-    let above = |start: PathBuf| start.ancestors().map(|folder| folder.join(&name)).find(|path| path.is_dir());
-    let starts = [std::env::current_dir(), std::env::current_exe()];
-    starts.into_iter().flatten().find_map(above).with_context(|| {
+    let name = format!("{robot}-{level}");
+    shipped(Path::new(&name)).with_context(|| {
         format!(
-            "there is no policy {} in the current folder, above it or above the program; run this in a checkout of aaren that has \
-             it, name a saved policy or the folder of a run here, or set collect.train to a PPO job that trains one",
-            name.display()
+            "there is no policy policies/{name} in the current folder, above it or above the program; run this in a checkout of aaren that has \
+             it, name a saved policy or the folder of a run here, or set collect.train to a PPO job that trains one"
         )
     })
 }
@@ -205,14 +197,22 @@ fn checkpoint_provenance(folder: &Path) -> Result<Provenance> {
     let run = RunDir::open(root)?;
     let step = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("step-")?.parse().ok());
     let job = run.job(&Changes::default())?;
+    let (algorithm, env_steps, optimizer_steps) = match &job {
+        Job::Ppo(_) => ("PPO", step, None),
+        Job::Offline(job) if job.policy.tokens.has_return_to_go() => ("Decision Transformer", None, step),
+        _ => ("behaviour cloning", None, step),
+    };
+    // Runs of older versions do not say what made them.
+    let made_by = made_by::read(root)?.pop().map(|made_by| serde_json::to_value(made_by)).transpose()?;
     let evaluated = step.map(|step| evaluation_of(&run, step)).transpose()?.flatten();
     Ok(Provenance {
-        algorithm: matches!(job, Job::Ppo(_)).then(|| "PPO".into()),
-        env_steps: step,
+        algorithm: Some(algorithm.into()),
+        env_steps,
+        optimizer_steps,
         return_mean: evaluated.map(|evaluated| evaluated.return_mean),
         normalised_score: evaluated.and_then(|evaluated| evaluated.normalised_score),
         job: Some(serde_json::to_value(&job)?),
-        versions: Map::new(), // a run does not say
+        versions: made_by.and_then(|made_by| made_by.as_object().cloned()).unwrap_or_default(),
     })
 }
 

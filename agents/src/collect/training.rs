@@ -132,6 +132,7 @@ fn provenance(trained: &PpoJob, step: u64, return_mean: f64, score: Option<f64>)
     Ok(Provenance {
         algorithm: Some("PPO".into()),
         env_steps: Some(step),
+        optimizer_steps: None,
         return_mean: Some(return_mean),
         normalised_score: score,
         job: Some(serde_json::to_value(trained)?),

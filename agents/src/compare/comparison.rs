@@ -79,6 +79,7 @@ pub(crate) struct ComparedRun {
     /// Optimizer steps behind the evaluated weights.
     pub checkpoint_step: u64,
     /// Root of the evaluated episodes' seeds.
+    #[serde(with = "crate::run::encoding::seed")]
     pub evaluation_seed: u64,
     /// Trained numbers in the policy.
     pub parameters: usize,

@@ -38,6 +38,8 @@ pub struct CompareOptions {
     pub table: bool,
     /// Runs on different tasks are compared all the same, and the results say that it is not fair.
     pub force: bool,
+    /// Name of the evaluation to take of every run (`evaluations/NAME.json`); None for the one that training made.
+    pub evaluation: Option<String>,
 }
 
 /// Reads the results of the runs and writes `compare.md`, `compare.json` and `compare.html`.
@@ -48,7 +50,7 @@ pub struct CompareOptions {
 /// # Errors
 /// Names the run and the file that is missing or broken, and the command that makes it; says in what runs are incompatible.
 pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison> {
-    let results = runs.iter().map(|path| Results::read(path)).collect::<Result<Vec<_>>>()?;
+    let results = runs.iter().map(|path| Results::read(path, options.evaluation.as_deref())).collect::<Result<Vec<_>>>()?;
     ensure!(
         results.len() >= 2 || results.iter().any(|run| run.caches.is_some()),
         "a comparison takes at least two runs, or one that was evaluated with `aaren evaluate --cache-sizes`; found {} without",

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
 use crate::run::report::{EvaluationReport, TrainSummary};
-use crate::run::{RunDir, differing_keys};
+use crate::run::{EVALUATIONS, RunDir, differing_keys};
 
 /// What one run left behind.
 pub(super) struct Results {
@@ -27,13 +27,11 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn read(path: &Path) -> Result<Results> {
+    /// - `evaluation`: which one, by its name; None for the one that training made
+    pub(super) fn read(path: &Path, evaluation: Option<&str>) -> Result<Results> {
         let run = RunDir::open(path)?;
-        let evaluation: EvaluationReport = read_json(&path.join("evaluation.json"))?.ok_or_else(|| {
-            let path = path.display();
-            anyhow!("the run {path} has no evaluation.json; make it with `aaren evaluate {path}`")
-        })?;
-        ensure!(!evaluation.targets.is_empty(), "{} has no target return", path.join("evaluation.json").display());
+        let (file, evaluation) = read_evaluation(path, evaluation)?;
+        ensure!(!evaluation.targets.is_empty(), "{} has no target return", file.display());
         Ok(Results {
             path: path.to_path_buf(),
             name: run.name(),
@@ -97,6 +95,44 @@ impl Results {
         let options = &self.evaluation.env_options;
         let options = if options.is_empty() { String::new() } else { format!(" {}", Value::from(options.clone())) };
         format!("{}{options}, {data}", self.evaluation.env_id)
+    }
+}
+
+/// An evaluation of a run and its file.
+fn read_evaluation(run: &Path, name: Option<&str>) -> Result<(PathBuf, EvaluationReport)> {
+    let file = |name: &str| run.join(EVALUATIONS).join(format!("{name}.json"));
+    let mut names: Vec<String> = fs::read_dir(run.join(EVALUATIONS))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    let (path, names) = (run.display(), names);
+    if let Some(name) = name {
+        ensure!(
+            names.iter().any(|other| other == name),
+            "the run {path} has no evaluation {name:?} in {EVALUATIONS}/; found {}; make one with `aaren evaluate {path}`, which says its name",
+            if names.is_empty() { "none".into() } else { names.join(", ") }
+        );
+        let read = read_json(&file(name))?.with_context(|| format!("cannot read {}", file(name).display()))?;
+        return Ok((file(name), read));
+    }
+    let own = run.join("evaluation.json");
+    if let Some(report) = read_json(&own)? {
+        return Ok((own, report));
+    }
+    // A run that was converted or stopped has none of its own.
+    match &names[..] {
+        [only] => {
+            tracing::warn!("the run {path} has no evaluation of its training; taking {EVALUATIONS}/{only}.json");
+            Ok((file(only), read_json(&file(only))?.with_context(|| format!("cannot read {}", file(only).display()))?))
+        }
+        _ => bail!(
+            "the run {path} has no evaluation.json, which the end of a training writes; go on with `aaren train --resume --run {path}`, or \
+             make one with `aaren evaluate {path}`{}",
+            if names.is_empty() { String::new() } else { format!(", or take one with --evaluation: {}", names.join(", ")) }
+        ),
     }
 }
 

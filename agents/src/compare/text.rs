@@ -243,7 +243,12 @@ impl Comparison {
         remarks.push(
             "Act is the time of one step, state the memory of one environment's policy, at the first and last step.".into(),
         );
-        // Evaluations may be run again by hand, with other episodes than the job says.
+        remarks.extend(self.unlike_evaluations());
+        remarks
+    }
+
+    /// In what the evaluations differ: they may be run again by hand, with other episodes than the job says.
+    pub(super) fn unlike_evaluations(&self) -> Vec<String> {
         let episodes = |run: &ComparedRun| {
             let mut episodes: Vec<usize> = run.targets.iter().map(|target| target.episodes).collect();
             episodes.dedup();
@@ -251,15 +256,16 @@ impl Comparison {
         };
         let first = &self.runs[0];
         let namesakes: Vec<&ComparedRun> = self.runs.iter().filter(|run| run.seed == first.seed).collect();
-        for (what, values) in [
+        let of_all = |of: &dyn Fn(&ComparedRun) -> String| self.runs.iter().map(of).collect::<Vec<_>>();
+        let whats = [
             ("seed", namesakes.iter().map(|run| run.evaluation_seed.to_string()).collect::<Vec<_>>()),
-            ("number of episodes", self.runs.iter().map(|run| format!("{:?}", episodes(run))).collect()),
-        ] {
-            if values.iter().any(|value| *value != values[0]) {
-                remarks.push(format!("The evaluations differ in their {what}: {}.", values.join(", ")));
-            }
-        }
-        remarks
+            ("number of episodes", of_all(&|run| format!("{:?}", episodes(run)))),
+            ("execution", of_all(&|run| run.execution.clone())),
+            ("checkpoint", of_all(&|run| run.checkpoint_step.to_string())),
+        ];
+        let is_unlike = |values: &[String]| values.iter().any(|value| *value != values[0]);
+        let unlike = whats.into_iter().filter(|(_, values)| is_unlike(values));
+        unlike.map(|(what, values)| format!("The evaluations differ in their {what}: {}.", values.join(", "))).collect()
     }
 
     /// Config keys that differ, with their values: one a run, or the distinct ones where runs are many.

@@ -3,7 +3,7 @@
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};
 use crate::offline::learner::Learner;
-use crate::run::RunDir;
+use crate::run::{CONVERTED, RunDir};
 use aaren_policy::{DecisionNetwork, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -67,7 +67,8 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         .map_network(|network| transfer_weights(&old, network))
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
-    let run = RunDir::create(to, &job, job.train.keep_checkpoints)?;
+    // The job comes last: what a kill leaves before that is no run, and the same command makes it anew.
+    let run = RunDir::claim(to, job.train.keep_checkpoints)?;
     run.checkpoint(0, |folder| learner.save(folder))?;
     let conversion = Conversion {
         to: to.to_path_buf(),
@@ -78,7 +79,8 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         carried: carried.transferred,
         drawn: carried.drawn,
     };
-    run.write_json("converted.json", &conversion)?;
+    run.write_json(CONVERTED, &conversion)?;
+    run.begin(&job)?;
     Ok(conversion)
 }
 

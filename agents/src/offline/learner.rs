@@ -7,6 +7,7 @@ use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
 use crate::run::report::{FORMAT, TrainSummary, number};
+use crate::run::write_new;
 use crate::seeds;
 use crate::session::Trained;
 use aaren_envs::derive_seed;
@@ -15,7 +16,7 @@ use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, Poli
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, NamedMpkFileRecorder, Recorder};
 use burn::tensor::{ElementConversion, Tensor};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path, time::Instant};
@@ -201,11 +202,10 @@ impl<B: TrainBackend> Learner<B> {
         let policy = self.policy();
         ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
         checkpoint::save(&policy, folder)?;
-        let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
-        let path = folder.join(OPTIMIZER);
-        recorder
-            .record(self.optimizer.to_record(), path.clone())
-            .with_context(|| format!("cannot write {}.mpk", path.display()))?;
+        let path = folder.join(OPTIMIZER).with_extension("mpk");
+        // Burn's own writer of files does not say when the last write of one fails.
+        let record = NamedMpkBytesRecorder::<FullPrecisionSettings>::new().record(self.optimizer.to_record(), ());
+        write_new(&path, &record.with_context(|| format!("cannot write {}", path.display()))?)?;
         let path = folder.join(PROGRESS);
         fs::write(&path, serde_json::to_vec_pretty(&self.progress)?)
             .with_context(|| format!("cannot write {}", path.display()))?;

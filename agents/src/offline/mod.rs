@@ -27,4 +27,4 @@ pub use batch::DeviceBatch;
 pub use convert::{Conversion, convert};
 pub use data::{describe, trajectories};
 pub use learner::Learner;
-pub use train::train;
+pub use train::{begin_from, train};

@@ -11,9 +11,10 @@ use anyhow::{Context, Result};
 use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
 use super::latency::{LATENCY_STEPS, latency};
 use super::policy_agent::{ExecutionMode, policy_agent};
-use crate::config::{EnvConfig, Execution, OfflineJob, PpoJob};
+use crate::config::{EnvConfig, Execution, OfflineJob, OnlineEvaluationConfig, PpoJob};
 use crate::device::Cpu;
 use crate::run::interrupt;
+use crate::run::made_by::MadeBy;
 use crate::run::progress::Progress;
 use crate::run::report::{EvaluationReport, FORMAT, TargetReport};
 use crate::seeds;
@@ -87,6 +88,34 @@ impl From<&PpoJob> for Evaluation {
 }
 
 impl Evaluation {
+    /// The evaluation of a policy that says its task and nothing else, with the defaults of a job. What it is asked for is not known.
+    ///
+    /// - `seed`: as a job's
+    ///
+    /// # Errors
+    /// If it does not say its task.
+    pub fn of_policy(policy: &AnyPolicy<Cpu>, seed: u64) -> Result<Self> {
+        let environment = match policy {
+            AnyPolicy::Decision(policy) => &policy.description.environment,
+            AnyPolicy::ActorCritic(policy) => &policy.description.environment,
+        };
+        let id = environment["id"].as_str().context("the policy does not say its task; name it with --env")?;
+        let OnlineEvaluationConfig { episodes, actors, envs_per_actor, .. } = OnlineEvaluationConfig::default();
+        Ok(Self {
+            env: EnvConfig { id: id.into(), options: environment["options"].as_object().cloned().unwrap_or_default() },
+            data: "unknown".into(),
+            target_returns: vec![None],
+            episodes,
+            seed: derive_seed(seed, &[seeds::EPISODES]),
+            actors,
+            envs_per_actor,
+            window: None,
+            cache: CachePolicy::Full,
+            stochastic: false,
+            latency_steps: Some(LATENCY_STEPS),
+        })
+    }
+
     /// An evaluation of the same policy while it trains.
     pub(crate) fn between(&self, episodes: usize) -> Self {
         Self { episodes, latency_steps: None, ..self.clone() }
@@ -212,6 +241,8 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         mixer: policy.mixer(),
         execution: execution.to_owned() + &bound,
         seed: evaluation.seed,
+        episode_seeds: episode_seeds(evaluation.seed, evaluation.episodes),
+        made_by: Some(MadeBy::this()),
         parameters: policy.parameters(),
         targets,
         env_steps,

@@ -28,11 +28,13 @@ pub(crate) mod evaluate;
 mod latency;
 mod policy_agent;
 pub(crate) mod rollout;
+pub(crate) mod saved;
 pub(crate) mod spaces;
 mod video;
 
 pub use cache_sweep::evaluate_caches;
 pub use episodes::PlayedEpisode;
 pub use evaluate::{Evaluation, evaluate};
+pub use saved::SavedPolicy;
 pub use spaces::action_spec;
 pub use video::Video;

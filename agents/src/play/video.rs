@@ -82,7 +82,7 @@ impl Video {
             frames += 1;
         }
         drop(encoder);
-        crate::run::write_atomically(&self.path, &encoded)?;
+        crate::run::write_output(&self.path, &encoded)?;
         Ok(frames)
     }
 }

@@ -8,13 +8,15 @@ use crate::device::{CPU, Cpu, Graph};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
 use crate::play::rollout::EnvGroup;
+use crate::run::write_new;
 use crate::seeds;
 use aaren_envs::derive_seed;
-use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, Reset, checkpoint};
+use aaren_policy::transfer::transfer_weights;
+use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, Reset, checkpoint};
 use anyhow::{Context, Result, ensure};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
-use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, NamedMpkFileRecorder, Recorder};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
@@ -97,6 +99,29 @@ impl Learner {
         };
         let optimizer = AdamW::new(ADAM_EPSILON, 0.0, Vec::new());
         Ok(Self { network, optimizer, description, config: config.clone(), progress })
+    }
+
+    /// With the weights of a policy in place of drawn ones: all of an actor-critic's, with the normalization that they know, or the
+    /// backbone of a decision policy.
+    ///
+    /// # Errors
+    /// Names the parameters that do not fit.
+    pub(crate) fn begin_from(mut self, from: AnyPolicy<Graph>) -> Result<Self> {
+        match from {
+            AnyPolicy::ActorCritic(from) => {
+                self.network = transfer_weights(&from.network, self.network)?.0;
+                self.description.normalizer = from.description.normalizer;
+                let seen = self.config.steps_per_iteration();
+                self.progress.observations = Moments::of_normalizer(&self.description.normalizer, seen);
+            }
+            AnyPolicy::Decision(from) => {
+                let backbone = from.network.backbone();
+                let moved = self.network.map_backbone(|own| transfer_weights(backbone, own))?;
+                let mlp = "the job's policy is an MLP, which has no backbone; set ppo.network to \"recurrent\"";
+                self.network = moved.context(mlp)?.0;
+            }
+        }
+        Ok(self)
     }
 
     /// The policy as it is now, to act with.
@@ -269,10 +294,10 @@ impl Learner {
         let at = self.progress.env_steps;
         ensure!(is_finite(&self.network.valid()), "a weight is not finite after step {at}; lower ppo.learning_rate");
         checkpoint::save(&self.policy(), folder)?;
-        let path = folder.join(OPTIMIZER);
-        NamedMpkFileRecorder::<FullPrecisionSettings>::new()
-            .record(self.optimizer.to_record(), path.clone())
-            .with_context(|| format!("cannot write {}.mpk", path.display()))?;
+        let path = folder.join(OPTIMIZER).with_extension("mpk");
+        // Burn's own writer of files does not say when the last write of one fails.
+        let record = NamedMpkBytesRecorder::<FullPrecisionSettings>::new().record(self.optimizer.to_record(), ());
+        write_new(&path, &record.with_context(|| format!("cannot write {}", path.display()))?)?;
         let path = folder.join(PROGRESS);
         fs::write(&path, serde_json::to_vec_pretty(&self.progress)?).with_context(|| format!("cannot write {}", path.display()))
     }

@@ -27,5 +27,5 @@ mod train;
 mod training;
 mod transitions;
 
-pub use train::train;
+pub use train::{begin_from, train};
 pub use training::describe;

@@ -24,6 +24,12 @@ impl Moments {
         Self { count: 0, mean: vec![0.0; width], squares: vec![0.0; width] }
     }
 
+    /// As if `count` vectors had been seen, of which this is the normalizer.
+    pub(crate) fn of_normalizer(normalizer: &Normalizer, count: u64) -> Self {
+        let squares = normalizer.deviation.iter().map(|deviation| (deviation.powi(2) - EPSILON).max(0.0) * count as f64);
+        Self { count, mean: normalizer.mean.clone(), squares: squares.collect() }
+    }
+
     /// Takes in vectors, `[count, width]` (Welford's method).
     pub(crate) fn add(&mut self, vectors: &[f64]) {
         for vector in vectors.chunks_exact(self.mean.len()) {
@@ -97,6 +103,14 @@ mod tests {
         assert!((normalizer.deviation[0] - 4.6875f64.sqrt()).abs() < 1e-6, "{normalizer:?}");
         assert!((normalizer.deviation[1] - 16.375f64.sqrt()).abs() < 1e-6, "{normalizer:?}");
         assert_eq!(Moments::new(2).normalizer().mean, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn moments_of_a_normalizer_give_it_back() {
+        let normalizer = Normalizer { mean: vec![1.5, -2.0], deviation: vec![0.25, 3.0] };
+        let back = Moments::of_normalizer(&normalizer, 100).normalizer();
+        assert_eq!(back.mean, normalizer.mean);
+        assert!(back.deviation.iter().zip(&normalizer.deviation).all(|(a, b)| (a - b).abs() < 1e-12), "{back:?}");
     }
 
     #[test]

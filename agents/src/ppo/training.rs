@@ -57,8 +57,13 @@ impl Training {
     ///
     /// - `record`: whether episodes are kept whole
     pub(super) fn new(job: &PpoJob, record: bool) -> Result<Self> {
+        Self::with(job, record, Ok)
+    }
+
+    /// A training whose learner is changed before it begins.
+    pub(super) fn with(job: &PpoJob, record: bool, change: impl FnOnce(Learner) -> Result<Learner>) -> Result<Self> {
         let make = || aaren_envs::make(&job.env.id, &job.env.options);
-        let learner = Learner::new(describe(job, make().context("env")?.spec())?, &job.ppo, job.seed)?;
+        let learner = change(Learner::new(describe(job, make().context("env")?.spec())?, &job.ppo, job.seed)?)?;
         let envs = EnvGroups::new(&make, &learner.policy(), &job.ppo, job.seed, record).context("env")?;
         Ok(Self { learner, envs, metrics: Vec::new(), message: String::new() })
     }

@@ -20,6 +20,7 @@ pub struct CacheReport {
     /// Optimizer steps behind the weights that acted.
     pub checkpoint_step: u64,
     /// Root of the episodes' seeds.
+    #[serde(with = "super::encoding::seed")]
     pub seed: u64,
     /// The cache without a bound first, then by size.
     pub(crate) evaluations: Vec<CacheEvaluation>,

@@ -3,22 +3,31 @@
 //! Nothing in it is ever half written under its final name: files and folders are written under a temporary name, synced,
 //! then renamed. A killed job leaves at most temporary names behind, which readers ignore and [`RunDir::resume`] removes.
 
+use std::fs;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
+use super::files::{UNFINISHED, entries, is_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
 use crate::config::{Changes, Job};
 
-/// Begins the name of everything that is not finished.
-const UNFINISHED: &str = ".unfinished-";
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
+/// Begins the name of a checkpoint that could not be read.
+const DAMAGED: &str = "damaged-";
 /// Names the checkpoint that pruning must keep.
 const BEST: &str = "best";
+/// Locked by the process that writes the run.
+const LOCK: &str = "lock";
+/// Evaluations after the training.
+pub(crate) const EVALUATIONS: &str = "evaluations";
+/// Complete checkpoints, one folder each.
+const CHECKPOINTS: &str = "checkpoints";
+/// Where a run's first weights come from, if they were not drawn.
+pub(crate) const CONVERTED: &str = "converted.json";
+const BEGUN_FROM: &str = "begun_from.json";
 
 /// One run's folder.
 #[derive(Debug)]
@@ -33,27 +42,81 @@ impl RunDir {
     /// Makes a new run folder, with the folders above it, and writes the job as `config.json`.
     ///
     /// # Errors
-    /// If the folder exists and is not empty, or cannot be made or written.
+    /// As [`RunDir::claim`] and [`RunDir::begin`].
     pub fn create(path: &Path, job: &impl Serialize, keep_checkpoints: usize) -> Result<RunDir> {
-        Self::check_free(path)?;
-        fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock(path)?) };
-        fs::create_dir(run.checkpoints()).with_context(|| format!("cannot write to {}", path.display()))?;
-        run.write_json("config.json", job)?;
+        let run = Self::claim(path, keep_checkpoints)?;
+        run.begin(job)?;
         Ok(run)
+    }
+
+    /// Makes a new run folder, with the folders above it, that is no run yet: what a run begins with goes in before its job does.
+    ///
+    /// # Errors
+    /// If the folder exists and is not free, another process is making a run of it, or it cannot be made or written.
+    pub fn claim(path: &Path, keep_checkpoints: usize) -> Result<RunDir> {
+        Self::check_free(path)?;
+        Self::try_claim(path, keep_checkpoints)?
+            .with_context(|| format!("another process is writing the run {}; choose another folder with --run", path.display()))
+    }
+
+    /// As [`RunDir::claim`], but of a name that is taken the next one: `NAME`, `NAME-2`, `NAME-3`, ... Jobs that begin together get
+    /// different folders.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written.
+    pub fn claim_next(path: &Path, keep_checkpoints: usize) -> Result<RunDir> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let numbered = (2..).map(|number: u64| path.with_file_name(format!("{name}-{number}")));
+        let mut names = std::iter::once(path.to_path_buf()).chain(numbered);
+        names.find_map(|name| Self::try_claim(&name, keep_checkpoints).transpose()).context("every name is taken")?
+    }
+
+    /// The folder, if nobody else has it.
+    fn try_claim(path: &Path, keep_checkpoints: usize) -> Result<Option<RunDir>> {
+        if !is_free(path)? {
+            return Ok(None);
+        }
+        fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
+        let Some(lock) = lock(path)? else { return Ok(None) };
+        // Another process may have made a run between the look and the lock.
+        if !is_free(path)? {
+            return Ok(None);
+        }
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock) };
+        run.clean(path)?;
+        let make = |checkpoints: &Path| remove(checkpoints).and_then(|()| fs::create_dir(checkpoints));
+        let origins = || [CONVERTED, BEGUN_FROM].iter().try_for_each(|name| remove(&path.join(name)));
+        let made = make(&run.checkpoints()).and_then(|()| origins());
+        made.with_context(|| format!("cannot write to {}", path.display()))?;
+        Ok(Some(run))
+    }
+
+    /// Makes a run of a claimed folder by writing its job as `config.json`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn begin(&self, job: &impl Serialize) -> Result<()> {
+        self.write_json("config.json", job)
+    }
+
+    /// Says in a claimed folder which policy the run begins with, and how many steps are behind that.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn note_origin(&self, policy: &Path, step: u64) -> Result<()> {
+        self.write_json(BEGUN_FROM, &serde_json::json!({ "policy": policy, "step": step }))
     }
 
     /// Whether a new run could be made here, as far as can be told without making it: a look before long work.
     ///
     /// # Errors
-    /// If the folder exists and is not empty.
+    /// If the folder exists and is not free.
     pub fn check_free(path: &Path) -> Result<()> {
-        if path.is_dir() && entries(path)?.next().is_some() {
-            bail!(
-                "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
-                path.display()
-            );
-        }
+        ensure!(
+            is_free(path)?,
+            "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
+            path.display()
+        );
         Ok(())
     }
 
@@ -63,7 +126,8 @@ impl RunDir {
     /// If there is no run, or another process is writing it.
     pub fn resume(path: &Path) -> Result<RunDir> {
         let mut run = Self::open(path)?;
-        run._lock = Some(lock(path)?);
+        run._lock = Some(lock(path)?.with_context(|| format!("another process is writing the run {}", path.display()))?);
+        refuse_link(&run.checkpoints())?;
         run.clean(&run.path)?;
         if run.checkpoints().is_dir() {
             run.clean(&run.checkpoints())?;
@@ -145,10 +209,15 @@ impl RunDir {
         let name = checkpoint_name(step);
         let (unfinished, finished) = (self.checkpoints().join(format!("{UNFINISHED}{name}")), self.checkpoints().join(&name));
         let context = || format!("cannot write the checkpoint {}", finished.display());
+        ensure!(
+            self.path.join(LOCK).exists(),
+            "the run folder {} is gone: it was removed or renamed while the run was written",
+            self.path.display()
+        );
         remove(&unfinished).with_context(context)?;
-        fs::create_dir_all(&unfinished).with_context(context)?;
+        fs::create_dir(&unfinished).with_context(context)?;
         fill(&unfinished).with_context(context)?;
-        sync_tree(&unfinished).with_context(context)?;
+        sync_tree(&unfinished)?;
         let replaced = self.checkpoints().join(format!("{REPLACED}{name}"));
         if finished.exists() {
             remove(&replaced).with_context(context)?;
@@ -162,12 +231,12 @@ impl RunDir {
     }
 
     /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
-    /// more. Pruning keeps the marked one, and no longer the one marked before.
+    /// more. Pruning keeps the marked one, and no longer the one marked before. A return that is not a number is never the best.
     ///
     /// # Errors
     /// If the marker cannot be written.
     pub(crate) fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
-        if self.best().is_some_and(|(_, best)| best > return_mean) {
+        if return_mean.is_nan() || self.best().is_some_and(|(_, best)| best > return_mean) {
             return Ok(());
         }
         write_atomically(&self.path.join(BEST), format!("{} {return_mean}\n", checkpoint_name(step)).as_bytes())
@@ -177,7 +246,8 @@ impl RunDir {
     pub fn best(&self) -> Option<(u64, f64)> {
         let text = fs::read_to_string(self.path.join(BEST)).ok()?;
         let (name, return_mean) = text.trim().split_once(' ')?;
-        Some((parse_checkpoint_name(name)?, return_mean.parse().ok()?))
+        let return_mean: f64 = return_mean.parse().ok()?;
+        Some((parse_checkpoint_name(name)?, return_mean)).filter(|_| !return_mean.is_nan())
     }
 
     /// Step and folder of the newest complete checkpoint.
@@ -186,6 +256,37 @@ impl RunDir {
     /// If the folder cannot be read.
     pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>> {
         Ok(self.all_checkpoints()?.pop())
+    }
+
+    /// What `load` makes of the newest checkpoint, or of the newest that it can read: those that it cannot are said and set aside, so
+    /// that they are neither pruned for nor taken for the newest again. None if there is no checkpoint.
+    ///
+    /// # Errors
+    /// What `load` says of the newest, if it can read none.
+    pub(crate) fn load_newest<T>(&self, mut load: impl FnMut(&Path) -> Result<T>) -> Result<Option<T>> {
+        let mut damaged = Vec::new();
+        for (step, folder) in self.all_checkpoints()?.into_iter().rev() {
+            match load(&folder) {
+                Err(error) => damaged.push((step, folder, error)),
+                Ok(loaded) => {
+                    damaged.iter().try_for_each(|(step, path, error)| {
+                        let aside = self.checkpoints().join(format!("{DAMAGED}{}", checkpoint_name(*step)));
+                        let (aside_path, older) = (aside.display(), folder.display());
+                        tracing::warn!(
+                            "{error:#}; that checkpoint is set aside as {aside_path}, and training goes on from {older}"
+                        );
+                        let unmarked = self.best().is_some_and(|(best, _)| best == *step).then(|| remove(&self.path.join(BEST)));
+                        unmarked
+                            .unwrap_or(Ok(()))
+                            .and_then(|()| remove(&aside))
+                            .and_then(|()| fs::rename(path, &aside))
+                            .with_context(|| format!("cannot rename {}", path.display()))
+                    })?;
+                    return Ok(Some(loaded));
+                }
+            }
+        }
+        damaged.into_iter().next().map_or(Ok(None), |(.., error)| Err(error.context("cannot resume")))
     }
 
     /// The checkpoint of a step.
@@ -213,8 +314,26 @@ impl RunDir {
         write_json_atomically(&self.path.join(name), value)
     }
 
+    /// Writes a later evaluation of the run as `evaluations/NAME.json`; gives its path.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_evaluation(&self, name: &str, report: &impl Serialize) -> Result<PathBuf> {
+        let folder = self.path.join(EVALUATIONS);
+        refuse_link(&folder)?;
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("cannot make the folder {}", folder.display()));
+            }
+            _ => {}
+        }
+        let path = folder.join(format!("{name}.json"));
+        write_json_atomically(&path, report)?;
+        Ok(path)
+    }
+
     fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Complete checkpoints, oldest first.
@@ -290,33 +409,6 @@ pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Ve
     found
 }
 
-/// Writes a file under a temporary name beside it, syncs it, then gives it its name.
-///
-/// # Errors
-/// If it cannot be written; the file that was there is then untouched.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?;
-    let unfinished = path.with_file_name(format!("{UNFINISHED}{}", name.to_string_lossy()));
-    let write = || {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        sync_folder(path.parent().unwrap_or(Path::new(".")))
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes a value as indented JSON, as `write_atomically` does.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn write_json_atomically(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    write_atomically(path, &text)
-}
-
 fn checkpoint_name(step: u64) -> String {
     format!("step-{step:08}")
 }
@@ -326,40 +418,39 @@ fn parse_checkpoint_name(name: &str) -> Option<u64> {
     (checkpoint_name(step) == name).then_some(step)
 }
 
-fn entries(folder: &Path) -> Result<fs::ReadDir> {
-    fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))
+/// Whether a new run can be made in a folder: it is not there or empty, or in it is what a run that never began left behind.
+fn is_free(path: &Path) -> Result<bool> {
+    if !path.is_dir() {
+        return Ok(true);
+    }
+    let names = entries(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> =
+        names.collect::<std::io::Result<_>>().with_context(|| format!("cannot read the folder {}", path.display()))?;
+    let is_leftover =
+        |name: &String| [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM].contains(&name.as_str()) || name.starts_with(UNFINISHED);
+    Ok(names.is_empty() || names.iter().any(|name| name == LOCK) && names.iter().all(is_leftover))
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// A run folder may come from anybody: a link in it must not lead what is written or removed to other places.
+fn refuse_link(path: &Path) -> Result<()> {
+    ensure!(
+        !is_link(path),
+        "{} is a link, and what it points to would be changed; put the folder or file itself in its place",
+        path.display()
+    );
+    Ok(())
+}
+
+/// The lock of a run folder; None if another process has it.
+fn lock(path: &Path) -> Result<Option<File>> {
     let context = || format!("cannot write to the run folder {}", path.display());
-    let file = File::options().create(true).append(true).open(path.join("lock")).with_context(context)?;
+    refuse_link(&path.join(LOCK))?;
+    let file = File::options().create(true).append(true).open(path.join(LOCK)).with_context(context)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => bail!("another process is writing the run {}", path.display()),
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(error).with_context(context),
     }
-}
-
-/// Removes a folder and what is in it, if it is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn sync_tree(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
-    }
-    sync_folder(folder)
-}
-
-/// A new name is on disk only when its folder is.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

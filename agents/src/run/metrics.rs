@@ -40,7 +40,14 @@ impl Log {
         };
         write_atomically(&path, kept.as_bytes())?;
         let lines = File::options().append(true).open(&path).with_context(|| cannot_write(&path))?;
-        let events = EventFile::create(run.path(), resume_step.map_or(0, |step| step + 1))?;
+        let mut events = EventFile::create(run.path(), resume_step.unwrap_or(0))?;
+        // A kill may have come between a line and its events: those of the last step are written anew.
+        for line in kept.lines().rev().map_while(|line| line_of(line, resume_step)).collect::<Vec<_>>().into_iter().rev() {
+            events.scalars(
+                resume_step.unwrap_or(0),
+                &line.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>(),
+            )?;
+        }
         Ok(Log { path, lines, events, started: Instant::now(), resumed_after })
     }
 
@@ -79,8 +86,18 @@ impl Log {
     /// # Errors
     /// If the disk refuses.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.lines.sync_data().with_context(|| cannot_write(&self.path))
+        self.lines.sync_data().with_context(|| cannot_write(&self.path))?;
+        self.events.sync()
     }
+}
+
+/// The named values of a line, if it is of this step.
+fn line_of(line: &str, step: Option<u64>) -> Option<Vec<(String, f64)>> {
+    let values: Map<String, Value> = serde_json::from_str(line).ok()?;
+    let is_name = |name: &String| !["step", "wall_seconds"].contains(&name.as_str());
+    let number = |value: Value| value.as_f64().unwrap_or(f64::NAN); // null is NaN
+    (values["step"].as_u64() == step)
+        .then(|| values.into_iter().filter(|(name, _)| is_name(name)).map(|(name, value)| (name, number(value))).collect())
 }
 
 /// Lines of a log up to a step, and the last of them.

@@ -12,8 +12,11 @@
 //! ```
 
 pub(crate) mod cache_report;
+pub(crate) mod encoding;
+pub(crate) mod files;
 mod folder;
 pub mod interrupt;
+pub mod made_by;
 pub(crate) mod metrics;
 pub mod process;
 pub mod progress;
@@ -24,5 +27,7 @@ mod tensorboard;
 mod tensorboard_tests;
 
 pub use cache_report::CacheReport;
-pub(crate) use folder::write_atomically;
-pub use folder::{RunDir, differing_keys, write_json_atomically};
+pub(crate) use files::{write_atomically, write_new, write_output};
+pub use files::{write_json_atomically, write_json_output};
+pub use folder::{RunDir, differing_keys};
+pub(crate) use folder::{CONVERTED, EVALUATIONS};

@@ -12,8 +12,11 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::encoding;
+use super::made_by::MadeBy;
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
 pub(crate) const FORMAT: u32 = 1;
@@ -37,8 +40,15 @@ pub struct EvaluationReport {
     pub mixer: String,
     /// `streaming` or `window`.
     pub execution: String,
-    /// Root of the episodes' seeds.
+    /// Root of the episodes' seeds. Text in JSON, as all seeds are.
+    #[serde(with = "encoding::seed")]
     pub seed: u64,
+    /// The episodes' seeds, those of every target return. Empty in reports of older versions.
+    #[serde(default, with = "encoding::seeds")]
+    pub episode_seeds: Vec<u64>,
+    /// What played the episodes. None in reports of older versions.
+    #[serde(default)]
+    pub made_by: Option<MadeBy>,
     /// Trained numbers in the policy.
     pub parameters: usize,
     /// Results, one for each target return, in the order they were asked for.
@@ -46,8 +56,10 @@ pub struct EvaluationReport {
     /// Environment steps of all episodes together.
     pub env_steps: u64,
     /// Seconds from the first reset to the last step.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub wall_seconds: f64,
     /// Environment steps a second, over all actors together.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub env_steps_per_second: f64,
     /// Cost of a single step, where it was measured.
     pub latency: Option<LatencyReport>,
@@ -61,16 +73,21 @@ pub struct TargetReport {
     /// Number of episodes.
     pub episodes: usize,
     /// Mean undiscounted return.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub return_mean: f64,
     /// Population standard deviation of the returns (divided by the number of episodes).
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub return_std: f64,
     /// Smallest return.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub return_min: f64,
     /// Largest return.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub return_max: f64,
     /// 0 is a random policy, 100 an expert; linear in `return_mean`. None where the task has no reference returns.
     pub normalised_score: Option<f64>,
     /// Mean number of environment steps.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub length_mean: f64,
     /// Fewest environment steps.
     pub length_min: usize,
@@ -81,6 +98,7 @@ pub struct TargetReport {
     /// Episodes that a time limit ended, and the task did not.
     pub truncated: usize,
     /// The returns, in the order of the episodes' seeds.
+    #[serde(deserialize_with = "encoding::nulls_are_nan")]
     pub returns: Vec<f64>,
     /// The lengths, in the same order.
     pub lengths: Vec<usize>,
@@ -126,10 +144,13 @@ pub struct LatencyReport {
     /// Environment steps of the measured episode.
     pub steps: usize,
     /// Microseconds that acting took at the first steps.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub first_microseconds: f64,
     /// Microseconds that acting took at the last steps.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub last_microseconds: f64,
     /// Median over all steps, in microseconds.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub median_microseconds: f64,
     /// Bytes of the policy's state after the first step.
     pub state_bytes_first: usize,
@@ -146,6 +167,7 @@ pub(crate) struct LatencyPoint {
     /// The last step of the span, counted from 1.
     pub step: usize,
     /// Median over the span, in microseconds.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub microseconds: f64,
     /// Bytes of the policy's state after the last step of the span.
     pub state_bytes: usize,
@@ -161,19 +183,16 @@ pub struct TrainSummary {
     /// Timesteps that went through the loss.
     pub timesteps: u64,
     /// Seconds that training took, resumed pieces together, evaluations left out.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub wall_seconds: f64,
     /// Timesteps a second while training.
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub timesteps_per_second: f64,
     /// Mean loss over the last logged interval. NaN if none was logged.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "encoding::null_is_nan")]
     pub final_loss: f64,
     /// Trained numbers in the policy.
     pub parameters: usize,
-}
-
-/// JSON has no NaN: it is written as null.
-fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// The results as a table, one row for each target return, with what they are of above it.
@@ -391,7 +410,9 @@ mod tests {
             data: "scripted".into(),
             mixer: "aaren".into(),
             execution: "streaming".into(),
-            seed: 1,
+            seed: u64::MAX,
+            episode_seeds: vec![u64::MAX - 1, 2],
+            made_by: Some(MadeBy::this()),
             parameters: 1000,
             targets: vec![
                 TargetReport::new(Some(1.0), vec![1.0, 0.0], vec![41, 42], 2, |_| None),
@@ -415,7 +436,21 @@ mod tests {
             assert!(text.contains(words), "{text}\nlacks {words}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");
-        let back: EvaluationReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
-        assert_eq!(back, report);
+        let mut json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["seed"], &json["episode_seeds"][1]), (&"18446744073709551615".into(), &"2".into()));
+        assert_eq!(serde_json::from_value::<EvaluationReport>(json.clone()).unwrap(), report);
+
+        // A report of an older version, whose seed is a number and which does not say what made it.
+        json["seed"] = 41.into();
+        ["episode_seeds", "made_by"].iter().for_each(|key| drop(json.as_object_mut().unwrap().remove(*key)));
+        let old: EvaluationReport = serde_json::from_value(json).unwrap();
+        assert_eq!((old.seed, &old.episode_seeds[..], old.made_by), (41, &[][..], None));
+    }
+
+    #[test]
+    fn a_return_that_is_not_a_number_is_read_back_as_such() {
+        let report = TargetReport::new(None, vec![1.0, f64::NAN, f64::INFINITY], vec![1, 2, 3], 3, Some);
+        let back: TargetReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        assert!(back.returns[0] == 1.0 && back.returns[1].is_nan() && back.return_mean.is_nan() && back.return_std.is_nan());
     }
 }

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use crc::{CRC_32_ISCSI, Crc};
 use prost::Message;
 
+use super::files::entries;
+
 #[derive(Message)]
 struct Event {
     /// Seconds since 1970.
@@ -49,6 +51,9 @@ struct SessionLog {
 /// The `status` of a session that starts.
 const START: i32 = 1;
 
+/// Begins the names of event files; seconds since 1970 follow.
+const PREFIX: &str = "events.out.tfevents.";
+
 /// One event file.
 pub(super) struct EventFile {
     path: PathBuf,
@@ -58,10 +63,11 @@ pub(super) struct EventFile {
 impl EventFile {
     /// Starts a new file. TensorBoard forgets what earlier files of the folder say of `first_step` and later ones.
     pub(crate) fn create(folder: &Path, first_step: u64) -> Result<EventFile> {
-        let seconds = seconds_since_1970() as u64;
+        // Later than every file there, also where the clock ran ahead when that was made, or stands in the same second.
+        let seconds = last_seconds(folder)?.map_or(0, |last| last + 1).max(seconds_since_1970() as u64);
         // TensorBoard wants "tfevents" in the name and reads a folder's files in the order of their names; the field after
         // the time is by custom the host.
-        let name = |number| format!("events.out.tfevents.{seconds:010}.aaren.{}.{number}", std::process::id());
+        let name = |number| format!("{PREFIX}{seconds:010}.aaren.{}.{number}", std::process::id());
         let create = |number| {
             let path = folder.join(name(number));
             match File::create_new(&path) {
@@ -85,6 +91,11 @@ impl EventFile {
         self.write(&events)
     }
 
+    /// Puts what was written on disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_data().with_context(|| cannot_write(&self.path))
+    }
+
     fn write(&mut self, events: &[Event]) -> Result<()> {
         let mut records = Vec::new();
         for event in events {
@@ -97,6 +108,14 @@ impl EventFile {
         }
         self.file.write_all(&records).with_context(|| cannot_write(&self.path))
     }
+}
+
+/// The latest seconds in the names of a folder's event files.
+fn last_seconds(folder: &Path) -> Result<Option<u64>> {
+    let seconds = |name: &str| name.strip_prefix(PREFIX)?.split('.').next()?.parse().ok();
+    let names = entries(folder)?.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    // Names are compared as text, so that digits beyond the tenth would not count.
+    Ok(names.filter_map(|name| seconds(&name)).filter(|seconds| *seconds < 9_999_999_999).max())
 }
 
 fn event(step: u64) -> Event {

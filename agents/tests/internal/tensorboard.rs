@@ -65,8 +65,38 @@ fn event_files_are_whole_records_with_right_checksums() {
         }
         records.push(count);
     }
-    // The version, the start of a session, and one record a value.
-    assert_eq!(records, [2 + 8, 2 + 2]);
+    // The version, the start of a session, and one record a value; the two of the last step before the resume once more.
+    assert_eq!(records, [2 + 8, 2 + 2 + 2]);
+}
+
+#[test]
+fn a_file_after_a_clock_that_ran_ahead_sorts_last_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    resumed_run(&path);
+    let ahead = path.join("events.out.tfevents.4000000000.aaren.1.0");
+    fs::rename(&event_files(&path)[1], &ahead).unwrap();
+    let run = RunDir::resume(&path).unwrap();
+    Log::open(&run, Some(50)).unwrap();
+    let files = event_files(&path);
+    assert_eq!((files.len(), &files[1]), (3, &ahead));
+    assert!(files[2].to_string_lossy().contains("tfevents.4000000001.aaren."), "{files:?}");
+}
+
+#[test]
+fn events_that_a_kill_left_out_after_their_line_are_written_at_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = RunDir::create(&path, &OfflineJob::quickstart(&[]).unwrap(), 2).unwrap();
+    Log::open(&run, None).unwrap();
+    drop(run);
+    let lines =
+        [r#"{"step":10,"wall_seconds":1,"train/loss":1.0}"#, r#"{"step":20,"wall_seconds":2,"evaluation/return_mean":0.5}"#];
+    fs::write(path.join("metrics.jsonl"), lines.join("\n") + "\n").unwrap();
+    Log::open(&RunDir::resume(&path).unwrap(), Some(20)).unwrap();
+    let bytes = fs::read(&event_files(&path)[1]).unwrap();
+    let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+    assert!(has(b"evaluation/return_mean") && !has(b"train/loss"));
 }
 
 const READER: &str = r#"

@@ -1,3 +1,5 @@
+use anyhow::bail;
+
 use super::*;
 
 fn job() -> Job {
