@@ -11,4 +11,5 @@ mod interrupt;
 mod ppo;
 mod quickstart_small;
 mod resume;
+mod saved;
 mod schema;
