@@ -4,7 +4,7 @@ use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::{Evaluation, SavedPolicy, Video, action_spec, evaluate, evaluate_caches};
-use aaren_agents::run::{report, write_json_atomically, write_json_output};
+use aaren_agents::run::{RunDir, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -59,6 +59,11 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let changes = Changes { env: args.env.clone(), ..Changes::default() };
+    if args.policy.join("config.json").is_file() {
+        // What is wrong with the flags shows before a checkpoint is looked for.
+        changed(RunDir::open(&args.policy)?.job(&changes)?, args)?.check()?;
+    }
     let checkpoint = args.checkpoint.unwrap_or(Checkpoint::Latest);
     let saved = SavedPolicy::find(&args.policy, |run| checkpoint.of(run))?;
     let path = args.policy.display();

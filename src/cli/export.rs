@@ -22,7 +22,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let provenance = collect::export(&args.policy, args.medium, &args.folder)?;
     let said = |steps: Option<u64>, unit: &str| steps.map(|steps| format!(", {steps} {unit} steps")).unwrap_or_default();
     let at = said(provenance.env_steps, "environment") + &said(provenance.optimizer_steps, "optimizer");
-    let by = provenance.algorithm.map(|algorithm| format!(", trained by {algorithm}")).unwrap_or_default();
+    let by = provenance.algorithm.map(|algorithm| format!(" of {algorithm}")).unwrap_or_default();
     let score = provenance.normalised_score.map(|score| format!(", score {score:.1}")).unwrap_or_default();
-    report::print(format!("wrote the policy to {}{by}{at}{score}", args.folder.display()))
+    report::print(format!("wrote the policy to {}{at}{by}{score}", args.folder.display()))
 }

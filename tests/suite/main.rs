@@ -13,4 +13,5 @@ mod mutants;
 mod ppo;
 mod quickstart_small;
 mod resume;
+mod saved;
 mod schema;

@@ -105,12 +105,21 @@ fn memory_solves_the_maze_and_a_window_does_not() {
     assert!(in_lines.contains(&("evaluation_0/return_mean".into(), 120)), "{in_lines:?}");
     assert_eq!(tensorboard_scalars(&run), in_lines);
 
-    // The stored policy gives the same episodes, however it is asked for them.
+    // The stored policy gives the same episodes, however it is asked for them, and the training's own report stays as it is.
+    let own = fs::read(run.join("evaluation.json")).unwrap();
     for more in [&[][..], &["--actors", "3"], &["--checkpoint", "120"]] {
-        fs::remove_file(run.join("evaluation.json")).unwrap();
-        stdout(&mut aaren(at, &[&["evaluate", "remembers"], more].concat(), &[]));
-        assert_eq!(report(&run).targets, remembers.targets, "{more:?}");
+        let said = stdout(&mut aaren(at, &[&["evaluate", "remembers"], more].concat(), &[]));
+        assert!(said.contains("wrote remembers/evaluations/step-120.json"), "{said}");
+        let written = run.join("evaluations/step-120.json");
+        let again: EvaluationReport = serde_json::from_value(json(&written)).unwrap();
+        assert_eq!(
+            (again.targets, again.episode_seeds),
+            (remembers.targets.clone(), remembers.episode_seeds.clone()),
+            "{more:?}"
+        );
+        fs::remove_file(written).unwrap();
     }
+    assert!(fs::read(run.join("evaluation.json")).unwrap() == own);
     stdout(&mut aaren(at, &["evaluate", "guesses", "--json", "again.json"], &[]));
     let again: EvaluationReport = serde_json::from_value(json(&at.join("again.json"))).unwrap();
     assert_eq!((&again.targets, &*again.execution), (&guesses.targets, "window"));

@@ -143,3 +143,39 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_a_user_names_is_written_to_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "old").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        symlink(at("new"), at("dangling")).unwrap();
+        for name in ["link", "dangling"] {
+            write_output(&at(name), b"text").unwrap();
+            assert!(is_link(&at(name)), "{name}");
+        }
+        assert_eq!((fs::read(at("file")).unwrap(), fs::read(at("new")).unwrap()), (b"text".to_vec(), b"text".to_vec()));
+        write_output(Path::new("/dev/null"), b"text").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        assert!(format!("{:#}", write_output(&at("none/file"), b"").unwrap_err()).contains("none/file"));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_of_a_file_goes_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let leftover = |process: u32, name: &str| folder.path().join(format!("{UNFINISHED}{process}-{name}"));
+        // No process has so large a number, and the first is alive.
+        for path in [leftover(u32::MAX, "a.json"), leftover(u32::MAX, "b.json"), leftover(1, "a.json")] {
+            fs::write(path, "{").unwrap();
+        }
+        write_json_atomically(&folder.path().join("a.json"), &1).unwrap();
+        assert!(leftover(u32::MAX, "b.json").exists() && leftover(1, "a.json").exists());
+        assert!(!leftover(u32::MAX, "a.json").exists() || !Path::new("/proc/self").exists());
+    }
+}

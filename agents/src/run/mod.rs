@@ -12,6 +12,7 @@
 //! ```
 
 pub(crate) mod cache_report;
+mod differing;
 pub(crate) mod encoding;
 pub(crate) mod files;
 mod folder;
@@ -27,7 +28,8 @@ mod tensorboard;
 mod tensorboard_tests;
 
 pub use cache_report::CacheReport;
+pub use differing::differing_keys;
 pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
+pub use folder::RunDir;
 pub(crate) use folder::{CONVERTED, EVALUATIONS, is_of_step};
-pub use folder::{RunDir, differing_keys};

@@ -129,3 +129,108 @@ fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
     assert!(message.contains("seed and policy.width"), "{message}");
     assert_eq!(run.job(&Changes::default()).unwrap(), longer);
 }
+
+#[test]
+fn jobs_that_begin_together_take_different_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("job");
+    let names: Vec<String> = std::thread::scope(|scope| {
+        let begin = || {
+            let run = RunDir::claim_next(&first, 2).unwrap();
+            run.begin(&job()).unwrap();
+            run.name()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(sorted, ["job", "job-2", "job-3", "job-4"]);
+}
+
+#[test]
+fn a_folder_in_which_a_run_never_began_is_free_and_any_other_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let claimed = RunDir::claim(&path, 2).unwrap();
+    claimed.checkpoint(0, fill("x")).unwrap();
+    assert!(format!("{:#}", RunDir::claim(&path, 2).unwrap_err()).contains("another process"));
+    drop(claimed); // killed before the job was written
+    fs::write(path.join(format!("{UNFINISHED}1-config.json")), "{").unwrap();
+    let run = RunDir::claim(&path, 2).unwrap();
+    assert_eq!(steps(&run), [0_u64; 0]);
+    drop(run);
+    fs::write(path.join("thesis.txt"), "").unwrap();
+    assert!(format!("{:#}", RunDir::claim(&path, 2).unwrap_err()).contains("not empty"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_set_aside_for_an_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job(), 1).unwrap();
+    run.checkpoint(5, fill("five")).unwrap();
+    run.mark_best(5, 1.0).unwrap();
+    run.checkpoint(7, fill("seven")).unwrap();
+    run.mark_best(7, 2.0).unwrap();
+    let load = |is_whole: &'static dyn Fn(&str) -> bool| {
+        move |folder: &Path| {
+            let text = fs::read_to_string(folder.join("weights"))?;
+            if is_whole(&text) { Ok(text) } else { bail!("{text} is damaged") }
+        }
+    };
+    assert_eq!(format!("{:#}", run.load_newest(load(&|_| false)).unwrap_err()), "cannot resume: seven is damaged");
+    assert_eq!(steps(&run), [5, 7], "where none can be read, nothing is moved");
+    assert_eq!(run.load_newest(load(&|text| text == "five")).unwrap().unwrap(), "five");
+    assert_eq!((steps(&run), run.best()), (vec![5], None));
+    run.checkpoint(6, fill("six")).unwrap();
+    assert_eq!(steps(&run), [6]);
+    assert!(run.checkpoints().join("damaged-step-00000007/weights").is_file());
+}
+
+#[test]
+fn a_return_that_is_not_a_number_is_never_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    run.mark_best(1, f64::NAN).unwrap();
+    assert_eq!(run.best(), None);
+    run.mark_best(2, -5.0).unwrap();
+    run.mark_best(3, f64::NAN).unwrap();
+    assert_eq!(run.best(), Some((2, -5.0)));
+    fs::write(run.path().join(BEST), "step-00000004 NaN\n").unwrap(); // of an older version
+    assert_eq!(run.best(), None);
+}
+
+#[test]
+fn a_run_folder_that_vanishes_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let run = RunDir::create(&path, &job(), 2).unwrap();
+    fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    assert!(format!("{:#}", run.checkpoint(1, fill("x")).unwrap_err()).contains("is gone"));
+    assert!(run.write_json("train.json", &1).is_err() && !path.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_a_stranger_planted_lead_nowhere() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, outside) = (folder.path().join("run"), folder.path().join("outside"));
+    let run = RunDir::create(&path, &job(), 1).unwrap();
+    fs::create_dir_all(outside.join("step-00000001")).unwrap();
+    fs::write(outside.join("file"), "mine").unwrap();
+    let own = format!("{UNFINISHED}{}-evaluation.json", std::process::id());
+    for name in [&own, "evaluation.json"] {
+        symlink(outside.join("file"), path.join(name)).unwrap();
+    }
+    run.write_json("evaluation.json", &1).unwrap();
+    assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(path.join("evaluation.json")).unwrap(), "1\n");
+    symlink(&outside, path.join(EVALUATIONS)).unwrap();
+    assert!(format!("{:#}", run.write_evaluation("x", &1).unwrap_err()).contains("is a link"));
+    drop(run);
+    fs::remove_dir(path.join("checkpoints")).unwrap();
+    symlink(&outside, path.join("checkpoints")).unwrap();
+    assert!(format!("{:#}", RunDir::resume(&path).unwrap_err()).contains("is a link"));
+    assert!(outside.join("step-00000001").is_dir() && !outside.join("x.json").exists());
+}
