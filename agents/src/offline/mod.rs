@@ -20,6 +20,7 @@ pub(crate) mod learner;
 #[cfg(test)]
 #[path = "../../tests/internal/presets.rs"]
 mod presets_tests;
+mod review;
 mod segments;
 mod train;
 
@@ -27,4 +28,5 @@ pub use batch::DeviceBatch;
 pub use convert::{Conversion, convert};
 pub use data::{describe, trajectories};
 pub use learner::Learner;
+pub use review::review;
 pub use train::train;
