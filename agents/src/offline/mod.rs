@@ -23,6 +23,7 @@ mod presets_tests;
 mod review;
 mod segments;
 mod train;
+pub(crate) mod trial;
 
 pub use batch::DeviceBatch;
 pub use convert::{Conversion, convert};
