@@ -119,7 +119,10 @@ fn environments(id: &str, keys: Vec<(&'static str, usize)>, most: usize) -> Need
 
 /// Bytes in the unit that memory is bought in.
 pub(crate) fn gigabytes(bytes: u128) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
+    match bytes as f64 / 1e9 {
+        large @ 1e4.. => format!("{:.1} TB", large / 1e3),
+        size => format!("{size:.1} GB"),
+    }
 }
 
 /// Bytes of memory that this process may use: the machine's, or less where its control group or `ulimit -v` says so. `None` where
@@ -160,7 +163,7 @@ mod tests {
             ),
             (quickstart, &["policy.max_timesteps=16777216"], &["policy.max_timesteps 16777216"]),
             (quickstart, &["data.scripted.episodes=1e9"], &["data.scripted.episodes 1000000000", "at least 200.0 GB"]),
-            (online, &["ppo.hidden=[1048576,1048576]"], &["ppo.hidden 1048576", "at least 35184.4 GB"]),
+            (online, &["ppo.hidden=[1048576,1048576]"], &["ppo.hidden 1048576", "at least 35.2 TB"]),
             (online, &["ppo.envs=65536", "ppo.rollout_len=1e6"], &["ppo.envs 65536, ppo.rollout_len 1000000"]),
             (
                 online,

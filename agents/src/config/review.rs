@@ -169,7 +169,7 @@ mod tests {
             (quickstart, &["evaluation.target_returns=[1,0.5,0.5]"], &["evaluation.target_returns: found 0.5 and 0.5"]),
             (quickstart, &["evaluation.target_returns=[3600.4,3600.1]"], &["found 3600.4 and 3600.1"]),
             (ONLINE, &["ppo.minibatches=4096"], &["ppo.minibatches: found 4096", "at most 2048", "normalises to 0"]),
-            (quickstart, &["policy.width=1048576"], &["policy.width: found policy.width 1048576", "GB"]),
+            (quickstart, &["policy.width=1048576"], &["policy.width: found policy.width 1048576", "TB"]),
         ] {
             let message = review(base, settings, false).expect_err(settings[0]).to_string();
             for word in words {
