@@ -1,6 +1,6 @@
 //! The dry run of a job that learns online.
 
-use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy, PolicyConfig};
+use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy};
 use anyhow::Result;
 use burn::module::Module;
 
@@ -30,7 +30,7 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
     let activations = match ppo.network {
         Network::Mlp => u128::from(per_update) * 2 * 4 * ppo.hidden.iter().sum::<usize>() as u128,
         Network::Recurrent => {
-            let policy: PolicyConfig = job.policy.clone().unwrap_or_default().into();
+            let policy = job.policy.clone().unwrap_or_default();
             let tokens = policy.tokens.per_timestep() as u128; // a timestep is one token here
             memory::activations(&policy, u128::from(per_update)) / tokens
         }
