@@ -22,7 +22,7 @@ const CRATES: [(&str, &[&str], &[&str]); 7] = [
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -33,6 +33,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("offline", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("collect", &["seeds", "optim", "config", "run", "device", "play", "session", "offline", "ppo"]),
+    ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
     ("compare", &["config", "run"]),
     ("lib", &[]),
 ];

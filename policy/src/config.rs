@@ -89,8 +89,9 @@ pub struct PolicyConfig {
     /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out,
     /// as [`Tokens::Observation`] does.
     pub max_timesteps: usize,
-    /// Returns-to-go are divided by this before they are embedded, in units of reward.
-    pub return_scale: f64,
+    /// Returns-to-go are divided by this before they are embedded, in units of reward. Default (null): the largest absolute
+    /// return-to-go in the data that is trained on.
+    pub return_scale: Option<f64>,
 }
 
 /// No policy comes near these; a damaged file may say anything.
@@ -186,7 +187,7 @@ impl PolicyConfig {
         if !(0.0..1.0).contains(&dropout) {
             return wrong("dropout", format!("{dropout}, expected a probability in [0, 1)"));
         }
-        if !(return_scale.is_finite() && return_scale > 0.0) {
+        if let Some(return_scale) = return_scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
         self.options.check(&self.mixer_of_blocks()?)
@@ -208,7 +209,7 @@ impl Default for PolicyConfig {
             dropout: 0.1,
             tokens: Tokens::Separate,
             max_timesteps: 1000,
-            return_scale: 1000.0,
+            return_scale: None,
         }
     }
 }

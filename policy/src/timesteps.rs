@@ -80,7 +80,7 @@ impl Timesteps {
             None => self.previous_actions.extend(std::iter::repeat_n(0.0, description.action.width())),
         }
         self.is_first.push(if previous_action.is_some() { 0.0 } else { 1.0 });
-        self.returns_to_go.push((return_to_go / description.config.return_scale) as f32);
+        self.returns_to_go.push((return_to_go / description.config.return_scale.unwrap_or(1.0)) as f32);
         self.timesteps.push(timestep.min(description.config.max_timesteps.saturating_sub(1)) as i32);
         self.resets.push(reset);
     }

@@ -48,13 +48,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let (job, run) = if args.resume {
         let path = args.run.as_deref().context("--resume needs --run")?;
         let mut run = RunDir::resume(path)?;
-        let job = if args.job.files.is_empty() { run.job(&changes)? } else { Job::load(&args.job.files, &changes)? };
+        // What the files leave out is as the run has it, defaults that were derived when it began too.
+        let stored = std::iter::once(path.join("config.json"));
+        let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), &changes)?;
         device::require(job.device())?;
+        job.review()?;
         run.update_job(&job)?;
         (job, Some(run))
     } else {
         let job = Job::load(&args.job.files, &changes)?;
         device::require(job.device())?;
+        job.review()?;
         (job, None)
     };
     let from = args.from.as_deref().map(|path| SavedPolicy::find(path, |run| best(run))).transpose().context("--from")?;
@@ -83,6 +87,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let ((summary, report), run) = match &job {
         Job::Offline(offline) => {
             let dataset = trajectories(offline)?;
+            offline::review(offline, &dataset)?;
             let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
             let run = begin(run, offline.train.keep_checkpoints, &fill)?;
             interrupt::check()?;

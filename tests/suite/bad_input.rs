@@ -60,6 +60,62 @@ fn cases() -> Vec<Case> {
         case("device that is not there", "train --device cuda", &["device", "cuda"], nothing),
         case("noise on discrete actions", "train --set data.scripted.noise=1", &["data.scripted", "noise"], nothing),
         case("inspect checks as well", "inspect --set train.steps=0", &["train.steps", "found 0"], nothing),
+        case(
+            "several mistakes",
+            "train job.json --set train.steps=0 --set seed=x",
+            &[
+                "3 mistakes",
+                "(1) job.json: there is no key sed",
+                "job.json with --set seed=x: seed",
+                "--set train.steps=0: train.steps: found 0",
+            ],
+            |to| {
+                file(
+                    to,
+                    "job.json",
+                    br#"{"sed": 1, "env": {"id": "TMaze-v0"}, "data": {"source": "x"}, "evaluation": {"target_returns": [1]}}"#,
+                )
+            },
+        ),
+        case("minibatches of no group", "inspect job.json --set ppo.minibatches=32", GROUPS, |to| {
+            file(to, "job.json", br#"{"env": {"id": "CartPole-v1"}, "ppo": {"network": "recurrent"}, "evaluation": {}}"#)
+        }),
+        // What a second look at a job finds before it begins.
+        case(
+            "sizes that no machine has",
+            "train --set policy.width=1048576",
+            &["policy.width 1048576", "TB", "this machine has"],
+            nothing,
+        ),
+        case("rollouts that no machine has", "inspect job.json", &["ppo.envs 65536, ppo.rollout_len 16777216"], |to| {
+            let ppo = r#"{"envs": 65536, "rollout_len": 16777216}"#;
+            file(to, "job.json", format!(r#"{{"env": {{"id": "CartPole-v1"}}, "ppo": {ppo}, "evaluation": {{}}}}"#).as_bytes())
+        }),
+        case(
+            "returns of one name",
+            "train --set evaluation.target_returns=[1,0.5,0.5]",
+            &["evaluation.target_returns", "0.5 and 0.5"],
+            nothing,
+        ),
+        case(
+            "an evaluation without end",
+            "inspect --set env.options.max_episode_steps=null",
+            &["max_episode_steps: found null"],
+            nothing,
+        ),
+        case(
+            "a strict job's warm-up",
+            "train --strict --set train.warmup_steps=1000",
+            &["train.warmup_steps", "50 would do"],
+            nothing,
+        ),
+        case(
+            "a strict job's return scale",
+            "train --strict --set policy.return_scale=1000",
+            &["policy.return_scale", "reach 1;"],
+            nothing,
+        ),
+        case("inspecting what cannot be written", "inspect --run run", &["run", "not empty"], |to| run(to, "run", &[])),
         // Data.
         case("missing dataset", DATA, &["data.h5"], nothing),
         case("no HDF5 file", DATA, &["data.h5"], |to| file(to, "data.h5", b"not HDF5 at all, but long enough for a header")),
@@ -222,6 +278,7 @@ fn cases() -> Vec<Case> {
 /// Trains on `data.h5`, recorded in the Pendulum where it is good.
 const DATA: &str =
     r#"train --set env={"id":"Pendulum-v1"} --set data={"source":"data.h5"} --set evaluation.target_returns=[-200]"#;
+const GROUPS: &[&str] = &["ppo.minibatches: found 32, expected 1 to 2", "ppo.envs by ppo.envs_per_group"];
 const MONARCH: &[&str] = &["policy.options.monarch.length", "1000", "1024"];
 const MONARCH_BLOCKS: &str =
     "train --set policy.feed_forward_kind=monarch --set policy.width=130 --set policy.feed_forward=8 --set policy.heads=1";

@@ -149,3 +149,28 @@ fn inspect_shows_the_parameters_of_a_block() {
         assert!(block.contains(parameters), "{said}");
     }
 }
+
+/// The dry run computes and leaves nothing behind; a recurrent job of three keys has minibatches that fit.
+#[test]
+fn inspect_says_budget_memory_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |arguments: &[&str], overrides: &[&str]| -> serde_json::Value {
+        let said = stdout(&mut aaren(folder.path(), &[&["inspect", "--json"], arguments].concat(), overrides));
+        serde_json::from_str(&said).unwrap()
+    };
+    let offline = plan(&["--run", "new"], &small(&["policy.return_scale=null", "train.warmup_steps=null", "evaluation.every=6"]));
+    assert!(!folder.path().join("new").exists());
+    let number =
+        |pointer: &str| offline.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
+    assert_eq!((number("/budget/updates"), number("/job/train/warmup_steps"), number("/evaluation/between")), (20.0, 2.0, 3.0));
+    assert_eq!(number("/budget/timesteps_per_update"), 4.0 * number("/data/longest"));
+    assert_eq!(number("/budget/epochs"), number("/budget/timesteps") / number("/data/transitions"));
+    assert_eq!((number("/job/policy/return_scale"), number("/data/return_scale")), (1.0, 1.0));
+    assert!(number("/time/update_seconds") > 0.0 && number("/memory/parameters") > 4000.0);
+    let job = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"network": "recurrent", "env_steps": 256, "rollout_len": 16}, "evaluation": {}}"#;
+    std::fs::write(folder.path().join("job.json"), job).unwrap();
+    let online = plan(&["job.json"], &["policy.width=16", "policy.feed_forward=16", "policy.layers=1"]);
+    assert_eq!((&online["job"]["ppo"]["minibatches"], &online["iterations"]["iterations"]), (&2.into(), &4.into()));
+    assert_eq!(online["budget"]["timesteps_per_update"], 32);
+    assert!(online["time"]["training_seconds"].as_f64().unwrap() > 0.0);
+}

@@ -23,7 +23,7 @@ impl Job {
     /// Checks every value that can be judged from the job alone.
     ///
     /// # Errors
-    /// The first value out of its range, with its key, what was found and what is allowed.
+    /// The first value out of its range, with its key, what was found and what is allowed. Reading a job says all of them.
     pub fn check(&self) -> Result<()> {
         match self {
             Job::Offline(job) => job.check(),
@@ -132,7 +132,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
     }
     within("policy.layers", policy.layers, 1, MOST_LAYERS)?;
     within("policy.width", policy.width, 1, MOST_WIDTH)?;
-    within("policy.heads", policy.heads, 1, policy.width)?;
+    within_derived("policy.heads", policy.heads, policy.width, "policy.width")?;
     ensure!(
         policy.width.is_multiple_of(policy.heads),
         "policy.heads: found {}, expected a divisor of policy.width, which is {}",
@@ -142,7 +142,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
     within("policy.feed_forward", policy.feed_forward, 1, MOST_WIDTH)?;
     allow("policy.dropout", policy.dropout, (0.0..1.0).contains(&policy.dropout), "a probability in [0, 1)")?;
     within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
-    positive("policy.return_scale", policy.return_scale)?;
+    policy.return_scale.map_or(Ok(()), |scale| positive("policy.return_scale", scale))?;
     Ok(policy.check()?)
 }
 
@@ -186,7 +186,7 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     allow("ppo.initial_log_std", log_std, (-20.0..=5.0).contains(&log_std), "a number from -20 to 5")?;
     within("ppo.env_steps", ppo.env_steps, 1, 1 << 40)?;
     within("ppo.envs", ppo.envs, 1, MOST_ENVS)?;
-    within("ppo.envs_per_group", ppo.envs_per_group, 1, ppo.envs)?;
+    within_derived("ppo.envs_per_group", ppo.envs_per_group, ppo.envs, "ppo.envs")?;
     let divides = |key: &str, found: usize, of: &str, whole: usize| {
         ensure!(whole.is_multiple_of(found), "{key}: found {found}, expected a divisor of {of}, which is {whole}");
         Ok(())
@@ -198,12 +198,15 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     match ppo.network {
         Network::Mlp => {
             let timesteps = ppo.envs * ppo.rollout_len;
-            within("ppo.minibatches", ppo.minibatches, 1, timesteps)?;
-            divides("ppo.minibatches", ppo.minibatches, "ppo.envs times ppo.rollout_len", timesteps)?;
+            let of = "ppo.envs times ppo.rollout_len";
+            within_derived("ppo.minibatches", ppo.minibatches, timesteps, of)?;
+            divides("ppo.minibatches", ppo.minibatches, of, timesteps)?;
         }
         Network::Recurrent => {
-            within("ppo.minibatches", ppo.minibatches, 1, ppo.groups())?;
-            divides("ppo.minibatches", ppo.minibatches, "the number of groups of environments", ppo.groups())?;
+            // A recurrent network replays whole groups.
+            let of = "the number of groups, ppo.envs by ppo.envs_per_group";
+            within_derived("ppo.minibatches", ppo.minibatches, ppo.groups(), of)?;
+            divides("ppo.minibatches", ppo.minibatches, of, ppo.groups())?;
         }
     }
     positive("ppo.learning_rate", ppo.learning_rate)?;
@@ -230,6 +233,11 @@ fn within<T: PartialOrd + Display + Bounded>(key: &str, found: T, least: T, most
     }
     ensure!(found >= least && found <= most, "{key}: found {found}, expected {least} to {most}");
     Ok(())
+}
+
+/// As [`within`] from 1, where the most follows from other keys.
+fn within_derived(key: &str, found: usize, most: usize, of: &str) -> Result<()> {
+    allow(key, found, (1..=most).contains(&found), &format!("1 to {most}, {of}"))
 }
 
 fn positive(key: &str, found: f64) -> Result<()> {

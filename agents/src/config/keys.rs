@@ -1,35 +1,35 @@
 //! Keys of a job: which there are, which one a misspelt one may mean, and setting one.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 /// Where options begin whose names are the business of a task, or of a mixer of another crate.
 const OPTIONS: [&str; 2] = ["env.options", "policy.options.custom"];
 
-/// Refuses the first key of `json`, at any depth, that `known` lacks.
+/// Takes out of `json` every key, at any depth, that `known` lacks, and says so.
 ///
 /// - `known`: a valid job in which every key is present
-///
-/// # Errors
-/// Names the key and the nearest known one.
-pub(super) fn check_known(json: &Value, known: &Value) -> Result<()> {
-    check_below(json, known, "")
+/// - `wrong`: receives a sentence for each, with the nearest known key
+pub(super) fn check_known(json: &mut Value, known: &Value, wrong: &mut Vec<String>) {
+    check_below(json, known, "", wrong);
 }
 
-fn check_below(json: &Value, known: &Value, prefix: &str) -> Result<()> {
+fn check_below(json: &mut Value, known: &Value, prefix: &str, wrong: &mut Vec<String>) {
     // A plain value where an object belongs is found later, as a wrong type.
-    let Some(object) = json.as_object().filter(|_| !OPTIONS.contains(&prefix)) else { return Ok(()) };
+    let Some(object) = json.as_object_mut().filter(|_| !OPTIONS.contains(&prefix)) else { return };
     let Some(known) = known.as_object() else {
-        bail!("{prefix} is a single value, it has no keys; found {json}");
+        wrong.push(format!("{prefix} is a single value, it has no keys; found {json}"));
+        *json = known.clone();
+        return;
     };
-    for (key, value) in object {
+    object.retain(|key, value| {
         let path = join(prefix, key);
-        let Some(below) = known.get(key) else {
-            bail!("there is no key {path}{}", hint(key, known));
-        };
-        check_below(value, below, &path)?;
-    }
-    Ok(())
+        match known.get(key) {
+            Some(below) => check_below(value, below, &path, wrong),
+            None => wrong.push(format!("there is no key {path}{}", hint(key, known))),
+        }
+        known.contains_key(key)
+    });
 }
 
 /// The nearest known key, or all of them if none is near.
@@ -64,14 +64,21 @@ pub(super) fn get<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(json, |json, key| json.get(key))
 }
 
+/// As [`get`].
+pub(super) fn get_mut<'a>(json: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('.').try_fold(json, |json, key| json.get_mut(key))
+}
+
 /// Sets the value at a dotted key, and makes the objects above it that are not there.
 ///
 /// # Errors
 /// If the job has no such key, or something above it is no object.
 pub(super) fn set(json: &mut Value, path: &str, value: Value, known: &Value) -> Result<()> {
     // The setting as a job of its own, so that one function finds every unknown key.
-    let lone = path.rsplit('.').fold(value.clone(), |inner, key| Value::Object(Map::from_iter([(key.to_string(), inner)])));
-    check_known(&lone, known)?;
+    let mut lone = path.rsplit('.').fold(value.clone(), |inner, key| Value::Object(Map::from_iter([(key.to_string(), inner)])));
+    let mut wrong = Vec::new();
+    check_known(&mut lone, known, &mut wrong);
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     let mut place = json;
     let mut above = String::new();
     for key in path.split('.') {

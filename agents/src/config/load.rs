@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::json::Unique;
-use super::{CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, keys};
+use super::mistakes::{self, Mistakes, concerns};
+use super::{
+    CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, defaults, keys,
+};
 
 /// The job that `aaren train` runs without a config.
 pub(super) const QUICKSTART: &str = include_str!("quickstart.toml");
@@ -45,45 +48,50 @@ impl From<&[String]> for Changes {
 }
 
 impl Changes {
-    /// Makes the changes in a job: first those that have a word of their own, then `set`, which so has the last word.
-    fn apply(&self, json: &mut Value, known: &Value) -> Result<()> {
-        let mut set = |path, value| keys::set(json, path, value, known);
-        if let Some(mixer) = &self.mixer {
-            set("policy.mixer", mixer.clone().into())?;
-            set("policy.mixers", Value::Array(Vec::new()))?;
-        }
-        if !self.data.is_empty() {
-            set("data.source", self.data.clone().into())?;
-            set("data.scripted", Value::Null)?;
-        }
-        if let Some(seed) = self.seed {
-            set("seed", seed.into())?;
-        }
-        if self.strict {
-            set("strict", true.into())?;
-        }
-        if let Some(device) = self.device {
-            set("device", device.to_string().into())?;
-        }
-        if let Some(id) = self.env.as_deref().filter(|id| keys::get(json, "env.id") != Some(&Value::from(*id))) {
-            keys::set(json, "env", Value::Object(Map::from_iter([("id".into(), id.into())])), known)?;
-        }
-        for setting in &self.set {
-            let (path, text) = setting
-                .split_once('=')
-                .with_context(|| format!("--set {setting}: expected key.path=value, for example train.steps=500"))?;
-            keys::set(json, path, value(text), known).with_context(|| format!("--set {setting}"))?;
-        }
-        Ok(())
+    /// The flags as they were typed, each with the key that it sets and the value; `set` comes last and so has the last word.
+    fn flags(&self) -> Vec<(String, String, Value)> {
+        let flag = |flag: &str, key: &str, value: String| (format!("{flag} {value}"), key.to_string(), Value::from(value));
+        let mut flags = Vec::new();
+        flags.extend(self.mixer.clone().map(|mixer| flag("--mixer", "policy.mixer", mixer)));
+        let data = self.data.join(" --data ");
+        flags.extend((!data.is_empty()).then(|| (format!("--data {data}"), "data.source".into(), self.data.clone().into())));
+        flags.extend(self.seed.map(|seed| (format!("--seed {seed}"), "seed".into(), seed.into())));
+        flags.extend(self.strict.then(|| ("--strict".into(), "strict".into(), true.into())));
+        flags.extend(self.device.map(|device| flag("--device", "device", device.to_string())));
+        flags.extend(self.env.clone().map(|id| flag("--env", "env.id", id)));
+        flags.extend(self.set.iter().filter_map(|setting| {
+            let (path, text) = setting.split_once('=')?;
+            Some((format!("--set {setting}"), path.to_string(), value(text)))
+        }));
+        flags
     }
 
-    /// What an error calls a job with these changes, which may be what is wrong in it and not the file `name`.
-    fn name(&self, name: &str) -> String {
-        let flags = [("--mixer", self.mixer.clone()), ("--env", self.env.clone())].into_iter();
-        let flags = flags.filter_map(|(flag, word)| word.map(|word| format!("{flag} {word}")));
-        let data = self.data.iter().map(|source| format!("--data {source}"));
-        let flags = flags.chain(data).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
-        if flags.is_empty() { name.into() } else { format!("{name} with {}", flags.join(" ")) }
+    /// Makes the changes in a job; gives what is wrong with them.
+    fn apply(&self, json: &mut Value, known: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for setting in self.set.iter().filter(|setting| !setting.contains('=')) {
+            wrong.push(format!("--set {setting}: expected key.path=value, for example train.steps=500"));
+        }
+        for (flag, path, value) in self.flags() {
+            // What a flag takes the place of goes: other mixers, scripted data, the options of another task.
+            let instead = match flag.split(' ').next() {
+                Some("--mixer") => Some(("policy.mixers", Value::Array(Vec::new()))),
+                Some("--data") => Some(("data.scripted", Value::Null)),
+                Some("--env") if keys::get(json, "env.id") != Some(&value) => Some(("env", Value::Object(Map::new()))),
+                _ => None,
+            };
+            for (path, value) in instead.into_iter().chain([(&*path, value)]) {
+                wrong.extend(keys::set(json, path, value, known).err().map(|error| format!("{flag}: {error:#}")));
+            }
+        }
+        wrong
+    }
+
+    /// A mistake with the file `name`, and with the flags that have to do with it.
+    fn blame(&self, name: &str, mistake: &str) -> String {
+        let flags = self.flags().into_iter().filter(|(_, key, _)| concerns(key, mistake));
+        let flags = flags.map(|(flag, ..)| format!(" {flag}")).collect::<String>();
+        if flags.is_empty() { format!("{name}: {mistake}") } else { format!("{name} with{flags}: {mistake}") }
     }
 }
 
@@ -105,18 +113,18 @@ impl Job {
     /// replaces what was there. A file may name in its key `base` another one, by a path relative to itself, that it is laid over.
     ///
     /// # Errors
-    /// One line that names the file or the change, the key, and what to do about it.
+    /// All that is wrong, a line each that names the file or the flag, the key, and what to do about it.
     pub fn load(files: &[PathBuf], changes: &Changes) -> Result<Job> {
         let known = known();
         if files.is_empty() {
             return from_text("the built-in quickstart", QUICKSTART, changes);
         }
-        let mut json = Value::Object(Map::new());
+        let (mut json, mut wrong) = (Value::Object(Map::new()), Vec::new());
         for file in files {
-            keys::merge(&mut json, read_over(file, &known, &mut Vec::new())?);
+            keys::merge(&mut json, read_over(file, &known, &mut Vec::new(), &mut wrong)?);
         }
         let name = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" + ");
-        let mut job = from_json(&name, json, changes)?;
+        let mut job = from_json(&name, json, changes, wrong)?;
         if let Job::Collect(job) = &mut job {
             files.iter().for_each(|file| job.find_paths_beside(file.parent().unwrap_or(Path::new(""))));
         }
@@ -174,35 +182,24 @@ impl OfflineJob {
 
 pub(super) fn from_text(name: &str, text: &str, changes: &Changes) -> Result<Job> {
     let is_json = text.is_empty() || text.trim_start().starts_with('{') || serde_json::from_str::<Value>(text).is_ok();
-    let json = parse(name, text, is_json)?;
-    keys::check_known(&json, &known()).with_context(|| name.to_string())?;
-    from_json(name, json, changes)
+    let (mut json, mut wrong) = (parse(name, text, is_json)?, Vec::new());
+    keys::check_known(&mut json, &known(), &mut wrong);
+    wrong.iter_mut().for_each(|mistake| *mistake = format!("{name}: {mistake}"));
+    from_json(name, json, changes, wrong)
 }
 
 /// A job from JSON whose keys are those of some kind of job.
-fn from_json(name: &str, mut json: Value, changes: &Changes) -> Result<Job> {
-    changes.apply(&mut json, &known())?;
-    let name = &changes.name(name);
+///
+/// - `wrong`: what is wrong already
+fn from_json(name: &str, mut json: Value, changes: &Changes, mut wrong: Vec<String>) -> Result<Job> {
+    wrong.extend(changes.apply(&mut json, &known()));
     name_robot(&mut json);
     let kind = Kind::of(&json);
-    kind.only_its_keys(&mut json).with_context(|| name.to_string())?;
-    for key in kind.required() {
-        let hint = if key.starts_with("env") { "; --env names the task" } else { "" };
-        ensure!(keys::get(&json, key).is_some(), "{name}: {key} is missing, and it has no default{hint}");
-    }
-    let job = match kind {
-        Kind::Offline => Job::Offline(typed(name, json)?),
-        Kind::Ppo => {
-            let mut job: PpoJob = typed(name, json)?;
-            if job.ppo.network == super::Network::Recurrent {
-                job.policy.get_or_insert_default();
-            }
-            Job::Ppo(job)
-        }
-        Kind::Collect => Job::Collect(typed(name, json)?),
-    };
-    job.check().with_context(|| name.to_string())?;
-    Ok(job)
+    let known = kind.all_keys();
+    let job = mistakes::make(json, kind.required(), &known, |json| kind.job(json, &known));
+    let job = job.map_err(|mistakes| wrong.extend(mistakes.iter().map(|mistake| changes.blame(name, mistake))));
+    Mistakes::none_of(wrong)?;
+    Ok(job.expect("what is no job has a mistake"))
 }
 
 /// Puts the task's name, `hopper` for `Hopper-v5`, in the place of `{robot}` in the names of data: so one file serves all tasks.
@@ -280,9 +277,31 @@ impl Kind {
         keys
     }
 
+    /// A job of the kind, or the first thing that is wrong with it.
+    fn job(self, mut json: Value, known: &Value) -> Result<Job> {
+        self.only_its_keys(&mut json, known)?;
+        for key in self.required() {
+            let hint = if key.starts_with("env") { "; --env names the task" } else { "" };
+            ensure!(keys::get(&json, key).is_some(), "{key} is missing, and it has no default{hint}");
+        }
+        defaults::derive(&mut json);
+        let job = match self {
+            Kind::Offline => Job::Offline(typed(json)?),
+            Kind::Ppo => {
+                let mut job: PpoJob = typed(json)?;
+                if job.ppo.network == super::Network::Recurrent {
+                    job.policy.get_or_insert_default();
+                }
+                Job::Ppo(job)
+            }
+            Kind::Collect => Job::Collect(typed(json)?),
+        };
+        job.check()?;
+        Ok(job)
+    }
+
     /// Refuses keys that only jobs of another kind have. One that is null asks for nothing and goes.
-    fn only_its_keys(self, json: &mut Value) -> Result<()> {
-        let known = self.all_keys();
+    fn only_its_keys(self, json: &mut Value, known: &Value) -> Result<()> {
         if let Some(object) = json.as_object_mut() {
             object.retain(|key, value| !value.is_null() || known.get(key).is_some());
         }
@@ -353,7 +372,7 @@ fn whole_numbers(json: Value) -> Value {
     match json {
         Value::Number(number) => match number.as_f64() {
             Some(float)
-                if number.is_f64() && float.fract() == 0.0 && (0.0..1e15).contains(&float) && float.is_sign_positive() =>
+                if number.is_f64() && float.fract() == 0.0 && (0.0..9e15).contains(&float) && float.is_sign_positive() =>
             {
                 (float as u64).into()
             }
@@ -366,7 +385,9 @@ fn whole_numbers(json: Value) -> Value {
 }
 
 /// A file, laid over its bases. `above` holds the files that led here.
-fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>) -> Result<Value> {
+///
+/// - `wrong`: receives what is wrong with its keys
+fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>, wrong: &mut Vec<String>) -> Result<Value> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let hint = match (above.last(), error.kind()) {
@@ -378,7 +399,9 @@ fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>) -> Result<Val
     })?;
     let mut json = parse(&name, &text, path.extension().is_some_and(|extension| extension == "json"))?;
     let base = json.as_object_mut().and_then(|object| object.shift_remove(BASE));
-    keys::check_known(&json, known).with_context(|| name.clone())?;
+    let mut unknown = Vec::new();
+    keys::check_known(&mut json, known, &mut unknown);
+    wrong.extend(unknown.iter().map(|mistake| format!("{name}: {mistake}")));
     let Some(base) = base else { return Ok(json) };
     let base = base.as_str().with_context(|| format!("{name}: base: found {base}, expected the path of another config"))?;
     let base = path.parent().unwrap_or(Path::new("")).join(base);
@@ -394,17 +417,14 @@ fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>) -> Result<Val
     if above.len() == MOST_FILES {
         bail!("{}: base: more than {MOST_FILES} files are laid over each other", above[0].display());
     }
-    let mut merged = read_over(&base, known, above)?;
+    let mut merged = read_over(&base, known, above, wrong)?;
     keys::merge(&mut merged, json);
     Ok(merged)
 }
 
 /// JSON as a job; its ranges are still to be checked.
-fn typed<T: DeserializeOwned>(name: &str, json: Value) -> Result<T> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
-        let path = error.path().to_string();
-        anyhow!("{name}: {path}: {}", in_words(&error.into_inner()))
-    })
+fn typed<T: DeserializeOwned>(json: Value) -> Result<T> {
+    serde_path_to_error::deserialize(json).map_err(|error| anyhow!("{}: {}", error.path(), in_words(error.inner())))
 }
 
 /// An error about a value, without Rust's names for its type.

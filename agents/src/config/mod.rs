@@ -16,14 +16,18 @@
 mod caution;
 mod check;
 mod collect;
+mod defaults;
 mod env;
 mod evaluation;
 mod job;
 mod json;
 mod keys;
 mod load;
+pub(crate) mod memory;
+mod mistakes;
 mod offline;
 mod ppo;
+mod review;
 mod schema;
 
 pub(crate) use caution::caution;

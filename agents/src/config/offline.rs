@@ -195,7 +195,9 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
-    /// Optimizer steps over which the learning rate rises linearly from 0; it is constant afterwards.
+    /// Optimizer steps over which the learning rate rises linearly from 0; it is constant afterwards. Default (null): a tenth of
+    /// `steps`.
+    #[schemars(with = "Option<u64>")]
     pub warmup_steps: u64,
     /// Largest norm of the gradient over all parameters together; larger gradients are scaled down to it.
     pub gradient_clip: f64,
@@ -217,7 +219,7 @@ impl Default for TrainConfig {
             cut_segments: CutSegments::Drop,
             learning_rate: 1e-4,
             weight_decay: 1e-4,
-            warmup_steps: 10_000,
+            warmup_steps: 1000,
             gradient_clip: 0.25,
             log_every: 50,
             checkpoint_every: 1000,

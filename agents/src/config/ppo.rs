@@ -36,10 +36,13 @@ impl From<&PpoJob> for ActorCriticConfig {
     fn from(job: &PpoJob) -> Self {
         match job.ppo.network {
             Network::Mlp => ActorCriticConfig::Mlp { hidden: job.ppo.hidden.clone(), activation: job.ppo.activation },
-            // Dropout would make the policy that is trained another than the one that acted.
-            Network::Recurrent => {
-                ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..job.policy.clone().unwrap_or_default() })
-            }
+            // Dropout would make the policy that is trained another than the one that acted. Nothing reads the return scale; policies on
+            // disk have this one.
+            Network::Recurrent => ActorCriticConfig::Recurrent(PolicyConfig {
+                dropout: 0.0,
+                return_scale: Some(1000.0),
+                ..job.policy.clone().unwrap_or_default()
+            }),
         }
     }
 }
@@ -77,7 +80,9 @@ pub struct PpoConfig {
     pub env_steps: u64,
     /// Environments.
     pub envs: usize,
-    /// Environments that are stepped together by one thread, and replayed together by a recurrent policy.
+    /// Environments that are stepped together by one thread, and replayed together by a recurrent policy. Default (null): 2, or 1
+    /// where 2 does not divide `envs`.
+    #[schemars(with = "Option<usize>")]
     pub envs_per_group: usize,
     /// Actor threads; results do not depend on it.
     pub actors: usize,
@@ -85,7 +90,9 @@ pub struct PpoConfig {
     pub rollout_len: usize,
     /// Passes over a rollout.
     pub epochs: usize,
-    /// Optimizer steps of a pass.
+    /// Optimizer steps of a pass. Default (null): 32, or the largest number below that fits: for MLPs one that divides `envs` times
+    /// `rollout_len`, for a recurrent network one that divides the number of groups, `envs` by `envs_per_group`.
+    #[schemars(with = "Option<usize>")]
     pub minibatches: usize,
     /// Adam's step size.
     pub learning_rate: f64,

@@ -152,6 +152,15 @@ fn shape(space: &Space) -> String {
     }
 }
 
+/// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
+pub(super) fn return_scale(dataset: &Dataset) -> f64 {
+    let all = dataset.trajectories.iter().flat_map(|trajectory| trajectory.returns_to_go());
+    match all.fold(0.0, |largest: f64, value| largest.max(value.abs())) {
+        0.0 => 1.0,
+        largest => largest,
+    }
+}
+
 /// What a policy trained on a dataset for a task is.
 ///
 /// # Errors
@@ -161,7 +170,7 @@ pub fn describe(env: &EnvConfig, policy: &PolicyConfig, dataset: &Dataset) -> Re
     let statistics = Statistics::of(dataset, None);
     let description = Description {
         format: Description::FORMAT,
-        config: policy.clone(),
+        config: PolicyConfig { return_scale: policy.return_scale.or(Some(return_scale(dataset))), ..policy.clone() },
         normalizer: Normalizer::new(statistics.observation_mean, &statistics.observation_std),
         action: action_spec(&task.spec().action_space),
         environment: serde_json::json!({ "id": env.id, "options": env.options, "spec": task.spec() }),

@@ -20,11 +20,14 @@ pub(crate) mod learner;
 #[cfg(test)]
 #[path = "../../tests/internal/presets.rs"]
 mod presets_tests;
+mod review;
 mod segments;
 mod train;
+pub(crate) mod trial;
 
 pub use batch::DeviceBatch;
 pub use convert::{Conversion, convert};
 pub use data::{describe, trajectories};
 pub use learner::Learner;
+pub use review::review;
 pub use train::{begin_from, train};

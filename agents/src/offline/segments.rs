@@ -206,7 +206,7 @@ mod tests {
     fn description() -> Description {
         Description {
             format: Description::FORMAT,
-            config: PolicyConfig { return_scale: 1.0, max_timesteps: 10_000, ..Default::default() },
+            config: PolicyConfig { return_scale: Some(1.0), max_timesteps: 10_000, ..Default::default() },
             normalizer: Normalizer::identity(1),
             action: ActionSpec::Discrete { n: 3, start: 0 },
             environment: serde_json::Value::Null,

@@ -65,6 +65,10 @@ fn train_on<B: TrainBackend>(
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let description = describe(&job.env, &job.policy, &dataset)?;
+    if job.policy.return_scale.is_none() {
+        // The run states what was taken from the data.
+        run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
+    }
     let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };

@@ -200,6 +200,21 @@ impl Learner {
         if self.network.is_recurrent() { sequences.len() } else { sequences[0].transitions.len() }
     }
 
+    /// Sequences of zeros, each a new episode: what a step costs does not depend on the numbers.
+    pub(crate) fn blank(&self, rows: usize, timesteps: usize) -> Sequences {
+        let zeros = |width: usize| vec![0.0; timesteps * width];
+        let transitions = Transitions {
+            observations: zeros(self.description.normalizer.width()),
+            resets: (0..timesteps).map(|t| t % (timesteps / rows) == 0).collect(),
+            raw_actions: zeros(self.description.action.width()),
+            log_probs: zeros(1),
+            advantages: zeros(1),
+            values: zeros(1),
+            value_targets: zeros(1),
+        };
+        Sequences { transitions, rows, state: self.network.initial_state(rows, &CPU) }
+    }
+
     /// One optimizer step. With `most_kl`, none is made once the policy is further than that from the one that acted.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ mod targets;
 mod train;
 mod training;
 mod transitions;
+pub(crate) mod trial;
 
 pub use train::{begin_from, train};
 pub use training::describe;

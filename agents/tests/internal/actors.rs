@@ -35,7 +35,7 @@ fn random_policy(mixer: &str, env_id: &str, env_options: &Map<String, Value>, se
         width: 24,
         heads: 2,
         feed_forward: 40,
-        return_scale: 1.0,
+        return_scale: Some(1.0),
         max_timesteps: 64,
         ..Default::default()
     };

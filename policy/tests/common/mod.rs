@@ -82,7 +82,7 @@ pub fn config(variant: &str) -> PolicyConfig {
         feed_forward: 35,
         dropout: 0.0,
         max_timesteps: 50,
-        return_scale: 10.0,
+        return_scale: Some(10.0),
         ..PolicyConfig::default()
     }
 }

@@ -1,0 +1,92 @@
+//! Defaults that follow from other keys: what is null or left out becomes a number before the job is read, so that a run folder
+//! states it.
+
+use serde_json::{Map, Value};
+
+/// The share of a training over which the learning rate rises.
+const WARMUP: u64 = 10;
+
+/// Most minibatches of a pass over a rollout, and environments of a group.
+const MOST_MINIBATCHES: u64 = 32;
+const MOST_ENVS_PER_GROUP: u64 = 2;
+
+/// Says the numbers that follow from others. Where those are no numbers, nothing is said, and they are what is wrong.
+pub(super) fn derive(json: &mut Value) {
+    if let Some(train) = json.get_mut("train").and_then(Value::as_object_mut) {
+        unless_said(train, "warmup_steps", |train| Some(train.get("steps")?.as_u64()? / WARMUP));
+    }
+    if let Some(ppo) = json.get_mut("ppo").and_then(Value::as_object_mut) {
+        let number = |ppo: &Map<String, Value>, key, default: usize| match ppo.get(key) {
+            Some(value) => value.as_u64().filter(|&number| number > 0),
+            None => Some(default as u64),
+        };
+        let default = super::PpoConfig::default();
+        unless_said(ppo, "envs_per_group", |ppo| largest_divisor(number(ppo, "envs", default.envs)?, MOST_ENVS_PER_GROUP));
+        unless_said(ppo, "minibatches", |ppo| {
+            let envs = number(ppo, "envs", default.envs)?;
+            match ppo.get("network").and_then(Value::as_str) {
+                Some("recurrent") => {
+                    largest_divisor(envs / number(ppo, "envs_per_group", default.envs_per_group)?, MOST_MINIBATCHES)
+                }
+                // Of two timesteps at least: advantages are normalised within a minibatch.
+                _ => {
+                    let timesteps = envs.checked_mul(number(ppo, "rollout_len", default.rollout_len)?)?;
+                    largest_divisor(timesteps, MOST_MINIBATCHES.min(timesteps / 2))
+                }
+            }
+        });
+    }
+}
+
+/// Sets a key that is null or absent. A null goes, whether there is a number or not.
+fn unless_said(section: &mut Map<String, Value>, key: &str, number: impl Fn(&Map<String, Value>) -> Option<u64>) {
+    if section.get(key).is_none_or(Value::is_null) {
+        section.shift_remove(key);
+        if let Some(number) = number(section) {
+            section.insert(key.into(), number.into());
+        }
+    }
+}
+
+/// The largest number up to `most` that divides `whole`; 1 divides all.
+fn largest_divisor(whole: u64, most: u64) -> Option<u64> {
+    (1..=most).rev().find(|number| whole.is_multiple_of(*number)).or(Some(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Changes, Job, OfflineJob, PpoConfig, TrainConfig};
+
+    fn offline(text: &str) -> OfflineJob {
+        let rest = r#""env": {"id": "TMaze-v0"}, "data": {"source": "x"}, "evaluation": {"target_returns": [1]}"#;
+        Job::parse(&format!("{{{rest}, {text}}}"), &Changes::default()).unwrap().offline().unwrap()
+    }
+
+    fn ppo(text: &str) -> PpoConfig {
+        let rest = r#""env": {"id": "CartPole-v1"}, "evaluation": {}"#;
+        Job::parse(&format!("{{{rest}, \"ppo\": {text}}}"), &Changes::default()).unwrap().ppo().unwrap().ppo
+    }
+
+    #[test]
+    fn the_warm_up_is_a_tenth_of_the_steps_unless_it_is_said() {
+        let warmup = |train: &str| offline(&format!("\"train\": {train}")).train.warmup_steps;
+        assert_eq!(
+            [warmup(r#"{"steps": 3000}"#), warmup(r#"{"steps": 1e5, "warmup_steps": null}"#), warmup("{}")],
+            [300, 10_000, 1000]
+        );
+        assert_eq!([warmup(r#"{"steps": 100, "warmup_steps": 7}"#), warmup(r#"{"steps": 5}"#)], [7, 0]);
+        assert_eq!(TrainConfig::default().warmup_steps, TrainConfig::default().steps / 10);
+    }
+
+    #[test]
+    fn default_minibatches_and_groups_fit() {
+        assert_eq!(ppo("{}"), PpoConfig::default());
+        let sizes = |text: &str| (ppo(text).envs_per_group, ppo(text).minibatches);
+        assert_eq!(sizes(r#"{"network": "recurrent"}"#), (2, 2));
+        assert_eq!(sizes(r#"{"network": "recurrent", "envs": 6, "minibatches": null}"#), (2, 3));
+        assert_eq!(sizes(r#"{"network": "recurrent", "envs": 3}"#), (1, 3));
+        assert_eq!(sizes(r#"{"envs": 1, "rollout_len": 9}"#), (1, 3)); // of three timesteps
+        assert_eq!(sizes(r#"{"envs": 1, "rollout_len": 1, "normalise_advantages": false}"#), (1, 1));
+        assert_eq!(sizes(r#"{"envs": 8, "envs_per_group": 4}"#), (4, 32));
+    }
+}

@@ -1,0 +1,68 @@
+//! A second look at a job beside its data, before anything is trained.
+
+use aaren_data::Dataset;
+use anyhow::{Result, ensure};
+
+use super::data::return_scale;
+use crate::config::{ContextLength, Device, OfflineJob, caution, memory};
+
+/// So many times larger or smaller than the data a return scale is a slip; the published ones are up to 12 times smaller.
+const FAR_OFF: f64 = 30.0;
+
+/// Looks at a job beside its data. What is odd is a warning, or an error where the job is strict.
+///
+/// # Errors
+/// Data without a transition, or rows of whole episodes that take more memory than there is.
+pub fn review(job: &OfflineJob, dataset: &Dataset) -> Result<()> {
+    let longest = dataset.trajectories.iter().map(|trajectory| trajectory.len()).max().unwrap_or(0);
+    ensure!(longest > 0, "data: the dataset {} holds no transition to train on", dataset.id);
+    if job.train.context_length == ContextLength::Episode && job.train.row_length.is_none() && job.device == Device::Cpu {
+        let rows = job.train.batch_size;
+        let asked = memory::activations(&job.policy, rows as u128 * longest as u128);
+        let there = memory::there().unwrap_or(u128::MAX);
+        ensure!(
+            asked <= there,
+            "train.batch_size: found {rows} rows as long as the longest episode ({longest} timesteps, train.context_length is \
+             \"episode\"): the job takes at least {}, this machine has {}; lower it, or set train.row_length",
+            memory::gigabytes(asked),
+            memory::gigabytes(there)
+        );
+    }
+    let of_data = return_scale(dataset);
+    let odd = job
+        .policy
+        .return_scale
+        .filter(|scale| job.policy.tokens.has_return_to_go() && !(1.0 / FAR_OFF..=FAR_OFF).contains(&(of_data / scale)));
+    let odd = odd.map(|scale| {
+        format!("policy.return_scale: found {scale}, returns-to-go in the data reach {of_data}; that would do, or null")
+    });
+    caution(odd.as_slice(), job.strict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offline::{describe, trajectories};
+
+    #[test]
+    fn the_return_scale_is_that_of_the_data_unless_it_is_said() {
+        let job = |scale: &str| {
+            let random = r#"data={"scripted": {"collector": "random", "episodes": 3}}"#;
+            let settings = [r#"env={"id": "Pendulum-v1"}"#, random, "strict=true", &format!("policy.return_scale={scale}")];
+            OfflineJob::quickstart(&settings.map(String::from)).unwrap()
+        };
+        let dataset = trajectories(&job("null")).unwrap();
+        let least = dataset.trajectories.iter().map(|trajectory| trajectory.episode_return()).fold(0.0, f64::min);
+        let scale = |scale| describe(&job(scale).env, &job(scale).policy, &dataset).unwrap().config.return_scale.unwrap();
+        assert!(least < -100.0 && (scale("null") + least).abs() < 1e-6, "{least}, {}", scale("null"));
+        assert_eq!(scale("7"), 7.0);
+        review(&job("null"), &dataset).unwrap();
+        review(&job("100"), &dataset).unwrap();
+        let message = review(&job("1"), &dataset).unwrap_err().to_string();
+        assert!(message.contains("policy.return_scale: found 1, ") && message.contains("null"), "{message}");
+        assert!(review(&job("1e6"), &dataset).is_err());
+        let empty = Dataset { trajectories: Vec::new(), ..dataset };
+        assert_eq!(return_scale(&empty), 1.0);
+        assert!(review(&job("null"), &empty).unwrap_err().to_string().contains("no transition"));
+    }
+}
