@@ -118,6 +118,13 @@ fn check_data(data: &DataConfig) -> Result<()> {
             }
         }
     }
+    if let Some(steps) = data.max_episode_steps {
+        within("data.max_episode_steps", steps, 1, MOST_TIMESTEPS)?;
+    }
+    ensure!(
+        data.scripted.is_none() || (data.max_episode_steps, data.actions) == (None, None),
+        "data.max_episode_steps and data.actions are for data.source; scripted data are made in the task itself"
+    );
     let fraction = data.top_fraction;
     allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
 }

@@ -32,6 +32,8 @@ pub struct Changes {
     pub env: Option<String>,
     /// `data.source`, in place of `data.scripted`.
     pub data: Vec<String>,
+    /// `data.max_episode_steps`
+    pub max_episode_steps: Option<usize>,
     /// `policy.mixer`, in place of `policy.mixers`.
     pub mixer: Option<String>,
     /// `seed`
@@ -60,6 +62,9 @@ impl Changes {
             set("data.source", self.data.clone().into())?;
             set("data.scripted", Value::Null)?;
         }
+        if let Some(steps) = self.max_episode_steps {
+            set("data.max_episode_steps", steps.into())?;
+        }
         if let Some(seed) = self.seed {
             set("seed", seed.into())?;
         }
@@ -86,7 +91,8 @@ impl Changes {
         let flags = [("--mixer", self.mixer.clone()), ("--env", self.env.clone())].into_iter();
         let flags = flags.filter_map(|(flag, word)| word.map(|word| format!("{flag} {word}")));
         let data = self.data.iter().map(|source| format!("--data {source}"));
-        let flags = flags.chain(data).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
+        let limit = self.max_episode_steps.map(|steps| format!("--max-episode-steps {steps}"));
+        let flags = flags.chain(data).chain(limit).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
         if flags.is_empty() { name.into() } else { format!("{name} with {}", flags.join(" ")) }
     }
 }

@@ -1,18 +1,20 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
 
-use aaren_data::{self, Dataset, Statistics, Trajectory, scripted};
+use aaren_data::{
+    self, Check, Dataset, LoadOptions, Loaded, Statistics, Strictness, Trajectory, load_with, rescale_actions, scripted, task_differences,
+};
 use aaren_envs::{Space, Spec};
 use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::config::{Collector, EnvConfig, OfflineJob, caution};
+use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
 use crate::play::spaces::action_spec;
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
 
-/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data go
-/// to the log.
+/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data, and
+/// where they were made in another task than the job's, go to the log.
 ///
 /// # Errors
 /// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
@@ -24,9 +26,9 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
         (Some(sources), _) => {
             let mut datasets = Vec::new();
             for source in &sources.0 {
-                let loaded = aaren_data::load(source).context("data.source")?;
-                cautions.extend(loaded.warnings.iter().map(|warning| format!("{}: {warning}", loaded.path.display())));
-                datasets.push((source.clone(), loaded.dataset));
+                let options = LoadOptions { max_episode_steps: job.data.max_episode_steps, ..LoadOptions::default() };
+                let loaded = load_with(source, &options).context("data.source")?;
+                datasets.push((source.clone(), in_task(loaded, job, env.spec(), &mut cautions)?));
             }
             join(datasets).context("data.source")?
         }
@@ -38,6 +40,28 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
     );
     caution(&cautions, job.strict)?;
     Ok(best(dataset, job.data.top_fraction))
+}
+
+/// A dataset with its actions in the units of the job's task, where it is asked for. Notes what the loader warns of, and what the data
+/// say of their task that is otherwise in the job's.
+fn in_task(loaded: Loaded, job: &OfflineJob, spec: &Spec, cautions: &mut Vec<String>) -> Result<Dataset> {
+    let Loaded { mut dataset, path, mut warnings, .. } = loaded;
+    // Data of another task are refused later, and whatever else differs is beside the point.
+    if job.data.actions.is_some() && shape(&dataset.action_space) == shape(&spec.action_space) && !spec.action_space.is_discrete() {
+        if job.data.actions == Some(ActionUnits::Rescale) {
+            rescale_actions(&mut dataset, &spec.action_space).map_err(|problem| anyhow!("data.actions: {problem}"))?;
+        } else {
+            dataset.action_space = spec.action_space.clone();
+            warnings.retain(|warning| warning.check != Check::ActionBounds);
+            let outside = aaren_data::verify(&dataset, Strictness::Normal).warnings.into_iter();
+            warnings.extend(outside.filter(|warning| warning.check == Check::ActionBounds));
+        }
+    }
+    cautions.extend(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
+    if dataset.env_id.as_ref().is_none_or(|env_id| task_name(env_id) == task_name(&spec.id)) {
+        cautions.extend(task_differences(&dataset, spec, &job.env.options));
+    }
+    Ok(dataset)
 }
 
 /// One dataset with the trajectories of several, each with the name it was asked for, in order. What only the parts know of themselves (metadata) is left out.
@@ -115,14 +139,10 @@ fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
 /// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a caution;
 /// so is D4RL's maze with other walls.
 fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
-    let name = |id: &str| match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
-        "PointMaze" => "Maze2D".to_string(),
-        name => name.to_string(),
-    };
     let mut caution = None;
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
         ensure!(
-            name(env_id) == name(&spec.id),
+            task_name(env_id) == task_name(&spec.id),
             "the dataset {} was recorded in {env_id}, the job's task is {}",
             dataset.id,
             spec.id
@@ -143,6 +163,14 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
         );
     }
     Ok(caution)
+}
+
+/// A task's name without its version. D4RL's mazes have one name, with MuJoCo and without.
+fn task_name(id: &str) -> &str {
+    match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
+        "PointMaze" => "Maze2D",
+        name => name,
+    }
 }
 
 fn shape(space: &Space) -> String {

@@ -1,6 +1,7 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
 use super::batch::{BatchSize, DeviceBatch, on_device};
+use super::data_mark::DataMark;
 use super::segments::Segment;
 use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
@@ -42,6 +43,8 @@ pub(crate) struct Progress {
     pub logged_loss: Option<f64>,
     /// What the last batch left over of its rows' segments.
     pub cut: Vec<Option<Segment>>,
+    /// What was trained on; none in checkpoints of older versions.
+    pub data: Option<DataMark>,
 }
 
 impl Progress {

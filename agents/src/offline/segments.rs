@@ -41,6 +41,19 @@ impl SegmentSource {
         self.dataset.trajectories.iter().map(|trajectory| trajectory.len()).max().unwrap_or(0)
     }
 
+    /// Refuses places that are not in the data.
+    ///
+    /// # Errors
+    /// Names the first one.
+    pub(crate) fn check(&self, segments: &[Option<Segment>]) -> Result<()> {
+        for segment in segments.iter().flatten() {
+            let length = self.dataset.trajectories.get(segment.trajectory).map_or(0, |trajectory| trajectory.len());
+            let Segment { trajectory, start, end } = segment;
+            ensure!(start < end && *end <= length, "steps {start} to {end} of episode {trajectory} are not in the data");
+        }
+        Ok(())
+    }
+
     fn action(&self, trajectory: usize, t: usize) -> ActionValue<'_> {
         match &self.dataset.trajectories[trajectory].actions {
             Actions::Continuous(actions) => {

@@ -2,6 +2,7 @@
 
 use super::batch::Batches;
 use super::data::describe;
+use super::data_mark::{DATA, DataMark};
 use super::learner::Learner;
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
@@ -62,11 +63,17 @@ fn train_on<B: TrainBackend>(
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let description = describe(&job.env, &job.policy, &dataset)?;
+    let data = DataMark::of(&dataset);
     let source = Arc::new(SegmentSource::new(dataset)?);
     let mut learner = Learner::<B>::new(description, &job.train, job.seed)?;
     if resume && let Some((_, folder)) = run.latest_checkpoint()? {
         learner = learner.load(&folder).context("cannot resume")?;
+        let begun_with = learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with));
+        let checked = begun_with.and_then(|()| source.check(&learner.progress.cut));
+        checked.with_context(|| format!("cannot resume from {}", folder.display()))?;
     }
+    learner.progress.data = Some(data);
+    run.write_json(DATA, &data)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     let mut observer = NoObserver;

@@ -4,6 +4,8 @@ use super::task;
 use crate::error::DatasetError;
 use crate::hdf5::Node;
 use crate::minari::metadata;
+use crate::provenance::D4RL_TASK;
+use crate::report::{Check, Report};
 use crate::score;
 use crate::statistics::{ENV_OPTIONS, REFERENCES_FROM};
 use crate::trajectory::Dataset;
@@ -36,18 +38,20 @@ pub(super) struct About {
 }
 
 /// Describes a file whose arrays have the given widths.
-pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<About, DatasetError> {
+pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype, report: &mut Report) -> Result<About, DatasetError> {
     let attributes = root.attributes();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = |key| attributes.get(key).and_then(AttrValue::as_str);
     let mut rest = stored_metadata(root)?;
-    if let Some(text) = text(REST) {
-        let value = serde_json::from_str(text);
-        let stored: Map<String, Value> =
-            value.map_err(|source| DatasetError::Json { path: path.into(), key: REST.into(), source })?;
-        rest.extend(stored);
+    // Attributes of these names may be another program's.
+    let mut skipped = |key: &str| report.warn(Check::Metadata, 1, format!("the attribute {key} is none that aaren writes: left out"));
+    match text(REST).map(serde_json::from_str::<Map<String, Value>>) {
+        Some(Ok(stored)) => rest.extend(stored),
+        Some(Err(_)) => skipped(REST),
+        None => {}
     }
-    let space = |key| text(key).map(|text| metadata::space(path, key, text)).transpose();
+    let mut space = |key| text(key).and_then(|text| metadata::space(path, key, text).map_err(|_| skipped(key)).ok());
+    let spaces = space(OBSERVATIONS).zip(space(ACTIONS));
     let mut about = About {
         id: text(ID).unwrap_or(&stem).into(),
         env_id: text(ENV).map(String::from),
@@ -58,7 +62,7 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
         rest,
         widths_from: "the file's own attributes".into(),
     };
-    if let (Some(observations), Some(actions)) = (space(OBSERVATIONS)?, space(ACTIONS)?) {
+    if let Some((observations, actions)) = spaces {
         about.observation_space = observations;
         about.action_space = actions;
     } else if let Some(task) = task::find(&stem) {
@@ -74,7 +78,7 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
         if !task.env_options.is_empty() {
             about.rest.insert(ENV_OPTIONS.into(), task.env_options.into());
         }
-        about.rest.insert("d4rl_task".into(), task.name.into());
+        about.rest.insert(D4RL_TASK.into(), task.name.into());
     }
     Ok(about)
 }

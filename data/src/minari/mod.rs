@@ -95,13 +95,17 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     let metadata_path = data.join("metadata.json");
     let metadata = metadata::read(&metadata_path, options, &mut report)?;
     let hdf5 = Hdf5::open(&data.join(MAIN_FILE))?;
-    let trajectories = read_episodes(&hdf5, &metadata, &metadata_path, &mut report)?;
+    let mut trajectories = read_episodes(&hdf5, &metadata, &metadata_path, &mut report)?;
+    if let Some(limit) = options.max_episode_steps {
+        let widths = (metadata.observation_space.width(), metadata.action_space.width());
+        trajectories = trajectories.into_iter().flat_map(|trajectory| trajectory.cut_at(limit, widths)).collect();
+    }
     let dataset = Dataset {
         id: metadata.id,
         env_id: metadata.env_id,
         observation_space: metadata.observation_space,
         action_space: metadata.action_space,
-        max_episode_steps: metadata.max_episode_steps,
+        max_episode_steps: options.max_episode_steps.or(metadata.max_episode_steps),
         reference_scores: metadata.reference_scores,
         metadata: metadata.rest,
         trajectories,

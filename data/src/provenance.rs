@@ -1,0 +1,200 @@
+//! What a dataset says of the task that it was made in, beside the task's name, and how another task differs from that.
+//!
+//! ```
+//! use aaren_data::{scripted, task_differences};
+//!
+//! let made = |corridor: u64| serde_json::json!({"corridor": corridor}).as_object().unwrap().clone();
+//! let config = serde_json::json!({"env": "TMaze-v0", "options": made(9), "episodes": 1, "seed": 1});
+//! let dataset = scripted::collect(&serde_json::from_value(config)?)?;
+//! let differences = |corridor| -> Result<Vec<String>, aaren_envs::EnvError> {
+//!     Ok(task_differences(&dataset, aaren_envs::make("TMaze-v0", &made(corridor))?.spec(), &made(corridor)))
+//! };
+//! assert_eq!(differences(9)?, Vec::<String>::new());
+//! assert!(differences(5)?[0].contains("corridor = 9"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::minari::metadata;
+use crate::statistics::ENV_OPTIONS;
+use crate::trajectory::Dataset;
+use aaren_envs::{OptionDefault, Space, Spec};
+use serde_json::{Map, Value};
+
+/// Metadata key: D4RL's name of the task.
+pub(crate) const D4RL_TASK: &str = "d4rl_task";
+
+/// Options that change a picture of a task, or nothing.
+const SHOWN_ONLY: [&str; 9] = [
+    "render_mode",
+    "width",
+    "height",
+    "camera_id",
+    "camera_name",
+    "default_camera_config",
+    "max_geom",
+    "visual_options",
+    "renderer",
+];
+
+/// Wrappers that change nothing that is recorded.
+const WATCHING: [&str; 7] = [
+    "DataCollector",
+    "DataCollectorV0",
+    "OrderEnforcing",
+    "PassiveEnvChecker",
+    "RecordEpisodeStatistics",
+    "RecordVideo",
+    "TimeLimit", // read as a time limit
+];
+
+/// How far bounds may be apart and mean the same: rounding to single precision, with room.
+const BOUND_TOLERANCE: f64 = 1e-5;
+
+impl Dataset {
+    /// The options of the task that the data were made in, from aaren's own metadata, D4RL's name of the task, or the `kwargs` of
+    /// Minari's `env_spec`; `None` where nothing is said. Options that are left out have the task's defaults.
+    pub fn env_options(&self) -> Option<Map<String, Value>> {
+        let collection = self.metadata.get("collection");
+        let options = |value: &Value| value.as_object().cloned();
+        let kwargs = self.env_spec().and_then(|spec| options(&spec["kwargs"]));
+        let collected = collection.and_then(|made| options(&made["options"]).or_else(|| options(&made["job"]["env"]["options"])));
+        let stated = self.metadata.get(ENV_OPTIONS).and_then(options);
+        let d4rl = self.metadata.get(D4RL_TASK).and(self.env_id.as_ref()).map(|_| Map::new());
+        let said: Vec<_> = [d4rl, kwargs, collected, stated].into_iter().flatten().collect();
+        (!said.is_empty()).then(|| said.into_iter().flatten().filter(|(key, _)| !SHOWN_ONLY.contains(&key.as_str())).collect())
+    }
+
+    /// Wrappers around the task that change what was recorded, by name, from Minari's `env_spec`.
+    pub fn wrappers(&self) -> Vec<String> {
+        let spec = self.env_spec().unwrap_or_default();
+        let names = spec["additional_wrappers"].as_array().into_iter().flatten().filter_map(|wrapper| wrapper["name"].as_str());
+        names.filter(|name| !WATCHING.contains(name)).map(String::from).collect()
+    }
+
+    /// The task with all that is said of it, in words: `Hopper-v5 with variant=d4rl`.
+    pub fn task(&self) -> Option<String> {
+        let options: Vec<String> =
+            self.env_options().into_iter().flatten().map(|(key, value)| format!("{key}={}", bare(&value))).collect();
+        let with = if options.is_empty() { String::new() } else { format!(" with {}", options.join(", ")) };
+        let wrappers = self.wrappers();
+        let through = if wrappers.is_empty() { String::new() } else { format!(" through {}", wrappers.join(", ")) };
+        self.env_id.as_ref().map(|id| format!("{id}{with}{through}"))
+    }
+
+    /// Minari's description of the task.
+    fn env_spec(&self) -> Option<Value> {
+        metadata::parse(self.metadata.get("env_spec")?.as_str()?).ok()
+    }
+}
+
+/// In what a dataset's task differs from another task, a clause each that names both values and what can be done: options, wrappers,
+/// time limit, bounds. What the data do not say is taken to be alike.
+///
+/// - `options`: those that the other task was made with
+pub fn task_differences(dataset: &Dataset, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(said) = dataset.env_options() {
+        found.extend(option_differences(dataset, &said, spec, options));
+    }
+    let wrappers = dataset.wrappers();
+    if !wrappers.is_empty() {
+        found.push(format!("{} was made through wrappers that {} has not: {}", dataset.id, spec.id, wrappers.join(", ")));
+    }
+    let steps = |limit: usize| format!("{limit} steps");
+    match (dataset.max_episode_steps, spec.max_episode_steps) {
+        (Some(limit), of_task) if of_task != Some(limit) => found.push(format!(
+            "{} has a time limit of {limit} steps, {} one of {}; --set env.options.max_episode_steps={limit} sets it",
+            dataset.id,
+            spec.id,
+            of_task.map_or("none".into(), steps)
+        )),
+        (None, Some(limit)) => found.extend(crate::verify::too_long(dataset, limit).map(|(_, text)| text)),
+        _ => {}
+    }
+    if let Some((data, task)) = bound_difference(&dataset.observation_space, &spec.observation_space, false) {
+        found.push(format!("{} has observations in {data}, {} in {task}", dataset.id, spec.id));
+    }
+    if let Some((data, task)) = bound_difference(&dataset.action_space, &spec.action_space, true) {
+        let has = if dataset.env_id.is_some() { "has" } else { "is taken to have" };
+        found.push(format!(
+            "{} {has} actions in {data}, {} in {task}; data.actions = \"rescale\" maps them, \"keep\" takes them as they are",
+            dataset.id, spec.id
+        ));
+    }
+    found
+}
+
+/// In what a dataset's task differs from any that this build can make: what no options of it can mend.
+pub(crate) fn own_task_differences(dataset: &Dataset) -> Vec<String> {
+    let id = dataset.env_id.as_deref().unwrap_or_default();
+    let Some(task) = aaren_envs::tasks().into_iter().find(|task| task.id == id) else { return Vec::new() };
+    let mut options = dataset.env_options().unwrap_or_default();
+    options.retain(|key, _| key == "reward_delay" || task.options.iter().any(|option| option.key == key));
+    if let Some(limit) = dataset.max_episode_steps {
+        options.insert("max_episode_steps".into(), limit.into());
+    }
+    aaren_envs::make(id, &options).map_or(Vec::new(), |env| task_differences(dataset, env.spec(), &options))
+}
+
+fn option_differences(dataset: &Dataset, said: &Map<String, Value>, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
+    let table = aaren_envs::tasks().into_iter().find(|task| task.id == spec.id).map_or(&[][..], |task| task.options);
+    let default = |key: &str| table.iter().find(|option| option.key == key).map_or(Value::Null, |option| plain(&option.default));
+    let value = |of: &Map<String, Value>, key: &str| of.get(key).cloned().unwrap_or_else(|| default(key));
+    let mut keys: Vec<&String> = said.keys().chain(options.keys().filter(|key| !said.contains_key(*key))).collect();
+    keys.retain(|key| *key != "max_episode_steps"); // a time limit, which is compared as such
+    let differing = keys.into_iter().filter(|key| !same(&value(said, key), &value(options, key)));
+    let describe = |key: &String| {
+        let (data, task) = (value(said, key), value(options, key));
+        let shown = |value: &Value| if value.is_null() { format!("no {key}") } else { format!("{key} = {}", bare(value)) };
+        let is_known = table.iter().any(|option| option.key == key) || table.is_empty() || key == "reward_delay";
+        let advice = match (is_known, &data) {
+            (true, Value::Null) => format!("; leave env.options.{key} out to have none"),
+            (true, data) => format!("; --set env.options.{key}={} sets it", bare(data)),
+            (false, _) => ", which is no option of it".into(),
+        };
+        format!("{} was made with {}, {} has {}{advice}", dataset.id, shown(&data), spec.id, shown(&task))
+    };
+    differing.map(describe).collect()
+}
+
+/// A default as its value would be written.
+fn plain(default: &OptionDefault) -> Value {
+    match *default {
+        OptionDefault::Bool(value) => value.into(),
+        OptionDefault::Count(value, ..) => value.into(),
+        OptionDefault::Number(value, ..) => value.into(),
+        // Infinity has no number in JSON and becomes null, as it is given.
+        OptionDefault::Interval(low, high) => vec![Value::from(low), Value::from(high)].into(),
+        OptionDefault::Choice(names) => names[0].into(),
+    }
+}
+
+/// Whether two values of an option mean the same: 10 and 10.0, an infinite bound and null.
+fn same(a: &Value, b: &Value) -> bool {
+    let infinite = |value: &Value| value.is_null() || matches!(value.as_str(), Some("Infinity" | "-Infinity"));
+    match (a.as_array(), b.as_array()) {
+        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        _ => a == b || (infinite(a) && infinite(b)) || a.as_f64().is_some_and(|a| Some(a) == b.as_f64()),
+    }
+}
+
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// The first bounds of one component that differ, if any do. `all`: infinite ones count too; else only what both spaces bound.
+fn bound_difference(data: &Space, task: &Space, all: bool) -> Option<(String, String)> {
+    let (Space::Box { low, high, .. }, Space::Box { low: task_low, high: task_high, .. }) = (data, task) else { return None };
+    let differ = |a: f64, b: f64| match a.is_finite() && b.is_finite() {
+        true => (a - b).abs() > BOUND_TOLERANCE * (1.0 + b.abs()) && a.abs().min(b.abs()) < 1e30, // the largest float means none
+        false => all && a != b,
+    };
+    let pairs = low.iter().zip(high).zip(task_low.iter().zip(task_high));
+    let mut pairs = pairs.into_iter();
+    let index = pairs.position(|((&low, &high), (&other_low, &other_high))| differ(low, other_low) || differ(high, other_high))?;
+    let shown = |low: &[f64], high: &[f64]| {
+        let at = if low.len() > 1 { format!(" (component {index})") } else { String::new() };
+        format!("[{}, {}]{at}", low[index], high[index])
+    };
+    Some((shown(low, high), shown(task_low, task_high)))
+}
