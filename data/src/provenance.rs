@@ -92,33 +92,33 @@ impl Dataset {
 ///
 /// - `options`: those that the other task was made with
 pub fn task_differences(dataset: &Dataset, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(said) = dataset.env_options() {
-        found.extend(option_differences(dataset, &said, spec, options));
-    }
+    let (data, task) = (format!("the data {}", dataset.id), format!("the task {}", spec.id));
+    let said = dataset.env_options();
+    let mut found = said.map_or(Vec::new(), |said| option_differences(&data, &said, spec, options));
     let wrappers = dataset.wrappers();
+    let of_options = !found.is_empty();
     if !wrappers.is_empty() {
-        found.push(format!("{} was made through wrappers that {} has not: {}", dataset.id, spec.id, wrappers.join(", ")));
+        found.push(format!("{data} were made through wrappers that {task} has not: {}", wrappers.join(", ")));
     }
-    let steps = |limit: usize| format!("{limit} steps");
     match (dataset.max_episode_steps, spec.max_episode_steps) {
-        (Some(limit), of_task) if of_task != Some(limit) => found.push(format!(
-            "{} has a time limit of {limit} steps, {} one of {}; --set env.options.max_episode_steps={limit} sets it",
-            dataset.id,
-            spec.id,
-            of_task.map_or("none".into(), steps)
-        )),
+        (Some(limit), of_task) if of_task != Some(limit) => {
+            let of_task = of_task.map_or("none".into(), |limit| format!("one of {limit} steps"));
+            // A limit may follow from an option, such as the size of a maze.
+            let advice = format!("; --set env.options.max_episode_steps={limit} sets it");
+            let advice = if of_options { "" } else { &advice };
+            found.push(format!("{data} have a time limit of {limit} steps, {task} has {of_task}{advice}"));
+        }
         (None, Some(limit)) => found.extend(crate::verify::too_long(dataset, limit).map(|(_, text)| text)),
         _ => {}
     }
-    if let Some((data, task)) = bound_difference(&dataset.observation_space, &spec.observation_space, false) {
-        found.push(format!("{} has observations in {data}, {} in {task}", dataset.id, spec.id));
+    if let Some((of_data, of_task)) = bound_difference(&dataset.observation_space, &spec.observation_space, false) {
+        found.push(format!("{data} have observations in {of_data}, {task} in {of_task}"));
     }
-    if let Some((data, task)) = bound_difference(&dataset.action_space, &spec.action_space, true) {
-        let has = if dataset.env_id.is_some() { "has" } else { "is taken to have" };
+    if let Some((of_data, of_task)) = bound_difference(&dataset.action_space, &spec.action_space, true) {
+        let have = if dataset.env_id.is_some() { "have" } else { "are taken to have" };
         found.push(format!(
-            "{} {has} actions in {data}, {} in {task}; data.actions = \"rescale\" maps them, \"keep\" takes them as they are",
-            dataset.id, spec.id
+            "{data} {have} actions in {of_data}, {task} in {of_task}; --set data.actions=rescale maps them, \
+             --set data.actions=keep takes them as they are"
         ));
     }
     found
@@ -136,7 +136,7 @@ pub(crate) fn own_task_differences(dataset: &Dataset) -> Vec<String> {
     aaren_envs::make(id, &options).map_or(Vec::new(), |env| task_differences(dataset, env.spec(), &options))
 }
 
-fn option_differences(dataset: &Dataset, said: &Map<String, Value>, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
+fn option_differences(data: &str, said: &Map<String, Value>, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
     let table = aaren_envs::tasks().into_iter().find(|task| task.id == spec.id).map_or(&[][..], |task| task.options);
     let default = |key: &str| table.iter().find(|option| option.key == key).map_or(Value::Null, |option| plain(&option.default));
     let value = |of: &Map<String, Value>, key: &str| of.get(key).cloned().unwrap_or_else(|| default(key));
@@ -144,15 +144,15 @@ fn option_differences(dataset: &Dataset, said: &Map<String, Value>, spec: &Spec,
     keys.retain(|key| *key != "max_episode_steps"); // a time limit, which is compared as such
     let differing = keys.into_iter().filter(|key| !same(&value(said, key), &value(options, key)));
     let describe = |key: &String| {
-        let (data, task) = (value(said, key), value(options, key));
+        let (made, asked) = (value(said, key), value(options, key));
         let shown = |value: &Value| if value.is_null() { format!("no {key}") } else { format!("{key} = {}", bare(value)) };
         let is_known = table.iter().any(|option| option.key == key) || table.is_empty() || key == "reward_delay";
-        let advice = match (is_known, &data) {
+        let advice = match (is_known, &made) {
             (true, Value::Null) => format!("; leave env.options.{key} out to have none"),
-            (true, data) => format!("; --set env.options.{key}={} sets it", bare(data)),
+            (true, made) => format!("; --set env.options.{key}={} sets it", bare(made)),
             (false, _) => ", which is no option of it".into(),
         };
-        format!("{} was made with {}, {} has {}{advice}", dataset.id, shown(&data), spec.id, shown(&task))
+        format!("{data} were made with {}, the task {} has {}{advice}", shown(&made), spec.id, shown(&asked))
     };
     differing.map(describe).collect()
 }
@@ -178,23 +178,132 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// A value as it is written after an equals sign.
 fn bare(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), String::from)
+    match (value.as_str(), value.as_f64()) {
+        (Some(text), _) => text.into(),
+        (None, Some(number)) => number.to_string(),
+        (None, None) => value.to_string(),
+    }
 }
 
 /// The first bounds of one component that differ, if any do. `all`: infinite ones count too; else only what both spaces bound.
 fn bound_difference(data: &Space, task: &Space, all: bool) -> Option<(String, String)> {
     let (Space::Box { low, high, .. }, Space::Box { low: task_low, high: task_high, .. }) = (data, task) else { return None };
-    let differ = |a: f64, b: f64| match a.is_finite() && b.is_finite() {
-        true => (a - b).abs() > BOUND_TOLERANCE * (1.0 + b.abs()) && a.abs().min(b.abs()) < 1e30, // the largest float means none
-        false => all && a != b,
+    let is_bound = |bound: f64| bound.abs() < 1e30; // the largest float means none
+    let differ = |a: f64, b: f64| match is_bound(a) && is_bound(b) {
+        true => (a - b).abs() > BOUND_TOLERANCE * (1.0 + b.abs()),
+        false => all && is_bound(a) != is_bound(b),
     };
     let pairs = low.iter().zip(high).zip(task_low.iter().zip(task_high));
     let mut pairs = pairs.into_iter();
-    let index = pairs.position(|((&low, &high), (&other_low, &other_high))| differ(low, other_low) || differ(high, other_high))?;
+    let index =
+        pairs.position(|((&low, &high), (&other_low, &other_high))| differ(low, other_low) || differ(high, other_high))?;
     let shown = |low: &[f64], high: &[f64]| {
         let at = if low.len() > 1 { format!(" (component {index})") } else { String::new() };
         format!("[{}, {}]{at}", low[index], high[index])
     };
     Some((shown(low, high), shown(task_low, task_high)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted;
+    use aaren_envs::Dtype;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn made(env: &str, options: Value) -> Dataset {
+        let config = json!({"env": env, "options": options, "collector": "random", "episodes": 1, "seed": 1});
+        scripted::collect(&serde_json::from_value(config).unwrap()).unwrap()
+    }
+
+    fn in_task(dataset: &Dataset, env: &str, options: Value) -> Vec<String> {
+        let options = map(options);
+        task_differences(dataset, aaren_envs::make(env, &options).unwrap().spec(), &options)
+    }
+
+    #[test]
+    fn options_are_compared_with_their_defaults() {
+        let dataset = made("PointMaze-v0", json!({"layout": "large", "reward": "sparse"}));
+        assert_eq!(in_task(&dataset, "PointMaze-v0", json!({"layout": "large"})), Vec::<String>::new());
+        let found = in_task(&dataset, "PointMaze-v0", json!({"reward_delay": 5}));
+        assert_eq!(
+            found,
+            [
+                "the data scripted/PointMaze-v0 were made with layout = large, the task PointMaze-v0 has layout = umaze; \
+                 --set env.options.layout=large sets it",
+                "the data scripted/PointMaze-v0 were made with no reward_delay, the task PointMaze-v0 has reward_delay = 5; \
+                 leave env.options.reward_delay out to have none",
+                "the data scripted/PointMaze-v0 have a time limit of 800 steps, the task PointMaze-v0 has one of 300 steps",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_minari_says_of_its_task_is_compared() {
+        let mut dataset = made("Pendulum-v1", json!({}));
+        dataset.metadata.clear();
+        assert_eq!(dataset.env_options(), None, "nothing is said");
+        assert!(in_task(&dataset, "Pendulum-v1", json!({"g": 3})).is_empty());
+        let spec = r#"{"id": "Pendulum-v1", "kwargs": {"g": 9.81, "render_mode": "rgb_array", "damping": [0.1, Infinity]},
+                       "additional_wrappers": [{"name": "RecordVideo"}, {"name": "FrameStack"}]}"#;
+        dataset.metadata.insert("env_spec".into(), spec.into());
+        assert_eq!(dataset.task().unwrap(), "Pendulum-v1 with g=9.81, damping=[0.1,\"Infinity\"] through FrameStack");
+        let found = in_task(&dataset, "Pendulum-v1", json!({}));
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("g = 9.81, the task Pendulum-v1 has g = 10; --set env.options.g=9.81"), "{found:?}");
+        assert!(found[1].contains("damping = [0.1,\"Infinity\"]") && found[1].ends_with("which is no option of it"), "{found:?}");
+        assert!(found[2].ends_with("has not: FrameStack"), "{found:?}");
+        // What no job can have is said without one.
+        let own = own_task_differences(&dataset);
+        assert_eq!(own.len(), 2, "{own:?}");
+    }
+
+    #[test]
+    fn limits_lengths_and_bounds_are_compared() {
+        let mut dataset = made("Pendulum-v1", json!({"max_episode_steps": 30}));
+        let found = in_task(&dataset, "Pendulum-v1", json!({}));
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0]
+                .ends_with("30 steps, the task Pendulum-v1 has one of 200 steps; --set env.options.max_episode_steps=30 sets it")
+        );
+        dataset.max_episode_steps = None;
+        let found = in_task(&dataset, "Pendulum-v1", json!({"max_episode_steps": 20}));
+        assert!(found[0].contains("longer than the time limit of 20 steps, first episode 0 with 30"), "{found:?}");
+
+        dataset.max_episode_steps = Some(200);
+        dataset.action_space = Space::uniform_box(1, -1.0, 1.0, Dtype::Float32);
+        let found = in_task(&dataset, "Pendulum-v1", json!({}));
+        assert!(
+            found[0].contains("actions in [-1, 1], the task Pendulum-v1 in [-2, 2]; --set data.actions=rescale"),
+            "{found:?}"
+        );
+        dataset.action_space = Space::uniform_box(1, -2.0000001, 2.0, Dtype::Float64);
+        assert!(in_task(&dataset, "Pendulum-v1", json!({})).is_empty(), "rounding");
+        dataset.observation_space =
+            Space::Box { low: vec![-1.0, -1.0, -8.0], high: vec![1.0, 1.0, 3.4e38], dtype: Dtype::Float32 };
+        assert!(in_task(&dataset, "Pendulum-v1", json!({})).is_empty(), "no bound");
+        dataset.observation_space = Space::Box { low: vec![-1.0, -1.0, -1.0], high: vec![1.0; 3], dtype: Dtype::Float32 };
+        let found = in_task(&dataset, "Pendulum-v1", json!({}));
+        assert!(found[0].contains("observations in [-1, 1] (component 2), the task Pendulum-v1 in [-8, 8]"), "{found:?}");
+    }
+
+    #[test]
+    fn values_mean_the_same_however_they_are_written() {
+        for (a, b, alike) in [
+            (json!(10), json!(10.0), true),
+            (json!([0.7, null]), json!([0.7, "Infinity"]), true),
+            (json!([0.7, null]), json!([0.7, 2]), false),
+            (json!("a"), json!("b"), false),
+            (json!(true), json!(1), false),
+        ] {
+            assert_eq!(same(&a, &b), alike, "{a} and {b}");
+        }
+    }
 }

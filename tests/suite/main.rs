@@ -10,5 +10,6 @@ mod divergence;
 mod interrupt;
 mod ppo;
 mod quickstart_small;
+mod remedies;
 mod resume;
 mod schema;

@@ -92,7 +92,8 @@ impl Changes {
         let flags = flags.filter_map(|(flag, word)| word.map(|word| format!("{flag} {word}")));
         let data = self.data.iter().map(|source| format!("--data {source}"));
         let limit = self.max_episode_steps.map(|steps| format!("--max-episode-steps {steps}"));
-        let flags = flags.chain(data).chain(limit).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
+        let flags =
+            flags.chain(data).chain(limit).chain(self.set.iter().map(|setting| format!("--set {setting}"))).collect::<Vec<_>>();
         if flags.is_empty() { name.into() } else { format!("{name} with {}", flags.join(" ")) }
     }
 }

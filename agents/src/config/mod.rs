@@ -33,7 +33,9 @@ pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, OnlineEvaluationConfig};
 pub use job::Job;
 pub use load::Changes;
-pub use offline::{ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig};
+pub use offline::{
+    ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,
+};
 pub use ppo::{BackboneConfig, Network, PpoConfig, PpoJob};
 pub use schema::{keys_page, schema};
 

@@ -1,7 +1,8 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
 
 use aaren_data::{
-    self, Check, Dataset, LoadOptions, Loaded, Statistics, Strictness, Trajectory, load_with, rescale_actions, scripted, task_differences,
+    self, Check, Dataset, LoadOptions, Loaded, Statistics, Strictness, Trajectory, load_with, rescale_actions, scripted,
+    task_differences,
 };
 use aaren_envs::{Space, Spec};
 use aaren_policy::{Description, Normalizer, PolicyConfig};
@@ -47,7 +48,8 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
 fn in_task(loaded: Loaded, job: &OfflineJob, spec: &Spec, cautions: &mut Vec<String>) -> Result<Dataset> {
     let Loaded { mut dataset, path, mut warnings, .. } = loaded;
     // Data of another task are refused later, and whatever else differs is beside the point.
-    if job.data.actions.is_some() && shape(&dataset.action_space) == shape(&spec.action_space) && !spec.action_space.is_discrete() {
+    if job.data.actions.is_some() && shape(&dataset.action_space) == shape(&spec.action_space) && !spec.action_space.is_discrete()
+    {
         if job.data.actions == Some(ActionUnits::Rescale) {
             rescale_actions(&mut dataset, &spec.action_space).map_err(|problem| anyhow!("data.actions: {problem}"))?;
         } else {
@@ -283,6 +285,68 @@ mod tests {
         let message = format!("{:#}", trajectories(&job(&[&data, other])).unwrap_err());
         assert!(message.contains("TMaze-v0") && message.contains("Pendulum-v1"), "{message}");
     }
+
+    /// A job of the pendulum on a dataset, with more settings, and what it is refused for if it is strict.
+    fn pendulum(path: &std::path::Path, settings: &[&str]) -> (Dataset, String) {
+        let data = format!(r#"data={{"source": "{}"}}"#, path.display());
+        let settings = [&[&*data, r#"env={"id": "Pendulum-v1"}"#], settings].concat();
+        let strict = trajectories(&job(&[&settings[..], &["strict=true"]].concat()));
+        (trajectories(&job(&settings)).unwrap(), strict.map_or_else(|error| format!("{error:#}"), |_| String::new()))
+    }
+
+    fn saved(folder: &std::path::Path, change: impl FnOnce(&mut Dataset)) -> (std::path::PathBuf, Dataset) {
+        let config = serde_json::json!({"env": "Pendulum-v1", "collector": "random", "episodes": 2, "seed": 1});
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        change(&mut dataset);
+        let path = folder.join("data");
+        aaren_data::save(&dataset, &path, aaren_data::Format::Minari, true).unwrap();
+        (path, dataset)
+    }
+
+    #[test]
+    fn data_of_a_task_made_otherwise_are_said_and_refused_when_strict() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = saved(folder.path(), |_| ());
+        assert_eq!(pendulum(&path, &[]).1, "");
+        let (_, refused) = pendulum(&path, &["env.options.g=3"]);
+        assert!(
+            refused.contains("made with g = 10, the task Pendulum-v1 has g = 3; --set env.options.g=10 sets it"),
+            "{refused}"
+        );
+        assert!(refused.contains("a warning without --strict"), "{refused}");
+        let (pieces, refused) = pendulum(&path, &["data.max_episode_steps=50"]);
+        assert_eq!(pieces.trajectories.iter().map(Trajectory::len).collect::<Vec<_>>(), [50; 8]);
+        assert!(refused.contains("time limit of 50 steps, the task Pendulum-v1 has one of 200"), "{refused}");
+        assert_eq!(pendulum(&path, &["data.max_episode_steps=50", "env.options.max_episode_steps=50"]).1, "");
+    }
+
+    #[test]
+    fn actions_change_their_units_only_if_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Space::uniform_box(1, -1.0, 1.0, aaren_envs::Dtype::Float32);
+        let actions = |dataset: &Dataset| match &dataset.trajectories[1].actions {
+            aaren_data::Actions::Continuous(numbers) => numbers.clone(),
+            other => panic!("{other:?}"),
+        };
+        // Torques from -2 to 2, stored in units of 2.
+        let mut torques = Vec::new();
+        let (path, dataset) = saved(folder.path(), |dataset| {
+            torques = actions(dataset);
+            rescale_actions(dataset, &one).unwrap();
+        });
+        let (as_they_are, refused) = pendulum(&path, &[]);
+        assert_eq!(actions(&as_they_are), actions(&dataset));
+        assert!(refused.contains("actions in [-1, 1], the task Pendulum-v1 in [-2, 2]; --set data.actions=rescale"), "{refused}");
+        let (rescaled, refused) = pendulum(&path, &["data.actions=rescale"]);
+        assert_eq!((actions(&rescaled), refused), (torques.clone(), String::new()));
+
+        // Torques that the file says are from -1 to 1.
+        let (path, dataset) = saved(folder.path(), |dataset| dataset.action_space = one.clone());
+        assert!(pendulum(&path, &[]).1.contains("actions outside the bounds"));
+        let (kept, refused) = pendulum(&path, &["data.actions=keep"]);
+        assert_eq!((actions(&kept), refused), (actions(&dataset), String::new()));
+    }
+
     #[test]
     fn mazes_with_and_without_mujoco_share_their_data() {
         let maze = aaren_envs::make("PointMaze-v0", &Default::default()).unwrap();

@@ -1,12 +1,12 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
 use super::batch::{BatchSize, DeviceBatch, on_device};
-use super::data_mark::DataMark;
 use super::segments::Segment;
 use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
+use crate::run::data_mark::DataMark;
 use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::seeds;
 use crate::session::Trained;
@@ -25,7 +25,7 @@ use std::{fs, path::Path, time::Instant};
 const ADAM_EPSILON: f64 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
-const PROGRESS: &str = "progress.json";
+pub(crate) const PROGRESS: &str = "progress.json";
 const STATE: &str = "state.mpk";
 
 /// How far a run has come.

@@ -16,7 +16,6 @@
 mod batch;
 mod convert;
 pub(crate) mod data;
-pub(crate) mod data_mark;
 pub(crate) mod learner;
 #[cfg(test)]
 mod presets_tests;

@@ -2,13 +2,13 @@
 
 use super::batch::Batches;
 use super::data::describe;
-use super::data_mark::{DATA, DataMark};
-use super::learner::Learner;
+use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
 use crate::device::{Graph, TrainBackend};
 use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
+use crate::run::data_mark::{self, DataMark};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{NoObserver, Schedule, Session};
 use aaren_data::Dataset;
@@ -70,10 +70,10 @@ fn train_on<B: TrainBackend>(
         learner = learner.load(&folder).context("cannot resume")?;
         let begun_with = learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with));
         let checked = begun_with.and_then(|()| source.check(&learner.progress.cut));
-        checked.with_context(|| format!("cannot resume from {}", folder.display()))?;
+        checked.with_context(|| format!("cannot resume: {}", folder.join(PROGRESS).display()))?;
     }
     learner.progress.data = Some(data);
-    run.write_json(DATA, &data)?;
+    run.write_json(data_mark::FILE, &data)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     let mut observer = NoObserver;

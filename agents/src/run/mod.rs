@@ -12,6 +12,7 @@
 //! ```
 
 pub(crate) mod cache_report;
+pub(crate) mod data_mark;
 mod folder;
 pub mod interrupt;
 pub(crate) mod metrics;

@@ -38,13 +38,20 @@ pub(super) struct About {
 }
 
 /// Describes a file whose arrays have the given widths.
-pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype, report: &mut Report) -> Result<About, DatasetError> {
+pub(super) fn read(
+    path: &Path,
+    root: &Node,
+    widths: (usize, usize),
+    dtype: Dtype,
+    report: &mut Report,
+) -> Result<About, DatasetError> {
     let attributes = root.attributes();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = |key| attributes.get(key).and_then(AttrValue::as_str);
     let mut rest = stored_metadata(root)?;
     // Attributes of these names may be another program's.
-    let mut skipped = |key: &str| report.warn(Check::Metadata, 1, format!("the attribute {key} is none that aaren writes: left out"));
+    let mut skipped =
+        |key: &str| report.warn(Check::Metadata, 1, format!("the attribute {key} is none that aaren writes: left out"));
     match text(REST).map(serde_json::from_str::<Map<String, Value>>) {
         Some(Ok(stored)) => rest.extend(stored),
         Some(Err(_)) => skipped(REST),

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The file in a run folder that holds the mark of what the run learns from.
-pub(crate) const DATA: &str = "data.json";
+pub(crate) const FILE: &str = "data.json";
 
 /// Tells one set of training data from another: counts, and a checksum of every number that is learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,10 @@ impl DataMark {
         let differ = match begun_with {
             same if same == self => return Ok(()),
             Self { episodes, steps, .. } if (episodes, steps) == (self.episodes, self.steps) => {
-                format!("as many episodes and steps, but other numbers (checksums {:08x} and {:08x})", begun_with.checksum, self.checksum)
+                format!(
+                    "as many episodes and steps, but other numbers (checksums {:08x} and {:08x})",
+                    begun_with.checksum, self.checksum
+                )
             }
             _ => format!("{}, and now there are {}", counts(begun_with), counts(self)),
         };
