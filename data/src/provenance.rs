@@ -20,9 +20,6 @@ use crate::trajectory::Dataset;
 use aaren_envs::{OptionDefault, Space, Spec};
 use serde_json::{Map, Value};
 
-/// Metadata key: D4RL's name of the task.
-pub(crate) const D4RL_TASK: &str = "d4rl_task";
-
 /// Options that change a picture of a task, or nothing.
 const SHOWN_ONLY: [&str; 9] = [
     "render_mode",
@@ -51,16 +48,14 @@ const WATCHING: [&str; 7] = [
 const BOUND_TOLERANCE: f64 = 1e-5;
 
 impl Dataset {
-    /// The options of the task that the data were made in, from aaren's own metadata, D4RL's name of the task, or the `kwargs` of
-    /// Minari's `env_spec`; `None` where nothing is said. Options that are left out have the task's defaults.
+    /// The options of the task that the data were made in, from aaren's own metadata or the `kwargs` of Minari's `env_spec`; `None` where nothing is said. Options that are left out have the task's defaults.
     pub fn env_options(&self) -> Option<Map<String, Value>> {
         let collection = self.metadata.get("collection");
         let options = |value: &Value| value.as_object().cloned();
         let kwargs = self.env_spec().and_then(|spec| options(&spec["kwargs"]));
         let collected = collection.and_then(|made| options(&made["options"]).or_else(|| options(&made["job"]["env"]["options"])));
         let stated = self.metadata.get(ENV_OPTIONS).and_then(options);
-        let d4rl = self.metadata.get(D4RL_TASK).and(self.env_id.as_ref()).map(|_| Map::new());
-        let said: Vec<_> = [d4rl, kwargs, collected, stated].into_iter().flatten().collect();
+        let said: Vec<_> = [kwargs, collected, stated].into_iter().flatten().collect();
         (!said.is_empty()).then(|| said.into_iter().flatten().filter(|(key, _)| !SHOWN_ONLY.contains(&key.as_str())).collect())
     }
 
@@ -149,6 +144,10 @@ fn option_differences(data: &str, said: &Map<String, Value>, spec: &Spec, option
         let is_known = table.iter().any(|option| option.key == key) || table.is_empty() || key == "reward_delay";
         let advice = match (is_known, &made) {
             (true, Value::Null) => format!("; leave env.options.{key} out to have none"),
+            (true, Value::Array(_)) => format!(
+                "; --set 'env.options.{key}={}' sets it",
+                bare(&made).replace("\"Infinity\"", "null").replace("\"-Infinity\"", "null")
+            ),
             (true, made) => format!("; --set env.options.{key}={} sets it", bare(made)),
             (false, _) => ", which is no option of it".into(),
         };

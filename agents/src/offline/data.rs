@@ -36,9 +36,12 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
-    cautions.extend(
-        belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?,
-    );
+    let belongs = belongs(&dataset, env.spec()).map_err(|error| match &cautions[..] {
+        [] => error,
+        // An option may be what it takes.
+        cautions => anyhow!("{error}; {}", cautions.join("; ")),
+    });
+    cautions.extend(belongs.with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?);
     caution(&cautions, job.strict)?;
     Ok(best(dataset, job.data.top_fraction))
 }
@@ -318,6 +321,22 @@ mod tests {
         assert_eq!(pieces.trajectories.iter().map(Trajectory::len).collect::<Vec<_>>(), [50; 8]);
         assert!(refused.contains("time limit of 50 steps, the task Pendulum-v1 has one of 200"), "{refused}");
         assert_eq!(pendulum(&path, &["data.max_episode_steps=50", "env.options.max_episode_steps=50"]).1, "");
+    }
+
+    #[test]
+    fn data_of_other_widths_name_the_option_that_makes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"env": "Pendulum-v1", "options": {"hide_velocity": true}, "episodes": 1, "seed": 1,
+                                        "collector": "random"});
+        let dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        let path = folder.path().join("data");
+        aaren_data::save(&dataset, &path, aaren_data::Format::Minari, true).unwrap();
+        let data = format!(r#"data={{"source": "{}"}}"#, path.display());
+        let message = format!("{:#}", trajectories(&job(&[&data, r#"env={"id": "Pendulum-v1"}"#])).unwrap_err());
+        assert!(
+            message.contains("--set env.options.hide_velocity=true") && message.contains("numbers, Pendulum-v1 has"),
+            "{message}"
+        );
     }
 
     #[test]

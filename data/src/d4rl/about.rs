@@ -4,7 +4,6 @@ use super::task;
 use crate::error::DatasetError;
 use crate::hdf5::Node;
 use crate::minari::metadata;
-use crate::provenance::D4RL_TASK;
 use crate::report::{Check, Report};
 use crate::score;
 use crate::statistics::{ENV_OPTIONS, REFERENCES_FROM};
@@ -82,10 +81,10 @@ pub(super) fn read(
             about.reference_scores = Some((reference.min, reference.max));
             about.rest.insert(REFERENCES_FROM.into(), reference.source.into());
         }
-        if !task.env_options.is_empty() {
+        if task.env_id.is_some() {
             about.rest.insert(ENV_OPTIONS.into(), task.env_options.into());
         }
-        about.rest.insert(D4RL_TASK.into(), task.name.into());
+        about.rest.insert("d4rl_task".into(), task.name.into());
     }
     Ok(about)
 }
