@@ -4,7 +4,7 @@ use crate::error::DatasetError;
 use hdf5_pure::{AttrValue, DType, Dataset, Datatype, EnumTypeBuilder, Error, File, FileBuilder, Group, make_i8_type};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -27,6 +27,26 @@ const ROOM_PER_BYTE: u64 = 64;
 /// 2.0 refuses to read that.
 pub(crate) const LONGEST_CHUNK: u64 = u16::MAX as u64;
 
+/// Where a file may begin, behind a block that is the user's: at 0 or a power of two from 512 on. HDF5 file format, section II.
+const LARGEST_USER_BLOCK: u64 = 1 << 20;
+
+/// The arrays that a format has a use for, by their names in a group.
+const ARRAYS: [&str; 10] = [
+    "observations",
+    "next_observations",
+    "actions",
+    "rewards",
+    "terminals",
+    "timeouts",
+    "terminations",
+    "truncations",
+    "algorithm",
+    "iteration",
+];
+
+/// The groups that a format has a use for, but for a Minari dataset's episodes.
+const GROUPS: [&str; 2] = ["metadata", "virtual"];
+
 /// How many numbers are decoded at a time where an array is not wanted whole.
 const WINDOW: u64 = 1 << 20;
 
@@ -43,14 +63,20 @@ impl Hdf5 {
     /// Opens a file, after checking its signature and that nothing is cut off.
     pub(crate) fn open(path: &Path) -> Result<Self, DatasetError> {
         let io = |source| DatasetError::io(path, "cannot be read", source);
-        let mut head = Vec::new();
         let mut reader = std::fs::File::open(path).map_err(io)?;
         let len = reader.metadata().map_err(io)?.len();
-        reader.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
-        drop(reader);
-        if !head.starts_with(&SIGNATURE) {
-            return Err(DatasetError::invalid(path, "not an HDF5 file (bad signature)"));
+        let mut head = Vec::new();
+        let mut start = 0;
+        while !head.starts_with(&SIGNATURE) {
+            if start >= len.min(LARGEST_USER_BLOCK) {
+                return Err(DatasetError::invalid(path, "not an HDF5 file (bad signature)"));
+            }
+            head.clear();
+            reader.seek(SeekFrom::Start(start)).map_err(io)?;
+            reader.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
+            start = (2 * start).max(512);
         }
+        drop(reader);
         // A file whose superblock is cut must have at least a whole one.
         let expected = end_of_file(&head).unwrap_or(96);
         if expected > len || end_of_file(&head).is_none() {
@@ -102,7 +128,8 @@ impl<'a> Node<'a> {
 
     /// The groups inside, in the file's order, which is alphabetical.
     pub(crate) fn groups(&self) -> Result<Vec<(String, Node<'a>)>, DatasetError> {
-        let groups = self.hdf5.guard(self.place(), || Ok(self.group.iter_groups()?.collect::<Vec<_>>()))?;
+        let names = GROUPS.iter().map(|name| name.to_string()).chain((0..).map(|episode| format!("episode_{episode}")));
+        let groups = self.members(|| Ok(self.group.iter_groups()?.collect()), names, |name| self.group.group(name))?;
         let node = |(name, group): (String, Group)| {
             let place = join(&self.place, &name);
             (name, Node { hdf5: self.hdf5, group, place })
@@ -112,9 +139,34 @@ impl<'a> Node<'a> {
 
     /// The arrays inside, in the file's order.
     pub(crate) fn arrays(&self) -> Result<Arrays<'a>, DatasetError> {
-        let arrays = self.hdf5.guard(self.place(), || Ok(self.group.iter_datasets()?.collect::<Vec<_>>()))?;
+        let names = ARRAYS.iter().map(|name| name.to_string());
+        let arrays = self.members(|| Ok(self.group.iter_datasets()?.collect()), names, |name| self.group.dataset(name))?;
         let found = arrays.iter().map(|(name, _)| name.clone()).collect();
         Ok(Arrays { hdf5: self.hdf5, place: self.place.clone(), arrays, found })
+    }
+
+    /// What is inside, of one kind. The reader cannot list a group of HDF5's older form with a soft link in it; there, what is known
+    /// by name is looked up. `names`: first those that may be absent, then (`episode_0`, ...) those that are there up to some number.
+    fn members<T>(
+        &self,
+        all: impl FnOnce() -> Result<Vec<(String, T)>, Error>,
+        names: impl Iterator<Item = String>,
+        one: impl Fn(&str) -> Result<T, Error>,
+    ) -> Result<Vec<(String, T)>, DatasetError> {
+        let error = match self.hdf5.guard(self.place(), all) {
+            Ok(members) => return Ok(members),
+            Err(error) => error,
+        };
+        let found = names.map(|name| (self.hdf5.guard(&name, || one(&name)).ok(), name));
+        let found = found.take_while(|(member, name)| member.is_some() || !name.starts_with("episode_"));
+        let members: Vec<_> = found.filter_map(|(member, name)| Some((name, member?))).collect();
+        // A file with groups alone has no arrays to find, and the other way round.
+        if members.is_empty() && !self.has_a_known_member() { Err(error) } else { Ok(members) }
+    }
+
+    fn has_a_known_member(&self) -> bool {
+        let look = || Ok(ARRAYS.iter().any(|name| self.group.dataset(name).is_ok()) || self.group.group("episode_0").is_ok());
+        self.hdf5.guard(self.place(), look).unwrap_or(false)
     }
 
     /// The attributes. One that cannot be decoded is left out: nothing depends on it.
@@ -148,7 +200,8 @@ impl<'a> Arrays<'a> {
             let all = self.found.join(", ");
             let found = if all.is_empty() { "there is nothing in its place".into() } else { format!("found {all}") };
             let array = join(&self.place, name);
-            DatasetError::Array { path: self.hdf5.path.clone(), array, problem: format!("is missing; {found}") }
+            let problem = format!("is missing, or a link, which is not followed; {found}");
+            DatasetError::Array { path: self.hdf5.path.clone(), array, problem }
         })
     }
 }

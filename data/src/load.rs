@@ -3,6 +3,7 @@
 use crate::error::DatasetError;
 use crate::format::JOURNAL;
 use crate::loaded::{LoadOptions, Loaded};
+use crate::provenance::own_task_differences;
 use crate::report::{Check, Report};
 use crate::{d4rl, minari};
 use std::path::Path;
@@ -44,7 +45,12 @@ pub fn load_with(source: &str, options: &LoadOptions) -> Result<Loaded, DatasetE
 /// Checks a file: reads it and reports what the loader finds, whether or not it can be used.
 pub fn verify_source(source: &str, options: &LoadOptions) -> Report {
     match load_with(source, options) {
-        Ok(loaded) => loaded.report,
+        Ok(Loaded { dataset, mut report, .. }) => {
+            report.task = dataset.task();
+            let differences = own_task_differences(&dataset).into_iter();
+            differences.for_each(|text| report.suspect(options.strictness, Check::Task, 1, text));
+            report
+        }
         Err(DatasetError::Content { report, .. }) => *report,
         Err(error) => {
             let mut report = Report::default();

@@ -12,7 +12,8 @@ pub struct LoadOptions {
     pub strictness: Strictness,
     /// D4RL: keep the rows after the last end of an episode, as a truncated episode, in place of dropping them.
     pub keep_unfinished: bool,
-    /// D4RL without `timeouts`: the time limit in steps, where the task is unknown.
+    /// Steps after which an episode is cut in any case, and truncated if it did not terminate; in place of the data's own time
+    /// limit. D4RL without `timeouts` and with an unknown task needs it.
     pub max_episode_steps: Option<usize>,
 }
 

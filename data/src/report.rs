@@ -6,8 +6,6 @@ use std::fmt;
 /// How to treat what is suspicious, but not wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
-    /// Warn, and accept versions that have not been tested.
-    Lenient,
     /// Warn.
     #[default]
     Normal,
@@ -34,6 +32,8 @@ pub enum Check {
     NextObservations,
     /// Rows after the last end of an episode.
     UnfinishedTail,
+    /// Episodes against the time limit.
+    EpisodeLength,
     /// Episodes whose last step carries no flag.
     OpenEnd,
     /// Datasets and episodes without steps.
@@ -42,6 +42,8 @@ pub enum Check {
     Version,
     /// Metadata that cannot be used.
     Metadata,
+    /// The task that the data were made in against the registered one.
+    Task,
 }
 
 /// One kind of fault, with the number of its occurrences.
@@ -68,6 +70,8 @@ pub struct Report {
     pub episodes: usize,
     /// Transitions checked.
     pub steps: usize,
+    /// The task that the data were made in, with all that they say of it.
+    pub task: Option<String>,
     /// Faults that make the dataset unusable.
     pub errors: Vec<Finding>,
     /// Other findings.

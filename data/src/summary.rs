@@ -1,6 +1,8 @@
 //! The description of a dataset in one page.
 
-use crate::{format::Format, loaded::Loaded, report::Finding, statistics::Statistics};
+use crate::provenance::own_task_differences;
+use crate::report::{Check, Finding};
+use crate::{format::Format, loaded::Loaded, statistics::Statistics};
 use aaren_envs::Space;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -16,6 +18,12 @@ pub struct Summary {
     pub format: Format,
     /// The task, where known.
     pub env_id: Option<String>,
+    /// The task with all that is said of it, in words.
+    pub task: Option<String>,
+    /// The options of the task that the data were made in, where they are known.
+    pub env_options: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Wrappers around it that change what was recorded.
+    pub wrappers: Vec<String>,
     /// The task's time limit in steps, where known.
     pub max_episode_steps: Option<usize>,
     /// Components of an observation.
@@ -39,11 +47,15 @@ impl Summary {
     /// Describes a dataset that was read. `references` as in [`Statistics::of`].
     pub fn of(loaded: &Loaded, references: Option<(f64, f64)>) -> Self {
         let dataset = &loaded.dataset;
+        let of_task = own_task_differences(dataset).into_iter().map(|text| Finding { check: Check::Task, count: 1, text });
         Self {
             id: dataset.id.clone(),
             path: loaded.path.clone(),
             format: loaded.format,
             env_id: dataset.env_id.clone(),
+            task: dataset.task(),
+            env_options: dataset.env_options(),
+            wrappers: dataset.wrappers(),
             max_episode_steps: dataset.max_episode_steps,
             observation_width: dataset.observation_space.width(),
             action_width: dataset.action_space.width(),
@@ -51,7 +63,7 @@ impl Summary {
             action_space: dataset.action_space.clone(),
             statistics: Statistics::of(dataset, references),
             metadata: dataset.metadata.clone(),
-            warnings: loaded.warnings.clone(),
+            warnings: loaded.warnings.iter().cloned().chain(of_task).collect(),
         }
     }
 }

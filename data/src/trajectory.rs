@@ -42,6 +42,31 @@ impl Trajectory {
         self.rewards.iter().sum()
     }
 
+    /// Pieces of at most so many steps (at least one), each but the last truncated. Only the first has the seed.
+    ///
+    /// - `widths`: components of an observation and of a continuous action
+    pub(crate) fn cut_at(self, limit: usize, widths: (usize, usize)) -> Vec<Trajectory> {
+        if self.len() <= limit {
+            return vec![self];
+        }
+        let (steps, limit) = (self.len(), limit.max(1));
+        let piece = |start: usize| {
+            let end = (start + limit).min(steps);
+            let last_row = ((end + 1) * widths.0).min(self.observations.len());
+            Trajectory {
+                observations: self.observations[start * widths.0..last_row].to_vec(),
+                actions: match &self.actions {
+                    Actions::Continuous(actions) => Actions::Continuous(actions[start * widths.1..end * widths.1].to_vec()),
+                    Actions::Discrete(actions) => Actions::Discrete(actions[start..end].to_vec()),
+                },
+                rewards: self.rewards[start..end].to_vec(),
+                end: if end < steps { StepEnd { terminated: false, truncated: true } } else { self.end },
+                seed: self.seed.filter(|_| start == 0),
+            }
+        };
+        (0..steps).step_by(limit).map(piece).collect()
+    }
+
     /// Return-to-go at every step: `rtg[t] = sum of rewards[t..]`, undiscounted. `[time]`
     pub fn returns_to_go(&self) -> Vec<f64> {
         let mut rtg = self.rewards.clone();

@@ -30,7 +30,7 @@ impl Tally {
     }
 }
 
-/// Checks a dataset in memory: sizes, finite numbers, actions within the space.
+/// Checks a dataset in memory: sizes, finite numbers, actions within the space, lengths within the time limit.
 pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
     let mut report = Report { episodes: dataset.trajectories.len(), ..Report::default() };
     report.steps = dataset.trajectories.iter().map(Trajectory::len).sum();
@@ -42,8 +42,24 @@ pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
     if report.is_ok() {
         check_finite(dataset, &mut report);
         check_actions(dataset, strictness, &mut report);
+        if let Some((count, text)) = dataset.max_episode_steps.and_then(|limit| too_long(dataset, limit)) {
+            report.suspect(strictness, Check::EpisodeLength, count, text);
+        }
     }
     report
+}
+
+/// How many episodes are longer than a time limit, and what to say of them.
+pub(crate) fn too_long(dataset: &Dataset, limit: usize) -> Option<(usize, String)> {
+    let mut long = dataset.trajectories.iter().map(Trajectory::len).enumerate().filter(|&(_, steps)| steps > limit);
+    let (first, steps) = long.next()?;
+    let count = 1 + long.count();
+    let text = format!(
+        "{count} episodes of {} are longer than the time limit of {limit} steps, first episode {first} with {steps}: they may be several \
+         in one; --max-episode-steps {limit} (the key data.max_episode_steps) cuts them there",
+        dataset.id
+    );
+    Some((count, text))
 }
 
 /// The report of a loader: the checks of [`verify`], then the loader's own findings.

@@ -144,6 +144,7 @@ fn write_flat(path: &Path, change: impl FnOnce(&mut FlatFile)) {
         timeouts: vec![0, 0, 0, 0, 0, 1],
         next_observations: (1..13).map(f64::from).collect(),
         virtual_group: false,
+        limit: None,
     };
     change(&mut flat);
     let mut builder = hdf5_pure::FileBuilder::new();
@@ -161,6 +162,9 @@ fn write_flat(path: &Path, change: impl FnOnce(&mut FlatFile)) {
         let group = builder.create_group("virtual").finish();
         builder.add_group(group);
     }
+    if let Some(limit) = flat.limit {
+        builder.set_attr("max_episode_steps", hdf5_pure::AttrValue::I64(limit));
+    }
     builder.write(path).unwrap();
 }
 
@@ -169,6 +173,7 @@ struct FlatFile {
     timeouts: Vec<u8>,
     next_observations: Vec<f64>,
     virtual_group: bool,
+    limit: Option<i64>,
 }
 
 #[test]
@@ -218,4 +223,60 @@ fn a_file_that_asks_for_far_more_than_it_is_is_refused() {
     builder.write(&path).unwrap();
     let error = text(&load_path(&path).unwrap_err());
     assert!(error.contains("zeros.hdf5") && error.contains("more than 64 times"), "{error}");
+}
+
+#[test]
+fn what_nobody_needs_in_a_file_is_no_reason_to_refuse_it() {
+    let root = fixture("d4rl/odd");
+    let plain = load_path(&root.join("hopper_plain-v2.hdf5")).unwrap();
+    for name in ["soft_links", "external_link", "user_block", "attributes"] {
+        let loaded =
+            load_path(&root.join(format!("hopper_{name}-v2.hdf5"))).unwrap_or_else(|error| panic!("{name}: {}", text(&error)));
+        assert_eq!(loaded.dataset.trajectories, plain.dataset.trajectories, "{name}");
+        // Attributes with the names of our own, and other contents.
+        let skipped: Vec<Check> = loaded.warnings.iter().map(|warning| warning.check).collect();
+        assert_eq!(skipped, vec![Check::Metadata; if name == "attributes" { 2 } else { 0 }], "{name}");
+    }
+    let error = text(&load_path(&root.join("hopper_needed_link-v2.hdf5")).unwrap_err());
+    assert!(error.contains("rewards is missing, or a link, which is not followed; found observations"), "{error}");
+}
+
+#[test]
+fn a_file_of_d4rl_says_the_variant_of_its_task() {
+    let path = fixture("d4rl/hopper_random-v2.hdf5");
+    let dataset = load_path(&path).unwrap().dataset;
+    assert_eq!(dataset.task().unwrap(), "Hopper-v5 with variant=d4rl");
+    assert_eq!(verify_source(path.to_str().unwrap(), &LoadOptions::default()).task, dataset.task());
+    let directory = tempfile::tempdir().unwrap();
+    // Gymnasium's own task, in D4RL's layout.
+    let copy = directory.path().join("hopper-v5.hdf5");
+    fs::copy(path, &copy).unwrap();
+    assert_eq!(load_path(&copy).unwrap().dataset.env_options().unwrap().len(), 0);
+}
+
+#[test]
+fn episodes_longer_than_the_limit_are_said_and_can_be_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("long.hdf5");
+    write_flat(&path, |flat| flat.terminals[2] = 0);
+    assert_eq!(load_path(&path).unwrap().warnings, [], "no limit is known");
+    write_flat(&path, |flat| (flat.terminals[2], flat.limit) = (0, Some(4)));
+    let warning = &load_path(&path).unwrap().warnings[0];
+    assert_eq!((warning.check, warning.count), (Check::EpisodeLength, 1));
+    assert!(warning.text.contains("limit of 4 steps, first episode 0 with 6") && warning.text.contains("--max-episode-steps 4"));
+    assert!(text(&load_as(&path, Strictness::Strict).unwrap_err()).contains("data.max_episode_steps"));
+
+    let options = LoadOptions { max_episode_steps: Some(4), ..LoadOptions::default() };
+    let loaded = load_with(path.to_str().unwrap(), &options).unwrap();
+    assert_eq!((loaded.warnings.len(), loaded.dataset.max_episode_steps), (0, Some(4)));
+    let [first, second] = &loaded.dataset.trajectories[..] else { panic!("two pieces") };
+    let cut = StepEnd { terminated: false, truncated: true };
+    assert_eq!((first.len(), first.end, second.len(), second.end), (4, cut, 2, cut));
+    assert_eq!(first.observations, [0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0]);
+    assert_eq!(second.observations, [4.0, 5.0, 5.0, 6.0, 6.0, 7.0]);
+    // An end in time stays where it is.
+    write_flat(&path, |_| ());
+    let lengths =
+        load_with(path.to_str().unwrap(), &options).unwrap().dataset.trajectories.iter().map(Trajectory::len).collect::<Vec<_>>();
+    assert_eq!(lengths, [3, 3]);
 }

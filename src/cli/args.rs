@@ -25,6 +25,9 @@ pub struct JobArgs {
     /// Dataset to train on, a path or the id of a local Minari dataset; may be repeated [sets data.source]
     #[arg(long, value_name = "SOURCE")]
     pub data: Vec<String>,
+    /// Steps after which every episode of the datasets is cut, and their time limit [sets data.max_episode_steps]
+    #[arg(long, value_name = "N")]
+    pub max_episode_steps: Option<usize>,
     /// Root of every random number [sets seed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -36,8 +39,8 @@ pub struct JobArgs {
 impl JobArgs {
     /// What the flags change in the job.
     pub fn changes(&self) -> Changes {
-        let Self { files: _, set, mixer, env, data, seed, strict } = self.clone();
-        Changes { set, mixer, env, data, seed, device: None, strict }
+        let Self { files: _, set, mixer, env, data, max_episode_steps, seed, strict } = self.clone();
+        Changes { set, mixer, env, data, max_episode_steps, seed, device: None, strict }
     }
 
     /// What the job's files call it: their names joined, or `quickstart` without one.

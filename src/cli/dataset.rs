@@ -1,5 +1,6 @@
 //! `aaren dataset`: describe, check and convert datasets.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, Summary, statistics::Spread, verify_source};
@@ -15,6 +16,9 @@ pub enum Command {
     Info {
         /// Path of a Minari folder, a Minari or D4RL HDF5 file, or id of a local Minari dataset
         source: String,
+        /// Steps after which every episode is cut, and the time limit
+        #[arg(long, value_name = "N")]
+        max_episode_steps: Option<NonZeroUsize>,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
@@ -23,6 +27,9 @@ pub enum Command {
     Verify {
         /// Path or id
         source: String,
+        /// Steps after which every episode is cut, and the time limit
+        #[arg(long, value_name = "N")]
+        max_episode_steps: Option<NonZeroUsize>,
         /// Count what is odd as wrong
         #[arg(long)]
         strict: bool,
@@ -36,6 +43,9 @@ pub enum Command {
         /// The format to write
         #[arg(long, value_enum)]
         to: FormatArg,
+        /// Steps after which every episode is cut, and the time limit
+        #[arg(long, value_name = "N")]
+        max_episode_steps: Option<NonZeroUsize>,
         /// Replace a dataset that is already there
         #[arg(long)]
         overwrite: bool,
@@ -67,10 +77,10 @@ impl Command {
     /// What is wrong with the dataset, or with where it is to go.
     pub fn run(self) -> Result<()> {
         match self {
-            Command::Info { source, json } => info(&source, json),
-            Command::Verify { source, strict } => verify(&source, strict),
-            Command::Convert { source, destination, to, overwrite } => {
-                let loaded = aaren_data::load(&source)?;
+            Command::Info { source, max_episode_steps, json } => info(&source, &options(max_episode_steps, false), json),
+            Command::Verify { source, max_episode_steps, strict } => verify(&source, &options(max_episode_steps, strict)),
+            Command::Convert { source, destination, to, max_episode_steps, overwrite } => {
+                let loaded = aaren_data::load_with(&source, &options(max_episode_steps, false))?;
                 save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
                 report::print(format!("wrote {episodes} episodes to {} as {}", destination.display(), Format::from(to)))
@@ -90,8 +100,13 @@ pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, adv
     })
 }
 
-fn info(source: &str, json: bool) -> Result<()> {
-    let summary = Summary::of(&aaren_data::load(source)?, None);
+fn options(max_episode_steps: Option<NonZeroUsize>, strict: bool) -> LoadOptions {
+    let strictness = if strict { Strictness::Strict } else { Strictness::Normal };
+    LoadOptions { strictness, max_episode_steps: max_episode_steps.map(NonZeroUsize::get), ..LoadOptions::default() }
+}
+
+fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {
+    let summary = Summary::of(&aaren_data::load_with(source, options)?, None);
     if json {
         return report::print(serde_json::to_string_pretty(&summary)?);
     }
@@ -106,7 +121,7 @@ fn info(source: &str, json: bool) -> Result<()> {
     };
     row("path", summary.path.display().to_string());
     row("format", summary.format.to_string());
-    row("environment", known(summary.env_id.clone()));
+    row("environment", known(summary.task.clone()));
     row("time limit", known(summary.max_episode_steps.map(|steps| format!("{steps} steps"))));
     row("observations", format!("{} numbers", summary.observation_width));
     row(
@@ -133,9 +148,8 @@ fn info(source: &str, json: bool) -> Result<()> {
     report::print(table)
 }
 
-fn verify(source: &str, strict: bool) -> Result<()> {
-    let strictness = if strict { Strictness::Strict } else { Strictness::Normal };
-    let found = verify_source(source, &LoadOptions { strictness, ..LoadOptions::default() });
+fn verify(source: &str, options: &LoadOptions) -> Result<()> {
+    let found = verify_source(source, options);
     let mut lines: Vec<String> = found.warnings.iter().map(|finding| format!("warning: {finding}")).collect();
     if !found.is_ok() {
         if !lines.is_empty() {
@@ -144,6 +158,7 @@ fn verify(source: &str, strict: bool) -> Result<()> {
         let problems: Vec<&str> = found.errors.iter().map(|finding| finding.text.as_str()).collect();
         bail!("{source} cannot be used: {}", problems.join("; "));
     }
-    lines.push(format!("{source}: {} episodes, {} steps, no errors", found.episodes, found.steps));
+    let task = found.task.map(|task| format!(", of {task}")).unwrap_or_default();
+    lines.push(format!("{source}: {} episodes, {} steps{task}, no errors", found.episodes, found.steps));
     report::print(lines.join("\n"))
 }

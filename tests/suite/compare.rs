@@ -68,6 +68,23 @@ fn runs_stand_side_by_side_with_what_differs() {
 }
 
 #[test]
+fn data_are_told_apart_by_their_numbers_where_they_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str, source: &str, checksum: u32| {
+        let path = run(folder.path(), name, &[&format!(r#"data={{"source": "{source}"}}"#)]);
+        let mark = json!({ "episodes": 3, "steps": 9, "checksum": checksum });
+        write_json_atomically(&path.join("data.json"), &mark).unwrap();
+        path
+    };
+    let (by_id, by_path) = (named("by-id", "hopper/medium-v0", 7), named("by-path", "/data/hopper/medium-v0", 7));
+    let (_, content) = compared(&[by_id.clone(), by_path], &CompareOptions::default());
+    assert_eq!((content["differences"].clone(), content["tasks"].as_array().unwrap().len()), (json!({}), 1));
+    // The same name, and other numbers under it.
+    let said = message(&[by_id, named("made-anew", "hopper/medium-v0", 8)]);
+    assert!(said.contains("the data") && said.contains("\"checksum\":8"), "{said}");
+}
+
+#[test]
 fn runs_on_other_tasks_or_data_are_refused_unless_forced() {
     let folder = tempfile::tempdir().unwrap();
     let left = run(folder.path(), "left", &[]);

@@ -12,6 +12,7 @@ mod kill_points;
 mod mutants;
 mod ppo;
 mod quickstart_small;
+mod remedies;
 mod resume;
 mod saved;
 mod schema;

@@ -113,6 +113,46 @@ fn an_evaluation_that_a_kill_cut_short_is_made_up_for() {
 }
 
 #[test]
+fn a_run_is_resumed_on_its_own_data_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, unbroken) = (folder.path().join("run"), folder.path().join("unbroken"));
+    train(&unbroken, &small(CARRIED)).unwrap();
+    train(&run, &small(&[CARRIED, &["train.steps=7"]].concat())).unwrap();
+    let refused = |setting: &str| format!("{:#}", resume(&run, &["train.steps=20", setting]).unwrap_err());
+    let message = refused("data.scripted.episodes=29");
+    assert!(message.contains("30 episodes of") && message.contains("now there are 29 episodes of"), "{message}");
+    assert!(message.contains("step-00000007") && message.contains("--data"), "{message}");
+    let message = refused("data.scripted.quality=0.5");
+    assert!(message.contains("the run was begun with other data"), "{message}");
+    let reset = ["data.scripted.episodes=30", "data.scripted.quality=null"];
+
+    // Checkpoints of older versions say nothing of their data. Their places are still looked at.
+    let path = checkpoint(&run, 7).join("progress.json");
+    let progress = json(&path);
+    let (episodes, cut) = (progress["data"]["episodes"].as_u64(), progress["cut"].as_array().unwrap());
+    assert!(episodes == Some(30) && cut.iter().any(|segment| segment.is_object()), "{progress}");
+    for (key, value) in [("trajectory", 30), ("end", 1000), ("start", 900)] {
+        let mut damaged = progress.clone();
+        damaged.as_object_mut().unwrap().remove("data");
+        damaged["cut"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .filter(|segment| segment.is_object())
+            .for_each(|segment| segment[key] = value.into());
+        fs::write(&path, damaged.to_string()).unwrap();
+        let message = refused(reset[0]);
+        assert!(message.contains("progress.json") && message.contains("are not in the data"), "{key}: {message}");
+    }
+    let mut old = progress;
+    old.as_object_mut().unwrap().remove("data");
+    fs::write(&path, old.to_string()).unwrap();
+    resume(&run, &["train.steps=20", reset[0], reset[1]]).unwrap();
+    assert_same(&run, &unbroken, 20, "without a mark of the data");
+    assert_eq!(json(&run.join("data.json")), json(&unbroken.join("data.json")));
+}
+
+#[test]
 fn resuming_a_finished_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -52,13 +52,20 @@ impl Comparison {
 /// The tasks, and the task of each run.
 fn tasks(results: &[Results]) -> Result<(Vec<Task>, Vec<usize>)> {
     let mut tasks: Vec<Task> = Vec::new();
+    let mut firsts: Vec<&Results> = Vec::new();
     let mut task_of = Vec::new();
     for run in results {
         let (env_id, env_options, data) = run.task()?;
-        let same = |task: &Task| (&task.env_id, &task.env_options, &task.data) == (&env_id, &env_options, &data);
-        let index = match tasks.iter().position(same) {
+        let mut found = None;
+        for (index, task) in tasks.iter().enumerate() {
+            if (&task.env_id, &task.env_options) == (&env_id, &env_options) && run.has_data_of(firsts[index])? {
+                found = found.or(Some(index));
+            }
+        }
+        let index = match found {
             Some(index) => index,
             None => {
+                firsts.push(run);
                 tasks.push(Task { name: run.task_name(), env_id, env_options, data, is_normalised: true });
                 tasks.len() - 1
             }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
+use crate::run::data_mark::{self, DataMark};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::run::{EVALUATIONS, RunDir, differing_keys};
 
@@ -22,6 +23,8 @@ pub(super) struct Results {
     pub(super) best: Option<EvaluationReport>,
     pub(super) train: Option<TrainSummary>,
     pub(super) caches: Option<CacheReport>,
+    /// What it was trained on; none for a run that learned online, or of an older version.
+    pub(super) data: Option<DataMark>,
     /// `metrics.jsonl`; empty without.
     pub(super) metrics: Vec<Value>,
 }
@@ -40,6 +43,7 @@ impl Results {
             best: read_json(&path.join("evaluation-best.json"))?,
             train: read_json(&path.join("train.json"))?,
             caches: read_json(&path.join(cache_report::FILE))?,
+            data: read_json(&path.join(data_mark::FILE))?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
         })
     }
@@ -52,6 +56,22 @@ impl Results {
             _ => Value::from("online"),
         };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
+    }
+
+    /// Whether it was trained on the same data, the agent's choice of them aside: those of one config, unless they have changed on
+    /// disk between the runs, and the same numbers under another name.
+    pub(super) fn has_data_of(&self, other: &Results) -> Result<bool> {
+        let (Job::Offline(job), Job::Offline(other_job)) = (&self.job, &other.job) else {
+            return Ok(self.task()?.2 == other.task()?.2);
+        };
+        let is_one_config = self.task()?.2 == other.task()?.2;
+        Ok(match (self.data, other.data) {
+            // Scripted data differ from seed to seed.
+            (Some(mark), Some(other)) if job.data.top_fraction == other_job.data.top_fraction && job.data.scripted.is_none() => {
+                mark == other
+            }
+            _ => is_one_config,
+        })
     }
 
     /// All of the config that makes an agent: not its seed, its task, how it is judged and how often it is saved.
@@ -168,7 +188,12 @@ pub(super) fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
         };
         note("the environment", &env_id.as_str().into(), &other_id.as_str().into());
         note("its options", &env_options, &other_options);
-        note("the data", &data, &other_data);
+        if !first.has_data_of(other)? {
+            let mark = |run: &Results| serde_json::to_value(run.data).unwrap_or_default();
+            let is_one_config = data == other_data;
+            let named = if is_one_config { (mark(first), mark(other)) } else { (data.clone(), other_data) };
+            note("the data", &named.0, &named.1);
+        }
     }
     Ok(found)
 }
@@ -176,9 +201,13 @@ pub(super) fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
 /// Config keys that some run has otherwise than the first.
 pub(super) fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Value>>> {
     let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
-    let keys = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config));
+    let mut keys: Vec<String> = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config)).collect();
+    if results.iter().map(|run| run.has_data_of(&results[0])).collect::<Result<Vec<_>>>()?.iter().all(|&same| same) {
+        keys.retain(|key| key != "data.source");
+    }
     let value = |config: &Value, key: &str| config.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
     Ok(keys
+        .into_iter()
         .map(|key| {
             let values = configs.iter().map(|config| value(config, &key).unwrap_or_default()).collect();
             (key, values)

@@ -116,6 +116,13 @@ fn check_data(data: &DataConfig) -> Result<()> {
             }
         }
     }
+    if let Some(steps) = data.max_episode_steps {
+        within("data.max_episode_steps", steps, 1, MOST_TIMESTEPS)?;
+    }
+    ensure!(
+        data.scripted.is_none() || (data.max_episode_steps, data.actions) == (None, None),
+        "data.max_episode_steps and data.actions are for data.source; scripted data are made in the task itself"
+    );
     let fraction = data.top_fraction;
     allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
 }
@@ -305,6 +312,9 @@ mod tests {
             ("data.scripted=null", &["data", "neither"]),
             (r#"data={"source": []}"#, &["data.source", "found []", "at least one"]),
             (r#"data={"source": ["x", ""]}"#, &["data.source", "[\"x\",\"\"]"]),
+            ("data.max_episode_steps=5", &["data.max_episode_steps", "data.source"]),
+            ("data.actions=rescale", &["data.actions", "data.source"]),
+            (r#"data={"source": "x", "max_episode_steps": 0}"#, &["data.max_episode_steps", "found 0"]),
             ("data.top_fraction=0", &["data.top_fraction", "found 0", "above 0, up to 1"]),
             ("data.top_fraction=1.01", &["data.top_fraction", "found 1.01"]),
             ("env.id=TMaze-v1", &["env: unknown environment \"TMaze-v1\"", "did you mean \"TMaze-v0\"?"]),

@@ -31,6 +31,8 @@ pub struct Changes {
     pub env: Option<String>,
     /// `data.source`, in place of `data.scripted`.
     pub data: Vec<String>,
+    /// `data.max_episode_steps`
+    pub max_episode_steps: Option<usize>,
     /// `policy.mixer`, in place of `policy.mixers`.
     pub mixer: Option<String>,
     /// `seed`
@@ -55,6 +57,8 @@ impl Changes {
         flags.extend(self.mixer.clone().map(|mixer| flag("--mixer", "policy.mixer", mixer)));
         let data = self.data.join(" --data ");
         flags.extend((!data.is_empty()).then(|| (format!("--data {data}"), "data.source".into(), self.data.clone().into())));
+        let limit = self.max_episode_steps;
+        flags.extend(limit.map(|steps| (format!("--max-episode-steps {steps}"), "data.max_episode_steps".into(), steps.into())));
         flags.extend(self.seed.map(|seed| (format!("--seed {seed}"), "seed".into(), seed.into())));
         flags.extend(self.strict.then(|| ("--strict".into(), "strict".into(), true.into())));
         flags.extend(self.device.map(|device| flag("--device", "device", device.to_string())));

@@ -208,6 +208,7 @@ fn files_are_laid_over_each_other_in_order() {
         set: vec!["seed=9".into()],
         env: Some("Pendulum-v1".into()),
         data: vec!["y".into(), "z".into()],
+        max_episode_steps: Some(60),
         mixer: Some("gru".into()),
         seed: Some(4),
         device: None,
@@ -216,7 +217,7 @@ fn files_are_laid_over_each_other_in_order() {
     let job = Job::load(&files, &changes).unwrap().offline().unwrap();
     assert_eq!((&*job.env.id, job.env.options.len(), &*job.policy.mixer, job.seed), ("Pendulum-v1", 0, "gru", 9));
     assert!(job.strict);
-    assert_eq!(job.data.source.unwrap().0, ["y", "z"]);
+    assert_eq!((job.data.source.unwrap().0, job.data.max_episode_steps), (vec!["y".into(), "z".into()], Some(60)));
     // The same task keeps its options, and `set` has the last word.
     let same =
         Changes { env: Some("TMaze-v0".into()), ..self::changes(&["env.options.max_episode_steps=50", "train.steps=100_000"]) };

@@ -37,7 +37,9 @@ pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution};
 pub use job::Job;
 pub use load::Changes;
-pub use offline::{Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig};
+pub use offline::{
+    ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,
+};
 pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schema::{keys_page, schema};
 

@@ -56,11 +56,26 @@ pub struct DataConfig {
     pub scripted: Option<ScriptedConfig>,
     /// Share of the episodes that is trained on, those with the highest returns; in `(0, 1]`.
     pub top_fraction: f64,
+    /// Steps after which every episode of the datasets is cut, at least 1, and their time limit. Default (null): as they say.
+    pub max_episode_steps: Option<usize>,
+    /// What becomes of the datasets' actions where their bounds are not the task's. Default (null): they are taken as they are, with
+    /// a warning.
+    pub actions: Option<ActionUnits>,
+}
+
+/// What becomes of actions whose bounds are not the task's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionUnits {
+    /// They are in the task's units already and stay as they are.
+    Keep,
+    /// They are mapped linearly from the dataset's bounds to the task's.
+    Rescale,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { source: None, scripted: None, top_fraction: 1.0 }
+        Self { source: None, scripted: None, top_fraction: 1.0, max_episode_steps: None, actions: None }
     }
 }
 

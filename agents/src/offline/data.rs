@@ -1,18 +1,21 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
 
-use aaren_data::{self, Dataset, Statistics, Trajectory, scripted};
+use aaren_data::{
+    self, Check, Dataset, LoadOptions, Loaded, Statistics, Strictness, Trajectory, load_with, rescale_actions, scripted,
+    task_differences,
+};
 use aaren_envs::{Space, Spec};
 use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::config::{Collector, EnvConfig, OfflineJob, caution};
+use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
 use crate::play::spaces::action_spec;
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
 
-/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data go
-/// to the log.
+/// Loads or collects what a job trains on: datasets joined in order, and of all episodes the best share. Warnings about the data, and
+/// where they were made in another task than the job's, go to the log.
 ///
 /// # Errors
 /// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
@@ -24,20 +27,46 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
         (Some(sources), _) => {
             let mut datasets = Vec::new();
             for source in &sources.0 {
-                let loaded = aaren_data::load(source).context("data.source")?;
-                cautions.extend(loaded.warnings.iter().map(|warning| format!("{}: {warning}", loaded.path.display())));
-                datasets.push((source.clone(), loaded.dataset));
+                let options = LoadOptions { max_episode_steps: job.data.max_episode_steps, ..LoadOptions::default() };
+                let loaded = load_with(source, &options).context("data.source")?;
+                datasets.push((source.clone(), in_task(loaded, job, env.spec(), &mut cautions)?));
             }
             join(datasets).context("data.source")?
         }
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
-    cautions.extend(
-        belongs(&dataset, env.spec()).with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?,
-    );
+    let belongs = belongs(&dataset, env.spec()).map_err(|error| match &cautions[..] {
+        [] => error,
+        // An option may be what it takes.
+        cautions => anyhow!("{error}; {}", cautions.join("; ")),
+    });
+    cautions.extend(belongs.with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?);
     caution(&cautions, job.strict)?;
     Ok(best(dataset, job.data.top_fraction))
+}
+
+/// A dataset with its actions in the units of the job's task, where it is asked for. Notes what the loader warns of, and what the data
+/// say of their task that is otherwise in the job's.
+fn in_task(loaded: Loaded, job: &OfflineJob, spec: &Spec, cautions: &mut Vec<String>) -> Result<Dataset> {
+    let Loaded { mut dataset, path, mut warnings, .. } = loaded;
+    // Data of another task are refused later, and whatever else differs is beside the point.
+    if job.data.actions.is_some() && shape(&dataset.action_space) == shape(&spec.action_space) && !spec.action_space.is_discrete()
+    {
+        if job.data.actions == Some(ActionUnits::Rescale) {
+            rescale_actions(&mut dataset, &spec.action_space).map_err(|problem| anyhow!("data.actions: {problem}"))?;
+        } else {
+            dataset.action_space = spec.action_space.clone();
+            warnings.retain(|warning| warning.check != Check::ActionBounds);
+            let outside = aaren_data::verify(&dataset, Strictness::Normal).warnings.into_iter();
+            warnings.extend(outside.filter(|warning| warning.check == Check::ActionBounds));
+        }
+    }
+    cautions.extend(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
+    if dataset.env_id.as_ref().is_none_or(|env_id| task_name(env_id) == task_name(&spec.id)) {
+        cautions.extend(task_differences(&dataset, spec, &job.env.options));
+    }
+    Ok(dataset)
 }
 
 /// One dataset with the trajectories of several, each with the name it was asked for, in order. What only the parts know of themselves (metadata) is left out.
@@ -115,14 +144,10 @@ fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
 /// Refuses data of another task. Another version of the same task has the same name up to `-v` and is let through with a caution;
 /// so is D4RL's maze with other walls.
 fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
-    let name = |id: &str| match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
-        "PointMaze" => "Maze2D".to_string(),
-        name => name.to_string(),
-    };
     let mut caution = None;
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
         ensure!(
-            name(env_id) == name(&spec.id),
+            task_name(env_id) == task_name(&spec.id),
             "the dataset {} was recorded in {env_id}, the job's task is {}",
             dataset.id,
             spec.id
@@ -143,6 +168,14 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
         );
     }
     Ok(caution)
+}
+
+/// A task's name without its version. D4RL's mazes have one name, with MuJoCo and without.
+fn task_name(id: &str) -> &str {
+    match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
+        "PointMaze" => "Maze2D",
+        name => name,
+    }
 }
 
 fn shape(space: &Space) -> String {
@@ -264,6 +297,84 @@ mod tests {
         let message = format!("{:#}", trajectories(&job(&[&data, other])).unwrap_err());
         assert!(message.contains("TMaze-v0") && message.contains("Pendulum-v1"), "{message}");
     }
+
+    /// A job of the pendulum on a dataset, with more settings, and what it is refused for if it is strict.
+    fn pendulum(path: &std::path::Path, settings: &[&str]) -> (Dataset, String) {
+        let data = format!(r#"data={{"source": "{}"}}"#, path.display());
+        let settings = [&[&*data, r#"env={"id": "Pendulum-v1"}"#], settings].concat();
+        let strict = trajectories(&job(&[&settings[..], &["strict=true"]].concat()));
+        (trajectories(&job(&settings)).unwrap(), strict.map_or_else(|error| format!("{error:#}"), |_| String::new()))
+    }
+
+    fn saved(folder: &std::path::Path, change: impl FnOnce(&mut Dataset)) -> (std::path::PathBuf, Dataset) {
+        let config = serde_json::json!({"env": "Pendulum-v1", "collector": "random", "episodes": 2, "seed": 1});
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        change(&mut dataset);
+        let path = folder.join("data");
+        aaren_data::save(&dataset, &path, aaren_data::Format::Minari, true).unwrap();
+        (path, dataset)
+    }
+
+    #[test]
+    fn data_of_a_task_made_otherwise_are_said_and_refused_when_strict() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = saved(folder.path(), |_| ());
+        assert_eq!(pendulum(&path, &[]).1, "");
+        let (_, refused) = pendulum(&path, &["env.options.g=3"]);
+        assert!(
+            refused.contains("made with g = 10, the task Pendulum-v1 has g = 3; --set env.options.g=10 sets it"),
+            "{refused}"
+        );
+        assert!(refused.contains("a warning without --strict"), "{refused}");
+        let (pieces, refused) = pendulum(&path, &["data.max_episode_steps=50"]);
+        assert_eq!(pieces.trajectories.iter().map(Trajectory::len).collect::<Vec<_>>(), [50; 8]);
+        assert!(refused.contains("time limit of 50 steps, the task Pendulum-v1 has one of 200"), "{refused}");
+        assert_eq!(pendulum(&path, &["data.max_episode_steps=50", "env.options.max_episode_steps=50"]).1, "");
+    }
+
+    #[test]
+    fn data_of_other_widths_name_the_option_that_makes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"env": "Pendulum-v1", "options": {"hide_velocity": true}, "episodes": 1, "seed": 1,
+                                        "collector": "random"});
+        let dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        let path = folder.path().join("data");
+        aaren_data::save(&dataset, &path, aaren_data::Format::Minari, true).unwrap();
+        let data = format!(r#"data={{"source": "{}"}}"#, path.display());
+        let message = format!("{:#}", trajectories(&job(&[&data, r#"env={"id": "Pendulum-v1"}"#])).unwrap_err());
+        assert!(
+            message.contains("--set env.options.hide_velocity=true") && message.contains("numbers, Pendulum-v1 has"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn actions_change_their_units_only_if_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Space::uniform_box(1, -1.0, 1.0, aaren_envs::Dtype::Float32);
+        let actions = |dataset: &Dataset| match &dataset.trajectories[1].actions {
+            aaren_data::Actions::Continuous(numbers) => numbers.clone(),
+            other => panic!("{other:?}"),
+        };
+        // Torques from -2 to 2, stored in units of 2.
+        let mut torques = Vec::new();
+        let (path, dataset) = saved(folder.path(), |dataset| {
+            torques = actions(dataset);
+            rescale_actions(dataset, &one).unwrap();
+        });
+        let (as_they_are, refused) = pendulum(&path, &[]);
+        assert_eq!(actions(&as_they_are), actions(&dataset));
+        assert!(refused.contains("actions in [-1, 1], the task Pendulum-v1 in [-2, 2]; --set data.actions=rescale"), "{refused}");
+        let (rescaled, refused) = pendulum(&path, &["data.actions=rescale"]);
+        assert_eq!((actions(&rescaled), refused), (torques.clone(), String::new()));
+
+        // Torques that the file says are from -1 to 1.
+        let (path, dataset) = saved(folder.path(), |dataset| dataset.action_space = one.clone());
+        assert!(pendulum(&path, &[]).1.contains("actions outside the bounds"));
+        let (kept, refused) = pendulum(&path, &["data.actions=keep"]);
+        assert_eq!((actions(&kept), refused), (actions(&dataset), String::new()));
+    }
+
     #[test]
     fn mazes_with_and_without_mujoco_share_their_data() {
         let maze = aaren_envs::make("PointMaze-v0", &Default::default()).unwrap();

@@ -6,6 +6,7 @@ use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
 use crate::optim::gradient::{Clipping, is_finite};
+use crate::run::data_mark::DataMark;
 use crate::run::is_of_step;
 use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::run::write_new;
@@ -26,7 +27,7 @@ use std::{fs, path::Path, time::Instant};
 const ADAM_EPSILON: f64 = 1e-8;
 
 const OPTIMIZER: &str = "optimizer";
-const PROGRESS: &str = "progress.json";
+pub(crate) const PROGRESS: &str = "progress.json";
 const STATE: &str = "state.mpk";
 
 /// More steps or timesteps than any run makes.
@@ -47,6 +48,8 @@ pub(crate) struct Progress {
     pub logged_loss: Option<f64>,
     /// What the last batch left over of its rows' segments.
     pub cut: Vec<Option<Segment>>,
+    /// What was trained on; none in checkpoints of older versions.
+    pub data: Option<DataMark>,
 }
 
 impl Progress {

@@ -110,7 +110,7 @@ impl SegmentSampler {
             let length = self.source.dataset.trajectories.get(trajectory).map(|trajectory| trajectory.len());
             ensure!(
                 start < end && length.is_some_and(|length| end <= length),
-                "the run goes on at timesteps {start} to {end} of episode {trajectory}, which the dataset {} does not have",
+                "the run goes on at timesteps {start} to {end} of episode {trajectory}, which are not in the data ({})",
                 self.source.dataset.id
             );
         }

@@ -2,13 +2,14 @@
 
 use super::batch::Batches;
 use super::data::describe;
-use super::learner::Learner;
+use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
 use crate::device::{CPU, Graph, TrainBackend};
 use crate::play::evaluate::Evaluation;
 use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
+use crate::run::data_mark::{self, DataMark};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{NoObserver, Schedule, Session};
 use aaren_data::Dataset;
@@ -69,13 +70,17 @@ fn train_on<B: TrainBackend>(
         // The run states what was taken from the data.
         run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
     }
+    let data = DataMark::of(&dataset);
     let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
     let mut learner = resumed.map_or_else(new, Ok)?;
+    learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).context("cannot resume")?;
+    learner.progress.data = Some(data);
+    run.write_json(data_mark::FILE, &data)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
-    sampler.check(&learner.progress.cut).context("cannot resume")?;
+    sampler.check(&learner.progress.cut).with_context(|| format!("cannot resume: {PROGRESS} of the newest checkpoint"))?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
     let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone());

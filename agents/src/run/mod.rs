@@ -12,6 +12,7 @@
 //! ```
 
 pub(crate) mod cache_report;
+pub(crate) mod data_mark;
 mod differing;
 pub(crate) mod encoding;
 pub(crate) mod files;

@@ -4,6 +4,7 @@ use super::task;
 use crate::error::DatasetError;
 use crate::hdf5::Node;
 use crate::minari::metadata;
+use crate::report::{Check, Report};
 use crate::score;
 use crate::statistics::{ENV_OPTIONS, REFERENCES_FROM};
 use crate::trajectory::Dataset;
@@ -23,18 +24,27 @@ const HIGHEST: &str = "ref_max_score";
 const REST: &str = "metadata";
 
 /// The dataset of a file whose arrays have the given widths, without its trajectories; and the source of the widths, for messages.
-pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtype) -> Result<(Dataset, String), DatasetError> {
+pub(super) fn read(
+    path: &Path,
+    root: &Node,
+    widths: (usize, usize),
+    dtype: Dtype,
+    report: &mut Report,
+) -> Result<(Dataset, String), DatasetError> {
     let attributes = root.attributes();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = |key| attributes.get(key).and_then(AttrValue::as_str);
     let mut metadata = stored_metadata(root)?;
-    if let Some(text) = text(REST) {
-        let value = serde_json::from_str(text);
-        let stored: Map<String, Value> =
-            value.map_err(|source| DatasetError::Json { path: path.into(), key: REST.into(), source })?;
-        metadata.extend(stored);
+    // Attributes of these names may be another program's.
+    let mut skipped =
+        |key: &str| report.warn(Check::Metadata, 1, format!("the attribute {key} is none that aaren writes: left out"));
+    match text(REST).map(serde_json::from_str::<Map<String, Value>>) {
+        Some(Ok(stored)) => metadata.extend(stored),
+        Some(Err(_)) => skipped(REST),
+        None => {}
     }
-    let space = |key| text(key).map(|text| metadata::space(path, key, text)).transpose();
+    let mut space = |key| text(key).and_then(|text| metadata::space(path, key, text).map_err(|_| skipped(key)).ok());
+    let spaces = space(OBSERVATIONS).zip(space(ACTIONS));
     let mut widths_from = "the file's own attributes".to_owned();
     let mut about = Dataset {
         id: text(ID).unwrap_or(&stem).into(),
@@ -46,7 +56,7 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
         metadata,
         trajectories: Vec::new(),
     };
-    if let (Some(observations), Some(actions)) = (space(OBSERVATIONS)?, space(ACTIONS)?) {
+    if let Some((observations, actions)) = spaces {
         about.observation_space = observations;
         about.action_space = actions;
     } else if let Some(task) = task::find(&stem) {
@@ -59,7 +69,7 @@ pub(super) fn read(path: &Path, root: &Node, widths: (usize, usize), dtype: Dtyp
             about.reference_scores = Some((reference.min, reference.max));
             about.metadata.insert(REFERENCES_FROM.into(), reference.source.into());
         }
-        if !task.env_options.is_empty() {
+        if task.env_id.is_some() {
             about.metadata.insert(ENV_OPTIONS.into(), task.env_options.into());
         }
         about.metadata.insert("d4rl_task".into(), task.name.into());

@@ -1,7 +1,7 @@
 //! D4RL's flat HDF5 files: one row per transition, one episode after the other.
 //!
 //! An episode ends at a row with `terminals` or `timeouts` (with both: terminated); without `timeouts` also after as many rows
-//! as the task's time limit. Rows after the last end are dropped unless [`LoadOptions::keep_unfinished`] is set. The file name
+//! as the task's time limit, and with [`LoadOptions::max_episode_steps`] in any case after as many. Rows after the last end are dropped unless [`LoadOptions::keep_unfinished`] is set. The file name
 //! gives the task (`hopper_medium-v2.hdf5`), unless the file has our own attributes; actions of an unknown task are assumed to be
 //! bounded by -1 and 1, as all of D4RL's are. Infos are not read; those of recorded episodes are written.
 //!
@@ -70,7 +70,8 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
         return Err(DatasetError::invalid(path, "zero rows: nothing can be trained on"));
     }
     let dtype = if observations.is_double() { Dtype::Float64 } else { Dtype::Float32 };
-    let (mut dataset, widths_from) = about::read(path, &root, widths, dtype)?;
+    let mut report = Report::default();
+    let (mut dataset, widths_from) = about::read(path, &root, widths, dtype, &mut report)?;
     observations.expect_matrix(dataset.observation_space.width(), &widths_from)?;
     actions.expect_matrix(dataset.action_space.width(), &widths_from)?;
     if let Some(next) = &next_observations {
@@ -80,7 +81,6 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     dataset.max_episode_steps = options.max_episode_steps.or(dataset.max_episode_steps);
     let terminals = terminals.flags()?;
     let timeouts = timeouts.map(|timeouts| timeouts.flags()).transpose()?;
-    let mut report = Report::default();
     let segments = segments(path, &terminals, timeouts.as_deref(), dataset.max_episode_steps, options, &mut report)?;
     let mut trajectories = slice(&segments, widths, actions.f32s()?, rewards.f64s()?);
     visit_episodes(&observations, &segments, widths.0, |episode, _, observation| {
@@ -117,10 +117,11 @@ fn segments(
     report: &mut Report,
 ) -> Result<Vec<Segment>, DatasetError> {
     let limit = match (timeouts, limit) {
-        (Some(_), _) => None,
+        (Some(_), _) => options.max_episode_steps,
         (None, Some(limit)) => Some(limit),
         (None, None) => {
-            let problem = "there is no timeouts array, and the task's time limit is unknown: give max_episode_steps";
+            let problem = "there is no timeouts array, and the task's time limit is unknown: give max_episode_steps \
+                           (--max-episode-steps N, or the key data.max_episode_steps)";
             return Err(DatasetError::invalid(path, problem));
         }
     };
@@ -131,7 +132,7 @@ fn segments(
         let terminated = terminals[row];
         let at_limit = limit == Some(row + 1 - start);
         // A terminal in the row where the rows are cut says how the episode ended; the limit is only inferred.
-        let truncated = timeouts.map_or(at_limit && !terminated, |timeouts| timeouts[row]);
+        let truncated = timeouts.is_some_and(|timeouts| timeouts[row]) || (at_limit && !terminated);
         let end = StepEnd { terminated, truncated };
         if end.is_end() {
             segments.push(Segment { rows: start..row + 1, end });

@@ -25,8 +25,8 @@ const LOCOMOTION: [(&str, Option<&str>, usize, usize); 4] = [
     ("hopper", Some("Hopper-v5"), 11, 3),
     ("halfcheetah", Some("HalfCheetah-v5"), 17, 6),
     ("walker2d", Some("Walker2d-v5"), 17, 6),
-    // The last 84 of the 111 columns are zero; Ant-v5 has 105, all of them in use.
-    ("ant", None, 111, 8),
+    // The last 84 of the 111 columns are zero, as in Ant-v5 with D4RL's variant; without it that has 105, all of them in use.
+    ("ant", Some("Ant-v5"), 111, 8),
 ];
 
 /// Layout, time limits in steps of version 1 and of version 0.
@@ -43,8 +43,17 @@ pub(super) fn find(stem: &str) -> Option<Task> {
     }
     let starts_with = |word: &str| stem.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
     let &(name, env_id, observation_width, action_width) = LOCOMOTION.iter().find(|task| starts_with(task.0))?;
-    let (name, env_options, max_episode_steps) = (name.into(), Map::new(), 1000);
-    Some(Task { name, env_id, env_options, observation_width, action_width, max_episode_steps })
+    // Gymnasium's versions in the same layout are no data of D4RL's.
+    let is_d4rl = !["-v3", "-v4", "-v5"].iter().any(|version| stem.ends_with(version));
+    let variant = (is_d4rl && name != "halfcheetah").then(|| ("variant".into(), "d4rl".into()));
+    Some(Task {
+        name: name.into(),
+        env_id,
+        env_options: variant.into_iter().collect(),
+        observation_width,
+        action_width,
+        max_episode_steps: 1000,
+    })
 }
 
 fn maze2d(rest: &str) -> Option<Task> {

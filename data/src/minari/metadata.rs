@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
     };
     check_format(path, &take_text(path, &mut keys, "data_format")?)?;
     let version = take_text(path, &mut keys, "minari_version")?;
-    check_version(path, version, options.strictness, report)?;
+    check_version(&version, options.strictness, report);
     let id = take_text(path, &mut keys, "dataset_id")?;
     let mut count = |key| {
         let value = keys.shift_remove(key);
@@ -52,7 +52,9 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
         match value.as_str().and_then(|text| parse(text).ok()) {
             Some(spec) if spec["id"].is_string() => {
                 env_id = spec["id"].as_str().map(String::from);
-                max_episode_steps = spec["max_episode_steps"].as_u64().and_then(|steps| usize::try_from(steps).ok());
+                let wrappers = spec["additional_wrappers"].as_array().into_iter().flatten();
+                let limits = wrappers.map(|wrapper| &wrapper["kwargs"]["max_episode_steps"]).chain([&spec["max_episode_steps"]]);
+                max_episode_steps = limits.filter_map(Value::as_u64).min().and_then(|steps| usize::try_from(steps).ok());
             }
             _ => report.warn(Check::Metadata, 1, "env_spec is not the JSON of an environment: the task is unknown".into()),
         }
@@ -85,19 +87,12 @@ fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {
     Err(DatasetError::invalid(path, format!("data_format {format} is not supported, {advice}")))
 }
 
-fn check_version(path: &Path, found: String, mode: Strictness, report: &mut Report) -> Result<(), DatasetError> {
-    if SUPPORTED_VERSIONS.contains(&found.as_str()) {
-        return Ok(());
+/// A version that nobody has tried may well be read: all that depends on it is checked.
+fn check_version(found: &str, strictness: Strictness, report: &mut Report) {
+    if !SUPPORTED_VERSIONS.contains(&found) {
+        let text = format!("minari_version {found} has not been tried; those that have: {}", SUPPORTED_VERSIONS.join(", "));
+        report.suspect(strictness, Check::Version, 1, text);
     }
-    let supported = SUPPORTED_VERSIONS.join(", ");
-    if mode == Strictness::Lenient {
-        let text = format!("minari_version {found} is not in the supported list ({supported})");
-        report.warn(Check::Version, 1, text);
-        return Ok(());
-    }
-    let problem =
-        format!("minari_version {found} is not supported (supported: {supported}); load leniently to try it all the same");
-    Err(DatasetError::invalid(path, problem))
 }
 
 fn take_text(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<String, DatasetError> {
@@ -183,7 +178,7 @@ fn bound_json(bound: f64, dtype: Dtype) -> String {
 }
 
 /// Parses JSON as Python writes it: the bare tokens `Infinity`, `-Infinity` and `NaN` become strings of that name.
-pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
+pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str(&quote_tokens(text))
 }
 

@@ -95,6 +95,11 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     let (mut dataset, totals) = metadata::read(&metadata_path, options, &mut report)?;
     let hdf5 = Hdf5::open(&data.join(MAIN_FILE))?;
     dataset.trajectories = read_episodes(&hdf5, &dataset, &totals, &metadata_path, &mut report)?;
+    if let Some(limit) = options.max_episode_steps {
+        let widths = (dataset.observation_space.width(), dataset.action_space.width());
+        dataset.trajectories = dataset.trajectories.into_iter().flat_map(|trajectory| trajectory.cut_at(limit, widths)).collect();
+        dataset.max_episode_steps = Some(limit);
+    }
     let report = accept(hdf5.path(), &dataset, options.strictness, report)?;
     Ok(Loaded { dataset, format: Format::Minari, path: path.into(), warnings: report.warnings.clone(), report })
 }

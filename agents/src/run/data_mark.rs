@@ -1,0 +1,61 @@
+//! Which data a run learns from, in a few numbers.
+
+use aaren_data::{Actions, Dataset, Trajectory};
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// The file in a run folder that holds the mark of what the run learns from.
+pub(crate) const FILE: &str = "data.json";
+
+/// Tells one set of training data from another: counts, and a checksum of every number that is learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataMark {
+    /// Episodes.
+    pub episodes: usize,
+    /// Transitions.
+    pub steps: usize,
+    /// CRC-32 of observations before an action, actions and rewards, episode by episode.
+    pub checksum: u32,
+}
+
+impl DataMark {
+    /// Reads every number once, at some gigabytes a second.
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        let width = dataset.observation_space.width();
+        let mut checksum = crc32fast::Hasher::new();
+        for trajectory in &dataset.trajectories {
+            checksum.update(&(trajectory.len() as u64).to_le_bytes());
+            // What the last action led to is not learnt from, and not every format has it.
+            checksum.update(bytemuck::cast_slice(&trajectory.observations[..trajectory.len() * width]));
+            match &trajectory.actions {
+                Actions::Continuous(actions) => checksum.update(bytemuck::cast_slice(actions)),
+                Actions::Discrete(actions) => checksum.update(bytemuck::cast_slice(actions)),
+            }
+            checksum.update(bytemuck::cast_slice(&trajectory.rewards));
+        }
+        Self {
+            episodes: dataset.trajectories.len(),
+            steps: dataset.trajectories.iter().map(Trajectory::len).sum(),
+            checksum: checksum.finalize(),
+        }
+    }
+
+    /// Refuses data other than those that a run was begun with.
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub(crate) fn expect(self, begun_with: Self) -> Result<()> {
+        let counts = |mark: Self| format!("{} episodes of {} steps in all", mark.episodes, mark.steps);
+        let differ = match begun_with {
+            same if same == self => return Ok(()),
+            Self { episodes, steps, .. } if (episodes, steps) == (self.episodes, self.steps) => {
+                format!(
+                    "as many episodes and steps, but other numbers (checksums {:08x} and {:08x})",
+                    begun_with.checksum, self.checksum
+                )
+            }
+            _ => format!("{}, and now there are {}", counts(begun_with), counts(self)),
+        };
+        bail!("the run was begun with other data: {differ}; resume it with those (--data), or train a new run on these")
+    }
+}
