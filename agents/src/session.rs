@@ -79,8 +79,6 @@ pub(crate) struct Schedule {
     pub episodes: usize,
     /// The evaluation at the end.
     pub evaluation: Evaluation,
-    /// Whether the best checkpoint is evaluated too at the end, where it is not the last one.
-    pub evaluates_best: bool,
 }
 
 impl Schedule {
@@ -262,9 +260,7 @@ impl<'a> Session<'a> {
             let _ = self.observer.evaluated(step, &policy, &report)?;
         }
         self.run.write_json("evaluation.json", &report)?;
-        if self.schedule.evaluates_best {
-            self.run.write_json("evaluation-best.json", &self.evaluate_best(&report)?)?;
-        }
+        self.run.write_json("evaluation-best.json", &self.evaluate_best(&report)?)?;
         self.log.sync()?;
         Ok((summary, report))
     }

@@ -16,7 +16,7 @@
 
 use crate::score;
 use crate::trajectory::{Actions, Dataset, Trajectory};
-use aaren_envs::{Action, Env, EnvError, Generator, Space, StepEnd, derive_seed, make, scripted::ScriptedPolicy};
+use aaren_envs::{Action, Env, EnvError, Generator, Space, Step, StepEnd, derive_seed, make, scripted::ScriptedPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -138,7 +138,10 @@ fn rollout(env: &mut dyn Env, policy: &mut ScriptedPolicy, seed: u64, generator:
             (Action::F32(components), Actions::Continuous(values)) => values.extend_from_slice(components),
             _ => unreachable!("a scripted policy acts in its task's action space"),
         }
-        let step = env.step(action, &mut observation)?;
+        let step = match env.step(action, &mut observation) {
+            Err(error) if error.is_divergence() => Step::DIVERGED,
+            step => step?,
+        };
         trajectory.observations.extend_from_slice(&observation);
         trajectory.rewards.push(step.reward);
         trajectory.end = step.end;

@@ -62,6 +62,12 @@ pub struct Step {
     pub end: StepEnd,
 }
 
+impl Step {
+    /// What a step counts as in which the simulation diverged: nothing was earned, and the episode was cut off where it was before,
+    /// for the task itself did not end.
+    pub const DIVERGED: Step = Step { reward: 0.0, end: StepEnd { terminated: false, truncated: true } };
+}
+
 /// A task to act in, with the semantics of Gymnasium's `Env`.
 ///
 /// `reset` starts an episode; after a step with either flag the caller resets. Stepping before the first reset or after an
@@ -86,7 +92,8 @@ pub trait Env: Send {
     /// # Errors
     /// [`EnvError::ResetNeeded`] before the first reset or after an end, [`EnvError::Action`] for an action that is not of
     /// the action space's kind and width, [`EnvError::Shape`] for a buffer of another length, and
-    /// [`EnvError::Simulation`] when the simulator reports a blow-up.
+    /// [`EnvError::Simulation`] when the simulator reports a blow-up: the episode is over and the observation as it was; those who
+    /// play episodes go on with the next one, see [`Step::DIVERGED`].
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError>;
 
     /// Visits the diagnostics of the last step by name (Gymnasium's `info`). A policy needs none of them.

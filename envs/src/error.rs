@@ -143,6 +143,15 @@ pub enum EnvError {
 }
 
 impl EnvError {
+    /// Whether a simulation diverged: its episode cannot go on, another one can begin.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Self::Simulation { .. } => true,
+            Self::Row { source, .. } => source.is_divergence(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn state(env: &str, problem: String) -> Self {
         Self::State { env: env.into(), problem }
     }

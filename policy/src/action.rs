@@ -79,6 +79,10 @@ impl ActionSpec {
                 encoded.extend(components.map(|((&a, low), high)| ((2.0 * f64::from(a) - low - high) / (high - low)) as f32));
             }
             (ActionSpec::Discrete { n, start }, ActionValue::Discrete(action)) => {
+                if action == NO_CHOICE {
+                    encoded.resize(encoded.len() + n, 0.0);
+                    return;
+                }
                 let index = usize::try_from(action - start).ok().filter(|index| index < n);
                 let index = index.unwrap_or_else(|| panic!("action {action} is none of {n} from {start}"));
                 one_hot(index, *n, encoded);
@@ -87,7 +91,8 @@ impl ActionSpec {
         }
     }
 
-    /// The actions that outputs stand for: components in `[-1, 1]`, or a number for each choice, of which the largest decides.
+    /// The actions that outputs stand for: components in `[-1, 1]`, or a number for each choice, of which the largest decides;
+    /// [`NO_CHOICE`] where one is NaN.
     ///
     /// # Shapes
     /// - `outputs`: `[batch, width]`, row-major
@@ -100,7 +105,8 @@ impl ActionSpec {
                 ActionBatch::Continuous(outputs.iter().zip(bounds).map(of_component).collect())
             }
             ActionSpec::Discrete { n, start } => {
-                ActionBatch::Discrete(outputs.chunks_exact(*n).map(|row| start + likeliest(row) as i64).collect())
+                let choice = |row: &[f32]| likeliest(row).map_or(NO_CHOICE, |index| start + index as i64);
+                ActionBatch::Discrete(outputs.chunks_exact(*n).map(choice).collect())
             }
         }
     }
@@ -118,6 +124,9 @@ impl ActionSpec {
         }
     }
 }
+
+/// The discrete action of a policy whose outputs are not numbers. No environment has it.
+pub const NO_CHOICE: i64 = i64::MIN;
 
 /// Actions of a batch, in the environment's own terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,9 +147,10 @@ impl ActionBatch {
     }
 }
 
-/// The first of the largest; a NaN never is, so that a broken policy still acts and its return shows it.
-pub(crate) fn likeliest(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] || row[best].is_nan() { i } else { best })
+/// The first of the largest, if all are numbers: a policy that computes NaN is broken, and has chosen nothing.
+pub(crate) fn likeliest(row: &[f32]) -> Option<usize> {
+    let largest = (0..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best });
+    largest.filter(|_| !row.iter().any(|output| output.is_nan()))
 }
 
 /// Appends 1 for the choice and 0 for the others.

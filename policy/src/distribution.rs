@@ -27,11 +27,14 @@ impl ActionDistributions<'_> {
         &self.outputs[row * width..(row + 1) * width]
     }
 
-    /// Appends the likeliest raw action of a row: the mean, or one-hot. `[action width]`
+    /// Appends the likeliest raw action of a row: the mean, or one-hot; NaN where the distribution is broken. `[action width]`
     pub fn mode(&self, row: usize, raw_action: &mut Vec<f32>) {
         match self.action {
             ActionSpec::Continuous { .. } => raw_action.extend_from_slice(self.row(row)),
-            ActionSpec::Discrete { n, .. } => one_hot(likeliest(self.row(row)), *n, raw_action),
+            ActionSpec::Discrete { n, .. } => match likeliest(self.row(row)) {
+                Some(choice) => one_hot(choice, *n, raw_action),
+                None => raw_action.resize(raw_action.len() + n, f32::NAN),
+            },
         }
     }
 
@@ -43,6 +46,9 @@ impl ActionDistributions<'_> {
                 let normal: f32 = StandardNormal.sample(generator);
                 mean + log_std.exp() * normal
             })),
+            ActionSpec::Discrete { n, .. } if outputs.iter().any(|logit| logit.is_nan()) => {
+                raw_action.resize(raw_action.len() + n, f32::NAN);
+            }
             ActionSpec::Discrete { n, .. } => {
                 let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let weight = |logit: f32| f64::from(logit - largest).exp();

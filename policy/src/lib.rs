@@ -85,7 +85,7 @@ mod timesteps;
 mod tokens;
 pub mod transfer;
 
-pub use action::{ActionBatch, ActionSpec, ActionValue};
+pub use action::{ActionBatch, ActionSpec, ActionValue, NO_CHOICE};
 pub use actor_critic::{ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy};
 pub use any::{AnyDescription, AnyPolicy};
 pub use backbone::Backbone;

@@ -107,6 +107,7 @@ pub fn target_report(target_return: Option<f64>, returns: &[f64], terminated: us
         length_max: 41,
         terminated,
         truncated: returns.len() - terminated,
+        diverged: 0,
         returns: returns.to_vec(),
         lengths: vec![41; returns.len()],
     }

@@ -17,6 +17,8 @@ use anyhow::{Context, Result, ensure};
 const SIGNATURE: &[u8; 16] = b"aaren journal 1\n";
 /// Before every record: its length in bytes (8) and its checksum (4).
 const HEAD: usize = 12;
+/// How an episode is marked as truncated because its simulation diverged.
+const DIVERGED: u8 = 2;
 
 /// An open journal.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Record {
     pub episode_return: f64,
     /// Whether the task itself ended it.
     pub terminated: bool,
+    /// Whether the simulation diverged, and so ended it.
+    pub diverged: bool,
 }
 
 impl Journal {
@@ -85,8 +89,9 @@ impl Journal {
             if crc32fast::hash(&payload) != checksum {
                 break;
             }
-            let Ok((index, time, episode)) = decode(&payload) else { break };
-            self.records.insert(index, Record::of(&episode.trajectory, time, self.end, bytes));
+            let Ok((index, time, diverged, episode)) = decode(&payload) else { break };
+            let record = Record { diverged, ..Record::of(&episode.trajectory, time, self.end, bytes) };
+            self.records.insert(index, record);
             self.end += HEAD as u64 + bytes;
         }
         if self.end < len {
@@ -100,8 +105,8 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk refuses; the journal is then as it was.
-    pub(crate) fn append(&mut self, index: u64, time: u64, episode: &Episode) -> Result<()> {
-        let payload = encode(index, time, episode);
+    pub(crate) fn append(&mut self, index: u64, time: u64, episode: &Episode, diverged: bool) -> Result<()> {
+        let payload = encode(index, time, episode, diverged);
         let mut record = Vec::with_capacity(HEAD + payload.len());
         record.extend_from_slice(&(payload.len() as u64).to_le_bytes());
         record.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
@@ -116,7 +121,8 @@ impl Journal {
             let _ = file.set_len(self.end);
             return Err(error).with_context(|| format!("cannot write the journal {}", self.path.display()));
         }
-        self.records.insert(index, Record::of(&episode.trajectory, time, self.end, payload.len() as u64));
+        let found = Record { diverged, ..Record::of(&episode.trajectory, time, self.end, payload.len() as u64) };
+        self.records.insert(index, found);
         self.end += record.len() as u64;
         Ok(())
     }
@@ -163,14 +169,14 @@ impl Journal {
         }
         let (_, checksum) = split_head(&bytes[..HEAD]);
         ensure!(crc32fast::hash(&bytes[HEAD..]) == checksum, "{} is damaged: its checksum does not fit", context());
-        Ok(decode(&bytes[HEAD..]).with_context(context)?.2)
+        Ok(decode(&bytes[HEAD..]).with_context(context)?.3)
     }
 }
 
 impl Record {
     fn of(trajectory: &Trajectory, time: u64, offset: u64, bytes: u64) -> Self {
         let (steps, episode_return) = (trajectory.len(), trajectory.episode_return());
-        Self { offset, bytes, time, steps, episode_return, terminated: trajectory.end.terminated }
+        Self { offset, bytes, time, steps, episode_return, terminated: trajectory.end.terminated, diverged: false }
     }
 }
 
@@ -205,7 +211,7 @@ fn split_head(head: &[u8]) -> (u64, u32) {
 }
 
 /// Little-endian numbers, every list after its length.
-fn encode(index: u64, time: u64, episode: &Episode) -> Vec<u8> {
+fn encode(index: u64, time: u64, episode: &Episode, diverged: bool) -> Vec<u8> {
     let Episode { trajectory, infos } = episode;
     let mut bytes = Vec::with_capacity(64 + 8 * (trajectory.observations.len() + trajectory.rewards.len()));
     let mut put = |numbers: &[u8]| bytes.extend_from_slice(numbers);
@@ -219,7 +225,9 @@ fn encode(index: u64, time: u64, episode: &Episode) -> Vec<u8> {
     };
     put(&index.to_le_bytes());
     put(&time.to_le_bytes());
-    put(&[trajectory.end.terminated.into(), trajectory.end.truncated.into(), trajectory.seed.is_some().into()]);
+    // Diverged episodes are truncated; earlier versions wrote a 1.
+    let truncated = if diverged { DIVERGED } else { trajectory.end.truncated.into() };
+    put(&[trajectory.end.terminated.into(), truncated, trajectory.seed.is_some().into()]);
     put(&trajectory.seed.unwrap_or_default().to_le_bytes());
     let double = |put: &mut dyn FnMut(&[u8]), numbers: &[f64]| {
         list(put, numbers.len(), &mut numbers.iter().map(|number| number.to_le_bytes()));
@@ -242,10 +250,11 @@ fn encode(index: u64, time: u64, episode: &Episode) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<(u64, u64, Episode)> {
+fn decode(bytes: &[u8]) -> Result<(u64, u64, bool, Episode)> {
     let mut reader = Reader { rest: bytes };
     let (index, time) = (u64::from_le_bytes(reader.take()?), u64::from_le_bytes(reader.take()?));
-    let [terminated, truncated, seeded] = reader.take::<3>()?.map(|flag| flag != 0);
+    let flags = reader.take::<3>()?;
+    let [terminated, truncated, seeded] = flags.map(|flag| flag != 0);
     let seed = u64::from_le_bytes(reader.take()?);
     let observations = reader.list(f64::from_le_bytes)?;
     let rewards = reader.list(f64::from_le_bytes)?;
@@ -262,7 +271,7 @@ fn decode(bytes: &[u8]) -> Result<(u64, u64, Episode)> {
     ensure!(reader.rest.is_empty(), "{} bytes too many", reader.rest.len());
     let end = StepEnd { terminated, truncated };
     let trajectory = Trajectory { observations, actions, rewards, end, seed: seeded.then_some(seed) };
-    Ok((index, time, Episode { trajectory, infos }))
+    Ok((index, time, flags[1] == DIVERGED, Episode { trajectory, infos }))
 }
 
 struct Reader<'a> {
@@ -314,7 +323,7 @@ mod tests {
         let mut journal = Journal::open(&path).unwrap();
         let episodes: Vec<Episode> = (0..4).map(|index| episode(index, 1 + 3 * index as usize)).collect();
         for index in [2, 0, 3, 1] {
-            journal.append(index, 0, &episodes[index as usize]).unwrap();
+            journal.append(index, 0, &episodes[index as usize], false).unwrap();
         }
         for journal in [&journal, &Journal::open(&path).unwrap()] {
             assert_eq!(journal.records().values().map(|record| record.steps).collect::<Vec<_>>(), [1, 4, 7, 10]);
@@ -341,7 +350,7 @@ mod tests {
         let mut journal = Journal::open(&path).unwrap();
         let mut ends = vec![journal.end];
         for index in 0..3 {
-            journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap();
+            journal.append(index, 10 * (index / 2), &episode(index, 5), index == 1).unwrap();
             ends.push(journal.end);
         }
         let whole = std::fs::read(&path).unwrap();
@@ -350,7 +359,7 @@ mod tests {
             let mut journal = Journal::open(&path).unwrap();
             let kept = ends.iter().filter(|&&end| end <= len as u64).count().saturating_sub(1) as u64;
             assert_eq!(journal.records().len() as u64, kept, "cut to {len} bytes");
-            (kept..3).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap());
+            (kept..3).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5), index == 1).unwrap());
             assert_eq!(std::fs::read(&path).unwrap(), whole, "cut to {len} bytes and gone on");
         }
         let mut damaged = whole.clone();
@@ -366,13 +375,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.journal");
         let mut journal = Journal::open(&path).unwrap();
-        (0..4).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5)).unwrap());
+        (0..4).for_each(|index| journal.append(index, 10 * (index / 2), &episode(index, 5), index == 1).unwrap());
         journal.drop_after(10).unwrap();
         assert_eq!(journal.records().len(), 4);
         journal.drop_after(9).unwrap();
-        journal.append(2, 20, &episode(0, 9)).unwrap();
+        journal.append(2, 20, &episode(0, 9), false).unwrap();
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.records().values().map(|record| record.steps).collect::<Vec<_>>(), [5, 5, 9]);
+        assert_eq!(journal.records().values().map(|record| record.diverged).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(journal.read(2).unwrap(), episode(0, 9));
     }
 }

@@ -151,7 +151,7 @@ fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut
     let mut steps = 0;
     play_episodes(&make_env, &make_agent, actors, next, |played| {
         let episode = played.recorded.context("an episode that was not recorded")?;
-        journal.append(played.index, 0, &episode)?;
+        journal.append(played.index, 0, &episode, played.diverged)?;
         (returns, episodes) = (returns + episode.trajectory.episode_return(), episodes + 1);
         steps += episode.trajectory.len();
         let is_enough = quota.advance(journal);

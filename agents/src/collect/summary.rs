@@ -41,6 +41,9 @@ pub struct PartSummary {
     pub lengths: Spread,
     /// Episodes that the task itself ended.
     pub terminated: u64,
+    /// Episodes that ended because the simulation diverged; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<u64>,
     /// Normalised score of the mean return, in percent, where references are known.
     pub normalised_score: Option<f64>,
     /// `uniform`, `sampled` or `most likely`; of a training `sampled`.
@@ -68,7 +71,9 @@ impl Display for Summary {
             ]);
         }
         let written = self.written.iter().map(|(format, path)| format!("\nwrote {} as {format}", path.display()));
-        write!(f, "{}\n{table}{}", self.id, written.collect::<String>())
+        let diverged = self.parts.iter().filter_map(|part| part.diverged).sum();
+        let diverged = if diverged > 0 { format!("\n{}", report::diverged_episodes(diverged)) } else { String::new() };
+        write!(f, "{}\n{table}{diverged}{}", self.id, written.collect::<String>())
     }
 }
 
@@ -88,7 +93,8 @@ pub(super) fn summarize(job: &CollectJob, part: Part, journal: &Journal, count: 
         episodes: count,
         steps: records.clone().map(|record| record.steps as u64).sum(),
         lengths: Spread::of(records.clone().map(|record| record.steps as f64)),
-        terminated: records.filter(|record| record.terminated).count() as u64,
+        terminated: records.clone().filter(|record| record.terminated).count() as u64,
+        diverged: Some(records.filter(|record| record.diverged).count() as u64).filter(|&count| count > 0),
         normalised_score: reference.map(|reference| score::normalised_score(returns.mean, reference.min, reference.max)),
         returns,
         actions: actions.into(),

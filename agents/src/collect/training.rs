@@ -184,7 +184,7 @@ impl Observer for Watcher<'_> {
     fn episode(&mut self, env_steps: u64, trajectory: Trajectory) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let number = journal.records().len() as u64;
-        journal.append(number, env_steps, &Episode { trajectory, infos: StepInfos::default() })
+        journal.append(number, env_steps, &Episode { trajectory, infos: StepInfos::default() }, false)
     }
 
     fn evaluated(&mut self, env_steps: u64, policy: &AnyPolicy<Cpu>, report: &EvaluationReport) -> Result<ControlFlow<()>> {

@@ -18,15 +18,18 @@ impl<B: TrainBackend> Batches<B> {
     /// Batches from `first_step` to the last before `steps`; the thread ends with them, or when this is dropped.
     ///
     /// - `cut`: what the batch before left over of its rows' segments
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub(crate) fn prepare(
         sampler: SegmentSampler,
         description: Description,
         first_step: u64,
         steps: u64,
         mut cut: Vec<Option<Segment>>,
-    ) -> Self {
+    ) -> Result<Self> {
         let (sender, batches) = crossbeam::channel::bounded(BATCHES_AHEAD);
-        std::thread::spawn(move || {
+        let prepare = move || {
             for step in first_step..steps {
                 let batch = sampler.batch(step, &cut);
                 cut.clone_from(&batch.cut);
@@ -36,8 +39,9 @@ impl<B: TrainBackend> Batches<B> {
                     return; // the training has ended early, or will
                 }
             }
-        });
-        Self(batches)
+        };
+        std::thread::Builder::new().spawn(prepare).context("the system has no room for a thread that prepares batches")?;
+        Ok(Self(batches))
     }
 
     /// The next batch.

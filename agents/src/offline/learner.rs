@@ -353,6 +353,7 @@ impl<B: TrainBackend> Trained for Learner<B> {
             wall_seconds: seconds,
             timesteps_per_second: timesteps as f64 / seconds.max(f64::MIN_POSITIVE),
             final_loss: logged_loss.unwrap_or(f64::NAN),
+            diverged: 0,
             parameters: self.parameters(),
         }
     }

@@ -83,7 +83,7 @@ fn train_on<B: TrainBackend>(
     sampler.check(&learner.progress.cut).with_context(|| format!("cannot resume: {PROGRESS} of the newest checkpoint"))?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
-    let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone());
+    let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone())?;
     while session.keeps_training() {
         let started = Instant::now();
         let batch = batches.next().with_context(|| session.newest_checkpoint())?;
@@ -122,6 +122,5 @@ fn schedule(job: &OfflineJob) -> Schedule {
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
         evaluation: Evaluation::from(job),
-        evaluates_best: true,
     }
 }

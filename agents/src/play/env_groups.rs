@@ -1,12 +1,12 @@
 //! All environments of an online training, in groups that actor threads play.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread::ScopedJoinHandle};
 
 use aaren_envs::{Env, EnvError};
 use aaren_policy::ActorCriticPolicy;
 use anyhow::{Context, Result, ensure};
 
-use super::episodes::panic_message;
+use super::episodes::{panic_message, too_many_actors};
 use super::rollout::{EnvGroup, FinishedEpisode, GroupSnapshot, RolloutSpec};
 use crate::{config::PpoConfig, device::Cpu};
 
@@ -105,9 +105,9 @@ fn play_all(groups: &mut [EnvGroup], policy: &ActorCriticPolicy<Cpu>, play: &Rol
     groups.iter_mut().enumerate().for_each(|group| queue.push(group));
     let mut failures: Vec<(usize, anyhow::Error)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..actors)
-            .map(|_| {
+            .map(|number| {
                 let (queue, policy) = (&queue, policy.clone());
-                scope.spawn(move || {
+                let started = std::thread::Builder::new().spawn_scoped(scope, move || {
                     let mut failures = Vec::new();
                     while let Some((index, group)) = queue.pop() {
                         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| group.play(&policy, play)));
@@ -115,10 +115,15 @@ fn play_all(groups: &mut [EnvGroup], policy: &ActorCriticPolicy<Cpu>, play: &Rol
                         failures.extend(played.err().map(|error| (index, error)));
                     }
                     failures
-                })
+                });
+                started.with_context(|| too_many_actors(number, actors))
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        let failures = |thread: Result<ScopedJoinHandle<'_, Vec<_>>>| match thread {
+            Ok(thread) => thread.join().unwrap_or_default(),
+            Err(error) => vec![(0, error)],
+        };
+        threads.into_iter().flat_map(failures).collect()
     });
     failures.sort_by_key(|(index, _)| *index);
     failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))

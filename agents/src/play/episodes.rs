@@ -5,14 +5,15 @@
 //! of actors, to the bit. They do depend on the number of environments of each, by rounding: matrix products of few rows sum in
 //! another order than those of many.
 
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aaren_data::{Episode, StepInfos, Trajectory};
-use aaren_envs::{Action, Autoreset, Env, EnvError, Space, Spec, StepEnd, VectorEnv};
-use aaren_policy::ActionValue;
-use anyhow::{Context, Result, anyhow, bail};
+use aaren_envs::{Action, Autoreset, Env, EnvError, Space, Spec, Step, StepEnd, VectorEnv};
+use aaren_policy::{ActionValue, NO_CHOICE};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
 
 use super::agent::{Actions, Agent};
@@ -48,6 +49,8 @@ pub struct PlayedEpisode {
     pub length: usize,
     /// Whether the task itself ended it.
     pub terminated: bool,
+    /// Whether the simulation diverged, and so ended it; it then counts as truncated.
+    pub diverged: bool,
     /// All of it, with the observation after the last action; where it was asked for.
     pub recorded: Option<Episode>,
 }
@@ -89,7 +92,7 @@ pub(crate) fn play_episodes(
         let threads: Vec<_> = (0..actors.threads)
             .map(|number| {
                 let (sender, next, stop) = (sender.clone(), &next, &stop);
-                scope.spawn(move || {
+                let started = std::thread::Builder::new().spawn_scoped(scope, move || {
                     let play = || Actor::new(make_env, make_agent, actors)?.run(next, stop, &sender);
                     let outcome = catch_unwind(AssertUnwindSafe(play));
                     let outcome = outcome.unwrap_or_else(|panic| bail!("panicked: {}", panic_message(&*panic)));
@@ -97,7 +100,9 @@ pub(crate) fn play_episodes(
                         stop.store(true, Ordering::Relaxed);
                     }
                     outcome.with_context(|| format!("actor {number}, {}", actors.env_id))
-                })
+                });
+                // The others shall not play to the end what is then thrown away.
+                started.inspect_err(|_| stop.store(true, Ordering::Relaxed)).with_context(|| too_many_actors(number, actors.threads))
             })
             .collect();
         drop(sender);
@@ -115,13 +120,30 @@ pub(crate) fn play_episodes(
                 }
             }
         }
-        let outcomes =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))));
+        let outcomes = threads.into_iter().map(|thread| {
+            thread.and_then(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("an actor ended without a word"))))
+        });
         failure.into_iter().chain(outcomes.filter_map(Result::err)).collect()
     });
     match failures.into_iter().next() {
         Some(failure) => Err(failure),
         None => Ok(interrupt::check()?),
+    }
+}
+
+/// What to say of an actor thread, counted from 0, that could not be started.
+pub(crate) fn too_many_actors(number: usize, threads: usize) -> String {
+    format!("the system has no room for actor thread {} of {threads}; ask for fewer actors", number + 1)
+}
+
+/// Says that the simulation of an episode diverged. Of very many only the first are named; reports count them all.
+pub(crate) fn warn_of_divergence(episode: impl Display, error: &EnvError) {
+    const NAMED: usize = 10;
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    match SEEN.fetch_add(1, Ordering::Relaxed) + 1 {
+        seen if seen < NAMED => tracing::warn!("{episode} ends here, as truncated: {error}"),
+        NAMED => tracing::warn!("{episode} ends here, as truncated: {error}; further ones are only counted"),
+        _ => {}
     }
 }
 
@@ -197,7 +219,7 @@ impl Actor {
                 qvel: self.qpos_width.map(|_| Vec::new()),
             },
         });
-        self.rows[row] = Some(PlayedEpisode { index: start.index, episode_return: 0.0, length: 0, terminated: false, recorded });
+        self.rows[row] = Some(PlayedEpisode { index: start.index, episode_return: 0.0, length: 0, terminated: false, diverged: false, recorded });
         Ok(())
     }
 
@@ -216,8 +238,16 @@ impl Actor {
             }
         }
         let action = actions.executed.row(row, self.spec.action_space.width());
-        self.envs.step_row(row, env_action(action)).with_context(|| format!("episode {}", episode.index))?;
-        let (reward, end) = (self.envs.rewards()[row], self.envs.ends()[row]);
+        let taken = env_action(action).with_context(|| format!("episode {}", episode.index))?;
+        let Step { reward, end } = match self.envs.step_row(row, taken) {
+            Ok(()) => Step { reward: self.envs.rewards()[row], end: self.envs.ends()[row] },
+            Err(EnvError::Row { source, .. }) if source.is_divergence() => {
+                warn_of_divergence(format_args!("episode {}", episode.index), &source);
+                episode.diverged = true;
+                Step::DIVERGED
+            }
+            Err(error) => return Err(error).with_context(|| format!("episode {}", episode.index)),
+        };
         self.agent.reward(row, reward);
         episode.episode_return += reward;
         episode.length += 1;
@@ -231,11 +261,19 @@ impl Actor {
 }
 
 /// An action as environments take it.
-pub(crate) fn env_action(action: ActionValue<'_>) -> Action<'_> {
-    match action {
+///
+/// # Errors
+/// For a policy that computed NaN.
+pub(crate) fn env_action(action: ActionValue<'_>) -> Result<Action<'_>> {
+    let is_broken = match action {
+        ActionValue::Continuous(action) => action.iter().any(|component| component.is_nan()),
+        ActionValue::Discrete(action) => action == NO_CHOICE,
+    };
+    ensure!(!is_broken, "the policy's action is not a number (NaN): its weights are damaged, or its target return is too large");
+    Ok(match action {
         ActionValue::Continuous(action) => Action::F32(action),
         ActionValue::Discrete(action) => Action::Discrete(action),
-    }
+    })
 }
 
 /// A trajectory that has its first observation alone.

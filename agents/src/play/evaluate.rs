@@ -220,7 +220,8 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         let returns = episodes.iter().map(|episode| episode.episode_return).collect();
         let lengths = episodes.iter().map(|episode| episode.length).collect();
         let terminated = episodes.iter().filter(|episode| episode.terminated).count();
-        TargetReport::new(*target, returns, lengths, terminated, score)
+        let diverged = episodes.iter().filter(|episode| episode.diverged).count() as u64;
+        TargetReport { diverged, ..TargetReport::new(*target, returns, lengths, terminated, score) }
     };
     let targets = evaluation.target_returns.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
     let env_steps: u64 = episodes.iter().map(|episode| episode.length as u64).sum();

@@ -5,11 +5,11 @@
 //! start), so that a run resumed from stored states continues as the unbroken one does, to the bit.
 
 use super::agent::{Actions, ActorCriticAgent, Agent};
-use super::episodes::{begin_trajectory, env_action, push_transition};
+use super::episodes::{begin_trajectory, env_action, push_transition, warn_of_divergence};
 use crate::device::{CPU, Cpu};
 use crate::seeds;
 use aaren_data::Trajectory;
-use aaren_envs::{Env, EnvError, Space, StepEnd, derive_seed};
+use aaren_envs::{Env, EnvError, Space, Step, StepEnd, derive_seed};
 use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub(crate) struct FinishedEpisode {
     pub episode_return: f64,
     /// Environment steps.
     pub length: usize,
+    /// Whether the simulation diverged, and so ended it.
+    pub diverged: bool,
     /// All of it, where it was asked for.
     pub trajectory: Option<Trajectory>,
 }
@@ -249,12 +251,12 @@ impl EnvGroup {
             }
             for (row, slot) in self.slots.iter_mut().enumerate() {
                 let action = actions.executed.row(row, width);
-                let end = slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
+                let (end, diverged) = slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
                 if end.truncated && !end.terminated {
                     description.push_observation(&slot.now.observation, &mut slot.rollout.last_observations);
                 }
                 if end.is_end() {
-                    slot.finish(t, end);
+                    slot.finish(t, end, diverged);
                     slot.begin(slot.now.episode + 1, play).with_context(|| format!("environment {}", slot.index))?;
                     agent.reset(row);
                 } else if t + 1 == play.rollout_len {
@@ -288,8 +290,15 @@ impl EnvSlot {
         Ok(())
     }
 
-    fn step(&mut self, action: ActionValue<'_>, play: &RolloutSpec) -> Result<StepEnd> {
-        let step = self.env.step(env_action(action), &mut self.now.observation)?;
+    /// How the step ended the episode, if it did, and whether the simulation diverged.
+    fn step(&mut self, action: ActionValue<'_>, play: &RolloutSpec) -> Result<(StepEnd, bool)> {
+        let (step, diverged) = match self.env.step(env_action(action)?, &mut self.now.observation) {
+            Err(error) if error.is_divergence() => {
+                warn_of_divergence(format_args!("episode {} of environment {}", self.now.episode, self.index), &error);
+                (Step::DIVERGED, true)
+            }
+            step => (step?, false),
+        };
         self.now.length += 1;
         self.now.episode_return += step.reward;
         let limit_reached = play.time_limit.is_some_and(|limit| self.now.length >= limit);
@@ -299,13 +308,13 @@ impl EnvSlot {
         if let Some(trajectory) = &mut self.trajectory {
             push_transition(trajectory, action, step.reward, &self.now.observation);
         }
-        Ok(end)
+        Ok((end, diverged))
     }
 
-    fn finish(&mut self, timestep: usize, end: StepEnd) {
+    fn finish(&mut self, timestep: usize, end: StepEnd, diverged: bool) {
         let trajectory = self.trajectory.take().map(|trajectory| Trajectory { end, ..trajectory });
         let EnvSnapshot { episode_return, length, .. } = self.now;
-        self.rollout.episodes.push((timestep, FinishedEpisode { episode_return, length, trajectory }));
+        self.rollout.episodes.push((timestep, FinishedEpisode { episode_return, length, diverged, trajectory }));
     }
 }
 
@@ -340,5 +349,66 @@ impl Recorded {
             end: StepEnd::default(),
             seed: Some(self.seed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Changes, Job};
+    use crate::ppo::describe;
+    use aaren_envs::{Action, Spec};
+    use aaren_policy::ActorCriticNetwork;
+
+    /// A pendulum whose simulation diverges at every third step of an episode.
+    struct Diverging(Box<dyn Env>, usize);
+
+    impl Env for Diverging {
+        fn spec(&self) -> &Spec {
+            self.0.spec()
+        }
+
+        fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError> {
+            self.1 = 0;
+            self.0.reset(seed, observation)
+        }
+
+        fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError> {
+            self.1 += 1;
+            if self.1 == 3 {
+                return Err(EnvError::Simulation { env: "Diverging".into(), step: 3, warning: "bad number".into() });
+            }
+            self.0.step(action, observation)
+        }
+
+        fn state(&self, state: &mut Vec<f64>) -> Result<(), EnvError> {
+            self.0.state(state)
+        }
+
+        fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+            self.0.set_state(state, observation)
+        }
+    }
+
+    #[test]
+    fn a_diverged_simulation_truncates_its_episode_where_it_was_and_the_next_one_begins() {
+        let job = Job::parse(r#"{"env": {"id": "Pendulum-v1"}, "ppo": {}, "evaluation": {}}"#, &Changes::default()).unwrap();
+        let job = job.ppo().unwrap();
+        let description = describe(&job, job.env.make().unwrap().spec()).unwrap();
+        let network = ActorCriticNetwork::<Cpu>::new(&description, 0.0, 1, &CPU).unwrap();
+        let policy = ActorCriticPolicy { network, description };
+        let make = || Ok(Box::new(Diverging(aaren_envs::make("Pendulum-v1", &Default::default())?, 0)) as Box<dyn Env>);
+        let play = RolloutSpec { seed: 1, iteration: 0, rollout_len: 7, time_limit: None, record: true };
+        let mut group = EnvGroup::new(&make, &policy, 0, 2, &play).unwrap();
+        group.play(&policy, &play).unwrap();
+        let truncated = StepEnd { terminated: false, truncated: true };
+        for rollout in group.rollouts() {
+            let ends: Vec<usize> = (0..7).filter(|&t| rollout.ends[t] == truncated).collect();
+            assert_eq!((ends, rollout.rewards[2], rollout.resets[3]), (vec![2, 5], 0.0, true));
+            // The value that follows is that of the last observation there was.
+            assert_eq!(rollout.last_observations[..3], rollout.observations[6..9]);
+        }
+        let episodes: Vec<_> = group.take_episodes().map(|(.., episode)| (episode.length, episode.diverged)).collect();
+        assert_eq!(episodes, [(3, true); 4]);
     }
 }

@@ -51,6 +51,9 @@ pub(crate) struct Progress {
     pub observations: Moments,
     /// Of the rewards.
     pub reward_scale: RewardScale,
+    /// Episodes that a diverged simulation ended.
+    #[serde(default)]
+    pub diverged: u64,
 }
 
 /// Weights, optimizer, and where the training is.
@@ -99,6 +102,7 @@ impl Learner {
             loss: None,
             observations: Moments::new(description.normalizer.width()),
             reward_scale: RewardScale::new(config.envs),
+            diverged: 0,
         };
         let optimizer = AdamW::new(ADAM_EPSILON, 0.0, Vec::new());
         Ok(Self { network, optimizer, description, config: config.clone(), progress })

@@ -19,8 +19,8 @@ use std::time::Instant;
 
 /// Trains a policy online as the job says, in its run folder, and evaluates it.
 ///
-/// Leaves what [`crate::offline::train`] leaves, the best checkpoint's evaluation aside; steps are environment steps. With
-/// `resume`, continues from the newest checkpoint, to the same weights bit for bit that a run without a break would have reached.
+/// Leaves what [`crate::offline::train`] leaves; steps are environment steps. With `resume`, continues from the newest checkpoint, to
+/// the same weights bit for bit that a run without a break would have reached.
 ///
 /// # Errors
 /// A loss that is not finite, a file that cannot be written, an environment that fails, an observer that does, or
@@ -98,6 +98,5 @@ fn schedule(job: &PpoJob) -> Schedule {
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
         evaluation: Evaluation::from(job),
-        evaluates_best: false,
     }
 }

@@ -88,12 +88,14 @@ impl Training {
     ) -> Episodes {
         let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
         let over = |of: fn(&Update) -> f64| updates.iter().map(of).sum::<f64>() / updates.len() as f64;
-        let mut episodes = Episodes::default();
+        let (mut episodes, mut diverged) = (Episodes::default(), 0);
         for episode in self.envs.take_episodes() {
             episodes.returns.push(episode.episode_return);
             episodes.lengths.push(episode.length as f64);
+            diverged += u64::from(episode.diverged);
             episodes.trajectories.extend(episode.trajectory);
         }
+        self.learner.progress.diverged += diverged;
         let (collect, total) = seconds;
         let learning_rate = self.learner.learning_rate();
         let steps = self.learner.end_iteration(over(|update| update.loss), total);
@@ -108,6 +110,9 @@ impl Training {
                 ("rollout/length_mean", mean(&episodes.lengths)),
                 ("rollout/episodes", episodes.returns.len() as f64),
             ]);
+        }
+        if diverged > 0 {
+            metrics.push(("rollout/diverged", diverged as f64));
         }
         metrics.extend([
             ("train/policy_loss", over(|update| update.policy_loss)),
@@ -159,6 +164,7 @@ impl Trained for Training {
             timesteps_per_second: progress.env_steps as f64 / progress.seconds.max(f64::MIN_POSITIVE),
             final_loss: progress.loss.unwrap_or(f64::NAN),
             parameters: self.learner.policy().network.num_params(),
+            diverged: progress.diverged,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every binary of ours does around its command: the log, Ctrl-C, errors as one line, the exit code.
+//! What every binary of ours does around its command: the log, signals, errors as one line, the exit code.
 //!
 //! ```
 //! use std::process::ExitCode;
@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::interrupt;
 
-/// Runs a command as the whole work of a process, once: sets up the log (`AAREN_LOG`) and Ctrl-C before it, and says an error in one
+/// Runs a command as the whole work of a process, once: sets up the log (`AAREN_LOG`) and signals before it, and says an error in one
 /// line on stderr after it.
 pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
     let filter = EnvFilter::builder().with_env_var("AAREN_LOG").with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
@@ -29,7 +29,7 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
         Err(error) => {
             // A closed stderr must not turn the error into a panic.
             let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
-            if error.is::<interrupt::Interrupted>() { interrupt::EXIT_CODE.into() } else { ExitCode::FAILURE }
+            if error.is::<interrupt::Interrupted>() { interrupt::exit_code().into() } else { ExitCode::FAILURE }
         }
     }
 }

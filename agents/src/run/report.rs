@@ -97,6 +97,9 @@ pub struct TargetReport {
     pub terminated: usize,
     /// Episodes that a time limit ended, and the task did not.
     pub truncated: usize,
+    /// Those of them that ended because the simulation diverged; absent where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub diverged: u64,
     /// The returns, in the order of the episodes' seeds.
     #[serde(deserialize_with = "encoding::nulls_are_nan")]
     pub returns: Vec<f64>,
@@ -132,6 +135,7 @@ impl TargetReport {
             length_max: lengths.iter().copied().max().unwrap_or(0),
             terminated,
             truncated: episodes.saturating_sub(terminated),
+            diverged: 0,
             returns,
             lengths,
         }
@@ -193,6 +197,13 @@ pub struct TrainSummary {
     pub final_loss: f64,
     /// Trained numbers in the policy.
     pub parameters: usize,
+    /// Episodes of the training that ended because the simulation diverged; absent where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub diverged: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The results as a table, one row for each target return, with what they are of above it.
@@ -236,6 +247,10 @@ impl Display for EvaluationReport {
             duration(self.wall_seconds),
             number(self.env_steps_per_second),
         )?;
+        let diverged = self.targets.iter().map(|target| target.diverged).sum();
+        if diverged > 0 {
+            write!(f, "\n{}", diverged_episodes(diverged))?;
+        }
         if let Some(latency) = &self.latency {
             write!(
                 f,
@@ -263,8 +278,14 @@ impl Display for TrainSummary {
             duration(self.wall_seconds),
             number(self.final_loss),
             number(self.timesteps_per_second),
-        )
+        )?;
+        if self.diverged > 0 { write!(f, "\n{}", diverged_episodes(self.diverged)) } else { Ok(()) }
     }
+}
+
+/// Says how many episodes a simulator spoiled.
+pub(crate) fn diverged_episodes(count: u64) -> String {
+    format!("{count} {} because the simulation diverged, and count as truncated", if count == 1 { "episode ended" } else { "episodes ended" })
 }
 
 /// Writes text and a line break to stdout.

@@ -119,7 +119,7 @@ fn episodes_do_not_depend_on_the_number_of_actors() {
                 // No multiple of the environments: some rows are idle at the end.
                 let one = Evaluation { window, ..evaluation(env_id, &env_options, 11) };
                 let (policy, alone) = unlike(mixer, &one);
-                for actors in [2, 3] {
+                for actors in [2, 3, 16] {
                     let mut arrived = 0;
                     let together = play(&policy, &Evaluation { actors, ..one.clone() }, |_| arrived += 1);
                     assert_eq!(bits(&together), bits(&alone), "{env_id}, {mixer}, window {window:?}, {actors} actors");
@@ -167,6 +167,7 @@ fn more_actors_than_episodes_play_each_once() {
 enum Fault {
     Error,
     Panic,
+    Divergence,
 }
 
 /// A Pendulum that fails in one episode, at its last step: when its neighbours' episodes end in the same step.
@@ -195,7 +196,8 @@ impl Env for Faulty {
         self.steps += 1;
         match self.fault {
             _ if !self.is_bad || self.steps < STEPS => self.inner.step(action, observation),
-            Fault::Error => {
+            Fault::Error => Err(EnvError::State { env: "Faulty".into(), problem: "the rod is broken".into() }),
+            Fault::Divergence => {
                 Err(EnvError::Simulation { env: "Faulty".into(), step: self.steps, warning: "the rod is broken".into() })
             }
             Fault::Panic => panic!("the rod is broken"),
@@ -203,7 +205,7 @@ impl Env for Faulty {
     }
 }
 
-/// Plays with a fault in an episode: the episodes that arrived, and the error.
+/// Plays with a fault in an episode: the episodes that arrived, and the error. The others are as they are without it.
 fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<PlayedEpisode>, String) {
     let Value::Object(env_options) = json!({"max_episode_steps": STEPS}) else { unreachable!() };
     let policy = random_policy("aaren", "Pendulum-v1", &env_options, 1);
@@ -216,13 +218,25 @@ fn play_with_fault(fault: Fault, bad_episode: usize, actors: usize) -> (Vec<Play
         Ok(Box::new(Faulty { inner: aaren_envs::make("Pendulum-v1", &env_options)?, fault, bad_seed, is_bad: false, steps: 0 }))
     };
     let mut arrived = Vec::new();
-    let error = play_in(&policy, &rollout, &make, |episode| arrived.push(episode.clone())).unwrap_err();
+    let outcome = play_in(&policy, &rollout, &make, |episode| arrived.push(episode.clone()));
     assert_eq!(made.into_inner(), 3 * actors);
     arrived.sort_by_key(|episode| episode.index);
-    for episode in &arrived {
+    for episode in arrived.iter().filter(|episode| episode.index != bad_episode as u64) {
         assert_eq!(bits(std::slice::from_ref(episode)), bits(std::slice::from_ref(&whole[episode.index as usize])));
     }
-    (arrived, format!("{error:#}"))
+    (arrived, outcome.err().map(|error| format!("{error:#}")).unwrap_or_default())
+}
+
+#[test]
+fn a_simulation_that_diverges_truncates_its_episode_and_the_others_go_on() {
+    for actors in [1, 2] {
+        let (arrived, error) = play_with_fault(Fault::Divergence, 4, actors);
+        assert_eq!((arrived.len(), error.as_str()), (12, ""));
+        for episode in &arrived {
+            let is_bad = episode.index == 4;
+            assert_eq!((episode.diverged, episode.terminated, episode.length), (is_bad, false, STEPS), "{episode:?}");
+        }
+    }
 }
 
 #[test]

@@ -154,8 +154,8 @@ impl Robot for Ant {
         self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len()
     }
 
-    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
-        start_noisily(&mut self.simulation, (self.settings.reset_noise_scale, VelocityNoise::Normal), generator)
+    fn start(&mut self, generator: &mut Generator) {
+        start_noisily(&mut self.simulation, (self.settings.reset_noise_scale, VelocityNoise::Normal), generator);
     }
 
     fn begin(&mut self, observation: &mut [f64]) {

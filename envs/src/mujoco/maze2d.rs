@@ -96,9 +96,9 @@ impl Robot for Maze2d {
         self.rules.layout.max_episode_steps
     }
 
-    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
+    fn start(&mut self, generator: &mut Generator) {
         let (position, velocity) = self.rules.first_state(generator);
-        self.simulation.set_state(&[position, velocity].concat())
+        self.simulation.set_state(&[position, velocity].concat());
     }
 
     fn begin(&mut self, observation: &mut [f64]) {

@@ -54,7 +54,7 @@ pub(super) fn start_noisily(
     simulation: &mut Simulation,
     (noise, velocity_noise): (f64, VelocityNoise),
     generator: &mut Generator,
-) -> Result<(), EnvError> {
+) {
     simulation.start(|qpos, qvel| {
         qpos.iter_mut().for_each(|value| *value += generator.uniform(-noise, noise));
         qvel.iter_mut().for_each(|value| {
@@ -63,7 +63,7 @@ pub(super) fn start_noisily(
                 VelocityNoise::Normal => noise * generator.normal(),
             }
         });
-    })
+    });
 }
 
 /// One robot; [`Task`] follows from it.
@@ -81,7 +81,7 @@ pub(super) trait Robot: Send {
     }
 
     /// Draws a first state; for most robots by [`start_noisily`].
-    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError>;
+    fn start(&mut self, generator: &mut Generator);
 
     /// Observes a state that no step led to: forgets the last step.
     fn begin(&mut self, observation: &mut [f64]);
@@ -109,7 +109,7 @@ impl<R: Robot> Task for R {
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.start(generator)?;
+        self.start(generator);
         self.begin(observation);
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<R: Robot> Task for R {
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        self.simulation_mut().set_state(state)?;
+        self.simulation_mut().set_state(state);
         self.begin(observation);
         Ok(())
     }

@@ -90,8 +90,8 @@ impl Robot for Runner {
         self.simulation.state_width() - self.hidden
     }
 
-    fn start(&mut self, generator: &mut Generator) -> Result<(), EnvError> {
-        start_noisily(&mut self.simulation, self.noise, generator)
+    fn start(&mut self, generator: &mut Generator) {
+        start_noisily(&mut self.simulation, self.noise, generator);
     }
 
     fn begin(&mut self, observation: &mut [f64]) {

@@ -49,30 +49,23 @@ impl Simulation {
     }
 
     /// Starts anew: clears everything, lets `write` set `qpos` (initially the initial pose) and `qvel` (initially zero), and
-    /// computes what depends on them.
-    ///
-    /// # Errors
-    /// [`EnvError::Simulation`] where MuJoCo finds the state bad.
-    pub(super) fn start(&mut self, write: impl FnOnce(&mut [f64], &mut [f64])) -> Result<(), EnvError> {
+    /// computes what depends on them. What MuJoCo warns of meanwhile is an error of the first step, so that every episode begins.
+    pub(super) fn start(&mut self, write: impl FnOnce(&mut [f64], &mut [f64])) {
         self.data.reset();
         // Two buffers of `mjData` cannot be borrowed at once through its wrapper; velocities are at most a few dozen.
         let mut qvel = self.data.qvel().to_vec();
         write(self.data.qpos_mut(), &mut qvel);
         self.data.qvel_mut().copy_from_slice(&qvel);
         self.data.forward();
-        self.check()
     }
 
     /// Sets positions and velocities from `state`, which is `qpos` followed by `qvel`.
-    ///
-    /// # Errors
-    /// Those of [`Simulation::start`].
-    pub(super) fn set_state(&mut self, state: &[f64]) -> Result<(), EnvError> {
+    pub(super) fn set_state(&mut self, state: &[f64]) {
         self.start(|qpos, qvel| {
             let (positions, velocities) = state.split_at(qpos.len());
             qpos.copy_from_slice(positions);
             qvel.copy_from_slice(velocities);
-        })
+        });
     }
 
     /// Numbers of a state: `qpos`, then `qvel`.
@@ -165,10 +158,10 @@ mod tests {
             "ball.xml",
         );
         let mut ball = Simulation::new(&BALL).unwrap();
-        ball.start(|_, qvel| qvel[4] = 1e12).unwrap();
+        ball.start(|_, qvel| qvel[4] = 1e12);
         let error = ball.act(Action::F64(&[])).unwrap_err();
         assert_eq!(error.to_string(), "Ball-v0: the simulation diverged at step 0: bad number in qvel (index 4)");
-        ball.start(|_, _| ()).unwrap();
+        ball.start(|_, _| ());
         ball.act(Action::F64(&[])).unwrap();
         assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
     }

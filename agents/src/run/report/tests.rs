@@ -42,6 +42,7 @@ fn results_read_back_as_themselves_and_a_nan_loss_does_not_stop_that() {
         timesteps_per_second: 40.0,
         final_loss: f64::NAN,
         parameters: 7,
+        diverged: 0,
     };
     let back: TrainSummary = serde_json::from_str(&serde_json::to_string(&summary).unwrap()).unwrap();
     assert!(back.final_loss.is_nan());
