@@ -93,7 +93,7 @@ pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
     publish(&json!({"threads": args.threads, "points": points}), &text, json)
 }
 
-/// Times a policy at the points of an episode that are no later than `steps`.
+/// Times a policy at the points of an episode before `steps`, and there.
 pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     // The first steps of a process touch memory for the first time; they are not what the first steps of an episode cost.
@@ -104,7 +104,7 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, e
     drop(warm);
     let mut state = policy.initial_state(envs, &CPU);
     let mut at = 0;
-    for point in POINTS.into_iter().filter(|&point| point <= steps) {
+    for point in POINTS.into_iter().filter(|&point| point < steps).chain([steps]) {
         let is_cache = policy.description.config.mixer == "transformer" && execution == Execution::Streaming;
         if is_cache && point * envs > MOST_CACHED_TIMESTEPS {
             break;

@@ -18,7 +18,7 @@ mod ppo;
 mod scan;
 mod train;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -65,6 +65,7 @@ impl Cli {
     /// If an argument does not fit, the thread pool cannot be made, a file cannot be written, or the user interrupts.
     pub fn run(self) -> Result<()> {
         let json = self.json.as_deref();
+        json.map_or(Ok(()), aaren_agents::run::check_file).context("--json")?;
         match self.what {
             What::Act(args) => act::run(&args, json),
             What::Env(args) => env::run(&args, json),

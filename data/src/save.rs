@@ -117,7 +117,7 @@ fn is_collecting(path: &Path) -> bool {
     path.join(JOURNAL).is_dir() && !path.join("data").exists()
 }
 
-/// Removes the temporary files of writers of this dataset that were killed. No other process may be writing it.
+/// Removes the temporary files of writers of this dataset that were killed.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
@@ -128,11 +128,16 @@ pub fn remove_leftovers(path: &Path) -> Result<(), DatasetError> {
     for entry in entries.flatten() {
         let found = entry.file_name().to_string_lossy().into_owned();
         let middle = found.strip_prefix(&format!(".{}.", name.to_string_lossy())).and_then(|rest| rest.strip_suffix(".tmp"));
-        if middle.is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit())) {
+        if middle.and_then(|process| process.parse().ok()).is_some_and(|process| !is_another_running(process)) {
             remove(&entry.path()).map_err(|source| DatasetError::io(&entry.path(), "cannot be removed", source))?;
         }
     }
     Ok(())
+}
+
+/// Whether a process runs that is not this one, as far as the system says.
+fn is_another_running(process: u32) -> bool {
+    process != std::process::id() && Path::new("/proc").join(process.to_string()).exists()
 }
 
 /// Writes the `namespace_metadata.json` that Minari expects in every level above, if the directory's path ends in the id.

@@ -157,3 +157,18 @@ pub(crate) fn likeliest(row: &[f32]) -> Option<usize> {
 pub(crate) fn one_hot(choice: usize, n: usize, encoded: &mut Vec<f32>) {
     encoded.extend((0..n).map(|i| if i == choice { 1.0 } else { 0.0 }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_computes_nan_has_chosen_nothing() {
+        let spec = ActionSpec::Discrete { n: 3, start: 5 };
+        let outputs = [1.0, 2.0, 2.0, f32::NAN, 9.0, 0.0, f32::NEG_INFINITY, f32::INFINITY, 0.0];
+        assert_eq!(spec.decode(&outputs), ActionBatch::Discrete(vec![6, NO_CHOICE, 6]));
+        let mut encoded = Vec::new();
+        spec.encode(ActionValue::Discrete(NO_CHOICE), &mut encoded);
+        assert_eq!(encoded, [0.0; 3]);
+    }
+}

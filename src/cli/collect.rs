@@ -1,11 +1,12 @@
 //! `aaren collect`.
 
 use super::args::{JobArgs, show};
+use super::dataset::{check_destination, save};
 use aaren_agents::collect;
 use aaren_agents::config::{Formats, Job, OfflineJob};
 use aaren_agents::offline::trajectories;
 use aaren_agents::run::{interrupt, report};
-use aaren_data::Format;
+use aaren_data::{Dataset, Format, Trajectory};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -42,17 +43,44 @@ pub fn run(args: &CollectArgs) -> Result<()> {
 /// The scripted data of a training job.
 fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     ensure!(job.data.scripted.is_some(), "data.scripted is missing: this job's data is not collected");
-    let dataset = trajectories(job)?;
-    interrupt::check()?;
+    let formats = args.format.unwrap_or(Formats::Minari);
     let name = args.job.name();
-    let steps: usize = dataset.trajectories.iter().map(aaren_data::Trajectory::len).sum();
-    for format in args.format.unwrap_or(Formats::Minari) {
+    let destination = |format| {
         let path = args.output.clone().unwrap_or_else(|| Path::new("datasets").join(&name));
         // Two datasets, two names.
-        let is_beside = args.output.is_none() || args.format == Some(Formats::Both);
-        let path = if format == Format::D4rl && is_beside { path.with_extension("hdf5") } else { path };
-        super::dataset::save(&dataset, &path, format, false, "choose another place with --output")?;
+        let is_beside = args.output.is_none() || formats == Formats::Both;
+        if format == Format::D4rl && is_beside { path.with_extension("hdf5") } else { path }
+    };
+    // All that can be refused is refused before anything is played or written.
+    formats.check(job.env.make()?.spec())?;
+    let advice = "choose another place with --output";
+    // A kill may have come between the two files; then the same command goes on.
+    let (minari, d4rl) = (destination(Format::Minari), destination(Format::D4rl));
+    let goes_on = formats == Formats::Both && minari.is_dir() && !d4rl.exists();
+    for format in formats.into_iter().filter(|&format| !(goes_on && format == Format::Minari)) {
+        check_destination(&destination(format), false, advice)?;
+    }
+    let dataset = trajectories(job)?;
+    interrupt::check()?;
+    ensure!(!goes_on || holds(&minari, &dataset), "{} already exists; {advice}", minari.display());
+    let steps: usize = dataset.trajectories.iter().map(Trajectory::len).sum();
+    for format in formats {
+        let path = destination(format);
+        aaren_data::remove_leftovers(&path)?;
+        if !(goes_on && format == Format::Minari) {
+            save(&dataset, &path, format, false, advice)?;
+        }
         report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))?;
     }
     Ok(())
+}
+
+/// Whether the dataset in a place has these episodes.
+fn holds(path: &Path, dataset: &Dataset) -> bool {
+    let same =
+        |(a, b): (&Trajectory, &Trajectory)| (a.seed, a.end, &a.actions, &a.rewards) == (b.seed, b.end, &b.actions, &b.rewards);
+    aaren_data::load(&path.to_string_lossy()).is_ok_and(|found| {
+        let (found, made) = (&found.dataset.trajectories, &dataset.trajectories);
+        found.len() == made.len() && found.iter().zip(made).all(same)
+    })
 }

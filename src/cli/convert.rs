@@ -2,7 +2,7 @@
 
 use super::args::{Checkpoint, parse_checkpoint};
 use aaren_agents::offline::convert;
-use aaren_agents::run::{RunDir, report};
+use aaren_agents::run::{RunDir, check_folder, report};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
     let (step, checkpoint) = args.checkpoint.of(&run)?;
     let beside = || args.run.with_file_name(format!("{}-{}", run.name(), args.mixer));
     let to = args.new_run.clone().unwrap_or_else(beside);
+    check_folder(&to)?;
     let conversion = convert(&run, (step, &checkpoint), &args.mixer, &args.overrides, &to)?;
     report::print(conversion)
 }

@@ -7,6 +7,7 @@ use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, S
 use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
+use aaren_agents::run::check_folder;
 use aaren_agents::run::report::{self, number};
 
 /// What to do with a dataset.
@@ -80,6 +81,7 @@ impl Command {
             Command::Info { source, max_episode_steps, json } => info(&source, &options(max_episode_steps, false), json),
             Command::Verify { source, max_episode_steps, strict } => verify(&source, &options(max_episode_steps, strict)),
             Command::Convert { source, destination, to, max_episode_steps, overwrite } => {
+                check_destination(&destination, overwrite, "--overwrite replaces it")?;
                 let loaded = aaren_data::load_with(&source, &options(max_episode_steps, false))?;
                 save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
@@ -87,6 +89,17 @@ impl Command {
             }
         }
     }
+}
+
+/// Whether a dataset could be written here; `advice` is for a user whose target is taken.
+///
+/// # Errors
+/// If something is there, or nothing can be written there.
+pub fn check_destination(path: &Path, overwrite: bool, advice: &str) -> Result<()> {
+    if !overwrite && path.exists() {
+        bail!("{} already exists; {advice}", path.display());
+    }
+    check_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Writes a dataset; `advice` is for a user whose target is taken.

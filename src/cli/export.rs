@@ -1,7 +1,7 @@
 //! `aaren export`.
 
 use aaren_agents::collect;
-use aaren_agents::run::report;
+use aaren_agents::run::{check_folder, report};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub struct ExportArgs {
 }
 
 pub fn run(args: &ExportArgs) -> Result<()> {
+    check_folder(&args.folder)?;
     let provenance = collect::export(&args.policy, args.medium, &args.folder)?;
     let said = |steps: Option<u64>, unit: &str| steps.map(|steps| format!(", {steps} {unit} steps")).unwrap_or_default();
     let at = said(provenance.env_steps, "environment") + &said(provenance.optimizer_steps, "optimizer");

@@ -5,7 +5,7 @@ use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::play::SavedPolicy;
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
-use aaren_agents::run::{RunDir, interrupt};
+use aaren_agents::run::{RunDir, check_folder, interrupt};
 use aaren_agents::session::NoObserver;
 use aaren_agents::{device, ppo};
 use anyhow::{Context, Result, bail};
@@ -53,6 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), &changes)?;
         device::require(job.device())?;
         job.review()?;
+        check_folder(path)?;
         run.update_job(&job)?;
         (job, Some(run))
     } else {
@@ -63,7 +64,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     };
     let from = args.from.as_deref().map(|path| SavedPolicy::find(path, |run| best(run))).transpose().context("--from")?;
     if run.is_none() {
-        args.run.as_deref().map_or(Ok(()), RunDir::check_free)?;
+        if let Some(path) = args.run.as_deref() {
+            RunDir::check_free(path)?;
+        }
+        check_folder(args.run.as_deref().unwrap_or(Path::new("runs")))?;
         job.env().make()?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.

@@ -543,3 +543,23 @@ mod robots {
         assert!(file(&whole) == file(&killed));
     }
 }
+
+#[test]
+fn a_scripted_collection_of_both_formats_that_was_killed_between_them_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let job = "env.id = \"Pendulum-v1\"\n[evaluation]\n[data.scripted]\nepisodes = 3\nnoise = 0.5\n";
+    fs::write(at("job.toml"), job).unwrap();
+    let command = |seed: &'static str| {
+        aaren(folder.path(), &["collect", "job.toml", "--format", "both", "--output", "out/x", "--seed", seed], &[])
+    };
+    stdout(&mut command("1"));
+    let whole = fs::read(at("out/x.hdf5")).unwrap();
+    fs::rename(at("out/x.hdf5"), at("out/.x.hdf5.4194305.tmp")).unwrap();
+    let refused = command("2").output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("out/x already exists"), "{said}");
+    stdout(&mut command("1"));
+    assert!(fs::read(at("out/x.hdf5")).unwrap() == whole);
+    assert_eq!(fs::read_dir(at("out")).unwrap().count(), 2, "nothing is left behind");
+}

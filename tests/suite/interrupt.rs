@@ -1,4 +1,5 @@
-//! Ctrl-C ends a process with exit code 130: at its next clean point, or at once when pressed again. A training goes on from there.
+//! Ctrl-C ends a process with exit code 130: at its next clean point, or at once when pressed again. SIGTERM and SIGHUP do the same with
+//! theirs, and only ever at a clean point. A training goes on from there.
 #![cfg(unix)]
 
 use std::fs;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use crate::common::*;
 
-/// Presses Ctrl-C `presses` times on a collection of so many episodes; gives the exit code and what was said.
-fn interrupted(episodes: &str, presses: usize) -> (Option<i32>, String) {
+/// Sends a collection of so many episodes a signal `times` times; gives the exit code and what was said.
+fn interrupted(episodes: &str, signal: &str, times: usize) -> (Option<i32>, String) {
     // A signal that comes before the handler is there kills the process; then try again, later in its life.
     for delay in [50, 150, 400] {
         let folder = tempfile::tempdir().unwrap();
@@ -21,9 +22,9 @@ fn interrupted(episodes: &str, presses: usize) -> (Option<i32>, String) {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        for _ in 0..presses {
+        for _ in 0..times {
             sleep(Duration::from_millis(delay));
-            Command::new("kill").args(["-INT", &child.id().to_string()]).stderr(Stdio::null()).status().unwrap();
+            Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status().unwrap();
         }
         let deadline = (0..600).find(|_| {
             sleep(Duration::from_millis(100));
@@ -43,16 +44,42 @@ fn interrupted(episodes: &str, presses: usize) -> (Option<i32>, String) {
 
 #[test]
 fn the_second_ctrl_c_ends_the_process_at_once() {
-    let (code, said) = interrupted("100000000", 2);
+    let (code, said) = interrupted("100000000", "-INT", 2);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("press Ctrl-C again"), "{said}");
 }
 
 #[test]
 fn the_first_ctrl_c_ends_it_at_the_next_clean_point() {
-    let (code, said) = interrupted("100000", 1);
+    let (code, said) = interrupted("100000", "-INT", 1);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.ends_with("error: interrupted\n"), "{said}");
+}
+
+#[test]
+fn other_signals_end_it_at_the_next_clean_point_however_often_they_come() {
+    // `timeout` and systemd send two at once.
+    for (signal, code) in [("-TERM", 143), ("-HUP", 129)] {
+        let (found, said) = interrupted("100000", signal, 2);
+        assert_eq!(found, Some(code), "{signal}: {said}");
+        assert!(said.ends_with("error: interrupted\n"), "{signal}: {said}");
+    }
+}
+
+#[test]
+fn nohup_keeps_a_process_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut train = Command::new("nohup");
+    train.arg(env!("CARGO_BIN_EXE_aaren")).args(["train", "--run", "run"]).current_dir(folder.path());
+    small(&["train.steps=1000000", "train.checkpoint_every=10"]).iter().for_each(|set| _ = train.args(["--set", set]));
+    let mut child = train.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = wait_for(|| checkpoint(&folder.path().join("run"), 10).exists());
+    Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    sleep(Duration::from_millis(300));
+    let goes_on = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(began && goes_on);
 }
 
 /// Waits until a condition holds, a minute at most.
@@ -64,19 +91,23 @@ fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
     held.is_some()
 }
 
-/// Trains in the folder `broken`, presses Ctrl-C once when a condition holds, and gives what was said.
-fn train_until(folder: &Path, overrides: &[&str], holds: impl FnMut() -> bool) -> String {
+/// Signals, and the exit codes that they end a process with.
+const CTRL_C: (&str, i32) = ("-INT", 130);
+const TERMINATE: (&str, i32) = ("-TERM", 143);
+
+/// Trains in the folder `broken`, sends a signal when a condition holds, and gives what was said.
+fn train_until(folder: &Path, (signal, code): (&str, i32), overrides: &[&str], holds: impl FnMut() -> bool) -> String {
     let mut train = aaren(folder, &["train", "--run", "broken"], overrides);
     let mut process = train.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let held = wait_for(holds);
-    Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
     if !wait_for(|| process.try_wait().unwrap().is_some()) {
         process.kill().unwrap();
     }
     let output = process.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(held, "the condition never held; it said:\n{said}");
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(said.contains("press Ctrl-C again") && said.contains("aaren train --resume --run broken"), "{said}");
     assert!(checkpoint(&folder.join("broken"), stopped_at(&said)).exists(), "{said}");
     said
@@ -99,13 +130,13 @@ fn assert_goes_on(folder: &Path, overrides: &[&str], at_resume: &[&str], steps: 
 }
 
 #[test]
-fn the_first_ctrl_c_saves_the_run_and_it_goes_on() {
-    for more in ["evaluation.every=1000000", "evaluation.every=2"] {
+fn the_first_signal_saves_the_run_and_it_goes_on() {
+    for (more, signal) in [("evaluation.every=1000000", CTRL_C), ("evaluation.every=2", TERMINATE)] {
         let folder = tempfile::tempdir().unwrap();
         // No checkpoint is due before the signal comes, whenever it comes; and logged means are over several steps.
         let carried = ["policy.dropout=0.2", "train.row_length=5", "train.cut_segments=continue"];
         let settings = small(&[&carried[..], &[more, "train.log_every=7", "train.checkpoint_every=1000000"]].concat());
-        let said = train_until(folder.path(), &[&settings[..], &["train.steps=1000000"]].concat(), || {
+        let said = train_until(folder.path(), signal, &[&settings[..], &["train.steps=1000000"]].concat(), || {
             let lines = fs::read_to_string(folder.path().join("broken/metrics.jsonl"));
             lines.is_ok_and(|lines| lines.lines().count() >= 3)
         });
@@ -121,7 +152,7 @@ const ENDLESS: [&str; 2] = ["evaluation.episodes=1000000", "evaluation.final_epi
 fn an_evaluation_stops_at_ctrl_c_and_is_made_when_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let settings = small(&["train.steps=6", "evaluation.every=4"]);
-    let said = train_until(folder.path(), &[&settings[..], &ENDLESS].concat(), || {
+    let said = train_until(folder.path(), CTRL_C, &[&settings[..], &ENDLESS].concat(), || {
         checkpoint(&folder.path().join("broken"), 4).exists() // the evaluation comes next
     });
     assert_eq!(stopped_at(&said), 4);
@@ -134,7 +165,7 @@ fn an_evaluation_stops_at_ctrl_c_and_is_made_when_the_run_goes_on() {
 fn the_evaluation_at_the_end_is_made_when_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let settings = small(&["train.steps=6"]);
-    let said = train_until(folder.path(), &[&settings[..], &ENDLESS].concat(), || {
+    let said = train_until(folder.path(), TERMINATE, &[&settings[..], &ENDLESS].concat(), || {
         folder.path().join("broken/train.json").exists() // the evaluation comes next
     });
     assert_eq!(stopped_at(&said), 6);

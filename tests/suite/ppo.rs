@@ -157,6 +157,10 @@ fn a_resumed_training_is_the_unbroken_one() {
         assert_eq!(told.episodes, expected.episodes, "{text}");
         assert_eq!(told.evaluated.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [192, 384, 480]);
         assert_eq!(told.evaluated, expected.evaluated);
+        // The best checkpoint is evaluated at the end, as after learning from trajectories.
+        let best = json(&broken.join("evaluation-best.json"));
+        let steps = [192, 384, 480].map(serde_json::Value::from);
+        assert!(steps.contains(&best["checkpoint_step"]), "{best}");
     }
 }
 

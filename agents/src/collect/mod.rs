@@ -56,6 +56,7 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
     let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
     let spec = env.spec().clone();
     drop(env);
+    job.collect.format.check(&spec)?;
     if job.collect.train.is_some() {
         training::check(job)?;
     }

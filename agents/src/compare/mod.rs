@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::run::{write_atomically, write_json_atomically};
+use crate::run::{check_folder, write_atomically, write_json_atomically};
 pub use comparison::Comparison;
 use results::{Results, incompatibilities};
 
@@ -50,6 +50,7 @@ pub struct CompareOptions {
 /// # Errors
 /// Names the run and the file that is missing or broken, and the command that makes it; says in what runs are incompatible.
 pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison> {
+    options.output.as_deref().map_or(Ok(()), check_folder).context("--output")?;
     let results = runs.iter().map(|path| Results::read(path, options.evaluation.as_deref())).collect::<Result<Vec<_>>>()?;
     ensure!(
         results.len() >= 2 || results.iter().any(|run| run.caches.is_some()),

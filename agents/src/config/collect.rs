@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use aaren_data::{Format, minari};
+use aaren_envs::Spec;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,21 @@ pub enum Formats {
     /// Both.
     #[default]
     Both,
+}
+
+impl Formats {
+    /// Whether the formats can hold the actions of a task.
+    ///
+    /// # Errors
+    /// For D4RL's and discrete actions.
+    pub fn check(self, spec: &Spec) -> Result<()> {
+        ensure!(
+            self == Formats::Minari || !spec.action_space.is_discrete(),
+            "D4RL's files hold no discrete actions, and {} takes them; store the dataset as Minari alone (--format minari)",
+            spec.id
+        );
+        Ok(())
+    }
 }
 
 /// One by one.

@@ -1,4 +1,4 @@
-//! What is left on disk and said: run folders, metrics, reports, and Ctrl-C.
+//! What is left on disk and said: run folders, metrics, reports, and signals.
 //!
 //! ```
 //! use aaren_agents::{config::OfflineJob, run::RunDir};
@@ -20,6 +20,7 @@ mod folder;
 pub mod interrupt;
 pub mod made_by;
 pub(crate) mod metrics;
+mod output;
 pub mod process;
 pub mod progress;
 pub mod report;
@@ -34,3 +35,4 @@ pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
 pub use folder::RunDir;
 pub(crate) use folder::{CONVERTED, EVALUATIONS, is_of_step};
+pub use output::{check_file, check_folder};

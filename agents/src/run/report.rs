@@ -285,7 +285,10 @@ impl Display for TrainSummary {
 
 /// Says how many episodes a simulator spoiled.
 pub(crate) fn diverged_episodes(count: u64) -> String {
-    format!("{count} {} because the simulation diverged, and count as truncated", if count == 1 { "episode ended" } else { "episodes ended" })
+    format!(
+        "{count} {} because the simulation diverged, and count as truncated",
+        if count == 1 { "episode ended" } else { "episodes ended" }
+    )
 }
 
 /// Writes text and a line break to stdout.

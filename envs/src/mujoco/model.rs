@@ -1,5 +1,6 @@
 //! The model of a task, compiled once for all environments of a process.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 
@@ -110,7 +111,13 @@ fn log_through_tracing() {
     ONCE.call_once(|| {
         // Information (how long a model took to compile, say) is nothing a user has to act on.
         let handler = |message: &MjLogMessage| match message.level() {
-            MjtLogLevel::mjLOG_WARNING | MjtLogLevel::mjLOG_ERROR => tracing::warn!(target: "mujoco", "{}", message.subject()),
+            // MuJoCo ends the process after this.
+            MjtLogLevel::mjLOG_ERROR => {
+                let advice = if message.subject().contains("memory") { "; ask for fewer environments or actors" } else { "" };
+                // A closed stderr must not turn the error into a panic.
+                let _ = writeln!(std::io::stderr(), "error: MuJoCo cannot go on: {}{advice}", message.subject());
+            }
+            MjtLogLevel::mjLOG_WARNING => tracing::warn!(target: "mujoco", "{}", message.subject()),
             _ => tracing::debug!(target: "mujoco", "{}", message.subject()),
         };
         // SAFETY: no other thread may use MuJoCo meanwhile. Every model of this crate is loaded after this call returned, in

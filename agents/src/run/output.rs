@@ -1,0 +1,76 @@
+//! Looks whether an output can be written, before the work that it is for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+/// Written and removed again: less would fit on a disk that is full.
+const PROBE: [u8; 1 << 16] = [0; 1 << 16];
+
+/// Whether a file could be written here, as far as can be told without writing it.
+///
+/// # Errors
+/// If it is a folder, its folder is missing or cannot be written, or the disk is full.
+pub fn check_file(path: &Path) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    if path.is_dir() {
+        bail!("{}: it is a folder, expected a file", context());
+    }
+    if path.exists() && !path.is_file() {
+        return Ok(()); // a device or a pipe takes what it is given
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("{}: there is no folder {}; make it, or choose another place", context(), folder.display());
+    }
+    probe(folder).with_context(context)
+}
+
+/// Whether a folder could be made here, or written into, as far as can be told without making it.
+///
+/// # Errors
+/// If something that is no folder is in the way, the folder cannot be written, or the disk is full.
+pub fn check_folder(path: &Path) -> Result<()> {
+    let context = || format!("cannot write to the folder {}", path.display());
+    let above = path.ancestors().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let there = above.into_iter().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        bail!("{}: {} is a file; choose another place", context(), there.display());
+    }
+    probe(there).with_context(context)
+}
+
+fn probe(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".unfinished-probe-{}", std::process::id()));
+    let written = File::create_new(&path).and_then(|mut file| file.write_all(&PROBE));
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_written_leaves_nothing_and_what_cannot_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "kept").unwrap();
+        check_file(&at("new.json")).unwrap();
+        check_file(&at("file")).unwrap();
+        check_folder(&at("a/b/c")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(fs::read(at("file")).unwrap(), b"kept");
+        let error = |checked: Result<()>| format!("{:#}", checked.unwrap_err());
+        assert!(error(check_file(&at("no/x.json"))).contains("there is no folder"));
+        assert!(error(check_file(folder.path())).contains("it is a folder"));
+        assert!(error(check_folder(&at("file/run"))).contains("file is a file"));
+        #[cfg(target_os = "linux")]
+        {
+            assert!(error(check_file(Path::new("/proc/x.json"))).starts_with("cannot write /proc/x.json"));
+            check_file(Path::new("/dev/null")).unwrap();
+        }
+    }
+}
