@@ -53,8 +53,8 @@ const TOTAL_MASS: f64 = 1.0 + POLE_MASS;
 const LENGTH: f64 = 0.5;
 const FORCE: f64 = 10.0;
 /// Seconds a step.
-const DT: f64 = 0.02;
-const MAX_POSITION: f64 = 2.4;
+pub(crate) const DT: f64 = 0.02;
+pub(crate) const MAX_POSITION: f64 = 2.4;
 const MAX_ANGLE: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 
 impl CartPole {

@@ -51,7 +51,7 @@ pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
 pub use options::{OptionDefault, OptionInfo, Options};
 pub use registry::{TaskInfo, bare_simulation, make, mujoco_version, register, renderer, tasks};
-pub use render::Renderer;
+pub use render::{Moment, Renderer};
 pub use replay::{ReplayReport, replay};
 pub use rng::{Generator, derive_seed};
 pub use space::{Dtype, Space};

@@ -71,7 +71,7 @@ const NOISE_SEED_BITS: u32 = 48;
 const MAX_SPEED: f64 = 8.0;
 const MAX_TORQUE: f64 = 2.0;
 /// Seconds a step.
-const DT: f64 = 0.05;
+pub(crate) const DT: f64 = 0.05;
 
 impl Pendulum {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {

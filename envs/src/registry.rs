@@ -10,7 +10,7 @@ use crate::error::EnvError;
 #[cfg(feature = "mujoco")]
 use crate::mujoco;
 use crate::options::{OptionInfo, Options, nearest};
-use crate::render::Renderer;
+use crate::render::{Renderer, picture};
 use crate::time_limit::TimeLimit;
 use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze};
 
@@ -242,18 +242,19 @@ pub fn bare_simulation(id: &str) -> Result<Option<Box<dyn BareSimulation>>, EnvE
     }
 }
 
-/// Something that draws the states of a registered robot, in images of this size in pixels.
+/// Something that draws episodes of a task of this crate, made with the same options, in images of this size in pixels: robots by
+/// MuJoCo's own renderer, the others as simple pictures.
 ///
 /// # Errors
-/// [`EnvError::Unsupported`] for a task that is no robot, [`EnvError::Render`] where there is no OpenGL library,
-/// [`EnvError::Model`] where the model does not load.
-pub fn renderer(id: &str, width: usize, height: usize) -> Result<Box<dyn Renderer>, EnvError> {
+/// [`EnvError::Unsupported`] for a task that [`register`] added, [`EnvError::Render`] where there is no OpenGL library for a robot,
+/// [`EnvError::Model`] where the model does not load, [`EnvError::Option`] as [`make`].
+pub fn renderer(id: &str, options: &Map<String, Value>, width: usize, height: usize) -> Result<Box<dyn Renderer>, EnvError> {
     #[cfg(all(feature = "mujoco", unix))]
     if let Some(renderer) = mujoco::render::renderer(id, width, height)? {
         return Ok(renderer);
     }
-    let _ = (width, height);
-    Err(EnvError::Unsupported { env: id.into(), what: "rendering; the robots on MuJoCo do, in builds with the feature mujoco" })
+    let what = "rendering; the tasks that come with aaren do, the robots in builds with the feature mujoco";
+    picture(id, options, width, height)?.ok_or_else(|| EnvError::Unsupported { env: id.into(), what })
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 pub(crate) const SUITS: usize = 4;
 /// Cards of a suit in a deck.
 const RANKS: u64 = 13;
+/// Cards of a deck.
+pub(crate) const DECK: usize = RANKS as usize * SUITS;
 
 /// `RepeatPrevious` of POPGym (Morad et al. 2023, arXiv:2303.01859): cards are dealt, and at every card the suit of an earlier one
 /// must be named.

@@ -3,8 +3,8 @@
 use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::{Evaluation, SavedPolicy, Video, action_spec, evaluate, evaluate_caches};
-use aaren_agents::run::{RunDir, report, write_json_atomically, write_json_output};
+use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, action_spec, evaluate_and_keep, evaluate_caches};
+use aaren_agents::run::{RunDir, check_file, check_folder, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -53,9 +53,18 @@ pub struct EvaluateArgs {
     /// evaluation-caches.json]; without a file, print it as JSON in place of a table
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     json: Option<Option<PathBuf>>,
-    /// Also write the first episode as a GIF; for the robots on MuJoCo
-    #[arg(long, value_name = "FILE.gif")]
+    /// Also write the first episode of the table as a video: GIF, or animated PNG without loss of colour
+    #[arg(long, value_name = "FILE.gif|FILE.png")]
     video: Option<PathBuf>,
+    /// Size of the video in pixels
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "480x360", value_parser = parse_size, requires = "video")]
+    video_size: (usize, usize),
+    /// Frames a second of the video, at most; a task without a clock makes as many steps a second [default: 25, or 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50), requires = "video")]
+    video_fps: Option<u16>,
+    /// Steps of the episode that the video shows, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "video")]
+    video_steps: Option<u64>,
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
@@ -72,6 +81,12 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let policy = saved.load().with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
     let evaluation = evaluation(args, &saved, &policy)?;
     check(&policy, &evaluation).with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+    // What cannot be written shows before the episodes are played.
+    match (&args.json, &saved.run) {
+        (Some(Some(path)), _) => check_file(path).context("--json")?,
+        (_, Some(run)) => check_folder(run.path())?,
+        _ => {}
+    }
     // A policy without a cache to bound shows before the episodes are played.
     policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
     if !args.cache_sizes.is_empty() {
@@ -84,8 +99,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         return show(args.prints_json(), &report, || report.to_string());
     }
     // What a video lacks shows before the episodes are played.
-    let video = args.video.as_deref().map(|path| Video::new(path, &evaluation.env.id)).transpose()?;
-    let report = evaluate(&policy, &saved.name, saved.step, &evaluation)?;
+    let options = VideoOptions { size: args.video_size, frame_rate: args.video_fps, steps: args.video_steps };
+    let video = args.video.as_deref().map(|path| Video::new(path, &evaluation.env, options)).transpose()?;
+    let (report, moments) = evaluate_and_keep(&policy, &saved.name, saved.step, &evaluation, video.is_some())?;
     let written = match (&args.json, &saved.run) {
         _ if args.is_to_stdout() => None,
         (Some(Some(path)), _) => write_json_output(path, &report).map(|()| Some(path.clone()))?,
@@ -97,7 +113,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         None => report.to_string(),
     })?;
     match video {
-        Some(mut video) => report::print(video.record(&policy, &evaluation)?),
+        Some(mut video) => report::print(video.write(&moments)?),
         None => Ok(()),
     }
 }
@@ -128,6 +144,12 @@ impl EvaluateArgs {
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("-")
     }
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let size = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let is_usual = |&(width, height): &(usize, usize)| [width, height].iter().all(|side| (16..=2048).contains(side));
+    size.filter(is_usual).ok_or_else(|| "expected a width and a height from 16 to 2048, such as 640x480".into())
 }
 
 /// What is played: as the job that trained the policy says, where it is known, with what the flags change.

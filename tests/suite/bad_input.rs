@@ -211,6 +211,40 @@ fn cases() -> Vec<Case> {
             replace(to, "run/config.json", "TMaze-v0", "CartPole-v1");
             replace(to, "run/config.json", "\"corridor\": 2", "");
         }),
+        case(
+            "a report beside nothing",
+            "evaluate run --episodes 100000000 --json no/x.json",
+            &["no/x.json", "no folder"],
+            |to| trained(to, "run"),
+        ),
+        case("a video beside nothing", "evaluate run --episodes 100000000 --video no/x.gif", &["no/x.gif", "no folder"], |to| {
+            trained(to, "run")
+        }),
+        case("a run in a file", "train --run file/run --set train.steps=1000000", &["file is a file", "another place"], |to| {
+            file(to, "file", b"")
+        }),
+        case("a comparison in a file", "compare run --output file", &["file is a file"], |to| file(to, "file", b"")),
+        case(
+            "a collection in a file",
+            "collect --output file/x --set data.scripted.episodes=100000000",
+            &["file is a file"],
+            |to| file(to, "file", b""),
+        ),
+        case(
+            "discrete actions as D4RL",
+            "collect --format both --output x --set data.scripted.episodes=100000000",
+            &["no discrete actions", "TMaze-v0", "--format minari"],
+            nothing,
+        ),
+        case("a dataset that is there", "dataset convert no there --to minari", &["there already exists", "--overwrite"], |to| {
+            file(to, "there", b"")
+        }),
+        case(
+            "a target return beyond all numbers",
+            "evaluate run --target-return 1e308",
+            &["not a number", "target return"],
+            |to| trained(to, "run"),
+        ),
         case("a report where none can be", "evaluate run --json no/x.json", &["no/x.json"], |to| trained(to, "run")),
         // Comparisons.
         case("comparing what was not evaluated", "compare a b", &["a", "aaren evaluate a"], |to| {

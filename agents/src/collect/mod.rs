@@ -125,6 +125,7 @@ fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut
         seed: derive_seed(seed, &[index, 0]),
         action_seed: derive_seed(seed, &[index, 1]),
         target_return: 0.0,
+        keeps_moments: false,
     };
     let actors = Actors {
         env_id: &job.env.id,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aaren_data::{Episode, StepInfos, Trajectory};
-use aaren_envs::{Action, Autoreset, Env, EnvError, Space, Spec, Step, StepEnd, VectorEnv};
+use aaren_envs::{Action, Autoreset, Env, EnvError, Moment, Space, Spec, Step, StepEnd, VectorEnv};
 use aaren_policy::{ActionValue, NO_CHOICE};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
@@ -36,6 +36,8 @@ pub(crate) struct EpisodeStart {
     pub action_seed: u64,
     /// Return to ask for, in units of reward; for agents that are told one.
     pub target_return: f64,
+    /// Whether its moments are kept, to be drawn.
+    pub keeps_moments: bool,
 }
 
 /// An episode that has ended.
@@ -53,6 +55,8 @@ pub struct PlayedEpisode {
     pub diverged: bool,
     /// All of it, with the observation after the last action; where it was asked for.
     pub recorded: Option<Episode>,
+    /// What can be drawn of it; where it was asked for.
+    pub(crate) moments: Option<Vec<Moment>>,
 }
 
 /// Who plays, and how.
@@ -102,7 +106,9 @@ pub(crate) fn play_episodes(
                     outcome.with_context(|| format!("actor {number}, {}", actors.env_id))
                 });
                 // The others shall not play to the end what is then thrown away.
-                started.inspect_err(|_| stop.store(true, Ordering::Relaxed)).with_context(|| too_many_actors(number, actors.threads))
+                started
+                    .inspect_err(|_| stop.store(true, Ordering::Relaxed))
+                    .with_context(|| too_many_actors(number, actors.threads))
             })
             .collect();
         drop(sender);
@@ -219,7 +225,16 @@ impl Actor {
                 qvel: self.qpos_width.map(|_| Vec::new()),
             },
         });
-        self.rows[row] = Some(PlayedEpisode { index: start.index, episode_return: 0.0, length: 0, terminated: false, diverged: false, recorded });
+        let moments = if start.keeps_moments { Some(vec![moment(self.envs.env(row), None, 0.0)?]) } else { None };
+        self.rows[row] = Some(PlayedEpisode {
+            index: start.index,
+            episode_return: 0.0,
+            length: 0,
+            terminated: false,
+            diverged: false,
+            recorded,
+            moments,
+        });
         Ok(())
     }
 
@@ -248,6 +263,9 @@ impl Actor {
             }
             Err(error) => return Err(error).with_context(|| format!("episode {}", episode.index)),
         };
+        if let (Some(moments), false) = (&mut episode.moments, episode.diverged) {
+            moments.push(moment(self.envs.env(row), Some(action), reward)?);
+        }
         self.agent.reward(row, reward);
         episode.episode_return += reward;
         episode.length += 1;
@@ -258,6 +276,18 @@ impl Actor {
         }
         Ok(if end.is_end() { self.rows[row].take() } else { None })
     }
+}
+
+/// Where an episode is, and what led there.
+fn moment(env: &dyn Env, action: Option<ActionValue<'_>>, reward: f64) -> Result<Moment> {
+    let mut state = Vec::new();
+    env.state(&mut state)?;
+    let action = match action {
+        Some(ActionValue::Continuous(action)) => action.iter().copied().map(f64::from).collect(),
+        Some(ActionValue::Discrete(action)) => vec![action as f64],
+        None => Vec::new(),
+    };
+    Ok(Moment { state, action, reward })
 }
 
 /// An action as environments take it.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use aaren_envs::{Env, EnvError, Spec, derive_seed};
+use aaren_envs::{Env, EnvError, Moment, Spec, derive_seed};
 use aaren_policy::AnyPolicy;
 use aaren_policy::mixer::CachePolicy;
 use anyhow::{Context, Result};
@@ -131,6 +131,7 @@ impl Evaluation {
             seed,
             action_seed: derive_seed(seed, &[seeds::NOISE]),
             target_return: target.unwrap_or(0.0),
+            keeps_moments: false,
         };
         episodes.enumerate().map(start).collect()
     }
@@ -205,10 +206,27 @@ pub(crate) fn play_with_policy(
 /// # Errors
 /// An environment that fails, or an interrupt.
 pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Evaluation) -> Result<EvaluationReport> {
+    Ok(evaluate_and_keep(policy, run, step, evaluation, false)?.0)
+}
+
+/// The same, and what can be drawn of the first episode, if it is kept.
+///
+/// # Errors
+/// As [`evaluate`], or a task whose state cannot be read.
+pub fn evaluate_and_keep(
+    policy: &AnyPolicy<Cpu>,
+    run: &str,
+    step: u64,
+    evaluation: &Evaluation,
+    keeps_first: bool,
+) -> Result<(EvaluationReport, Vec<Moment>)> {
     let env = &evaluation.env;
     let progress = Progress::new((evaluation.target_returns.len() * evaluation.episodes) as u64, "evaluating");
     let started = Instant::now();
-    let episodes = evaluation.play(policy, &|| evaluation.make_env(), |_| progress.inc(1))?;
+    let mut starts = evaluation.starts();
+    starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
+    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), |_| progress.inc(1))?;
+    let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
     progress.finish();
 
@@ -232,7 +250,7 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
         (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
     };
     let bound = if evaluation.cache == CachePolicy::Full { String::new() } else { format!(", {}", evaluation.cache) };
-    Ok(EvaluationReport {
+    let report = EvaluationReport {
         format: FORMAT,
         run: run.into(),
         checkpoint_step: step,
@@ -253,7 +271,8 @@ pub fn evaluate(policy: &AnyPolicy<Cpu>, run: &str, step: u64, evaluation: &Eval
             .latency_steps
             .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.cache, evaluation.window, steps))
             .transpose()?,
-    })
+    };
+    Ok((report, moments))
 }
 
 /// The seeds of episodes, from the root seed of an evaluation.

@@ -20,6 +20,7 @@
 #[path = "../../tests/internal/actors.rs"]
 mod actors_tests;
 pub(crate) mod agent;
+mod animated_png;
 mod cache_sweep;
 mod decision_agent;
 pub(crate) mod env_groups;
@@ -34,7 +35,7 @@ mod video;
 
 pub use cache_sweep::evaluate_caches;
 pub use episodes::PlayedEpisode;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
 pub use saved::SavedPolicy;
 pub use spaces::action_spec;
-pub use video::Video;
+pub use video::{Video, VideoOptions};

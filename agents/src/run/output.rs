@@ -21,6 +21,10 @@ pub fn check_file(path: &Path) -> Result<()> {
     if path.exists() && !path.is_file() {
         return Ok(()); // a device or a pipe takes what it is given
     }
+    if path.is_symlink() && path.exists() {
+        // What it leads to is written, and stays where it is.
+        return File::options().append(true).open(path).map(|_| ()).with_context(context);
+    }
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         bail!("{}: there is no folder {}; make it, or choose another place", context(), folder.display());

@@ -1,9 +1,12 @@
 //! Images of robots, drawn by MuJoCo's own renderer without a screen.
 
-use mujoco_rs::prelude::{MjModel, MjrContext, MjrRectangle, MjvCamera, MjvOption, MjvPerturb, MjvScene};
+use std::sync::Arc;
+
+use mujoco_rs::prelude::{MjModel, MjrContext, MjrRectangle, MjtGeomBase, MjvCamera, MjvOption, MjvPerturb, MjvScene};
 
 use super::{gl::GlContext, robots::ROBOTS, simulation::Simulation};
-use crate::{bare::BareSimulation, error::EnvError, render::Renderer};
+use crate::render::{Moment, Renderer};
+use crate::{bare::BareSimulation, error::EnvError};
 
 /// Where the camera stands.
 struct View {
@@ -41,16 +44,25 @@ struct RobotRenderer {
 pub(crate) fn renderer(env_id: &str, width: usize, height: usize) -> Result<Option<Box<dyn Renderer>>, EnvError> {
     let Some(model) = ROBOTS.into_iter().find(|model| model.env == env_id) else { return Ok(None) };
     let env = model.env;
-    let simulation = Simulation::new(model)?;
     // The model's image buffers have the size that it says; the shared model stays as it is.
     let mut sized: MjModel = MjModel::clone(&*model.get()?);
     let global = &mut sized.vis_mut().global;
     (global.offwidth, global.offheight) = (width as i32, height as i32);
+    // A plane holds a robot wherever it is, but is drawn only as far as it says: a width of 0 has no end.
+    let floors: Vec<usize> = sized
+        .geom_type()
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| **kind == MjtGeomBase::mjGEOM_PLANE)
+        .map(|(geom, _)| geom)
+        .collect();
+    floors.into_iter().for_each(|floor| sized.geom_size_mut()[floor][..2].fill(0.0));
     let gl = GlContext::new(width, height).map_err(|reason| EnvError::Render { env: env.into(), reason })?;
     // SAFETY: a context has just been made current in this thread; the renderer is not `Send`, and it drops MuJoCo's context first.
     let mut context = unsafe { MjrContext::new(&sized) };
     context.offscreen();
     let scene = MjvScene::new(&sized, sized.ngeom() as usize + MORE_GEOMS);
+    let simulation = Simulation::of(model, Arc::new(sized))?;
     let view = if simulation.qpos().len() > simulation.qvel().len() { ABOVE } else { SIDE };
     let mut camera = MjvCamera::new_tracking(TORSO);
     (camera.distance, camera.azimuth, camera.elevation) = (view.distance, view.azimuth, view.elevation);
@@ -60,15 +72,15 @@ pub(crate) fn renderer(env_id: &str, width: usize, height: usize) -> Result<Opti
 }
 
 impl Renderer for RobotRenderer {
-    fn seconds_per_step(&self) -> f64 {
-        self.simulation.seconds()
+    fn seconds_per_step(&self) -> Option<f64> {
+        Some(self.simulation.seconds())
     }
 
-    fn render(&mut self, state: &[f64], pixels: &mut [u8]) -> Result<(), EnvError> {
+    fn render(&mut self, moment: &Moment, pixels: &mut [u8]) -> Result<(), EnvError> {
         let row = 3 * self.viewport.width as usize;
         let size = row * self.viewport.height as usize;
         // A wrapper may have added numbers behind the simulator's state; they do not show.
-        let width = self.simulation.state_width();
+        let (state, width) = (&moment.state, self.simulation.state_width());
         EnvError::check_length(self.env, "state", state.len().min(width), width)?;
         EnvError::check_length(self.env, "image", pixels.len(), size)?;
         self.simulation.restart(&state[..width]);
@@ -108,11 +120,12 @@ mod tests {
                 Err(other) => panic!("{other}"),
             };
             let simulation = Simulation::new(model).unwrap();
-            assert_eq!(renderer.seconds_per_step(), simulation.seconds());
+            assert_eq!(renderer.seconds_per_step(), Some(simulation.seconds()));
+            let moment = |state: &[f64]| Moment { state: state.to_vec(), action: Vec::new(), reward: 0.0 };
             let mut state = [simulation.qpos(), simulation.qvel()].concat();
             let mut image = |state: &[f64]| {
                 let mut pixels = vec![0; 3 * width * height];
-                renderer.render(state, &mut pixels).unwrap();
+                renderer.render(&moment(state), &mut pixels).unwrap();
                 pixels
             };
             let standing = image(&state);
@@ -120,14 +133,19 @@ mod tests {
             // Two metres are two tiles of the floor, so the robot is where it was in the image; its joints are not.
             state[0] += 2.0;
             let moved = different(&standing, &image(&state));
+            // The floor has no end: far away it looks the same.
+            state[0] += 998.0;
+            let far = different(&standing, &image(&state));
+            state[0] -= 998.0;
+            assert!(far < width * height / 20, "{env_id}: {far} pixels differ far away");
             let last_joint = simulation.qpos().len() - 1;
             state[last_joint] -= 0.7;
             let bent = different(&standing, &image(&state));
             println!("{env_id}: {moved} pixels differ in another place, {bent} in another pose");
             assert!(bent > 20 && moved < bent, "{env_id}: {moved}, {bent}");
             let mut short = vec![0; 3];
-            assert!(matches!(renderer.render(&state, &mut short), Err(EnvError::Shape { .. })));
-            assert!(matches!(renderer.render(&state[1..], &mut short), Err(EnvError::Shape { .. })));
+            assert!(matches!(renderer.render(&moment(&state), &mut short), Err(EnvError::Shape { .. })));
+            assert!(matches!(renderer.render(&moment(&state[1..]), &mut short), Err(EnvError::Shape { .. })));
         }
     }
 }

@@ -18,8 +18,16 @@ impl Simulation {
     /// # Errors
     /// [`EnvError::Model`] where the model does not compile or no memory is left for it.
     pub(super) fn new(model: &Model) -> Result<Self, EnvError> {
-        let data = MjData::try_new(model.get()?)
-            .map_err(|error| EnvError::Model { env: model.env.into(), reason: error.to_string() })?;
+        Self::of(model, model.get()?)
+    }
+
+    /// The same of another compiled form of a model.
+    ///
+    /// # Errors
+    /// [`EnvError::Model`] where no memory is left for it.
+    pub(super) fn of(model: &Model, compiled: Arc<MjModel>) -> Result<Self, EnvError> {
+        let data =
+            MjData::try_new(compiled).map_err(|error| EnvError::Model { env: model.env.into(), reason: error.to_string() })?;
         Ok(Self { env: model.env, data, frame_skip: model.frame_skip })
     }
 

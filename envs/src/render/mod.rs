@@ -1,0 +1,12 @@
+//! Images of tasks.
+
+mod canvas;
+mod cards;
+mod maze;
+mod picture;
+mod renderer;
+mod rods;
+mod tmaze;
+
+pub(crate) use picture::picture;
+pub use renderer::{Moment, Renderer};

@@ -1,0 +1,39 @@
+//! The T-maze from above: the corridor to the right, the left arm up.
+
+use super::canvas::{AMBER, BLUE, Canvas, GREEN, GREY, RED};
+use super::renderer::Moment;
+use crate::tmaze::{LEFT, RIGHT};
+
+/// Cells of a corridor that are shown; a longer one scrolls.
+const SHOWN: f64 = 40.0;
+
+/// The corridor, the cue (bright while it is in view), the right arm in green, and where the episode is.
+pub(super) fn draw(corridor: f64, moment: &Moment, canvas: &mut Canvas) {
+    let &[cue, position, shown, ..] = &moment.state[..] else { return };
+    let length = corridor.min(SHOWN);
+    // Cells that have scrolled out on the left.
+    let hidden = (position - length / 2.0).floor().clamp(0.0, corridor - length);
+    canvas.view([length / 2.0, 0.0], [length + 2.0, (length + 2.0).min(12.0)]);
+    let arm = 4.0;
+    canvas.rect([-0.5, -0.5], [length + 0.5, 0.5], GREY);
+    if hidden + length >= corridor {
+        canvas.rect([length - 0.5, -arm - 0.5], [length + 0.5, arm + 0.5], GREY);
+        canvas.rect([length - 0.5, cue * arm - 0.5], [length + 0.5, cue * arm + 0.5], GREEN);
+    }
+    for cell in 1..=length as i64 {
+        let x = cell as f64 - 0.5;
+        canvas.line(&[[x, -0.5], [x, 0.5]], 0.04, [255, 255, 255]);
+    }
+    // The cue points at the right arm; it is seen at the first step alone.
+    let color = if shown == 1.0 { AMBER } else { GREY };
+    canvas.polygon(&[[-0.4, 1.2 * cue], [0.4, 1.2 * cue], [0.0, 2.2 * cue]], color);
+    // A turn at the junction leads into an arm, which the state does not tell from the junction.
+    let turned = moment.action.first().map(|&action| action as i64).filter(|_| position == corridor);
+    let y = match turned {
+        Some(LEFT) => -arm,
+        Some(RIGHT) => arm,
+        _ => 0.0,
+    };
+    let color = if y == 0.0 || y.signum() == cue { BLUE } else { RED };
+    canvas.circle([position - hidden, y], 0.4, color);
+}
