@@ -52,7 +52,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let stored = std::iter::once(path.join("config.json"));
         let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), &changes)?;
         device::require(job.device())?;
-        job.review()?;
         check_folder(path)?;
         run.update_job(&job)?;
         (job, Some(run))
@@ -91,7 +90,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let ((summary, report), run) = match &job {
         Job::Offline(offline) => {
             let dataset = trajectories(offline)?;
-            offline::review(offline, &dataset)?;
+            if run.is_none() {
+                offline::review(offline, &dataset)?;
+            }
             let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
             let run = begin(run, offline.train.keep_checkpoints, &fill)?;
             interrupt::check()?;

@@ -23,7 +23,7 @@ fn literals(tokens: TokenStream, found: &mut Vec<String>) {
     for token in tokens {
         match token {
             TokenTree::Punct(punct) => {
-                after_hash = punct.as_char() == '#';
+                after_hash = punct.as_char() == '#' || after_hash && punct.as_char() == '!';
                 is_test &= punct.as_char() != ';';
                 continue;
             }
@@ -122,7 +122,8 @@ fn the_flags_and_keys_that_messages_name_are_there() {
 #[test]
 fn a_flag_or_key_that_is_not_there_would_be_found() {
     let mut found = Vec::new();
-    let source = r#"/// `--not-this`
+    let source = r#"//! `--nor-that`
+        /// `--not-this`
         fn f() { bail!("give --lenient, or data.lenient=true (see data.json)") }
         #[cfg(test)] mod tests { const A: &str = "--nor-this"; }"#;
     literals(source.parse().unwrap(), &mut found);

@@ -161,7 +161,7 @@ mod tests {
                 &["train.batch_size=1048576", "train.context_length=20"],
                 &["train.batch_size 1048576", "train.context_length 20"],
             ),
-            (quickstart, &["policy.max_timesteps=16777216"], &["policy.max_timesteps 16777216"]),
+            (quickstart, &["policy.max_timesteps=16777216", "policy.width=1024"], &["policy.max_timesteps 16777216"]),
             (quickstart, &["data.scripted.episodes=1e9"], &["data.scripted.episodes 1000000000", "at least 200.0 GB"]),
             (online, &["ppo.hidden=[1048576,1048576]"], &["ppo.hidden 1048576", "at least 35.2 TB"]),
             (online, &["ppo.envs=65536", "ppo.rollout_len=1e6"], &["ppo.envs 65536, ppo.rollout_len 1000000"]),

@@ -1,18 +1,14 @@
 //! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::no_decay`.
 
-use super::moments::stored_moments;
+use super::moments::{Moments, stored_moments};
 use aaren_kernels::{AdamWStep, KernelBackend, adamw};
 use anyhow::Result;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
-use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::record::AdaptorRecord;
-use burn::optim::{AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer};
+use burn::optim::{AdamWState, AdaptiveMomentumState, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use std::path::Path;
-
-/// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
-pub(crate) type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
 
 /// Decays of the moments: Adam's own.
 const BETAS: [f64; 2] = [0.9, 0.999];

@@ -1,16 +1,19 @@
 //! The moments of an optimizer as a file holds them: looked at before a tensor is made of them.
 
-use super::adamw::Moments;
 use aaren_kernels::KernelBackend;
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::record::AdaptorRecord;
-use burn::optim::{AdamWState, AdaptiveMomentumState};
+use burn::optim::{AdamW as BurnAdamW, AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::{fs, path::Path};
+
+/// Moments by parameter, in the form in which Burn's own AdamW stores them: what an optimizer has to find again.
+pub(crate) type Moments<B, M> = <OptimizerAdaptor<BurnAdamW, M, B> as Optimizer<M, B>>::Record;
 
 /// More steps than any training makes.
 const MOST_STEPS: usize = 1 << 48;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
+use super::data_mark;
 use super::differing::differing_keys;
 use super::files::{UNFINISHED, entries, is_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
 use crate::config::{Changes, Job};
@@ -184,8 +185,11 @@ impl RunDir {
         let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(job)?);
         // An annealed step size depends on the length of the training.
         let anneals = matches!(&before, Job::Ppo(job) if job.ppo.anneal);
+        // The same data may have another name; other data are told by their mark.
+        let knows_its_data = self.path.join(data_mark::FILE).is_file();
         let free = |key: &String| {
             key.starts_with("evaluation.")
+                || key.starts_with("data.") && knows_its_data
                 || key == "ppo.env_steps" && !anneals
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
@@ -392,9 +396,10 @@ fn checkpoint_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// Whether a folder has the name of a step's checkpoint.
+/// Whether a folder can hold the checkpoint of a step: it has not the name of another's.
 pub(crate) fn is_of_step(folder: &Path, step: u64) -> bool {
-    folder.file_name().is_some_and(|name| *name == *checkpoint_name(step))
+    let named = folder.file_name().and_then(|name| parse_checkpoint_name(name.to_str()?));
+    named.is_none_or(|named| named == step)
 }
 
 fn parse_checkpoint_name(name: &str) -> Option<u64> {
