@@ -186,6 +186,7 @@ impl RunDir {
         let anneals = matches!(&before, Job::Ppo(job) if job.ppo.anneal);
         let free = |key: &String| {
             key.starts_with("evaluation.")
+                || key.starts_with("log.")
                 || key == "ppo.env_steps" && !anneals
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
