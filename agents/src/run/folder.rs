@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::differing::differing_keys;
 use super::files::{UNFINISHED, entries, is_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
-use crate::config::{Changes, Job};
+use crate::config::{Changes, Job, LearningRateSchedule};
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
@@ -182,13 +182,18 @@ impl RunDir {
     pub fn update_job(&mut self, job: &Job) -> Result<()> {
         let before = self.job(&Changes::default())?;
         let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(job)?);
-        // An annealed step size depends on the length of the training.
-        let anneals = matches!(&before, Job::Ppo(job) if job.ppo.anneal);
+        // A learning rate that falls depends on the length of the training.
+        let schedule = match &before {
+            Job::Offline(job) => job.train.schedule,
+            Job::Ppo(job) => job.ppo.schedule,
+            Job::Collect(_) => LearningRateSchedule::Constant,
+        };
+        let is_constant = schedule == LearningRateSchedule::Constant;
         let free = |key: &String| {
             key.starts_with("evaluation.")
-                || key == "ppo.env_steps" && !anneals
+                || ["train.steps", "ppo.env_steps"].contains(&key.as_str()) && is_constant
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
-                || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
+                || ["train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
         };
         let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
         ensure!(
