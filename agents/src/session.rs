@@ -16,12 +16,17 @@
 //! assert!(!GoodEnough(450.0).wants_episodes());
 //! ```
 
-use std::{ops::ControlFlow, path::Path};
+mod observer;
+mod stop;
+
+use std::thread::JoinHandle;
+use std::{fs, path::Path};
 
 use aaren_data::Trajectory;
-use aaren_policy::AnyPolicy;
-use anyhow::{Context, Result};
+use aaren_policy::{AnyPolicy, checkpoint};
+use anyhow::{Context, Result, anyhow};
 
+use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
 use crate::play::evaluate::{Evaluation, evaluate};
 use crate::run::interrupt::Interrupted;
@@ -30,9 +35,26 @@ use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
 use crate::run::words::asked_for;
 use crate::run::{RunDir, interrupt, made_by};
+pub use observer::{NoObserver, Observer};
+use stop::EarlyStop;
 
 /// The headline of an evaluation in the log.
 const RETURN_MEAN: &str = "evaluation/return_mean";
+/// The loss of learning from trajectories in the log.
+const LOSS: &str = "train/loss";
+
+/// Folder in a checkpoint whose policy is of averaged weights: the policy of the last step's weights, with which a training goes on.
+pub(crate) const LAST: &str = "last";
+
+/// Writes the policy of the last step's weights beside the averaged one in a checkpoint.
+///
+/// # Errors
+/// Names the file that could not be written.
+pub(crate) fn save_last(policy: &impl checkpoint::Saved<Cpu>, checkpoint: &Path) -> Result<()> {
+    let folder = checkpoint.join(LAST);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(checkpoint::save(policy, &folder)?)
+}
 
 /// What is trained, as a session sees it.
 pub trait Trained {
@@ -50,8 +72,13 @@ pub trait Trained {
     /// Metrics of the steps since the last call, by name, and a few words for the progress bar.
     fn metrics(&mut self) -> (Vec<(&'static str, f64)>, String);
 
-    /// The policy as it is now, to act with.
+    /// The policy as it is now, to act with: of averaged weights, where the job wants them.
     fn policy(&self) -> AnyPolicy<Cpu>;
+
+    /// The policy of the last step's weights, where [`Trained::policy`] is another.
+    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
+        None
+    }
 
     /// Writes all that going on from here needs into a folder that exists.
     ///
@@ -80,6 +107,10 @@ pub(crate) struct Schedule {
     pub episodes: usize,
     /// The evaluation at the end.
     pub evaluation: Evaluation,
+    /// Whether evaluations in the middle of training run beside it.
+    pub beside: bool,
+    /// When the training ends early.
+    pub stop: Option<StopConfig>,
 }
 
 impl Schedule {
@@ -94,56 +125,41 @@ impl Schedule {
     }
 }
 
-/// Watches a training: what it plays, in order, and how it is judged. All methods have a default that does nothing.
-pub trait Observer {
-    /// The training begins, or continues from this step.
-    ///
-    /// # Errors
-    /// Stops the training.
-    fn begins(&mut self, step: u64) -> Result<()> {
-        let _ = step;
-        Ok(())
-    }
+/// The policies of a step, to be judged.
+struct Snapshot {
+    step: u64,
+    /// Seconds of the run at that step.
+    seconds: f64,
+    policy: AnyPolicy<Cpu>,
+    /// Of the last step's weights, where `policy` is of averaged ones.
+    last: Option<AnyPolicy<Cpu>>,
+    /// The loss as last logged, for early stopping.
+    loss: Option<f64>,
+}
 
-    /// Whether [`Observer::episode`] is to be called.
-    fn wants_episodes(&self) -> bool {
-        false
-    }
+/// What the policies of a step reached, in the order of [`Snapshot`].
+type Reports = (EvaluationReport, Option<EvaluationReport>);
 
-    /// An episode that ended in the iteration that ends with this step, in order.
-    ///
-    /// # Errors
-    /// Stops the training.
-    fn episode(&mut self, step: u64, trajectory: Trajectory) -> Result<()> {
-        let _ = (step, trajectory);
-        Ok(())
-    }
-
-    /// An iteration was made, in which episodes with these returns ended. [`ControlFlow::Break`] ends the training here, as if it had
-    /// been asked for so many steps.
-    ///
-    /// # Errors
-    /// Stops the training.
-    fn iterated(&mut self, step: u64, returns: &[f64]) -> Result<ControlFlow<()>> {
-        let _ = (step, returns);
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// A policy was evaluated; its checkpoint is in the run folder. Break as above.
-    ///
-    /// # Errors
-    /// Stops the training.
-    fn evaluated(&mut self, step: u64, policy: &AnyPolicy<Cpu>, report: &EvaluationReport) -> Result<ControlFlow<()>> {
-        let _ = (step, policy, report);
-        Ok(ControlFlow::Continue(()))
+impl Snapshot {
+    fn judge(&self, run: &str, evaluation: &Evaluation) -> Result<Reports> {
+        let evaluate = |policy| evaluate(policy, run, self.step, evaluation);
+        Ok((evaluate(&self.policy)?, self.last.as_ref().map(evaluate).transpose()?))
     }
 }
 
-/// Watches nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoObserver;
+/// An evaluation that runs beside the training.
+struct Beside {
+    thread: JoinHandle<Result<(Snapshot, Reports)>>,
+    /// Lines of the log that come after that of the evaluation.
+    held: Vec<Line>,
+}
 
-impl Observer for NoObserver {}
+/// A line of the log.
+struct Line {
+    step: u64,
+    seconds: f64,
+    values: Vec<(&'static str, f64)>,
+}
 
 /// The run folder, the log, the progress bar, and whether to keep training.
 pub(crate) struct Session<'a> {
@@ -152,6 +168,8 @@ pub(crate) struct Session<'a> {
     observer: &'a mut dyn Observer,
     log: Log,
     progress: Progress,
+    stop: Option<EarlyStop>,
+    beside: Option<Beside>,
     step: u64,
     /// The step whose evaluation was logged last.
     evaluated: Option<u64>,
@@ -181,9 +199,11 @@ impl<'a> Session<'a> {
         if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, log.resumed_with(name)?))) {
             progress.message(format!("{word} {}", number(value)));
         }
-        let is_over = step >= schedule.steps;
+        let metrics = run.path().join("metrics.jsonl");
+        let stop = schedule.stop.map(|config| EarlyStop::new(config, &metrics, RETURN_MEAN, LOSS)).transpose()?;
+        let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
         let evaluated = log.resumed_after(step, RETURN_MEAN).then_some(step);
-        let mut session = Self { run, schedule, observer, log, progress, step, evaluated, is_over };
+        let mut session = Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
         if session.schedule.evaluates(step) && evaluated.is_none() {
             session.evaluate_between(trained)?;
@@ -232,10 +252,21 @@ impl<'a> Session<'a> {
             // The one place where a GPU is waited for.
             trained.read_metrics().with_context(|| self.newest_checkpoint())?;
         }
+        // A checkpoint is written only when all that came before it is: log, marks and checkpoints are those of an evaluation that was
+        // waited for.
+        if saves || self.beside.as_ref().is_some_and(|beside| beside.thread.is_finished()) {
+            self.settle()?;
+        }
         if logs {
             let (metrics, message) = trained.metrics();
-            self.log.scalars(step, &metrics)?;
             tracing::debug!(step, ?metrics);
+            if let (Some(stop), Some((_, loss))) = (&mut self.stop, metrics.iter().find(|(name, _)| *name == LOSS)) {
+                stop.loss = Some(*loss);
+            }
+            match &mut self.beside {
+                Some(beside) => beside.held.push(Line { step, seconds: self.log.wall_seconds(), values: metrics }),
+                None => self.log.scalars(step, &metrics)?,
+            }
             self.progress.message(message);
         }
         if saves {
@@ -257,16 +288,22 @@ impl<'a> Session<'a> {
         self.progress.finish();
         let summary = trained.summary();
         self.run.write_json("train.json", &summary)?;
-        let (step, policy) = (trained.step(), trained.policy());
-        let report = self.evaluate(&policy, step, &self.schedule.evaluation)?;
-        self.run.mark_best(step, report.targets[0].return_mean)?;
-        // An observer may have ended the training with an evaluation of this very step.
+        let mut snapshot = self.snapshot(trained);
+        let step = snapshot.step;
+        let reports = snapshot.judge(&self.run.name(), &self.schedule.evaluation).with_context(|| self.stopped())?;
+        self.run.mark_best(step, reports.0.targets[0].return_mean)?;
+        // A step has one evaluation in the log, also where its evaluation ended the training.
         if self.evaluated != Some(step) {
-            self.log_evaluation(step, &report)?;
+            snapshot.seconds = self.log.wall_seconds();
+            self.log_evaluation(&snapshot, &reports)?;
             // The training is at its end whatever the observer says.
-            let _ = self.observer.evaluated(step, &policy, &report)?;
+            let _ = self.observer.evaluated(step, &snapshot.policy, &reports.0)?;
         }
+        let (report, last) = reports;
         self.run.write_json("evaluation.json", &report)?;
+        if let Some(last) = last {
+            self.run.write_json("evaluation-last.json", &last)?;
+        }
         self.run.write_json("evaluation-best.json", &self.evaluate_best(&report)?)?;
         self.log.finish(step)?;
         Ok((summary, report))
@@ -277,18 +314,52 @@ impl<'a> Session<'a> {
         format!("stopped at step {step} of {steps}; the run is saved, go on with `aaren train --resume --run {path}`")
     }
 
-    fn evaluate(&self, policy: &AnyPolicy<Cpu>, step: u64, evaluation: &Evaluation) -> Result<EvaluationReport> {
-        evaluate(policy, &self.run.name(), step, evaluation).with_context(|| self.stopped())
+    fn snapshot(&self, trained: &impl Trained) -> Snapshot {
+        let (policy, last) = (trained.policy(), trained.last_policy());
+        let loss = self.stop.as_ref().and_then(|stop| stop.loss);
+        Snapshot { step: trained.step(), seconds: self.log.wall_seconds(), policy, last, loss }
     }
 
-    /// Evaluates a step whose checkpoint is there already.
+    /// Evaluates a step whose checkpoint is there already, or begins to where that is to be done beside the training.
     fn evaluate_between(&mut self, trained: &impl Trained) -> Result<()> {
-        let (step, policy) = (trained.step(), trained.policy());
-        let report = self.evaluate(&policy, step, &self.schedule.evaluation.between(self.schedule.episodes))?;
-        self.run.mark_best(step, report.targets[0].return_mean)?;
-        self.log_evaluation(step, &report)?;
-        say(&format!("step {step}: {}", report.line()));
-        self.is_over |= self.observer.evaluated(step, &policy, &report)?.is_break();
+        // What may end the training is waited for: there must be no step after it.
+        let may_stop = self.observer.may_stop() || self.stop.as_ref().is_some_and(EarlyStop::may_be_due);
+        let beside = self.schedule.beside && !may_stop;
+        let evaluation = Evaluation { beside, ..self.schedule.evaluation.between(self.schedule.episodes) };
+        let (name, snapshot) = (self.run.name(), self.snapshot(trained));
+        if beside {
+            let judge = move || snapshot.judge(&name, &evaluation).map(|reports| (snapshot, reports));
+            let thread = std::thread::Builder::new().name("evaluation".into()).spawn(judge).context("evaluation.beside")?;
+            self.beside = Some(Beside { thread, held: Vec::new() });
+            return Ok(());
+        }
+        let reports = snapshot.judge(&name, &evaluation).with_context(|| self.stopped())?;
+        self.judged(&Snapshot { seconds: self.log.wall_seconds(), ..snapshot }, &reports)
+    }
+
+    /// Waits for the evaluation that runs beside the training, and does what is to be done after it.
+    fn settle(&mut self) -> Result<()> {
+        let Some(Beside { thread, held }) = self.beside.take() else { return Ok(()) };
+        let judged = thread.join().unwrap_or_else(|_| Err(anyhow!("the evaluation beside the training panicked")));
+        let (snapshot, reports) = judged.with_context(|| self.stopped())?;
+        self.judged(&snapshot, &reports)?;
+        held.into_iter().try_for_each(|line| self.log.scalars_at(line.step, line.seconds, &line.values))
+    }
+
+    /// An evaluation in the middle of training has ended.
+    fn judged(&mut self, snapshot: &Snapshot, reports: &Reports) -> Result<()> {
+        let (step, return_mean) = (snapshot.step, reports.0.targets[0].return_mean);
+        self.run.mark_best(step, return_mean)?;
+        self.log_evaluation(snapshot, reports)?;
+        say(&format!("step {step}: {}", reports.0.line()));
+        self.is_over |= self.observer.evaluated(step, &snapshot.policy, &reports.0)?.is_break();
+        if let Some(stop) = &mut self.stop {
+            stop.judge(step, return_mean, snapshot.loss);
+            if stop.is_due() {
+                self.is_over = true;
+                tracing::warn!("the training ends at step {step} of {}: {}", self.schedule.steps, stop.reason());
+            }
+        }
         Ok(())
     }
 
@@ -296,14 +367,14 @@ impl<'a> Session<'a> {
     fn evaluate_best(&self, last: &EvaluationReport) -> Result<EvaluationReport> {
         let Some((step, _)) = self.run.best().filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
         let folder = self.run.checkpoint_at(step)?;
-        let policy = aaren_policy::checkpoint::load_any::<Cpu>(&folder, &CPU)
-            .with_context(|| format!("cannot evaluate {}", folder.display()))?;
+        let policy =
+            checkpoint::load_any::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;
         let evaluation = Evaluation { latency_steps: None, ..self.schedule.evaluation.clone() };
-        self.evaluate(&policy, step, &evaluation)
+        evaluate(&policy, &self.run.name(), step, &evaluation).with_context(|| self.stopped())
     }
 
-    /// Logs every target return under its own name, the first also under none.
-    fn log_evaluation(&mut self, step: u64, report: &EvaluationReport) -> Result<()> {
+    /// Logs every target return under its own name, the first also under none; of the last step's weights the headline.
+    fn log_evaluation(&mut self, snapshot: &Snapshot, (report, last): &Reports) -> Result<()> {
         let mut names = Vec::new();
         let asked: Vec<Option<f64>> = report.targets.iter().map(|target| target.target_return).collect();
         let named = asked_for(&asked).into_iter().zip(&report.targets).enumerate();
@@ -320,8 +391,16 @@ impl<'a> Session<'a> {
             names.extend(target.normalised_score.map(|score| (format!("{folder}/normalised_score"), score)));
         }
         names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
+        names.extend(last.iter().map(|last| ("evaluation_last/return_mean".into(), last.targets[0].return_mean)));
         let scalars: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.evaluated = Some(step);
-        self.log.scalars(step, &scalars)
+        self.evaluated = Some(snapshot.step);
+        self.log.scalars_at(snapshot.step, snapshot.seconds, &scalars)
+    }
+}
+
+/// A training that fails leaves the evaluation beside it done and logged.
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let _ = self.settle();
     }
 }

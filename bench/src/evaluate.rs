@@ -87,6 +87,7 @@ fn measure(policy: &AnyPolicy<Cpu>, episodes: usize, actors: usize, envs_per_act
         cache: CachePolicy::Full,
         stochastic: false,
         latency_steps: None,
+        beside: false,
     };
     let spent = Spent::default();
     let make = || {

@@ -13,6 +13,7 @@ mod export;
 mod inspect;
 mod mixers;
 mod schema;
+mod seeds;
 mod train;
 
 use aaren_agents::run::process::Verbosity;

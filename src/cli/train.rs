@@ -1,6 +1,7 @@
 //! `aaren train`.
 
 use super::args::{Checkpoint, JobArgs, show};
+use super::seeds::{self, Seeds};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::play::SavedPolicy;
@@ -13,25 +14,28 @@ use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
-    job: JobArgs,
+    pub job: JobArgs,
     /// Run folder [default: runs/ and the config's name, numbered if taken]
     #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
+    pub run: Option<PathBuf>,
+    /// Train a run for each of these seeds, one after another, in folders with -seed1, -seed2, ... after the name, and compare them
+    #[arg(long, value_name = "A..B|A,B,C", value_parser = seeds::parse, conflicts_with = "seed")]
+    seeds: Option<Seeds>,
     /// Where tensors live [default: as in the config]
     #[arg(long)]
     device: Option<Device>,
     /// Continue a run from its newest checkpoint; without a config, with the one in the run folder
     #[arg(long, requires = "run")]
-    resume: bool,
+    pub resume: bool,
     /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job
     #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
     from: Option<PathBuf>,
     /// Print the results as JSON in place of tables
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// What a training ends with, as JSON.
@@ -42,31 +46,55 @@ struct Trained<'a> {
     evaluation: &'a EvaluationReport,
 }
 
+impl TrainArgs {
+    /// What the flags change in the job.
+    pub fn changes(&self) -> Changes {
+        Changes { device: self.device, ..self.job.changes() }
+    }
+}
+
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let changes = Changes { device: args.device, ..args.job.changes() };
-    let (job, run) = if args.resume {
-        let path = args.run.as_deref().context("--resume needs --run")?;
+    if let Some(seeds) = &args.seeds {
+        return seeds::run(args, seeds);
+    }
+    let (run, summary, report) = train(args, &args.changes(), args.run.as_deref(), args.resume)?;
+    show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
+        format!("{summary}\n{report}\nrun folder: {}", run.path().display())
+    })
+}
+
+/// Trains in a run folder, a new one or one that is resumed.
+///
+/// - `path`: the folder; none for the next free one of the job's name
+pub fn train(
+    args: &TrainArgs,
+    changes: &Changes,
+    path: Option<&Path>,
+    resume: bool,
+) -> Result<(RunDir, TrainSummary, EvaluationReport)> {
+    let (job, run) = if resume {
+        let path = path.context("--resume needs --run")?;
         let mut run = RunDir::resume(path)?;
         // What the files leave out is as the run has it, defaults that were derived when it began too.
         let stored = std::iter::once(path.join("config.json"));
-        let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), &changes)?;
+        let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), changes)?;
         device::require(job.device())?;
         check_folder(path)?;
         run.update_job(&job)?;
         (job, Some(run))
     } else {
-        let job = Job::load(&args.job.files, &changes)?;
+        let job = Job::load(&args.job.files, changes)?;
         device::require(job.device())?;
         job.review()?;
         (job, None)
     };
     let from = args.from.as_deref().map(|path| SavedPolicy::find(path, |run| best(run))).transpose().context("--from")?;
     if run.is_none() {
-        if let Some(path) = args.run.as_deref() {
+        if let Some(path) = path {
             RunDir::check_free(path)?;
         }
-        check_folder(args.run.as_deref().unwrap_or(Path::new("runs")))?;
+        check_folder(path.unwrap_or(Path::new("runs")))?;
         job.env().make()?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.
@@ -75,7 +103,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             return Ok(run);
         }
         interrupt::check()?;
-        let run = match &args.run {
+        let run = match path {
             Some(path) => RunDir::claim(path, keep_checkpoints)?,
             None => RunDir::claim_next(&args.job.default_run(), keep_checkpoints)?,
         };
@@ -86,7 +114,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         run.begin(&job).map(|()| run)
     };
     // What it begins with is in a checkpoint.
-    let resumes = args.resume || from.is_some();
+    let resumes = resume || from.is_some();
     let ((summary, report), run) = match &job {
         Job::Offline(offline) => {
             let dataset = trajectories(offline)?;
@@ -104,9 +132,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         }
         Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
     };
-    show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
-        format!("{summary}\n{report}\nrun folder: {}", run.path().display())
-    })
+    Ok((run, summary, report))
 }
 
 /// The best checkpoint of a run, or the newest where none was marked.

@@ -174,3 +174,16 @@ fn the_evaluation_at_the_end_is_made_when_the_run_goes_on() {
     assert_goes_on(folder.path(), &settings, &["evaluation.episodes=2", "evaluation.final_episodes=3"], 6);
     assert_eq!(json(&folder.path().join("broken/train.json")), summary);
 }
+
+#[test]
+fn an_evaluation_beside_the_training_ends_before_a_stopped_run_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = ["evaluation.beside=true", "evaluation.every=30", "evaluation.episodes=300", "train.checkpoint_every=1000000"];
+    let settings = small(&beside);
+    let said = train_until(folder.path(), &[&settings[..], &["train.steps=1000000"]].concat(), || {
+        checkpoint(&folder.path().join("broken"), 30).exists() // the evaluation comes next
+    });
+    assert!(steps_with(&folder.path().join("broken"), "evaluation/return_mean").contains(&30), "{said}");
+    let steps = stopped_at(&said) + 9;
+    assert_goes_on(folder.path(), &settings, &[&format!("train.steps={steps}")], steps);
+}

@@ -10,6 +10,7 @@ mod divergence;
 mod interrupt;
 mod kill_points;
 mod mutants;
+mod options;
 mod ppo;
 mod progress;
 mod quickstart_small;

@@ -133,6 +133,7 @@ fn play(job: &CollectJob, part: Part, found: Option<&FoundPolicy>, journal: &mut
         envs_per_actor: job.collect.envs_per_actor,
         records: true,
         stops_on_failure: true,
+        stops_when_asked: true,
     };
     let had: BTreeSet<u64> = journal.records().keys().copied().collect();
     let next = {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::keys::did_you_mean;
 use super::{
     ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Network, OfflineJob, PpoConfig,
-    PpoJob, ScriptedConfig, Sources, TrainConfig,
+    PpoJob, ScriptedConfig, Sources, StopConfig, StopMetric, TrainConfig,
 };
 use aaren_policy::{PolicyConfig, mixer};
 
@@ -49,6 +49,7 @@ impl OfflineJob {
         check_train(&self.train)?;
         let EvaluationConfig { episodes, target_returns, actors, envs_per_actor, execution, .. } = &self.evaluation;
         check_episodes([*episodes, self.evaluation.final_episodes()], *actors, *envs_per_actor)?;
+        check_stop(self.evaluation.stop, self.evaluation.every)?;
         ensure!(
             !(target_returns.is_empty() && self.policy.tokens.has_return_to_go()),
             "evaluation.target_returns: found none, expected at least one return to ask for; only a policy whose policy.tokens is \
@@ -80,7 +81,12 @@ impl PpoJob {
         self.policy.as_ref().map_or(Ok(()), check_policy)?;
         check_ppo(&self.ppo)?;
         let evaluation = &self.evaluation;
-        check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)
+        check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)?;
+        ensure!(
+            evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::Loss),
+            "evaluation.stop.metric: found \"loss\", expected \"return_mean\": a loss of learning online says nothing about progress"
+        );
+        check_stop(evaluation.stop, evaluation.every)
     }
 }
 
@@ -172,6 +178,7 @@ fn check_train(train: &TrainConfig) -> Result<()> {
     }
     positive("train.learning_rate", train.learning_rate)?;
     not_negative("train.weight_decay", train.weight_decay)?;
+    check_ema("train.ema", train.ema)?;
     positive("train.gradient_clip", train.gradient_clip)?;
     within("train.log_every", train.log_every, 1, u64::MAX)?;
     within("train.checkpoint_every", train.checkpoint_every, 1, u64::MAX)?;
@@ -183,6 +190,17 @@ fn check_episodes([episodes, final_episodes]: [usize; 2], actors: usize, envs_pe
     within("evaluation.final_episodes", final_episodes, 1, 1 << 30)?;
     within("evaluation.actors", actors, 1, MOST_ACTORS)?;
     within("evaluation.envs_per_actor", envs_per_actor, 1, MOST_ENVS)
+}
+
+fn check_stop(stop: Option<StopConfig>, every: u64) -> Result<()> {
+    let Some(StopConfig { metric: _, patience, min_delta }) = stop else { return Ok(()) };
+    ensure!(every > 0, "evaluation.stop: it counts evaluations, and evaluation.every is 0; say how often to evaluate");
+    within("evaluation.stop.patience", patience, 1, u64::MAX)?;
+    not_negative("evaluation.stop.min_delta", min_delta)
+}
+
+fn check_ema(key: &str, ema: Option<f64>) -> Result<()> {
+    ema.map_or(Ok(()), |ema| allow(key, ema, (0.0..1.0).contains(&ema), "a decay of at least 0 and below 1, or null"))
 }
 
 fn check_ppo(ppo: &PpoConfig) -> Result<()> {
@@ -217,6 +235,8 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
         }
     }
     positive("ppo.learning_rate", ppo.learning_rate)?;
+    within("ppo.warmup_steps", ppo.warmup_steps, 0, ppo.env_steps - 1)?;
+    check_ema("ppo.ema", ppo.ema)?;
     allow("ppo.gamma", ppo.gamma, (0.0..=1.0).contains(&ppo.gamma), "a number from 0 to 1")?;
     allow("ppo.gae_lambda", ppo.gae_lambda, (0.0..=1.0).contains(&ppo.gae_lambda), "a number from 0 to 1")?;
     positive("ppo.clip", ppo.clip)?;
@@ -290,6 +310,11 @@ mod tests {
             ("train.learning_rate=-1e-3", &["train.learning_rate", "found -0.001"]),
             ("train.weight_decay=-1", &["train.weight_decay", "at least 0"]),
             ("train.gradient_clip=0", &["train.gradient_clip", "above 0"]),
+            ("train.ema=1", &["train.ema", "found 1", "below 1"]),
+            ("train.schedule=step", &["train.schedule", "step", "cosine"]),
+            ("evaluation.stop.patience=0", &["evaluation.stop.patience", "at least 1"]),
+            ("evaluation.stop.min_delta=-1", &["evaluation.stop.min_delta", "at least 0"]),
+            ("evaluation.stop.metric=loses", &["evaluation.stop.metric", "return_mean"]),
             ("train.context_length=0", &["train.context_length", "found 0"]),
             ("train.log_every=0", &["train.log_every", "at least 1"]),
             ("train.keep_checkpoints=0", &["train.keep_checkpoints", "at least 1"]),

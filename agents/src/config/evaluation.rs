@@ -31,6 +31,12 @@ pub struct EvaluationConfig {
     /// How the policy is run over an episode.
     #[serde(default)]
     pub execution: Execution,
+    /// Whether evaluations while training run beside it, on cores that it leaves free; results do not depend on it.
+    #[serde(default)]
+    pub beside: bool,
+    /// When the training ends before its last step. Default (null): never.
+    #[serde(default)]
+    pub stop: Option<StopConfig>,
 }
 
 impl EvaluationConfig {
@@ -44,6 +50,8 @@ impl EvaluationConfig {
             actors: default_actors(),
             envs_per_actor: default_envs_per_actor(),
             execution: Execution::default(),
+            beside: false,
+            stop: None,
         }
     }
 
@@ -63,6 +71,34 @@ fn default_actors() -> usize {
 
 fn default_envs_per_actor() -> usize {
     4
+}
+
+/// When a training ends before its last step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StopConfig {
+    /// What has to become better.
+    pub metric: StopMetric,
+    /// Evaluations in a row without a better one than the best so far, after which the training ends; at least 1.
+    pub patience: u64,
+    /// By how much an evaluation has to be better, at least 0, in units of the metric.
+    pub min_delta: f64,
+}
+
+impl Default for StopConfig {
+    fn default() -> Self {
+        Self { metric: StopMetric::ReturnMean, patience: 5, min_delta: 0.0 }
+    }
+}
+
+/// What has to become better for a training to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMetric {
+    /// The mean return of the evaluation, for the first target return; larger is better.
+    ReturnMean,
+    /// The training's loss as last logged before the evaluation, of learning from trajectories; smaller is better.
+    Loss,
 }
 
 /// How a policy is run over an episode.

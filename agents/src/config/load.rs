@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::{
-    CollectJob, Device, EnvConfig, EvaluationConfig, Job, LogConfig, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, defaults,
-    keys,
+    CollectJob, Device, EnvConfig, EvaluationConfig, Job, LogConfig, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, StopConfig,
+    defaults, keys,
 };
 
 /// The job that `aaren train` runs without a config.
@@ -262,7 +262,7 @@ impl Kind {
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
-                evaluation: EvaluationConfig::new(vec![1.0]),
+                evaluation: EvaluationConfig { stop: Some(StopConfig::default()), ..EvaluationConfig::new(vec![1.0]) },
                 log: LogConfig { csv: true },
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
@@ -270,9 +270,9 @@ impl Kind {
                 strict: true,
                 device: Device::Cpu,
                 env,
-                ppo: PpoConfig::default(),
+                ppo: PpoConfig { anneal: true, ..PpoConfig::default() },
                 policy: Some(aaren_policy::PolicyConfig::default()),
-                evaluation: EvaluationConfig::new(Vec::new()),
+                evaluation: EvaluationConfig { stop: Some(StopConfig::default()), ..EvaluationConfig::new(Vec::new()) },
                 log: LogConfig { csv: true },
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
@@ -299,6 +299,7 @@ impl Kind {
                 if job.ppo.network == super::Network::Recurrent {
                     job.policy.get_or_insert_default();
                 }
+                job.ppo.read_anneal()?;
                 Job::Ppo(job)
             }
             Kind::Collect => Job::Collect(typed(json)?),

@@ -28,19 +28,21 @@ mod mistakes;
 mod offline;
 mod ppo;
 mod review;
+mod schedule;
 mod schema;
 
 pub(crate) use caution::caution;
 pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
-pub use evaluation::{EvaluationConfig, Execution};
+pub use evaluation::{EvaluationConfig, Execution, StopConfig, StopMetric};
 pub use job::{Job, LogConfig};
 pub use load::Changes;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };
 pub use ppo::{Network, PpoConfig, PpoJob};
+pub use schedule::LearningRateSchedule;
 pub use schema::{keys_page, schema};
 
 fn default_seed() -> u64 {

@@ -6,7 +6,7 @@ use std::fmt;
 use aaren_policy::PolicyConfig;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Device, EnvConfig, EvaluationConfig, LogConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, LearningRateSchedule, LogConfig, default_seed};
 
 /// A job that learns from trajectories, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -213,10 +213,15 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
-    /// Optimizer steps over which the learning rate rises linearly from 0; it is constant afterwards. Default (null): a tenth of
-    /// `steps`.
+    /// Optimizer steps over which the learning rate rises linearly from 0; then it goes on as `schedule` says. Default (null): a tenth
+    /// of `steps`.
     #[schemars(with = "Option<u64>")]
     pub warmup_steps: u64,
+    /// How the learning rate goes on after the warm-up.
+    pub schedule: LearningRateSchedule,
+    /// Decay of an exponential moving average of the weights, below 1, for example 0.999. The average is then the policy: it is
+    /// evaluated, and saved with the weights of the last step beside it. Default (null): none.
+    pub ema: Option<f64>,
     /// Largest norm of the gradient over all parameters together; larger gradients are scaled down to it.
     pub gradient_clip: f64,
     /// Optimizer steps between two lines of the log.
@@ -238,6 +243,8 @@ impl Default for TrainConfig {
             learning_rate: 1e-4,
             weight_decay: 1e-4,
             warmup_steps: 1000,
+            schedule: LearningRateSchedule::Constant,
+            ema: None,
             gradient_clip: 0.25,
             log_every: 50,
             checkpoint_every: 1000,

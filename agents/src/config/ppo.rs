@@ -4,7 +4,7 @@ use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Device, EnvConfig, EvaluationConfig, LogConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, LearningRateSchedule, LogConfig, default_seed};
 
 /// A job that learns online, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -97,10 +97,19 @@ pub struct PpoConfig {
     /// `rollout_len`, for a recurrent network one that divides the number of groups, `envs` by `envs_per_group`.
     #[schemars(with = "Option<usize>")]
     pub minibatches: usize,
-    /// Adam's step size.
+    /// Adam's step size after the warm-up.
     pub learning_rate: f64,
-    /// Whether the step size falls linearly to 0 over the training.
+    /// Environment steps, rounded up to whole iterations, over which the learning rate rises linearly from 0.
+    pub warmup_steps: u64,
+    /// How the learning rate goes on after the warm-up.
+    pub schedule: LearningRateSchedule,
+    /// An older word: true is the schedule `"linear"`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anneal: bool,
+    /// Decay of an exponential moving average of the weights, below 1, for example 0.999. The average is then the policy that is
+    /// evaluated, and saved with the weights of the last step beside it; the rollouts are those of the last step's. Default (null):
+    /// none.
+    pub ema: Option<f64>,
     /// Discount of the next step's value.
     pub gamma: f64,
     /// Mixing factor of generalised advantage estimation.
@@ -155,7 +164,10 @@ impl Default for PpoConfig {
             epochs: 10,
             minibatches: 32,
             learning_rate: 3e-4,
+            warmup_steps: 0,
+            schedule: LearningRateSchedule::Constant,
             anneal: false,
+            ema: None,
             gamma: 0.99,
             gae_lambda: 0.95,
             clip: 0.2,
@@ -182,6 +194,28 @@ impl PpoConfig {
     /// Rollouts, each with its update.
     pub(crate) fn iterations(&self) -> u64 {
         self.env_steps.div_ceil(self.steps_per_iteration())
+    }
+
+    /// Makes a schedule of the older word.
+    ///
+    /// # Errors
+    /// If there is another schedule.
+    pub(super) fn read_anneal(&mut self) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.anneal) {
+            anyhow::ensure!(
+                self.schedule != LearningRateSchedule::Cosine,
+                "ppo.anneal: found true, which is the schedule \"linear\", beside ppo.schedule = \"cosine\"; leave out ppo.anneal, or \
+                 set it to false"
+            );
+            self.schedule = LearningRateSchedule::Linear;
+        }
+        Ok(())
+    }
+
+    /// The learning rate of an iteration, the first being 0.
+    pub(crate) fn learning_rate(&self, iteration: u64) -> f64 {
+        let warmup = self.warmup_steps.div_ceil(self.steps_per_iteration());
+        self.learning_rate * self.schedule.factor(iteration, self.iterations(), warmup)
     }
 
     /// Groups of environments.

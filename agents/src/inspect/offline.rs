@@ -55,6 +55,7 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
         schedule: Schedule {
             learning_rate: train.learning_rate,
             warmup_steps: train.warmup_steps,
+            after: train.schedule,
             steps: train.steps,
             log_every: train.log_every,
             checkpoint_every: train.checkpoint_every,

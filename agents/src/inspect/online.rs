@@ -53,7 +53,8 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
         budget: Budget { updates, timesteps_per_update: per_update, timesteps: updates * per_update, epochs: ppo.epochs as f64 },
         schedule: Schedule {
             learning_rate: ppo.learning_rate,
-            warmup_steps: 0,
+            warmup_steps: ppo.warmup_steps,
+            after: ppo.schedule,
             steps: iterations * per_iteration,
             log_every: per_iteration,
             checkpoint_every: ppo.checkpoint_every,

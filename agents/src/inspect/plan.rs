@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 use serde::Serialize;
 
+use crate::config::LearningRateSchedule;
 use crate::run::report::{align_right, bytes, number, table};
 
 /// What a training would be.
@@ -87,6 +88,8 @@ pub struct Schedule {
     pub learning_rate: f64,
     /// Steps over which it rises to that.
     pub warmup_steps: u64,
+    /// How it goes on.
+    pub after: LearningRateSchedule,
     /// Steps of the training.
     pub steps: u64,
     /// Steps between two lines of the log.
@@ -186,10 +189,11 @@ impl fmt::Display for Plan {
             "budget: {updates} updates of {timesteps_per_update} timesteps, {timesteps} timesteps in all, {} epochs over {over}",
             number(*epochs)
         )?;
-        let Schedule { learning_rate, warmup_steps, steps, log_every, checkpoint_every, keep_checkpoints } = &self.schedule;
+        let Schedule { learning_rate, warmup_steps, after, steps, log_every, checkpoint_every, keep_checkpoints } =
+            &self.schedule;
         writeln!(
             f,
-            "schedule: {steps} steps; the learning rate is {learning_rate} after {warmup_steps} steps of warm-up; a line of the log every \
+            "schedule: {steps} steps; the learning rate is {learning_rate} after {warmup_steps} steps of warm-up, then {after}; a line of the log every \
              {log_every} steps, a checkpoint every {checkpoint_every} and at the end, of which the newest {keep_checkpoints} are kept"
         )?;
         let EvaluationPlan { between, episodes, final_episodes, target_returns, most_env_steps } = &self.evaluation;

@@ -5,13 +5,14 @@ use super::segments::Segment;
 use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
 use crate::optim::AdamW;
+use crate::optim::average::average;
 use crate::optim::gradient::{Clipping, is_finite};
 use crate::run::data_mark::DataMark;
 use crate::run::is_of_step;
 use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::run::write_new;
 use crate::seeds;
-use crate::session::Trained;
+use crate::session::{LAST, Trained, save_last};
 use aaren_envs::derive_seed;
 use aaren_kernels::Dropout;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
@@ -112,6 +113,8 @@ struct PendingMetrics<B: TrainBackend> {
 /// ```
 pub struct Learner<B: TrainBackend = Graph> {
     network: DecisionNetwork<B>,
+    /// The average of the network's weights, where the job wants one.
+    average: Option<DecisionNetwork<B>>,
     optimizer: AdamW<B, DecisionNetwork<B>>,
     description: Description,
     config: TrainConfig,
@@ -131,14 +134,15 @@ impl<B: TrainBackend> Learner<B> {
     pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
         let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().no_decay());
-        let config = config.clone();
-        Ok(Self { network, optimizer, description, config, seed, state: None, pending: None, progress: Progress::default() })
+        let (average, config) = (config.ema.map(|_| network.clone()), config.clone());
+        let progress = Progress::default();
+        Ok(Self { network, average, optimizer, description, config, seed, state: None, pending: None, progress })
     }
 
-    /// The learning rate of a step: linear from 0, then constant.
+    /// The learning rate of a step.
     fn learning_rate(&self, step: u64) -> f64 {
-        let warm = (step + 1) as f64 / self.config.warmup_steps.max(1) as f64;
-        self.config.learning_rate * warm.min(1.0)
+        let TrainConfig { schedule, steps, warmup_steps, learning_rate, .. } = self.config;
+        learning_rate * schedule.factor(step, steps, warmup_steps)
     }
 
     /// One optimizer step.
@@ -180,6 +184,9 @@ impl<B: TrainBackend> Learner<B> {
         };
         let learning_rate = self.learning_rate(step);
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
+        if let (Some(decay), Some(so_far)) = (self.config.ema, self.average.take()) {
+            self.average = Some(average(so_far, &self.network, decay, step + 1));
+        }
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
         self.state = cut.iter().any(Option::is_some).then(|| state.detach());
@@ -204,9 +211,18 @@ impl<B: TrainBackend> Learner<B> {
         });
     }
 
-    /// The policy as it is now, to act with.
+    /// The policy as it is now, to act with: of the averaged weights, where there are some.
     pub(crate) fn policy(&self) -> DecisionPolicy<Cpu> {
-        DecisionPolicy { network: B::to_cpu(&self.network, &self.description), description: self.description.clone() }
+        self.policy_of(self.average.as_ref().unwrap_or(&self.network))
+    }
+
+    fn policy_of(&self, network: &DecisionNetwork<B>) -> DecisionPolicy<Cpu> {
+        DecisionPolicy { network: B::to_cpu(network, &self.description), description: self.description.clone() }
+    }
+
+    /// The policy of the last step's weights, where [`Learner::policy`] is another.
+    fn last_policy(&self) -> Option<DecisionPolicy<Cpu>> {
+        self.average.is_some().then(|| self.policy_of(&self.network))
     }
 
     /// Writes all that [`Learner::load`] needs into a folder that exists.
@@ -218,6 +234,9 @@ impl<B: TrainBackend> Learner<B> {
         let policy = self.policy();
         ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
         checkpoint::save(&policy, folder)?;
+        if let Some(last) = self.last_policy() {
+            save_last(&last, folder)?;
+        }
         let path = folder.join(OPTIMIZER).with_extension("mpk");
         // Burn's own writer of files does not say when the last write of one fails.
         let record = NamedMpkBytesRecorder::<FullPrecisionSettings>::new().record(self.optimizer.to_record(), ());
@@ -246,7 +265,12 @@ impl<B: TrainBackend> Learner<B> {
         );
         // The checkpoint's normalisation is the one its weights know.
         self.description = stored;
-        self.network = checkpoint::load_weights(self.network, folder)?;
+        if let Some(average) = self.average {
+            self.average = Some(checkpoint::load_weights(average, folder)?);
+            self.network = checkpoint::load_weights(self.network, &folder.join(LAST))?;
+        } else {
+            self.network = checkpoint::load_weights(self.network, folder)?;
+        }
         self.optimizer = self.optimizer.load(&folder.join(OPTIMIZER).with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -280,7 +304,8 @@ impl<B: TrainBackend> Learner<B> {
         map: impl FnOnce(DecisionNetwork<B>) -> Result<(DecisionNetwork<B>, T), E>,
     ) -> Result<(Self, T), E> {
         let (network, result) = map(self.network)?;
-        Ok((Self { network, ..self }, result))
+        let average = self.average.map(|_| network.clone());
+        Ok((Self { network, average, ..self }, result))
     }
 
     /// What the weights mean.
@@ -338,6 +363,10 @@ impl<B: TrainBackend> Trained for Learner<B> {
 
     fn policy(&self) -> AnyPolicy<Cpu> {
         Learner::policy(self).into()
+    }
+
+    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
+        Learner::last_policy(self).map(Into::into)
     }
 
     fn save(&mut self, folder: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The optimizer: AdamW, and the gradient's norm.
+//! The optimizer: AdamW, the gradient's norm, and the average of weights.
 //!
 //! ```
 //! use aaren_agents::device::CPU;
@@ -17,6 +17,7 @@
 //! ```
 
 mod adamw;
+pub(crate) mod average;
 pub(crate) mod gradient;
 mod moments;
 

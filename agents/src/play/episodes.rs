@@ -72,6 +72,8 @@ pub(crate) struct Actors<'a> {
     pub records: bool,
     /// Whether an actor that fails stops the others; else they play on until no episode is left.
     pub stops_on_failure: bool,
+    /// Whether the actors stop when the user asks the job to; else they play on until no episode is left.
+    pub stops_when_asked: bool,
 }
 
 /// Plays the episodes that `next` names until it names no more, and hands each to `finished` in this thread as it ends.
@@ -133,7 +135,8 @@ pub(crate) fn play_episodes(
     });
     match failures.into_iter().next() {
         Some(failure) => Err(failure),
-        None => Ok(interrupt::check()?),
+        None if actors.stops_when_asked => Ok(interrupt::check()?),
+        None => Ok(()),
     }
 }
 
@@ -165,6 +168,7 @@ struct Actor {
     envs: VectorEnv,
     spec: Spec,
     records: bool,
+    stops_when_asked: bool,
     /// The episode in each row, if there is one.
     rows: Vec<Option<PlayedEpisode>>,
     /// Positions in a state of the simulator, where it has one.
@@ -178,7 +182,9 @@ impl Actor {
         let envs = VectorEnv::new((0..copies).map(|_| make_env()).collect::<Result<_, _>>()?, Autoreset::Disabled)?;
         let (spec, qpos_width) = (envs.spec().clone(), envs.env(0).qpos_width());
         let agent = make_agent(&spec, copies)?;
-        Ok(Self { agent, rows: vec![None; copies], records: actors.records, spec, qpos_width, envs, state: Vec::new() })
+        let Actors { records, stops_when_asked, .. } = actors;
+        let rows = vec![None; copies];
+        Ok(Self { agent, rows, records, stops_when_asked, spec, qpos_width, envs, state: Vec::new() })
     }
 
     fn run(
@@ -189,7 +195,7 @@ impl Actor {
     ) -> Result<()> {
         let mut actions = Actions::default();
         loop {
-            if stop.load(Ordering::Relaxed) || interrupt::requested() {
+            if stop.load(Ordering::Relaxed) || self.stops_when_asked && interrupt::requested() {
                 return Ok(());
             }
             for row in 0..self.rows.len() {

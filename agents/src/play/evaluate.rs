@@ -44,6 +44,8 @@ pub struct Evaluation {
     pub stochastic: bool,
     /// Steps over which the cost of a step is measured, if it is.
     pub latency_steps: Option<usize>,
+    /// Whether it is played beside a training: without a progress bar, and to its end when the job is asked to stop.
+    pub beside: bool,
 }
 
 /// The evaluation at the end of a job that learns from trajectories.
@@ -64,6 +66,7 @@ impl From<&OfflineJob> for Evaluation {
             cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
+            beside: false,
         }
     }
 }
@@ -83,6 +86,7 @@ impl From<&PpoJob> for Evaluation {
             cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
+            beside: false,
         }
     }
 }
@@ -113,6 +117,7 @@ impl Evaluation {
             cache: CachePolicy::Full,
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
+            beside: false,
         })
     }
 
@@ -174,7 +179,14 @@ pub(crate) fn play_with_policy(
     let mode = ExecutionMode { window: evaluation.window, cache: evaluation.cache, stochastic: evaluation.stochastic };
     mode.check(policy)?;
     let Evaluation { actors: threads, envs_per_actor, .. } = *evaluation;
-    let actors = Actors { env_id: &evaluation.env.id, threads, envs_per_actor, records: false, stops_on_failure: false };
+    let actors = Actors {
+        env_id: &evaluation.env.id,
+        threads,
+        envs_per_actor,
+        records: false,
+        stops_on_failure: false,
+        stops_when_asked: !evaluation.beside,
+    };
     // A module is shared memory with reference counts; every actor holds its own handle.
     let shared = Mutex::new(policy.clone());
     let make_agent = |_: &Spec, rows| {
@@ -195,7 +207,9 @@ pub(crate) fn play_with_policy(
             Ok(true)
         },
     );
-    interrupt::check()?;
+    if !evaluation.beside {
+        interrupt::check()?;
+    }
     let done = played.iter().flatten().count();
     outcome.with_context(|| format!("{done} of {} episodes finished", played.len()))?;
     played.into_iter().collect::<Option<_>>().context("episodes were lost")
@@ -221,14 +235,16 @@ pub fn evaluate_and_keep(
     keeps_first: bool,
 ) -> Result<(EvaluationReport, Vec<Moment>)> {
     let env = &evaluation.env;
-    let progress = Progress::new((evaluation.target_returns.len() * evaluation.episodes) as u64, "evaluating");
+    let episodes = (evaluation.target_returns.len() * evaluation.episodes) as u64;
+    let progress = (!evaluation.beside).then(|| Progress::new(episodes, "evaluating"));
     let started = Instant::now();
     let mut starts = evaluation.starts();
     starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
-    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), |_| progress.inc(1))?;
+    let mut episodes =
+        play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), |_| progress.iter().for_each(|bar| bar.inc(1)))?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
-    progress.finish();
+    drop(progress);
 
     let score = |value: f64| {
         let reference = aaren_data::score::of_env(&env.id, &env.options)?;

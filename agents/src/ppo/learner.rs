@@ -6,10 +6,12 @@ use super::transitions::{Sequences, Transitions};
 use crate::config::PpoConfig;
 use crate::device::{CPU, Cpu, Graph};
 use crate::optim::AdamW;
+use crate::optim::average::average;
 use crate::optim::gradient::{Clipping, is_finite};
 use crate::play::rollout::EnvGroup;
 use crate::run::{is_of_step, write_new};
 use crate::seeds;
+use crate::session::{LAST, save_last};
 use aaren_envs::derive_seed;
 use aaren_policy::transfer::transfer_weights;
 use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, Reset, checkpoint};
@@ -59,6 +61,8 @@ pub(crate) struct Progress {
 /// Weights, optimizer, and where the training is.
 pub(crate) struct Learner {
     network: Network,
+    /// The average of the network's weights, where the job wants one.
+    average: Option<Network>,
     optimizer: AdamW<Graph, Network>,
     description: ActorCriticDescription,
     config: PpoConfig,
@@ -105,7 +109,8 @@ impl Learner {
             diverged: 0,
         };
         let optimizer = AdamW::new(ADAM_EPSILON, 0.0, Vec::new());
-        Ok(Self { network, optimizer, description, config: config.clone(), progress })
+        let average = config.ema.map(|_| network.clone());
+        Ok(Self { network, average, optimizer, description, config: config.clone(), progress })
     }
 
     /// With the weights of a policy in place of drawn ones: all of an actor-critic's, with the normalization that they know, or the
@@ -128,12 +133,19 @@ impl Learner {
                 self.network = moved.context(mlp)?.0;
             }
         }
+        self.average = self.average.map(|_| self.network.clone());
         Ok(self)
     }
 
-    /// The policy as it is now, to act with.
+    /// The policy as it is now, that plays the rollouts.
     pub(crate) fn policy(&self) -> ActorCriticPolicy<Cpu> {
         ActorCriticPolicy { network: self.network.valid(), description: self.description.clone() }
+    }
+
+    /// The policy of the averaged weights, where there are some.
+    pub(crate) fn averaged_policy(&self) -> Option<ActorCriticPolicy<Cpu>> {
+        let network = self.average.as_ref()?.valid();
+        Some(ActorCriticPolicy { network, description: self.description.clone() })
     }
 
     /// Takes a rollout's rewards into the scale of rewards.
@@ -165,8 +177,7 @@ impl Learner {
 
     /// The learning rate of this iteration.
     pub(crate) fn learning_rate(&self) -> f64 {
-        let done = self.progress.iteration as f64 / self.config.iterations() as f64;
-        self.config.learning_rate * if self.config.anneal { (1.0 - done).max(0.0) } else { 1.0 }
+        self.config.learning_rate(self.progress.iteration)
     }
 
     /// The parts that an epoch's minibatches are drawn from: for MLPs all timesteps together, for recurrent policies a group each.
@@ -292,6 +303,9 @@ impl Learner {
         );
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
         self.progress.updates += 1;
+        if let (Some(decay), Some(so_far)) = (config.ema, self.average.take()) {
+            self.average = Some(average(so_far, &self.network, decay, self.progress.updates));
+        }
         Ok((update, true))
     }
 
@@ -315,7 +329,12 @@ impl Learner {
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let at = self.progress.env_steps;
         ensure!(is_finite(&self.network.valid()), "a weight is not finite after step {at}; lower ppo.learning_rate");
-        checkpoint::save(&self.policy(), folder)?;
+        if let Some(averaged) = self.averaged_policy() {
+            checkpoint::save(&averaged, folder)?;
+            save_last(&self.policy(), folder)?;
+        } else {
+            checkpoint::save(&self.policy(), folder)?;
+        }
         let path = folder.join(OPTIMIZER).with_extension("mpk");
         // Burn's own writer of files does not say when the last write of one fails.
         let record = NamedMpkBytesRecorder::<FullPrecisionSettings>::new().record(self.optimizer.to_record(), ());
@@ -341,7 +360,12 @@ impl Learner {
             ),
         };
         self.description = stored;
-        self.network = checkpoint::load_weights(self.network, folder)?;
+        if let Some(average) = self.average {
+            self.average = Some(checkpoint::load_weights(average, folder)?);
+            self.network = checkpoint::load_weights(self.network, &folder.join(LAST))?;
+        } else {
+            self.network = checkpoint::load_weights(self.network, folder)?;
+        }
         let path = folder.join(OPTIMIZER);
         self.optimizer = self.optimizer.load(&path.with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);

@@ -98,5 +98,7 @@ fn schedule(job: &PpoJob) -> Schedule {
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
         evaluation: Evaluation::from(job),
+        beside: job.evaluation.beside,
+        stop: job.evaluation.stop,
     }
 }

@@ -147,7 +147,11 @@ impl Trained for Training {
     }
 
     fn policy(&self) -> AnyPolicy<Cpu> {
-        self.learner.policy().into()
+        self.learner.averaged_policy().unwrap_or_else(|| self.learner.policy()).into()
+    }
+
+    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
+        self.learner.averaged_policy().map(|_| self.learner.policy().into())
     }
 
     fn save(&mut self, folder: &Path) -> Result<()> {

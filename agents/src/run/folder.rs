@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::data_mark;
 use super::differing::differing_keys;
 use super::files::{UNFINISHED, entries, is_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
-use crate::config::{Changes, Job};
+use crate::config::{Changes, Job, LearningRateSchedule};
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
@@ -183,17 +183,21 @@ impl RunDir {
     pub fn update_job(&mut self, job: &Job) -> Result<()> {
         let before = self.job(&Changes::default())?;
         let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(job)?);
-        // An annealed step size depends on the length of the training.
-        let anneals = matches!(&before, Job::Ppo(job) if job.ppo.anneal);
+        // A learning rate that falls depends on the length of the training.
+        let schedule = match &before {
+            Job::Offline(job) => job.train.schedule,
+            Job::Ppo(job) => job.ppo.schedule,
+            Job::Collect(_) => LearningRateSchedule::Constant,
+        };
+        let is_constant = schedule == LearningRateSchedule::Constant;
         // The same data may have another name; other data are told by their mark.
         let knows_its_data = self.path.join(data_mark::FILE).is_file();
         let free = |key: &String| {
-            key.starts_with("evaluation.")
+            ["evaluation.", "log."].iter().any(|section| key.starts_with(section))
                 || key.starts_with("data.") && knows_its_data
-                || key.starts_with("log.")
-                || key == "ppo.env_steps" && !anneals
+                || ["train.steps", "ppo.env_steps"].contains(&key.as_str()) && is_constant
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
-                || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
+                || ["train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
         };
         let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
         ensure!(
@@ -422,7 +426,7 @@ fn is_free(path: &Path) -> Result<bool> {
 }
 
 /// A run folder may come from anybody: a link in it must not lead what is written or removed to other places.
-fn refuse_link(path: &Path) -> Result<()> {
+pub(super) fn refuse_link(path: &Path) -> Result<()> {
     ensure!(
         !is_link(path),
         "{} is a link, and what it points to would be changed; put the folder or file itself in its place",

@@ -65,9 +65,17 @@ impl Log {
     /// # Errors
     /// If the files cannot be written.
     pub(crate) fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+        self.scalars_at(step, self.wall_seconds(), values)
+    }
+
+    /// The same with the seconds that the run had taken then, for what is logged later.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub(crate) fn scalars_at(&mut self, step: u64, wall_seconds: f64, values: &[(&str, f64)]) -> Result<()> {
         let mut line = Map::new();
         line.insert("step".into(), step.into());
-        line.insert("wall_seconds".into(), ((self.wall_seconds() * 1e3).round() / 1e3).into());
+        line.insert("wall_seconds".into(), ((wall_seconds * 1e3).round() / 1e3).into());
         for (name, value) in values {
             debug_assert!(!line.contains_key(*name), "{name} is logged twice in step {step}");
             line.insert(name.to_string(), (*value).into()); // JSON has no NaN or infinity; they become null

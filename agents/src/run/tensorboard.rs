@@ -15,6 +15,7 @@ use prost::Message;
 use serde_json::Value as Json;
 
 use super::files::entries;
+use super::folder::{EVALUATIONS, refuse_link};
 
 #[derive(Message)]
 struct Event {

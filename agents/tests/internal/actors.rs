@@ -73,6 +73,7 @@ fn evaluation(env_id: &str, env_options: &Map<String, Value>, episodes: usize) -
         cache: CachePolicy::Full,
         stochastic: false,
         latency_steps: None,
+        beside: false,
     }
 }
 

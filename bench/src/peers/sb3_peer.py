@@ -58,7 +58,7 @@ model = PPO(
     envs,
     seed=job["seed"],
     device="cpu",
-    learning_rate=(lambda left: rate * left) if ppo["anneal"] else rate,
+    learning_rate=(lambda left: rate * left) if ppo["schedule"] == "linear" else rate,
     n_steps=ppo["rollout_len"],
     batch_size=ppo["envs"] * ppo["rollout_len"] // ppo["minibatches"],
     n_epochs=ppo["epochs"],

@@ -1,0 +1,152 @@
+//! `aaren train --seeds`: one job with several seeds, a run each, one after another.
+
+use super::args::show;
+use super::train::{TrainArgs, train};
+use aaren_agents::compare::{self, CompareOptions, Comparison};
+use aaren_agents::config::{Changes, Job};
+use aaren_agents::run::{RunDir, report};
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// More runs than anybody wants of one command.
+const MOST: u64 = 1000;
+
+/// Different seeds, at least two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(Vec<u64>);
+
+/// Reads `1..5`, both ends included, `1,2,7`, or a mixture.
+pub fn parse(text: &str) -> Result<Seeds, String> {
+    let wrong = || "expected seeds such as 1..5, both ends included, or 1,2,7".to_string();
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once("..") {
+            Some((first, last)) => (number(first)?, number(last.trim_start_matches('='))?),
+            None => (number(part)?, number(part)?),
+        };
+        if first > last || last - first >= MOST {
+            return Err(format!("{part} has no seeds, or more than {MOST}; {}", wrong()));
+        }
+        seeds.extend(first..=last);
+    }
+    let all = seeds.iter().collect::<std::collections::HashSet<_>>().len();
+    match (seeds.len(), all == seeds.len()) {
+        (1, _) => Err("expected at least two seeds; --seed is for one".into()),
+        (_, false) => Err("one of the seeds is there twice".into()),
+        _ => Ok(Seeds(seeds)),
+    }
+}
+
+/// A name of which no seed has a run yet, numbered where the first one has.
+fn free_base(base: &Path, seeds: &[u64]) -> PathBuf {
+    let are_free = |base: &PathBuf| seeds.iter().all(|&seed| !folder(base, seed).exists());
+    let name = base.file_name().unwrap_or_default().to_string_lossy();
+    let numbered = (2..).map(|number: u64| base.with_file_name(format!("{name}-{number}")));
+    std::iter::once(base.to_path_buf()).chain(numbered).find(are_free).expect("one of endlessly many names is free")
+}
+
+/// All runs, as JSON.
+#[derive(Serialize)]
+struct Trained<'a> {
+    runs: &'a [PathBuf],
+    comparison: &'a Comparison,
+}
+
+/// The folder of a seed's run: `runs/NAME-seed3` for `runs/NAME`.
+fn folder(base: &Path, seed: u64) -> PathBuf {
+    let name = base.file_name().unwrap_or(base.as_os_str()).to_string_lossy();
+    base.with_file_name(format!("{name}-seed{seed}"))
+}
+
+/// Trains a run for every seed that has not finished, and compares them.
+pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
+    let Seeds(seeds) = seeds;
+    ensure!(
+        !args.job.set.iter().any(|setting| setting.starts_with("seed=")),
+        "--set seed: it would give all runs of --seeds the same seed; leave one of them out"
+    );
+    let base = args.run.clone().unwrap_or_else(|| free_base(&args.job.default_run(), seeds));
+    let runs: Vec<PathBuf> = seeds.iter().map(|&seed| folder(&base, seed)).collect();
+    let has_begun = |run: &Path| run.join("config.json").is_file();
+    let mut args = args.clone();
+    if !args.resume {
+        runs.iter().try_for_each(|run| RunDir::check_free(run))?;
+    } else if args.job.files.is_empty() {
+        // Seeds that have not begun do what the others do.
+        let begun = runs.iter().find(|run| has_begun(run));
+        let begun = begun
+            .with_context(|| format!("there is no run to resume: neither {} nor that of another seed", runs[0].display()))?;
+        ensure!(
+            runs.iter().all(|run| has_begun(run)) || !begun.join("begun_from.json").is_file(),
+            "{} began with the weights of another policy, and a seed has not begun; begin it with --from and --seed",
+            begun.display()
+        );
+        args.job.files = vec![begun.join("config.json")];
+    }
+    for (&seed, run) in seeds.iter().zip(&runs) {
+        let changes = Changes { seed: Some(seed), ..args.changes() };
+        let resume = args.resume && has_begun(run);
+        if resume && is_finished(run, &Job::load(&args.job.files, &changes)?)? {
+            tell(&args, format!("{}: finished before", run.display()))?;
+            continue;
+        }
+        let list = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let again = || format!("seed {seed}; `aaren train --resume --run {} --seeds {list}` goes on with all", base.display());
+        let (_, _, evaluation) = train(&args, &changes, Some(run), resume).with_context(again)?;
+        let target = &evaluation.targets[0];
+        let reached = format!("mean return {} ± {}", report::number(target.return_mean), report::number(target.return_std));
+        tell(&args, format!("{}: {reached} over {} episodes", run.display(), target.episodes))?;
+    }
+    let comparison = compare::compare(&runs, &CompareOptions::default())?;
+    show(args.json, &Trained { runs: &runs, comparison: &comparison }, || {
+        let names = runs.iter().map(|run| run.display().to_string()).collect::<Vec<_>>().join(" ");
+        format!("\n{comparison}\n`aaren compare {names}` gives this table again")
+    })
+}
+
+fn tell(args: &TrainArgs, line: String) -> Result<()> {
+    if args.json { Ok(()) } else { report::print(line) }
+}
+
+/// Whether a run came to the end of a job that is its own. One that early stopping ended is looked at again, which is quick.
+fn is_finished(path: &Path, job: &Job) -> Result<bool> {
+    let run = RunDir::open(path)?;
+    let has = |name: &str| path.join(name).is_file();
+    let (steps, is_evaluated) = match job {
+        Job::Offline(job) => (job.train.steps, has("evaluation.json") && has("evaluation-best.json")),
+        Job::Ppo(job) => (job.ppo.env_steps, has("evaluation.json")),
+        Job::Collect(_) => return Ok(false),
+    };
+    let has_steps = run.latest_checkpoint()?.is_some_and(|(step, _)| step >= steps);
+    Ok(is_evaluated && has_steps && run.job(&Changes::default())? == *job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_ranges_with_both_ends_and_lists() {
+        for (text, seeds) in [("1..5", &[1, 2, 3, 4, 5][..]), ("1..=2", &[1, 2]), ("1,2,7", &[1, 2, 7]), ("7, 1..2", &[7, 1, 2])]
+        {
+            assert_eq!(parse(text), Ok(Seeds(seeds.to_vec())), "{text}");
+        }
+        for (text, words) in [
+            ("", "expected seeds such as"),
+            ("one", "expected seeds such as"),
+            ("5..1", "no seeds"),
+            ("0..18446744073709551615", "more than 1000"),
+            ("3", "--seed is for one"),
+            ("1..3,2", "twice"),
+        ] {
+            assert!(parse(text).unwrap_err().contains(words), "{text}: {:?}", parse(text));
+        }
+    }
+
+    #[test]
+    fn a_seed_has_a_folder_beside_the_others() {
+        assert_eq!(folder(Path::new("runs/maze"), 3), Path::new("runs/maze-seed3"));
+    }
+}
