@@ -15,5 +15,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     made_by::set_commit(env!("AAREN_COMMIT"));
-    process::run(|| cli.run())
+    process::run_with(cli.verbosity(), || cli.run())
 }

@@ -26,8 +26,9 @@ use crate::device::{CPU, Cpu};
 use crate::play::evaluate::{Evaluation, evaluate};
 use crate::run::interrupt::Interrupted;
 use crate::run::metrics::Log;
-use crate::run::progress::Progress;
+use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
+use crate::run::words::asked_for;
 use crate::run::{RunDir, interrupt, made_by};
 
 /// The headline of an evaluation in the log.
@@ -174,8 +175,12 @@ impl<'a> Session<'a> {
         observer.begins(step)?;
         let log = Log::open(run, resume.then_some(step))?;
         made_by::note(run)?;
-        let progress = Progress::new(schedule.steps, "training");
-        progress.set(step);
+        let seconds = if resume { log.wall_seconds() } else { 0.0 };
+        let progress = Progress::resumed(schedule.steps, "training", step, seconds);
+        let known = [("loss", "train/loss"), ("return", "rollout/return_mean")];
+        if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, log.resumed_with(name)?))) {
+            progress.message(format!("{word} {}", number(value)));
+        }
         let is_over = step >= schedule.steps;
         let evaluated = log.resumed_after(step, RETURN_MEAN).then_some(step);
         let mut session = Self { run, schedule, observer, log, progress, step, evaluated, is_over };
@@ -230,10 +235,12 @@ impl<'a> Session<'a> {
         if logs {
             let (metrics, message) = trained.metrics();
             self.log.scalars(step, &metrics)?;
+            tracing::debug!(step, ?metrics);
             self.progress.message(message);
         }
         if saves {
-            self.run.checkpoint(step, |folder| trained.save(folder)).with_context(|| self.newest_checkpoint())?;
+            let folder = self.run.checkpoint(step, |folder| trained.save(folder)).with_context(|| self.newest_checkpoint())?;
+            tracing::info!("wrote {}", folder.display());
             self.log.sync()?;
         }
         if is_stopped {
@@ -261,7 +268,7 @@ impl<'a> Session<'a> {
         }
         self.run.write_json("evaluation.json", &report)?;
         self.run.write_json("evaluation-best.json", &self.evaluate_best(&report)?)?;
-        self.log.sync()?;
+        self.log.finish(step)?;
         Ok((summary, report))
     }
 
@@ -280,6 +287,7 @@ impl<'a> Session<'a> {
         let report = self.evaluate(&policy, step, &self.schedule.evaluation.between(self.schedule.episodes))?;
         self.run.mark_best(step, report.targets[0].return_mean)?;
         self.log_evaluation(step, &report)?;
+        say(&format!("step {step}: {}", report.line()));
         self.is_over |= self.observer.evaluated(step, &policy, &report)?.is_break();
         Ok(())
     }
@@ -297,11 +305,15 @@ impl<'a> Session<'a> {
     /// Logs every target return under its own name, the first also under none.
     fn log_evaluation(&mut self, step: u64, report: &EvaluationReport) -> Result<()> {
         let mut names = Vec::new();
-        for (index, target) in report.targets.iter().enumerate() {
-            let folder = match target.target_return {
-                Some(asked) if index > 0 => format!("evaluation_{}", number(asked)),
-                _ => "evaluation".into(),
-            };
+        let asked: Vec<Option<f64>> = report.targets.iter().map(|target| target.target_return).collect();
+        let named = asked_for(&asked).into_iter().zip(&report.targets).enumerate();
+        let folders = named.filter(|(index, _)| !asked[..*index].contains(&asked[*index]));
+        let folders = folders.flat_map(|(index, (name, target))| {
+            let headline = (index == 0).then(|| "evaluation".to_string());
+            let own = target.target_return.map(|_| format!("evaluation/{name}"));
+            headline.into_iter().chain(own).map(move |folder| (folder, target))
+        });
+        for (folder, target) in folders {
             names.push((format!("{folder}/return_mean"), target.return_mean));
             names.push((format!("{folder}/return_std"), target.return_std));
             names.push((format!("{folder}/length_mean"), target.length_mean));

@@ -23,13 +23,20 @@ pub struct CompareArgs {
     /// Compare this evaluation of every run, which `aaren evaluate` left in evaluations/NAME.json [default: that of the training]
     #[arg(long, value_name = "NAME")]
     evaluation: Option<String>,
+    /// Order of the runs, by a column of their table or a key of their jobs: returns from the largest on, all else from the smallest
+    #[arg(long, value_name = "COLUMN|KEY")]
+    sort: Option<String>,
+    /// Columns of the table of runs: mixer, context, execution, seed, steps, parameters, return, best, training, act, state, or keys of
+    /// the jobs such as train.steps [default: all but seed]
+    #[arg(long, value_name = "COLUMN|KEY,...", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Print compare.json in place of its tables
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: CompareArgs) -> Result<()> {
-    let options = CompareOptions { output: args.output, table: args.table, force: args.force, evaluation: args.evaluation };
-    let comparison = compare::compare(&args.runs, &options)?;
-    show(args.json, &comparison, || comparison.to_string())
+    let CompareArgs { runs, output, table, force, evaluation, sort, columns, json } = args;
+    let comparison = compare::compare(&runs, &CompareOptions { output, table, force, evaluation, sort, columns })?;
+    show(json, &comparison, || comparison.to_string())
 }

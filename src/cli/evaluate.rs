@@ -4,7 +4,7 @@ use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, action_spec, evaluate_and_keep, evaluate_caches};
-use aaren_agents::run::{RunDir, check_file, check_folder, report, write_json_atomically, write_json_output};
+use aaren_agents::run::{RunDir, check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -113,7 +113,13 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         None => report.to_string(),
     })?;
     match video {
-        Some(mut video) => report::print(video.write(&moments)?),
+        Some(mut video) => {
+            report::print(video.write(&moments)?)?;
+            match (&args.video, &saved.run) {
+                (Some(path), Some(run)) => log_video(run.path(), saved.step, path),
+                _ => Ok(()),
+            }
+        }
         None => Ok(()),
     }
 }

@@ -15,13 +15,20 @@ mod mixers;
 mod schema;
 mod train;
 
+use aaren_agents::run::process::Verbosity;
 use anyhow::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 /// Reinforcement learning with attention as a recurrent network.
 #[derive(Debug, Parser)]
-#[command(name = "aaren", version = env!("AAREN_VERSION"), after_help = "AAREN_LOG=info (or debug) says more on stderr.")]
+#[command(name = "aaren", version = env!("AAREN_VERSION"), after_help = "AAREN_LOG=info (or debug) says more on stderr, as -v (or -vv) does; NO_COLOR=1 says it without colours.")]
 pub struct Cli {
+    /// Say what is done, and how fast, on stderr; -vv says more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing on stderr but errors: no progress, no warnings
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,6 +75,16 @@ enum Command {
 }
 
 impl Cli {
+    /// How much is said on stderr.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Debug,
+        }
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_policy::mixer::CachePolicy;
 use serde_json::{Value, json, to_value};
 
-use crate::common::{evaluation_report, target_report};
+use crate::common::{aaren, evaluation_report, stdout, target_report};
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
@@ -140,7 +140,8 @@ fn full_run(folder: &Path, name: &str, last: &[f64], best: f64, overrides: &[&st
     report.targets = asked.iter().map(|asked| target(*asked, best)).collect();
     report.checkpoint_step = 250;
     write_json_atomically(&path.join("evaluation-best.json"), &report).unwrap();
-    let lines = [250, 500].map(|step| format!("{{\"step\": {step}, \"evaluation/normalised_score\": {}}}\n", step as f64 / 10.0));
+    let line = |step| json!({ "step": step, "evaluation/normalised_score": step as f64 / 10.0, "evaluation/return_std": 0.1 });
+    let lines = [250, 500].map(|step| format!("{}\n", line(step)));
     fs::write(path.join("metrics.jsonl"), lines.concat() + "{\"step\": 6").unwrap();
     path
 }
@@ -192,7 +193,11 @@ fn seeds_are_one_cell_and_agents_are_told_apart() {
         assert!(text.contains(words), "{text}\nlacks {words}");
     }
     let page = fs::read_to_string(folder.join("compare/compare.html")).unwrap();
-    assert_eq!(page.matches("<figure>").count(), 4, "learning, target returns, latency, memory");
+    assert_eq!(page.matches("<figure>").count(), 5, "learning, target returns, episodes, latency, memory");
+    assert_eq!(page.matches("<details>").count(), 7, "the job of every run");
+    for words in ["asked = reached", "class=\"bar\"", ">expert<", ">random<"] {
+        assert!(page.contains(words), "the page lacks {words}");
+    }
     assert_eq!(page.matches("class=\"band\"").count(), 2, "spread over seeds of two agents, against the target return");
     for outside in ["http", "src=", "href=", "@import", "url("] {
         assert!(!page.contains(outside), "the page needs another file: {outside}");
@@ -264,4 +269,98 @@ fn one_run_with_several_caches_is_a_table_and_a_plot() {
     let plots = page.split("Score against the size of the KV cache").nth(1).unwrap();
     assert_eq!(plots.split("</svg>\n</figure>").next().unwrap().matches("<polyline").count(), 5, "four kinds and the full cache");
     assert!(plots.contains("tova: 64 at 32") && plots.contains("full: 90 at 16"), "{plots}");
+}
+
+#[test]
+fn earlier_comparisons_are_left_out_and_no_run_counts_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| run(folder.path(), name, &[&format!("seed={}", name.len())]));
+    let all = [a.clone(), b.clone(), folder.path().join("compare")];
+    let first = compared(&all[..2], &CompareOptions::default()).1;
+    assert_eq!(compared(&all, &CompareOptions::default()).1, first);
+    let said = message(&[a.clone(), b, folder.path().join("./a")]);
+    assert!(said.contains("given twice"), "{said}");
+    // Nor does a copy pass for another seed.
+    let page = page_of(folder.path(), &all[..2], &CompareOptions::default());
+    assert!(page.contains("one agent and one seed, and count as several: a, b"), "{page}");
+}
+
+#[test]
+fn what_cannot_change_a_result_does_not_set_runs_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["evaluation.actors=7", "train.log_every=3", "train.checkpoint_every=9", "strict=true", "log.csv=true", "seed=2"];
+    let runs = [run(folder.path(), "a", &[]), run(folder.path(), "b", &more)];
+    let content = compared(&runs, &CompareOptions::default()).1;
+    assert_eq!((&content["agents"], &content["cells"][0]["seeds"]), (&json!(["aaren"]), &json!([1, 2])));
+    assert_eq!(content["differences"], json!({ "seed": [1, 2] }));
+
+    // The same data by two names, as the runs know by a checksum; and others.
+    let data = |name: &str, source: &str, checksum: u32| {
+        let path = run(folder.path(), name, &["data.scripted=null", &format!("data.source={source}")]);
+        write_json_atomically(
+            &path.join("data.json"),
+            &json!({ "episodes": 3, "steps": 9, "checksum": checksum, "return_mean": 0.5 }),
+        )
+        .unwrap();
+        path
+    };
+    let [id, path, other] =
+        [("id", "a/b-v0", 5), ("path", "/data/a/b-v0", 5), ("other", "c-v0", 6)].map(|(a, b, c)| data(a, b, c));
+    let content = compared(&[id.clone(), path], &CompareOptions::default()).1;
+    assert_eq!((list(&content["tasks"]).len(), list(&content["agents"]).len()), (1, 1));
+    assert!(message(&[id, other]).contains("the data"));
+}
+
+#[test]
+fn tables_fit_the_terminal_with_a_column_for_each_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let widths = ["16", "32", "64", "8", "24"];
+    let runs = widths.map(|width| {
+        let last = width.parse::<f64>().unwrap() / 64.0;
+        let name = format!("a-run-of-a-policy-of-width-{width}");
+        full_run(folder.path(), &name, &[last, 0.1], 0.7, &[&format!("policy.width={width}"), "policy.heads=2"])
+    });
+    let text = compare(&runs, &CompareOptions::default()).unwrap().to_string();
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for words in ["return, asked for 1", "0.25 ± 0 (25.0)", "step 250: 0.7 ± 0", "compare.html", "12 µs", "123456"] {
+        assert!(text.contains(words), "{text}\nlacks {words}");
+    }
+    let options = |sort: &str, columns: &[&str]| CompareOptions {
+        sort: Some(sort.into()),
+        columns: columns.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    let order = |sort: &str| {
+        let content = compared(&runs, &options(sort, &[])).1;
+        list(&content["runs"]).iter().map(|run| run["config"]["policy"]["width"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((order("return"), order("policy.width")), (vec![64, 32, 24, 16, 8], vec![8, 16, 24, 32, 64]));
+    assert_eq!(order("name"), [16, 24, 32, 64, 8]);
+    let page = page_of(folder.path(), &runs, &options("name", &["return", "policy.width"]));
+    let header: Vec<&str> = page.lines().find(|line| line.starts_with("| run")).unwrap().split('|').map(str::trim).collect();
+    assert_eq!(header[1..5], ["run", "return, asked for 1", "return, asked for 0.5", "policy.width"]);
+    let refused = compare(&runs, &options("size", &[])).unwrap_err().to_string();
+    assert!(refused.starts_with("there is no column \"size\"; there are name, seed, mixer, "), "{refused}");
+}
+
+#[test]
+fn names_command_no_terminal_and_are_no_markup() {
+    let folder = tempfile::tempdir().unwrap();
+    let evil = "<img src=x onerror=1>\u{1b}[2J`|";
+    let source = format!("data.source={evil}");
+    let runs = [run(folder.path(), evil, &["data.scripted=null", &source]), run(folder.path(), "b", &[])];
+    let comparison = compare(&runs, &CompareOptions { force: true, ..Default::default() }).unwrap();
+    aaren_agents::run::report::print(&comparison).unwrap();
+    let said = stdout(&mut aaren(folder.path(), &["compare", evil, "b", "--force"], &[]));
+    let read = |name: &str| fs::read_to_string(folder.path().join("compare").join(name)).unwrap();
+    for text in [said, read("compare.md"), read("compare.html"), read("compare.json")] {
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.contains("u001b[2J"), "{text}");
+    }
+    for text in [read("compare.md"), read("compare.html")] {
+        assert!(!text.contains("<img"), "{text}");
+        assert!(text.contains("&lt;img"), "{text}");
+    }
 }

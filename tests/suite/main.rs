@@ -11,6 +11,7 @@ mod interrupt;
 mod kill_points;
 mod mutants;
 mod ppo;
+mod progress;
 mod quickstart_small;
 mod remedies;
 mod resume;

@@ -102,7 +102,7 @@ fn memory_solves_the_maze_and_a_window_does_not() {
         let names = line.as_object().unwrap().keys().filter(|key| key.contains('/'));
         in_lines.extend(names.map(|name| (name.clone(), line["step"].as_i64().unwrap())));
     }
-    assert!(in_lines.contains(&("evaluation_0/return_mean".into(), 120)), "{in_lines:?}");
+    assert!(in_lines.contains(&("evaluation/0/return_mean".into(), 120)), "{in_lines:?}");
     assert_eq!(tensorboard_scalars(&run), in_lines);
 
     // The stored policy gives the same episodes, however it is asked for them, and the training's own report stays as it is.

@@ -1,6 +1,7 @@
 //! Cells: the runs of one agent in one task, and what they say together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -22,14 +23,17 @@ impl Comparison {
     pub(super) fn new(results: &[Results], incompatible: Vec<String>) -> Result<Self> {
         let (tasks, task_of) = tasks(results)?;
         let (agents, agent_of) = agents(results)?;
-        let runs: Vec<ComparedRun> =
-            results.iter().enumerate().map(|(index, run)| compared(results, run, task_of[index], agent_of[index])).collect();
+        let run_of = |(index, run): (usize, &Results)| {
+            let task = task_of[index];
+            compared(results, run, (task, &tasks[task]), agent_of[index])
+        };
+        let runs = results.iter().enumerate().map(run_of).collect::<Result<Vec<ComparedRun>>>()?;
         let mut cells = Vec::new();
         for (task, about) in tasks.iter().enumerate() {
             for agent in 0..agents.len() {
                 let of_cell: Vec<usize> = (0..runs.len()).filter(|&run| (task_of[run], agent_of[run]) == (task, agent)).collect();
                 if !of_cell.is_empty() {
-                    cells.push(cell(&runs, of_cell, about.is_normalised));
+                    cells.push(cell(&runs, of_cell, about));
                 }
             }
         }
@@ -43,6 +47,8 @@ impl Comparison {
             improvements: Vec::new(),
             differences: differences(results)?,
             incompatible,
+            columns: Vec::new(),
+            folder: PathBuf::new(),
         };
         (comparison.aggregates, comparison.improvements) = aggregate(&comparison);
         Ok(comparison)
@@ -66,14 +72,28 @@ fn tasks(results: &[Results]) -> Result<(Vec<Task>, Vec<usize>)> {
             Some(index) => index,
             None => {
                 firsts.push(run);
-                tasks.push(Task { name: run.task_name(), env_id, env_options, data, is_normalised: true });
+                let references = aaren_data::score::of_env(&env_id, &run.evaluation.env_options);
+                let references = references.map(|reference| (reference.min, reference.max));
+                let (name, data_return) = (run.task_name(), run.data_return);
+                tasks.push(Task { name, env_id, env_options, data, is_normalised: true, references, data_return });
                 tasks.len() - 1
             }
         };
-        tasks[index].is_normalised &= run.evaluation.targets.iter().all(|target| target.normalised_score.is_some());
+        let task = &mut tasks[index];
+        task.is_normalised &= run.evaluation.targets.iter().all(|target| target.normalised_score.is_some());
         task_of.push(index);
     }
+    let names = told_apart(tasks.iter().map(|task| task.name.clone()).collect());
+    tasks.iter_mut().zip(names).for_each(|(task, name)| task.name = name);
     Ok((tasks, task_of))
+}
+
+/// Names with a number where they are the same.
+fn told_apart(names: Vec<String>) -> Vec<String> {
+    let count = |index: usize| names[..index].iter().filter(|name| **name == names[index]).count();
+    let name =
+        |index: usize| if count(index) == 0 { names[index].clone() } else { format!("{} #{}", names[index], count(index) + 1) };
+    (0..names.len()).map(name).collect()
 }
 
 /// Names of the agents, and the agent of each run. Where a name does not tell two agents apart, what they differ in is added.
@@ -93,30 +113,36 @@ fn agents(results: &[Results]) -> Result<(Vec<String>, Vec<usize>)> {
         let mut keys: Vec<String> = namesakes.flat_map(|(_, other)| differing_keys(config, other)).collect();
         keys.sort();
         keys.dedup();
+        // The last part of a key, where no other key ends so.
+        let short = |key: &'_ String| key.rsplit('.').next().unwrap_or_default().to_string();
+        let is_short = |key: &String| keys.iter().filter(|other| short(other) == short(key)).count() == 1;
         let value = |key: &String| {
             let value = config.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
-            format!("{}={}", key.rsplit('.').next().unwrap_or(key), value.to_string().trim_matches('"'))
+            format!("{}={}", if is_short(key) { short(key) } else { key.clone() }, value.to_string().trim_matches('"'))
         };
         match keys.is_empty() {
             true => name.clone(),
             false => format!("{name} ({})", keys.iter().map(value).collect::<Vec<_>>().join(", ")),
         }
     };
-    Ok((agents.iter().map(name).collect(), agent_of))
+    Ok((told_apart(agents.iter().map(name).collect()), agent_of))
 }
 
-fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> ComparedRun {
+fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task), agent: usize) -> Result<ComparedRun> {
     let is_shared = results.iter().filter(|other| other.name == run.name).count() > 1;
     let evaluation = &run.evaluation;
     let curve = run.metrics.iter().filter_map(|line| {
         let score = line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?;
-        Some((line["step"].as_u64()?, score.as_f64()?))
+        let std = line.get("evaluation/return_std").and_then(Value::as_f64).unwrap_or(0.0);
+        Some(((line["step"].as_u64()?, score.as_f64()?), of_task.spread(std)))
     });
-    ComparedRun {
+    let (curve, curve_std) = curve.unzip();
+    Ok(ComparedRun {
         run: if is_shared { run.path.display().to_string() } else { run.name.clone() },
         task,
         agent,
         seed: run.job.seed(),
+        config: serde_json::to_value(&run.job)?,
         mixer: evaluation.mixer.clone(),
         context_length: match &run.job {
             Job::Offline(job) => job.train.context_length.to_string(),
@@ -131,18 +157,19 @@ fn compared(results: &[Results], run: &Results, task: usize, agent: usize) -> Co
             step: best.checkpoint_step,
             targets: best.targets.iter().map(ComparedTarget::new).collect(),
         }),
-        curve: curve.collect(),
+        curve,
+        curve_std,
         train_seconds: run.train.as_ref().map(|train| train.wall_seconds),
         train_timesteps_per_second: run.train.as_ref().map(|train| train.timesteps_per_second),
         latency: evaluation.latency.clone(),
         caches: run.caches.iter().flat_map(|report| &report.evaluations).map(ComparedCache::new).collect(),
-    }
+    })
 }
 
-fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell {
+fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
     let members: Vec<&ComparedRun> = of_cell.iter().map(|&run| &runs[run]).collect();
     let score = |target: &ComparedTarget| match target.normalised_score {
-        Some(score) if is_normalised => score,
+        Some(score) if task.is_normalised => score,
         _ => target.return_mean,
     };
     let reached =
@@ -156,8 +183,11 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell 
     let targets = asked.into_iter().map(|target_return| {
         let best: Option<Vec<f64>> =
             members.iter().map(|run| run.best.as_ref().and_then(|best| reached(&best.targets, target_return))).collect();
+        let alone = if let [run] = &members[..] { Some(run) } else { None };
+        let episodes = alone.and_then(|run| run.targets.iter().find(|target| target.target_return == target_return));
         CellTarget {
             target_return,
+            episodes_std: episodes.map(|target| task.spread(target.return_std)),
             last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, target_return)).collect()),
             best: best.map(Spread::new),
         }
@@ -168,7 +198,12 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, is_normalised: bool) -> Cell 
         curve.entry(*step).or_default().push(*score);
     }
     let curve = curve.into_iter().filter(|(_, scores)| scores.len() == members.len());
-    let curve = curve.map(|(step, scores)| CurvePoint { step, mean: mean(&scores), std: standard_deviation(&scores) });
+    let episodes: BTreeMap<u64, f64> = match &members[..] {
+        [run] => run.curve.iter().zip(&run.curve_std).map(|((step, _), std)| (*step, *std)).collect(),
+        _ => BTreeMap::new(),
+    };
+    let spread = |step: u64, scores: &[f64]| episodes.get(&step).copied().unwrap_or_else(|| standard_deviation(scores));
+    let curve = curve.map(|(step, scores)| CurvePoint { step, mean: mean(&scores), std: spread(step, &scores) });
 
     let mut latency: BTreeMap<usize, (Vec<f64>, usize)> = BTreeMap::new();
     for point in members.iter().filter_map(|run| run.latency.as_ref()).flat_map(|latency| &latency.points) {

@@ -1,7 +1,9 @@
 //! What a comparison says: the shape of `compare.json`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use aaren_data::score::normalised_score;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,6 +32,12 @@ pub struct Comparison {
     pub(crate) differences: BTreeMap<String, Vec<Value>>,
     /// What makes the comparison unfair, if it was forced.
     pub(crate) incompatible: Vec<String>,
+    /// Columns of the table of runs; empty for all.
+    #[serde(skip)]
+    pub(crate) columns: Vec<String>,
+    /// Where the results are.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
 }
 
 impl Comparison {
@@ -57,6 +65,25 @@ pub(crate) struct Task {
     pub data: Value,
     /// Whether all runs have normalised scores; their raw returns are compared otherwise.
     pub is_normalised: bool,
+    /// Returns of a random policy and of an expert, where they are known: scores 0 and 100.
+    pub references: Option<(f64, f64)>,
+    /// Mean return of the training data, where a run knows it.
+    pub data_return: Option<f64>,
+}
+
+impl Task {
+    /// A return as a score of the task: normalised, or itself.
+    pub(super) fn score(&self, value: f64) -> f64 {
+        match self.references {
+            Some((random, expert)) if self.is_normalised => normalised_score(value, random, expert),
+            _ => value,
+        }
+    }
+
+    /// A spread of returns as one of scores.
+    pub(super) fn spread(&self, value: f64) -> f64 {
+        (self.score(value) - self.score(0.0)).abs()
+    }
 }
 
 /// One run's line.
@@ -70,6 +97,8 @@ pub(crate) struct ComparedRun {
     pub agent: usize,
     /// Root of its random numbers.
     pub seed: u64,
+    /// Its job.
+    pub config: Value,
     /// Name of the mixer.
     pub mixer: String,
     /// Timesteps of a training segment, or `episode`; `online` where there are none.
@@ -89,6 +118,8 @@ pub(crate) struct ComparedRun {
     pub best: Option<BestCheckpoint>,
     /// Evaluations while training, for the first target return.
     pub curve: Vec<(u64, f64)>,
+    /// Their standard deviations over episodes, in the same units.
+    pub curve_std: Vec<f64>,
     /// Seconds that training took; None without `train.json`.
     pub train_seconds: Option<f64>,
     /// Timesteps a second while training; None without `train.json`.
@@ -145,6 +176,8 @@ pub(crate) struct ComparedTarget {
     pub return_std: f64,
     /// 0 is a random policy, 100 an expert; None where the task has no reference returns.
     pub normalised_score: Option<f64>,
+    /// The returns, in the order of the episodes' seeds.
+    pub returns: Vec<f64>,
 }
 
 impl ComparedTarget {
@@ -155,6 +188,7 @@ impl ComparedTarget {
             return_mean: target.return_mean,
             return_std: target.return_std,
             normalised_score: target.normalised_score,
+            returns: target.returns.clone(),
         }
     }
 }
@@ -189,6 +223,8 @@ pub(crate) struct CellTarget {
     pub last: Spread,
     /// Of the checkpoints that evaluated best, where all runs have one.
     pub best: Option<Spread>,
+    /// Standard deviation over the episodes, where one run is all there is.
+    pub episodes_std: Option<f64>,
 }
 
 /// Runs' values, in the order of the runs.
@@ -215,7 +251,7 @@ pub(crate) struct CurvePoint {
     pub step: u64,
     /// Mean over runs.
     pub mean: f64,
-    /// Population standard deviation over runs.
+    /// Population standard deviation over runs, or over the episodes of one.
     pub std: f64,
 }
 

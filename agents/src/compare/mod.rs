@@ -9,14 +9,17 @@
 //! assert!(refused.to_string().contains("there is no run folder"));
 //! ```
 
+mod axis;
 mod cell;
 mod comparison;
+mod grid;
 mod page;
 mod plot;
 mod results;
 #[cfg(test)]
 #[path = "../../tests/internal/rliable.rs"]
 mod rliable_tests;
+mod runs;
 mod statistics;
 mod text;
 
@@ -40,6 +43,10 @@ pub struct CompareOptions {
     pub force: bool,
     /// Name of the evaluation to take of every run (`evaluations/NAME.json`); None for the one that training made.
     pub evaluation: Option<String>,
+    /// Column, or key of the jobs, whose values order the runs; None for the order that they are given in.
+    pub sort: Option<String>,
+    /// Columns of the table of runs, or keys of the jobs; empty for all columns.
+    pub columns: Vec<String>,
 }
 
 /// Reads the results of the runs and writes `compare.md`, `compare.json` and `compare.html`.
@@ -51,6 +58,7 @@ pub struct CompareOptions {
 /// Names the run and the file that is missing or broken, and the command that makes it; says in what runs are incompatible.
 pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison> {
     options.output.as_deref().map_or(Ok(()), check_folder).context("--output")?;
+    let runs = &each_once(runs)?;
     let results = runs.iter().map(|path| Results::read(path, options.evaluation.as_deref())).collect::<Result<Vec<_>>>()?;
     ensure!(
         results.len() >= 2 || results.iter().any(|run| run.caches.is_some()),
@@ -65,7 +73,16 @@ pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison>
             incompatible.join("; ")
         );
     }
-    let comparison = Comparison::new(&results, incompatible)?;
+    let mut comparison = Comparison::new(&results, incompatible)?;
+    options.columns.iter().chain(&options.sort).try_for_each(|name| comparison.check_column(name))?;
+    if let Some(name) = &options.sort {
+        let mut order: Vec<usize> = (0..results.len()).collect();
+        order.sort_by(|&a, &b| comparison.runs[a].compare_by(&comparison.runs[b], name));
+        let mut left: Vec<Option<Results>> = results.into_iter().map(Some).collect();
+        let sorted: Vec<Results> = order.into_iter().filter_map(|at| left[at].take()).collect();
+        comparison = Comparison::new(&sorted, comparison.incompatible)?;
+    }
+    comparison.columns.clone_from(&options.columns);
 
     let folder = match &options.output {
         Some(folder) => folder.clone(),
@@ -76,7 +93,24 @@ pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison>
     write_atomically(&folder.join("compare.md"), comparison.markdown().as_bytes())?;
     write_atomically(&folder.join("compare.html"), comparison.page().as_bytes())?;
     tracing::info!("wrote compare.md, compare.json and compare.html to {}", folder.display());
+    comparison.folder = folder;
     Ok(comparison)
+}
+
+/// The runs without what earlier comparisons left behind, which `runs/*` names too.
+fn each_once(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let (mut runs, mut seen) = (Vec::new(), Vec::new());
+    for path in paths {
+        if path.join("compare.json").is_file() && !path.join("config.json").exists() {
+            tracing::warn!("{} is an earlier comparison and no run; it is left out", path.display());
+            continue;
+        }
+        let full = path.canonicalize().unwrap_or_else(|_| path.clone());
+        ensure!(!seen.contains(&full), "the run {} is given twice; its results would count as those of two runs", path.display());
+        seen.push(full);
+        runs.push(path.clone());
+    }
+    Ok(runs)
 }
 
 /// The deepest folder that holds all the runs.

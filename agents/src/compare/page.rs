@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use comfy_table::Table;
-
+use super::axis::{Scale, byte_tick};
 use super::comparison::{Cell, ComparedCache, ComparedRun, Comparison};
-use super::plot::{COLOURS, Line, Plot, Scale, escape};
+use super::plot::{Level, Line, Plot, Spread, Strip, class, escape, strips};
 use crate::run::report;
+use crate::run::words::asked_for;
 
 /// Kinds of KV caches in the order of their colours.
 const CACHES: [&str; 5] = ["window", "sink", "h2o", "tova", "full"];
@@ -35,38 +35,44 @@ impl Comparison {
             let _ = writeln!(page, "<p class=\"warning\">Not a fair comparison: {}.</p>", escape(reason));
         }
         for (title, table) in self.tables() {
-            let _ = writeln!(page, "<section>\n<h2>{}</h2>\n{}</section>", escape(&title), html_table(&table));
+            let _ = writeln!(page, "<section>\n<h2>{}</h2>\n{}</section>", escape(&title), table.html());
         }
+        page += "<div class=\"sections\">\n";
         for (title, about, plots) in [
             (
                 "Learning",
-                "Evaluations while training, asked for the headline return: mean over seeds, ± their standard deviation.",
+                "Evaluations while training, asked for the headline return. A band is the standard deviation over seeds, bars are that over \
+                 the episodes of a single run.",
                 self.learning(),
             ),
             (
                 "What was asked for and what was reached",
-                "Last checkpoints: mean over seeds, ± their standard deviation. Agents that are not told a return are drawn across.",
+                "Last checkpoints: mean over seeds, with their standard deviation as a band; of a single run bars for that over its \
+                 episodes. Agents that are not told a return are drawn across.",
                 self.asked(),
             ),
+            ("Episodes", "Every episode of the last checkpoints, and their mean, by run and target return.", self.episodes()),
             (
                 "The time of a step",
                 "One environment on one thread, against the step of the episode.",
-                self.latency("microseconds", report::microseconds, |point| point.microseconds),
+                self.latency("microseconds", Scale::Log, report::number, |point| point.microseconds),
             ),
             (
                 "The memory of a policy",
                 "What it carries from step to step for one environment.",
-                self.latency("bytes", |bytes| report::bytes(bytes.round() as usize), |point| point.state_bytes as f64),
+                self.latency("size", Scale::Bytes, byte_tick, |point| point.state_bytes as f64),
             ),
         ] {
             if !plots.is_empty() {
-                let _ = writeln!(page, "<section>\n<h2>{title}</h2>\n<p>{about}</p>\n<div class=\"plots\">");
+                let all = if plots.len() > 1 { " class=\"all\"" } else { "" };
+                let _ = writeln!(page, "<section{all}>\n<h2>{title}</h2>\n<p>{about}</p>\n<div class=\"plots\">");
                 for (name, svg) in plots {
                     let _ = writeln!(page, "<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>", escape(&name));
                 }
                 page += "</div>\n</section>\n";
             }
         }
+        page += "</div>\n";
         let caches = self.caches();
         if !caches.is_empty() {
             page += "<section>\n<h2>Score against the size of the KV cache</h2>\n<p>A trained Transformer with caches that keep so many \
@@ -80,7 +86,12 @@ impl Comparison {
             }
             page += "</div>\n</section>\n";
         }
-        let _ = writeln!(page, "<section>\n<h2>Runs</h2>\n{}</section>", html_table(&self.runs_table()));
+        let _ = writeln!(page, "<section>\n<h2>Runs</h2>\n{}", self.runs_table().html());
+        for run in &self.runs {
+            let (name, config) = (escape(&run.run), escape(&format!("{:#}", run.config)));
+            let _ = writeln!(page, "<details><summary>The job of {name}</summary><pre>{config}</pre></details>");
+        }
+        page += "</section>\n";
         page += "<section>\n<h2>Notes</h2>\n<ul>\n";
         for remark in self.remarks() {
             let _ = writeln!(page, "<li>{}</li>", escape(&remark));
@@ -105,7 +116,23 @@ impl Comparison {
 
     fn lines(&self, task: usize, points: impl Fn(&Cell) -> Vec<(f64, f64, f64)>) -> Vec<Line> {
         let cells = self.cells.iter().filter(|cell| cell.task == task);
-        cells.map(|cell| Line { colour: cell.agent, name: self.agents[cell.agent].clone(), points: points(cell) }).collect()
+        let line = |cell: &Cell| {
+            let spread = if cell.runs.len() > 1 { Spread::Band } else { Spread::Bars };
+            Line { colour: cell.agent, name: self.agents[cell.agent].clone(), spread, points: points(cell) }
+        };
+        cells.map(line).collect()
+    }
+
+    /// What scores of a task are measured by. Normalised ones always have 0 and 100 in sight.
+    fn levels(&self, task: usize) -> Vec<Level> {
+        let task = &self.tasks[task];
+        let mut levels = Vec::new();
+        if let Some((random, expert)) = task.references {
+            levels.push(Level { name: "random", value: task.score(random) });
+            levels.push(Level { name: "expert", value: task.score(expert) });
+        }
+        levels.extend(task.data_return.map(|value| Level { name: "data", value: task.score(value) }));
+        levels
     }
 
     fn unit_of(&self, task: usize) -> String {
@@ -118,6 +145,8 @@ impl Comparison {
             y: self.unit_of(task),
             scale: Scale::Linear,
             format: report::number,
+            levels: self.levels(task),
+            diagonal: None,
             lines: self.lines(task, |cell| cell.curve.iter().map(|point| (point.step as f64, point.mean, point.std)).collect()),
         })
     }
@@ -136,20 +165,46 @@ impl Comparison {
                             Some(asked) => vec![asked],
                             None => ends.iter().copied().flatten().collect(),
                         };
-                        at.into_iter().map(|x| (x, target.last.mean, target.last.std))
+                        let std = target.episodes_std.unwrap_or(target.last.std);
+                        at.into_iter().map(move |x| (x, target.last.mean, std))
                     })
                     .collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
                 points
             };
+            let offset = self.tasks[task].score(0.0);
             Plot {
                 x: "target return".into(),
                 y: self.unit_of(task),
                 scale: Scale::Linear,
                 format: report::number,
                 lines: self.lines(task, points),
+                levels: self.levels(task),
+                diagonal: Some((offset, self.tasks[task].score(1.0) - offset)),
             }
         })
+    }
+
+    /// A plot a task: a row for each run and target return.
+    fn episodes(&self) -> Vec<(String, String)> {
+        let drawn = |task: usize| {
+            let about = &self.tasks[task];
+            let runs = || self.runs.iter().filter(|run| run.task == task);
+            // Many runs are shown by their headline alone.
+            let shown = if runs().map(|run| run.targets.len()).sum::<usize>() > 12 { 1 } else { usize::MAX };
+            let of_run = |run: &ComparedRun| {
+                let asked = asked_for(&run.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
+                let name = |asked: String| {
+                    if run.targets.len().min(shown) == 1 { run.run.clone() } else { format!("{}, {asked}", run.run) }
+                };
+                let values = run.targets.iter().map(|target| target.returns.iter().map(|value| about.score(*value)).collect());
+                let strip = |(name, values)| Strip { colour: run.agent, name, values };
+                asked.into_iter().map(name).zip(values).map(strip).take(shown).collect::<Vec<_>>()
+            };
+            let rows: Vec<Strip> = runs().flat_map(of_run).collect();
+            Some((about.name.clone(), strips(&rows, &self.unit_of(task), &self.levels(task))?))
+        };
+        (0..self.tasks.len()).filter_map(drawn).collect()
     }
 
     /// A plot a run that was evaluated with caches of several sizes.
@@ -170,7 +225,7 @@ impl Comparison {
                 });
                 let mut points: Vec<(f64, f64, f64)> = points.collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Line { colour, name: (*kind).into(), points }
+                Line { colour, name: (*kind).into(), spread: Spread::Band, points }
             };
             let plot = Plot {
                 x: "entries in each layer".into(),
@@ -178,18 +233,28 @@ impl Comparison {
                 scale: Scale::Linear,
                 format: report::number,
                 lines: CACHES.iter().enumerate().map(line).collect(),
+                levels: Vec::new(),
+                diagonal: None,
             };
             Some((run.run.clone(), plot.svg()?))
         };
         self.runs.iter().filter(|run| !run.caches.is_empty()).filter_map(drawn).collect()
     }
 
-    fn latency(&self, y: &str, format: fn(f64) -> String, value: impl Fn(&report::LatencyPoint) -> f64) -> Vec<(String, String)> {
+    fn latency(
+        &self,
+        y: &str,
+        scale: Scale,
+        format: fn(f64) -> String,
+        value: impl Fn(&report::LatencyPoint) -> f64,
+    ) -> Vec<(String, String)> {
         self.plots(|task| Plot {
             x: "step of the episode".into(),
             y: y.into(),
-            scale: Scale::Log,
+            scale,
             format,
+            levels: Vec::new(),
+            diagonal: None,
             lines: self.lines(task, |cell| cell.latency.iter().map(|point| (point.step as f64, value(point), 0.0)).collect()),
         })
     }
@@ -198,24 +263,12 @@ impl Comparison {
 /// A colour and what it stands for.
 fn legend(colour: usize, name: &str) -> String {
     format!(
-        "<li class=\"c{}{}\"><svg viewBox=\"0 0 24 8\"><line class=\"line\" x1=\"1\" x2=\"23\" y1=\"4\" y2=\"4\"/></svg>{}</li>\n",
-        colour % COLOURS,
-        if colour >= COLOURS { " dashed" } else { "" },
+        "<li class=\"{}\"><svg viewBox=\"0 0 36 8\"><line class=\"line\" x1=\"1\" x2=\"35\" y1=\"4\" y2=\"4\"/></svg>{}</li>\n",
+        class(colour),
         escape(name)
     )
 }
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The same table in HTML; what Markdown needed escaped is not here.
-fn html_table(table: &Table) -> String {
-    let row = |row: &comfy_table::Row, tag: &str| {
-        let cells = row.cell_iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(&cell.content().replace("\\|", "|"))));
-        format!("<tr>{}</tr>\n", cells.collect::<String>())
-    };
-    let header = table.header().map(|header| row(header, "th")).unwrap_or_default();
-    let body: String = table.row_iter().map(|line| row(line, "td")).collect();
-    format!("<div class=\"wide\"><table>\n<thead>{header}</thead>\n<tbody>\n{body}</tbody>\n</table></div>\n")
 }

@@ -3,39 +3,54 @@
 
 use std::fmt::Write;
 
-/// Agents beyond this many share colours, told apart by dashes.
-pub(crate) const COLOURS: usize = 8;
+use super::axis::{Axis, Scale, range};
+use crate::run::report::number;
+use crate::run::words::plain;
+
+/// Agents beyond this many share colours, told apart by their dashes.
+const COLOURS: usize = 8;
 
 const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 12.0;
-const BOTTOM: f64 = 44.0;
+const HEIGHT: f64 = 300.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 46.0;
+/// Height of a row of a [`strips`].
+const ROW: f64 = 30.0;
+/// Width of a character of a tick, about.
+const CHARACTER: f64 = 7.0;
 
-/// How a value becomes a place on an axis.
+/// What surrounds a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scale {
-    /// In proportion.
-    Linear,
-    /// By its logarithm; values up to 0 are left out.
-    Log,
+pub(super) enum Spread {
+    /// A band.
+    Band,
+    /// A bar at each point.
+    Bars,
 }
 
-/// A line with a band around it.
+/// A line with its spread.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(super) struct Line {
     /// Number of the agent, which chooses the colour.
     pub colour: usize,
     /// Shown when the pointer rests on it.
     pub name: String,
-    /// `(x, y, half height of the band)`, by rising x.
+    /// How the spread is drawn.
+    pub spread: Spread,
+    /// `(x, y, half height of the spread)`, by rising x.
     pub points: Vec<(f64, f64, f64)>,
+}
+
+/// A value worth knowing beside the lines.
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    pub name: &'static str,
+    pub value: f64,
 }
 
 /// What a plot is of.
 #[derive(Clone, Debug)]
-pub(crate) struct Plot {
+pub(super) struct Plot {
     /// Under the horizontal axis.
     pub x: String,
     /// Beside the vertical axis.
@@ -46,87 +61,114 @@ pub(crate) struct Plot {
     pub format: fn(f64) -> String,
     /// The lines.
     pub lines: Vec<Line>,
+    /// Drawn across; the vertical axis holds them.
+    pub levels: Vec<Level>,
+    /// Offset and slope of a straight line that says where y would be what x asks for.
+    pub diagonal: Option<(f64, f64)>,
 }
 
 impl Plot {
     /// The plot as an `svg` element; None if there is nothing to draw.
-    pub(crate) fn svg(&self) -> Option<String> {
-        // Beyond that an axis ends at infinity, and its ticks are more than memory holds.
-        let is_shown = |y: f64| y.abs() < 1e300 && (self.scale == Scale::Linear || y > 0.0);
+    pub(super) fn svg(&self) -> Option<String> {
+        let is_shown = |x: f64, y: f64| is_drawn(x) && is_drawn(y) && (self.scale == Scale::Linear || y > 0.0);
         let lines: Vec<_> = self
             .lines
             .iter()
-            .map(|line| (line, line.points.iter().copied().filter(|point| is_shown(point.1)).collect::<Vec<_>>()))
+            .map(|line| {
+                let points = line.points.iter().filter(|point| is_shown(point.0, point.1));
+                let whole = |&(x, y, spread): &(f64, f64, f64)| (x, y, if is_drawn(spread) { spread } else { 0.0 });
+                (line, points.map(whole).collect::<Vec<_>>())
+            })
             .filter(|(_, points)| !points.is_empty())
             .collect();
         let all = || lines.iter().flat_map(|(_, points)| points);
         let (x_low, x_high) = range(all().map(|point| point.0))?;
         let (y_low, y_high) = match self.scale {
-            Scale::Linear => range(all().flat_map(|point| [point.1 - point.2, point.1 + point.2]))?,
-            Scale::Log => range(all().map(|point| point.1))?,
+            Scale::Linear => {
+                let levels = self.levels.iter().map(|level| level.value);
+                range(all().flat_map(|point| [point.1 - point.2, point.1 + point.2]).chain(levels))?
+            }
+            _ => range(all().map(|point| point.1))?,
         };
-        let x_axis = Axis::new(x_low, x_high, Scale::Linear, 6);
+        let x_axis = Axis::new(x_low, x_high, Scale::Linear, 5);
         let y_axis = Axis::new(y_low, y_high, self.scale, 5);
-        let place_x = |x: f64| LEFT + x_axis.share(x) * (WIDTH - LEFT - RIGHT);
-        let place_y = |y: f64| HEIGHT - BOTTOM - y_axis.share(y) * (HEIGHT - TOP - BOTTOM);
+        let words = |axis: &Axis, format: fn(f64) -> String| axis.ticks.iter().map(|tick| format(*tick)).collect::<Vec<_>>();
+        let (x_words, y_words) = (words(&x_axis, number), words(&y_axis, self.format));
+        let longest = y_words.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+        // Room for the labels of the ticks, whatever they are.
+        let left = 32.0 + CHARACTER * longest as f64;
+        let right = WIDTH - (CHARACTER / 2.0 * x_words.last().map_or(0, String::len) as f64 + 4.0).max(14.0);
+        let bottom = HEIGHT - BOTTOM;
+        let place_x = |x: f64| left + x_axis.share(x) * (right - left);
+        let place_y = |y: f64| bottom - y_axis.share(y) * (bottom - TOP);
 
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", escape(&self.y));
-        for tick in &y_axis.ticks {
+        for (tick, text) in y_axis.ticks.iter().zip(&y_words) {
             let y = place_y(*tick);
-            let _ = writeln!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>", WIDTH - RIGHT);
-            let text = escape(&(self.format)(*tick));
-            let _ = writeln!(
-                svg,
-                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
-                LEFT - 6.0,
-                y + 4.0
-            );
+            let _ = writeln!(svg, "<line class=\"grid\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+            svg += &text_at("tick", left - 6.0, y + 4.0, "end", text);
         }
-        for tick in &x_axis.ticks {
-            let (x, text) = (place_x(*tick), crate::run::report::number(*tick));
-            let _ = writeln!(
-                svg,
-                "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>",
-                HEIGHT - BOTTOM + 16.0
-            );
-        }
-        let bottom = HEIGHT - BOTTOM;
-        let _ = writeln!(svg, "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{bottom}\" y2=\"{bottom}\"/>", WIDTH - RIGHT);
-        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        svg += &x_ticks(&x_axis, &x_words, place_x, bottom, right, left);
+        svg += &text_at("label", (left + right) / 2.0, HEIGHT - 8.0, "middle", &self.x);
         let _ = writeln!(
             svg,
-            "<text class=\"label\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            HEIGHT - 8.0,
-            escape(&self.x)
-        );
-        let centre = (TOP + bottom) / 2.0;
-        let _ = writeln!(
-            svg,
-            "<text class=\"label\" transform=\"translate(13 {centre}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"label\" transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            (TOP + bottom) / 2.0,
             escape(&self.y)
         );
-        for (line, points) in &lines {
-            let class = format!("c{}{}", line.colour % COLOURS, if line.colour >= COLOURS { " dashed" } else { "" });
-            let _ = writeln!(svg, "<g class=\"{class}\"><title>{}</title>", escape(&line.name));
+        for (index, level) in self.levels.iter().enumerate() {
+            let y = place_y(level.value);
+            let _ = writeln!(svg, "<line class=\"level\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+            // The level of the data may be near a reference: their names are at other ends.
+            let (x, anchor) = if index < 2 { (right - 3.0, "end") } else { (left + 4.0, "start") };
+            svg += &text_at("mark", x, if y < TOP + 14.0 { y + 13.0 } else { y - 4.0 }, anchor, level.name);
+        }
+        if let Some((offset, slope)) = self.diagonal
+            && let Some((from, to)) = clipped(&x_axis, &y_axis, offset, slope)
+        {
+            let at = |x: f64| (place_x(x), place_y(offset + slope * x));
+            let ((x1, y1), (x2, y2)) = (at(from), at(to));
+            let _ = writeln!(
+                svg,
+                "<line class=\"diagonal\" x1=\"{x1:.1}\" x2=\"{x2:.1}\" y1=\"{y1:.1}\" y2=\"{y2:.1}\"><title>asked = reached</title></line>"
+            );
+            svg += &text_at("mark", x1 + 8.0, (y1 + 4.0).clamp(TOP + 26.0, bottom - 18.0), "start", "asked = reached");
+        }
+        for (order, (line, points)) in lines.iter().enumerate() {
+            let _ = writeln!(svg, "<g class=\"{}\"><title>{}</title>", class(line.colour), escape(&line.name));
+            // Bars of several lines stand beside each other.
+            let aside = 4.0 * (order as f64 - (lines.len() - 1) as f64 / 2.0);
             if points.iter().any(|point| point.2 > 0.0) {
-                let upper = points.iter().map(|point| (point.0, point.1 + point.2));
-                let lower = points.iter().rev().map(|point| (point.0, point.1 - point.2));
-                let corners = upper.chain(lower).map(|(x, y)| format!("{:.1},{:.1}", place_x(x), place_y(y)));
-                let _ = writeln!(svg, "<polygon class=\"band\" points=\"{}\"/>", corners.collect::<Vec<_>>().join(" "));
+                svg += &match line.spread {
+                    Spread::Band => {
+                        let upper = points.iter().map(|point| (point.0, point.1 + point.2));
+                        let lower = points.iter().rev().map(|point| (point.0, point.1 - point.2));
+                        let corners = upper.chain(lower).map(|(x, y)| format!("{:.1},{:.1}", place_x(x), place_y(y)));
+                        format!("<polygon class=\"band\" points=\"{}\"/>\n", corners.collect::<Vec<_>>().join(" "))
+                    }
+                    Spread::Bars => {
+                        let bar = |&(x, y, spread): &(f64, f64, f64)| {
+                            let (x, low, high) = (place_x(x) + aside, place_y(y - spread), place_y(y + spread));
+                            format!("<path class=\"bar\" d=\"M{:.1} {high:.1}h6m-3 0V{low:.1}m-3 0h6\"/>\n", x - 3.0)
+                        };
+                        points.iter().map(bar).collect()
+                    }
+                };
             }
             let corners = points.iter().map(|point| format!("{:.1},{:.1}", place_x(point.0), place_y(point.1)));
             let _ = writeln!(svg, "<polyline class=\"line\" points=\"{}\"/>", corners.collect::<Vec<_>>().join(" "));
-            // Dots where the points are few: a single one has no line.
+            // Dots where the points are few: a single one has no line. Later ones are smaller, so that equal ones show.
             if points.len() <= 12 {
                 for (x, y, _) in points {
                     let _ = writeln!(
                         svg,
-                        "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.2\"><title>{}: {} at {}</title></circle>",
+                        "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{:.1}\"><title>{}: {} at {}</title></circle>",
                         place_x(*x),
                         place_y(*y),
+                        4.6 - 0.4 * (order % COLOURS) as f64,
                         escape(&line.name),
                         escape(&(self.format)(*y)),
-                        crate::run::report::number(*x)
+                        number(*x)
                     );
                 }
             }
@@ -137,52 +179,108 @@ impl Plot {
     }
 }
 
-/// Smallest and largest; None of nothing.
-fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |range, value| match range {
-        None => Some((value, value)),
-        Some((low, high)) => Some((low.min(value), high.max(value))),
-    })
+/// Beyond that an axis ends at infinity, and its ticks are more than memory holds.
+fn is_drawn(value: f64) -> bool {
+    value.abs() < 1e300
 }
 
-struct Axis {
-    scale: Scale,
-    low: f64,
-    high: f64,
-    ticks: Vec<f64>,
+/// The ends of a straight line inside of both axes.
+fn clipped(x: &Axis, y: &Axis, offset: f64, slope: f64) -> Option<(f64, f64)> {
+    let at = |value: f64| (value - offset) / slope;
+    let (from, to) = (at(y.low).max(x.low), at(y.high).min(x.high));
+    (slope > 0.0 && from < to).then_some((from, to))
 }
 
-impl Axis {
-    /// An axis that holds `low ..= high`, with about `count` ticks at round numbers.
-    fn new(low: f64, high: f64, scale: Scale, count: usize) -> Self {
-        if scale == Scale::Log {
-            let (low, high) = (10f64.powf(low.log10().floor()), 10f64.powf((high * 1.0001).log10().ceil()));
-            let ticks = (low.log10().round() as i32..=high.log10().round() as i32).map(|power| 10f64.powi(power)).collect();
-            return Self { scale, low, high, ticks };
-        }
-        // A flat line gets an axis around it.
-        let (low, high) = if high - low > 1e-12 * high.abs() { (low, high) } else { (low - 0.5, high + 0.5) };
-        let rough = (high - low) / count as f64;
-        let power = 10f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= rough).unwrap_or(10.0 * power);
-        let (first, last) = ((low / step).floor() as i64, (high / step - 1e-9).ceil() as i64);
-        let ticks: Vec<f64> = (first..=last).map(|tick| tick as f64 * step).collect();
-        Self { scale, low: first as f64 * step, high: last as f64 * step, ticks }
+fn x_ticks(axis: &Axis, words: &[String], place: impl Fn(f64) -> f64, bottom: f64, right: f64, left: f64) -> String {
+    let mut svg = String::new();
+    // Every second one, or third, where they would touch.
+    let room = (right - left) / axis.ticks.len().max(2) as f64;
+    let longest = words.iter().map(|text| text.chars().count()).max().unwrap_or(0) as f64;
+    let every = ((CHARACTER * longest + 8.0) / room).ceil().max(1.0) as usize;
+    for (tick, text) in axis.ticks.iter().zip(words).step_by(every) {
+        svg += &text_at("tick", place(*tick), bottom + 17.0, "middle", text);
     }
+    let _ = writeln!(svg, "<line class=\"axis\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{bottom}\" y2=\"{bottom}\"/>");
+    svg
+}
 
-    /// 0 at the lower end, 1 at the upper one.
-    fn share(&self, value: f64) -> f64 {
-        match self.scale {
-            Scale::Linear => (value - self.low) / (self.high - self.low),
-            Scale::Log => (value / self.low).log10() / (self.high / self.low).log10(),
-        }
+/// Values in a row, dots that do not hide each other, with their mean.
+#[derive(Clone, Debug)]
+pub(super) struct Strip {
+    /// Number of the agent, which chooses the colour.
+    pub colour: usize,
+    pub name: String,
+    pub values: Vec<f64>,
+}
+
+/// Rows of dots over one axis as an `svg` element; None if there is nothing to draw.
+pub(super) fn strips(strips: &[Strip], x: &str, levels: &[Level]) -> Option<String> {
+    let values = strips.iter().flat_map(|strip| &strip.values).copied().filter(|value| is_drawn(*value));
+    let (low, high) = range(values.chain(levels.iter().map(|level| level.value)))?;
+    let axis = Axis::new(low, high, Scale::Linear, 5);
+    let words: Vec<String> = axis.ticks.iter().map(|tick| number(*tick)).collect();
+    const SHOWN: usize = 22;
+    let longest = strips.iter().map(|strip| strip.name.chars().count().min(SHOWN)).max().unwrap_or(0);
+    let (left, right) = (12.0 + CHARACTER * longest as f64, WIDTH - 22.0);
+    let bottom = TOP + 12.0 + ROW * strips.len() as f64;
+    let height = bottom + BOTTOM;
+    let place = |value: f64| left + axis.share(value) * (right - left);
+    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n", escape(x));
+    for tick in &axis.ticks {
+        let at = place(*tick);
+        let _ = writeln!(svg, "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
     }
+    svg += &x_ticks(&axis, &words, place, bottom, right, left);
+    svg += &text_at("label", (left + right) / 2.0, height - 8.0, "middle", x);
+    for level in levels {
+        let at = place(level.value);
+        let _ = writeln!(svg, "<line class=\"level\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
+        svg += &text_at("mark", at, TOP - 3.0, "middle", level.name);
+    }
+    for (row, strip) in strips.iter().enumerate() {
+        let middle = TOP + 12.0 + ROW * (row as f64 + 0.5);
+        let mut name: String = strip.name.chars().take(SHOWN).collect();
+        if name.len() < strip.name.len() {
+            name.pop();
+            name.push('…');
+        }
+        let _ = writeln!(svg, "<g class=\"{}\"><title>{}</title>", class(strip.colour), escape(&strip.name));
+        svg += &text_at("tick", left - 6.0, middle + 4.0, "end", &name);
+        let finite: Vec<f64> = strip.values.iter().copied().filter(|value| is_drawn(*value)).collect();
+        for (index, value) in finite.iter().enumerate() {
+            // Up and down in the order of the episodes, the same at every drawing.
+            let aside = ((index * 7) % 11) as f64 / 10.0 - 0.5;
+            let (x, y) = (place(*value), middle + 0.6 * ROW * aside);
+            let _ = writeln!(svg, "<circle class=\"episode\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>");
+        }
+        if !finite.is_empty() {
+            let mean = finite.iter().sum::<f64>() / finite.len() as f64;
+            let (x, half) = (place(mean), 0.4 * ROW);
+            let (from, to) = (middle - half, middle + half);
+            let _ = writeln!(
+                svg,
+                "<line class=\"mean\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{from:.1}\" y2=\"{to:.1}\"><title>mean {}</title></line>",
+                number(mean)
+            );
+        }
+        svg += "</g>\n";
+    }
+    svg += "</svg>\n";
+    Some(svg)
+}
+
+/// Colour and dashes of an agent: no two of the first 64 have both alike, so that lines on top of each other are told apart.
+pub(super) fn class(agent: usize) -> String {
+    format!("c{} d{}", agent % COLOURS, (agent + agent / COLOURS) % COLOURS)
+}
+
+fn text_at(class: &str, x: f64, y: f64, anchor: &str, text: &str) -> String {
+    format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>\n", escape(text))
 }
 
 /// Text that HTML takes for text.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+pub(super) fn escape(text: &str) -> String {
+    plain(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -190,28 +288,15 @@ mod tests {
     use super::*;
 
     fn plot(scale: Scale, points: Vec<(f64, f64, f64)>) -> Plot {
-        let line = Line { colour: 9, name: "a <b>".into(), points };
-        Plot { x: "step".into(), y: "score & more".into(), scale, format: crate::run::report::number, lines: vec![line] }
-    }
-
-    #[test]
-    fn axes_hold_all_values_and_have_round_ticks() {
-        let axis = Axis::new(3.0, 97.0, Scale::Linear, 5);
-        assert_eq!((axis.low, axis.high), (0.0, 100.0));
-        assert_eq!(axis.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
-        let axis = Axis::new(-310.0, -290.0, Scale::Linear, 5);
-        assert_eq!((axis.low, axis.high, axis.share(-300.0)), (-310.0, -290.0, 0.5));
-        let axis = Axis::new(7.0, 7.0, Scale::Linear, 5);
-        assert!(axis.low < 7.0 && axis.high > 7.0 && axis.ticks.len() > 2);
-        let axis = Axis::new(52.0, 1040.0, Scale::Log, 5);
-        assert_eq!(axis.ticks, [10.0, 100.0, 1000.0, 10000.0]);
-        assert!((axis.share(1000.0) - 2.0 / 3.0).abs() < 1e-12);
+        let line = Line { colour: 9, name: "a <b>".into(), spread: Spread::Band, points };
+        let (levels, diagonal) = (Vec::new(), None);
+        Plot { x: "step".into(), y: "score & more".into(), scale, format: number, lines: vec![line], levels, diagonal }
     }
 
     #[test]
     fn a_plot_has_its_line_and_band_and_escapes_text() {
         let svg = plot(Scale::Linear, vec![(0.0, 1.0, 0.5), (10.0, 3.0, 0.5)]).svg().unwrap();
-        for part in ["<polygon class=\"band\"", "<polyline", "score &amp; more", "a &lt;b&gt;", "class=\"c1 dashed\""] {
+        for part in ["<polygon class=\"band\"", "<polyline", "score &amp; more", "a &lt;b&gt;", "class=\"c1 d2\""] {
             assert!(svg.contains(part), "{svg}\nlacks {part}");
         }
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
@@ -223,5 +308,25 @@ mod tests {
         assert!(plot(Scale::Log, vec![(1.0, 0.0, 0.0)]).svg().is_none());
         let svg = plot(Scale::Log, vec![(1.0, 0.0, 0.0), (2.0, 50.0, 0.0), (3.0, f64::NAN, 0.0)]).svg().unwrap();
         assert_eq!(svg.matches("<circle").count(), 1);
+    }
+
+    #[test]
+    fn levels_bars_and_the_diagonal_are_drawn_inside_of_the_axes() {
+        let mut plot = plot(Scale::Linear, vec![(0.0, 1.0, 0.5), (10.0, 3.0, 0.5)]);
+        plot.lines[0].spread = Spread::Bars;
+        plot.levels = vec![Level { name: "random", value: 0.0 }, Level { name: "expert", value: 100.0 }];
+        plot.diagonal = Some((0.0, 20.0));
+        let svg = plot.svg().unwrap();
+        assert_eq!((svg.matches("class=\"bar\"").count(), svg.matches("class=\"level\"").count()), (2, 2));
+        assert!(svg.contains(">expert<") && svg.contains(">100<"), "{svg}");
+        // 20 x is 100 at 5, in the middle.
+        assert_eq!(
+            clipped(&Axis::new(0.0, 10.0, Scale::Linear, 5), &Axis::new(0.0, 100.0, Scale::Linear, 5), 0.0, 20.0),
+            Some((0.0, 5.0))
+        );
+        let strip = Strip { colour: 0, name: "a run whose name is a long one".into(), values: vec![1.0, f64::NAN, 3.0] };
+        let svg = strips(&[strip], "return", &[]).unwrap();
+        assert_eq!((svg.matches("class=\"episode\"").count(), svg.matches("mean 2<").count()), (2, 1));
+        assert!(svg.contains("a run whose name is a…<"), "{svg}");
     }
 }

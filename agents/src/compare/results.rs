@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
-use crate::run::data_mark::{self, DataMark};
+use crate::run::data_mark::{self, DataMark, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::run::{EVALUATIONS, RunDir, differing_keys};
 
@@ -27,6 +27,16 @@ pub(super) struct Results {
     pub(super) data: Option<DataMark>,
     /// `metrics.jsonl`; empty without.
     pub(super) metrics: Vec<Value>,
+    /// Mean return of that, where the run knows it.
+    pub(super) data_return: Option<f64>,
+}
+
+/// Whether a key, in whatever section, cannot change what a run learns or how it is judged.
+fn is_without_effect(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    key == "strict"
+        || key.starts_with("log.")
+        || ["log", "actors", "beside", "log_every", "checkpoint_every", "keep_checkpoints"].contains(&last)
 }
 
 impl Results {
@@ -35,6 +45,7 @@ impl Results {
         let run = RunDir::open(path)?;
         let (file, evaluation) = read_evaluation(path, evaluation)?;
         ensure!(!evaluation.targets.is_empty(), "{} has no target return", file.display());
+        let data: Option<DataRecord> = read_json(&path.join(data_mark::FILE))?;
         Ok(Results {
             path: path.to_path_buf(),
             name: run.name(),
@@ -43,8 +54,9 @@ impl Results {
             best: read_json(&path.join("evaluation-best.json"))?,
             train: read_json(&path.join("train.json"))?,
             caches: read_json(&path.join(cache_report::FILE))?,
-            data: read_json(&path.join(data_mark::FILE))?,
+            data: data.map(|record| record.mark),
             metrics: read_lines(&path.join("metrics.jsonl"))?,
+            data_return: data.and_then(|record| record.return_mean),
         })
     }
 
@@ -81,12 +93,10 @@ impl Results {
             json["data"] = serde_json::json!({ "top_fraction": job.data.top_fraction });
         }
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
-        let often = ["log_every", "checkpoint_every", "keep_checkpoints"];
-        for (section, keys) in [("", &["seed", "device", "env"]), ("/train", &often), ("/ppo", &often)] {
-            if let Some(section) = json.pointer_mut(section).and_then(Value::as_object_mut) {
-                keys.iter().for_each(|key| {
-                    section.shift_remove(*key);
-                });
+        if let Some(sections) = json.as_object_mut() {
+            sections.retain(|key, _| !["seed", "device", "env"].contains(&&**key) && !is_without_effect(key));
+            for section in sections.values_mut().filter_map(Value::as_object_mut) {
+                section.retain(|key, _| !is_without_effect(key));
             }
         }
         Ok(json)
@@ -198,13 +208,13 @@ pub(super) fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Config keys that some run has otherwise than the first.
+/// Config keys that some run has otherwise than the first, and that can change a result.
 pub(super) fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Value>>> {
     let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
-    let mut keys: Vec<String> = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config)).collect();
-    if results.iter().map(|run| run.has_data_of(&results[0])).collect::<Result<Vec<_>>>()?.iter().all(|&same| same) {
-        keys.retain(|key| key != "data.source");
-    }
+    let is_same_data =
+        results.iter().map(|run| run.has_data_of(&results[0])).collect::<Result<Vec<_>>>()?.iter().all(|&same| same);
+    let matters = |key: &String| !is_without_effect(key) && !(is_same_data && key == "data.source");
+    let keys = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config)).filter(matters);
     let value = |config: &Value, key: &str| config.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
     Ok(keys
         .into_iter()

@@ -2,39 +2,66 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use comfy_table::{ContentArrangement, Table, TableStyle, presets};
+use comfy_table::Table;
 use serde_json::Value;
 
 use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread};
+use super::grid::{Grid, unmarked};
 use super::statistics::Estimate;
-use crate::run::report::{self, LatencyReport};
+use crate::run::report;
+use crate::run::words::{asked_for, plain};
+
+/// Columns of a terminal's table where there is no terminal to ask.
+const WIDTH: usize = 80;
 
 /// The tables for a terminal, with what differs between the jobs below them.
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let style = presets::UTF8_FULL_CONDENSED;
+        let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let width = Table::new().width().map(usize::from).or_else(asked).unwrap_or(WIDTH);
         for (title, table) in self.tables() {
-            write!(f, "{title}\n{}\n\n", styled(table, style, None))?;
+            write!(f, "{}\n{}\n\n", wrapped(&plain(&title), width), table.terminal(width))?;
         }
-        if !self.has_cells() {
-            writeln!(f, "{}", styled(self.runs_table(), style, None))?;
+        if !self.has_cells() || !self.columns.is_empty() {
+            writeln!(f, "{}", self.runs_table().transposed().terminal(width))?;
         }
-        f.write_str(&self.notes(""))
+        for line in self.notes("", |text| plain(text).into_owned()).lines() {
+            writeln!(f, "{}", wrapped(line, width))?;
+        }
+        write!(f, "wrote compare.html, compare.md and compare.json to {}", self.folder.display())
     }
+}
+
+/// A line in several, broken between words; those after the first are indented.
+fn wrapped(line: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut used = 0;
+    for (index, word) in line.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && used + 1 + length > width && used > 4 {
+            text += "\n    ";
+            used = 4;
+        } else if index > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text += word;
+        used += length;
+    }
+    text
 }
 
 impl Comparison {
     /// The same as a Markdown page, with every run.
     pub(crate) fn markdown(&self) -> String {
         let mut text = "# Comparison\n\n".to_string();
-        let markdown = |table| styled(table, presets::ASCII_MARKDOWN, Some(ContentArrangement::Disabled));
         for (title, table) in self.tables() {
-            text += &format!("## {title}\n\n{}\n\n", markdown(table));
+            text += &format!("## {}\n\n{}\n\n", unmarked(&title), table.markdown());
         }
         if !self.tables().is_empty() {
             text += "## Runs\n\n";
         }
-        text + &format!("{}\n\n{}", markdown(self.runs_table()), self.notes("- "))
+        text + &format!("{}\n\n{}", self.runs_table().markdown(), self.notes("- ", unmarked))
     }
 
     /// Whether runs belong together: several seeds, or several tasks.
@@ -43,14 +70,14 @@ impl Comparison {
     }
 
     /// Tables over cells, with their titles, where runs belong together; and those of caches.
-    pub(super) fn tables(&self) -> Vec<(String, Table)> {
+    pub(super) fn tables(&self) -> Vec<(String, Grid)> {
         let mut tables = if self.has_cells() { self.cell_tables() } else { Vec::new() };
-        let of_run = |run: &ComparedRun| (format!("Size of the KV cache, {}", escaped(&run.run)), cache_table(run));
+        let of_run = |run: &ComparedRun| (format!("Size of the KV cache, {}", run.run), cache_table(run));
         tables.extend(self.runs.iter().filter(|run| !run.caches.is_empty()).map(of_run));
         tables
     }
 
-    fn cell_tables(&self) -> Vec<(String, Table)> {
+    fn cell_tables(&self) -> Vec<(String, Grid)> {
         let mut tables = vec![(format!("{}, last checkpoint", self.unit()), self.score_table(|target| Some(&target.last)))];
         if self.cells.iter().any(|cell| cell.targets[0].best.is_some()) {
             tables.push((format!("{}, best checkpoint", self.unit()), self.score_table(|target| target.best.as_ref())));
@@ -64,7 +91,10 @@ impl Comparison {
                 self.improvement_table(),
             ));
         }
-        tables.push(("Every target return, and costs".into(), self.cells_table()));
+        for (index, task) in self.tasks.iter().enumerate() {
+            let of = if self.tasks.len() == 1 { String::new() } else { format!(", {}", task.name) };
+            tables.push((format!("Every target return, and costs{of}"), self.cells_table(index)));
+        }
         tables
     }
 
@@ -85,71 +115,56 @@ impl Comparison {
     }
 
     /// A row a task, a column an agent: headline scores.
-    fn score_table(&self, of_target: impl Fn(&CellTarget) -> Option<&Spread>) -> Table {
-        let header = std::iter::once("task").chain(self.agents.iter().map(String::as_str)).collect::<Vec<_>>();
-        let mut table = report::table(&header);
+    fn score_table(&self, of_target: impl Fn(&CellTarget) -> Option<&Spread>) -> Grid {
+        let mut table = Grid::new(std::iter::once("task").chain(self.agents.iter().map(String::as_str)));
         for (index, task) in self.tasks.iter().enumerate() {
             let cell = |agent: usize| self.cell(index, agent).and_then(|cell| of_target(&cell.targets[0]));
             let row = (0..self.agents.len())
                 .map(|agent| cell(agent).map_or("not run".into(), |reached| spread(reached, task.is_normalised)));
-            table.add_row(std::iter::once(escaped(&task.name)).chain(row));
+            table.row(std::iter::once(task.name.clone()).chain(row));
         }
-        report::align_right(&mut table, 1);
         table
     }
 
-    pub(super) fn aggregate_table(&self) -> Table {
-        let mut table = report::table(&["agent", "interquartile mean", "mean", "mean, best checkpoint"]);
+    pub(super) fn aggregate_table(&self) -> Grid {
+        let mut table = Grid::new(["agent", "interquartile mean", "mean", "mean, best checkpoint"]);
         let is_normalised = self.common_tasks().iter().all(|&task| self.tasks[task].is_normalised);
         let score = |value| score(value, is_normalised);
         for aggregate in &self.aggregates {
-            table.add_row([
-                escaped(&self.agents[aggregate.agent]),
+            table.row([
+                self.agents[aggregate.agent].clone(),
                 estimate(&aggregate.interquartile_mean, is_normalised),
                 score(aggregate.mean),
                 aggregate.best_mean.map_or("-".into(), score),
             ]);
         }
-        report::align_right(&mut table, 1);
         table
     }
 
-    fn improvement_table(&self) -> Table {
-        let header = std::iter::once("agent").chain(self.agents.iter().map(String::as_str)).collect::<Vec<_>>();
-        let mut table = report::table(&header);
+    fn improvement_table(&self) -> Grid {
+        let mut table = Grid::new(std::iter::once("agent").chain(self.agents.iter().map(String::as_str)));
         for (agent, name) in self.agents.iter().enumerate() {
             let cell = |over: usize| {
                 let found = self.improvements.iter().find(|found| (found.agent, found.over) == (agent, over));
                 found.map_or("-".into(), |found| probability(&found.probability))
             };
-            table.add_row(std::iter::once(escaped(name)).chain((0..self.agents.len()).map(cell)));
+            table.row(std::iter::once(name.clone()).chain((0..self.agents.len()).map(cell)));
         }
-        report::align_right(&mut table, 1);
         table
     }
 
-    fn cells_table(&self) -> Table {
-        let mut table = report::table(&[
-            "task",
-            "agent",
-            "asked for",
-            "last",
-            "best",
-            "seeds",
-            "training",
-            "act, first",
-            "act, last",
-            "state, last",
-        ]);
-        for cell in &self.cells {
-            for (index, target) in cell.targets.iter().enumerate() {
-                let (task, first, last) = (&self.tasks[cell.task], cell.latency.first(), cell.latency.last());
+    fn cells_table(&self, task: usize) -> Grid {
+        let mut table =
+            Grid::new(["agent, asked for", "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
+        let is_normalised = self.tasks[task].is_normalised;
+        for cell in self.cells.iter().filter(|cell| cell.task == task) {
+            let asked = asked_for(&cell.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
+            for (index, (target, asked)) in cell.targets.iter().zip(asked).enumerate() {
+                let (first, last) = (cell.latency.first(), cell.latency.last());
                 let mut row = vec![
-                    escaped(&task.name),
-                    escaped(&self.agents[cell.agent]),
-                    asked_for(target.target_return),
-                    spread(&target.last, task.is_normalised),
-                    target.best.as_ref().map_or("-".into(), |best| spread(best, task.is_normalised)),
+                    format!("{}, {asked}", self.agents[cell.agent]),
+                    spread(&target.last, is_normalised),
+                    target.best.as_ref().map_or("-".into(), |best| spread(best, is_normalised)),
                 ];
                 // Costs do not depend on what was asked for.
                 if index == 0 {
@@ -163,56 +178,9 @@ impl Comparison {
                 } else {
                     row.extend(std::iter::repeat_n(String::new(), 5));
                 }
-                table.add_row(row);
+                table.row(row);
             }
         }
-        report::align_right(&mut table, 2);
-        table
-    }
-
-    fn targets(&self) -> Vec<Option<f64>> {
-        let mut targets: Vec<Option<f64>> = Vec::new();
-        for target in self.runs.iter().flat_map(|run| &run.targets) {
-            if !targets.contains(&target.target_return) {
-                targets.push(target.target_return);
-            }
-        }
-        targets
-    }
-
-    /// A row a run.
-    pub(super) fn runs_table(&self) -> Table {
-        let targets = self.targets();
-        let mut header: Vec<String> = ["run", "mixer", "context", "execution", "steps", "parameters"].map(String::from).to_vec();
-        header.extend(targets.iter().map(|target| format!("return, asked for {}", asked_for(*target))));
-        header.extend(["best at", "training", "act, first", "act, last", "state, first", "state, last"].map(String::from));
-        let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-        for run in &self.runs {
-            let mut cells = vec![
-                escaped(&run.run),
-                run.mixer.clone(),
-                run.context_length.clone(),
-                run.execution.clone(),
-                run.checkpoint_step.to_string(),
-                run.parameters.to_string(),
-            ];
-            cells.extend(targets.iter().map(|target| {
-                let reached = run.targets.iter().find(|reached| reached.target_return == *target);
-                reached.map_or("-".into(), ComparedTarget::cell)
-            }));
-            cells.push(run.best.as_ref().map_or("-".into(), |best| {
-                let reached = best.targets.first().map(ComparedTarget::cell).unwrap_or_default();
-                format!("step {}: {reached}", best.step)
-            }));
-            cells.push(run.train_seconds.map_or("-".into(), report::duration));
-            let latency = |show: fn(&LatencyReport) -> String| run.latency.as_ref().map_or("-".into(), show);
-            cells.push(latency(|latency| report::microseconds(latency.first_microseconds)));
-            cells.push(latency(|latency| report::microseconds(latency.last_microseconds)));
-            cells.push(latency(|latency| report::bytes(latency.state_bytes_first)));
-            cells.push(latency(|latency| report::bytes(latency.state_bytes_last)));
-            table.add_row(cells);
-        }
-        report::align_right(&mut table, 4);
         table
     }
 
@@ -220,6 +188,13 @@ impl Comparison {
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks: Vec<String> =
             self.incompatible.iter().map(|reason| format!("Not a fair comparison: {reason}.")).collect();
+        for cell in &self.cells {
+            let is_repeated = |&&at: &&usize| cell.seeds.iter().filter(|seed| **seed == self.runs[at].seed).count() > 1;
+            let repeated: Vec<&str> = cell.runs.iter().filter(is_repeated).map(|&at| &*self.runs[at].run).collect();
+            if !repeated.is_empty() {
+                remarks.push(format!("These runs are of one agent and one seed, and count as several: {}.", repeated.join(", ")));
+            }
+        }
         if self.has_cells() {
             remarks.push(
                 "Scores are of the first target return (the headline), mean ± population standard deviation over seeds. A run's score \
@@ -281,22 +256,22 @@ impl Comparison {
         self.differences.iter().map(|(key, values)| (&**key, shown(values))).collect()
     }
 
-    fn notes(&self, bullet: &str) -> String {
-        let mut text: String = self.remarks().iter().map(|remark| format!("{bullet}{remark}\n")).collect();
+    fn notes(&self, bullet: &str, shown: impl Fn(&str) -> String) -> String {
+        let mut text: String = self.remarks().iter().map(|remark| format!("{bullet}{}\n", shown(remark))).collect();
         text += &match self.differences.is_empty() {
             true => format!("{bullet}The jobs do not differ.\n"),
             false => format!("{bullet}The jobs differ in:\n"),
         };
         let indent = if bullet.is_empty() { "  " } else { "  - " };
         for (key, values) in self.differing() {
-            text += &format!("{indent}{key}: {values}\n");
+            text += &format!("{indent}{}: {}\n", shown(key), shown(&values));
         }
         text
     }
 }
 
 impl ComparedTarget {
-    fn cell(&self) -> String {
+    pub(super) fn cell(&self) -> String {
         let reached = report::mean_std(self.return_mean, self.return_std);
         match self.normalised_score {
             Some(score) => format!("{reached} ({score:.1})"),
@@ -306,7 +281,7 @@ impl ComparedTarget {
 }
 
 /// A row a kind of cache, a column a size: headline results.
-fn cache_table(run: &ComparedRun) -> Table {
+fn cache_table(run: &ComparedRun) -> Grid {
     let (mut kinds, mut sizes): (Vec<&str>, Vec<Option<usize>>) = (Vec::new(), Vec::new());
     for cache in &run.caches {
         if cache.entries.is_some() && !kinds.contains(&cache.kind) {
@@ -318,40 +293,21 @@ fn cache_table(run: &ComparedRun) -> Table {
     }
     sizes.sort_by_key(|entries| entries.unwrap_or(usize::MAX));
     let size = |entries: &Option<usize>| entries.map_or("full".into(), |entries| entries.to_string());
-    let header: Vec<String> = std::iter::once("entries in each layer".into()).chain(sizes.iter().map(size)).collect();
-    let mut table = report::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut table = Grid::new(std::iter::once("entries in each layer".into()).chain(sizes.iter().map(size)));
     for kind in kinds {
         let reached = |entries: &Option<usize>| {
             // There is one full cache, whatever kind it would be cut down to.
             let found = run.caches.iter().find(|cache| cache.entries == *entries && (entries.is_none() || cache.kind == kind));
             found.and_then(|cache| cache.targets.first()).map_or("-".into(), ComparedTarget::cell)
         };
-        table.add_row(std::iter::once(kind.to_string()).chain(sizes.iter().map(reached)));
+        table.row(std::iter::once(kind.to_string()).chain(sizes.iter().map(reached)));
     }
     let state = |entries: &Option<usize>| {
         let largest = run.caches.iter().filter(|cache| cache.entries == *entries).map(|cache| cache.state_bytes).max();
         largest.map_or("-".into(), report::bytes)
     };
-    table.add_row(std::iter::once("state, last step".into()).chain(sizes.iter().map(state)));
-    report::align_right(&mut table, 1);
+    table.row(std::iter::once("state, last step".into()).chain(sizes.iter().map(state)));
     table
-}
-
-fn styled(mut table: Table, style: TableStyle, arrangement: Option<ContentArrangement>) -> Table {
-    table.load_style(style);
-    if let Some(arrangement) = arrangement {
-        table.set_content_arrangement(arrangement);
-    }
-    table
-}
-
-/// Markdown's tables are made of bars.
-fn escaped(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
-pub(super) fn asked_for(target_return: Option<f64>) -> String {
-    target_return.map_or("none".into(), report::number)
 }
 
 /// A normalised score as tables of papers have it, or a return with the digits that count.

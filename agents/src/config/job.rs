@@ -1,6 +1,6 @@
 //! A job of any kind.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CollectJob, Device, EnvConfig, OfflineJob, PpoJob};
 
@@ -45,6 +45,15 @@ impl Job {
         }
     }
 
+    /// What is logged beside the lines that every run has.
+    pub(crate) fn log(&self) -> LogConfig {
+        match self {
+            Job::Offline(job) => job.log,
+            Job::Ppo(job) => job.log,
+            Job::Collect(_) => LogConfig::default(),
+        }
+    }
+
     /// Newest checkpoints that a run of the job keeps.
     pub(crate) fn keep_checkpoints(&self) -> usize {
         match self {
@@ -52,5 +61,20 @@ impl Job {
             Job::Ppo(job) => job.ppo.keep_checkpoints,
             Job::Collect(_) => 0,
         }
+    }
+}
+
+/// What is logged beside the lines that every run has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Whether the run folder also has `metrics.csv`, a table of what `metrics.jsonl` says.
+    pub csv: bool,
+}
+
+impl LogConfig {
+    /// Whether nothing more is asked for; then a stored job does not mention it.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }

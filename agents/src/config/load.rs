@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::{
-    CollectJob, Device, EnvConfig, EvaluationConfig, Job, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, defaults, keys,
+    CollectJob, Device, EnvConfig, EvaluationConfig, Job, LogConfig, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, defaults,
+    keys,
 };
 
 /// The job that `aaren train` runs without a config.
@@ -262,6 +263,7 @@ impl Kind {
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
                 evaluation: EvaluationConfig::new(vec![1.0]),
+                log: LogConfig { csv: true },
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
                 seed: 1,
@@ -271,6 +273,7 @@ impl Kind {
                 ppo: PpoConfig::default(),
                 policy: Some(aaren_policy::PolicyConfig::default()),
                 evaluation: EvaluationConfig::new(Vec::new()),
+                log: LogConfig { csv: true },
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
         };

@@ -35,7 +35,7 @@ pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution};
-pub use job::Job;
+pub use job::{Job, LogConfig};
 pub use load::Changes;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,

@@ -6,7 +6,7 @@ use std::fmt;
 use aaren_policy::PolicyConfig;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Device, EnvConfig, EvaluationConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, LogConfig, default_seed};
 
 /// A job that learns from trajectories, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -33,6 +33,9 @@ pub struct OfflineJob {
     pub train: TrainConfig,
     /// How the policy is judged while it trains and at the end.
     pub evaluation: EvaluationConfig,
+    /// What is logged beside the lines that every run has.
+    #[serde(default, skip_serializing_if = "LogConfig::is_default")]
+    pub log: LogConfig,
 }
 
 impl OfflineJob {

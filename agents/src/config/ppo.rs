@@ -4,7 +4,7 @@ use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Device, EnvConfig, EvaluationConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, LogConfig, default_seed};
 
 /// A job that learns online, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -29,6 +29,9 @@ pub struct PpoJob {
     /// How the policy is judged while it trains and at the end.
     #[serde(serialize_with = "untold")]
     pub evaluation: EvaluationConfig,
+    /// What is logged beside the lines that every run has.
+    #[serde(default, skip_serializing_if = "LogConfig::is_default")]
+    pub log: LogConfig,
 }
 
 /// What actor and critic are built from.

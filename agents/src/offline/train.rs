@@ -9,7 +9,7 @@ use crate::device::{CPU, Graph, TrainBackend};
 use crate::play::evaluate::Evaluation;
 use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
-use crate::run::data_mark::{self, DataMark};
+use crate::run::data_mark::{self, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{NoObserver, Schedule, Session};
 use aaren_data::Dataset;
@@ -70,14 +70,15 @@ fn train_on<B: TrainBackend>(
         // The run states what was taken from the data.
         run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
     }
-    let data = DataMark::of(&dataset);
+    let record = DataRecord::of(&dataset);
+    let data = record.mark;
     let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
     let mut learner = resumed.map_or_else(new, Ok)?;
     learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).context("cannot resume")?;
     learner.progress.data = Some(data);
-    run.write_json(data_mark::FILE, &data)?;
+    run.write_json(data_mark::FILE, &record)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     sampler.check(&learner.progress.cut).with_context(|| format!("cannot resume: {PROGRESS} of the newest checkpoint"))?;

@@ -18,6 +18,24 @@ pub(crate) struct DataMark {
     pub checksum: u32,
 }
 
+/// What is in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DataRecord {
+    #[serde(flatten)]
+    pub mark: DataMark,
+    /// Mean return of the episodes, the level that a policy learns from. None in files of older versions.
+    #[serde(default)]
+    pub return_mean: Option<f64>,
+}
+
+impl DataRecord {
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
+        let return_mean = Some(returns.sum::<f64>() / dataset.trajectories.len().max(1) as f64);
+        Self { mark: DataMark::of(dataset), return_mean }
+    }
+}
+
 impl DataMark {
     /// Reads every number once, at some gigabytes a second.
     pub(crate) fn of(dataset: &Dataset) -> Self {

@@ -190,6 +190,7 @@ impl RunDir {
         let free = |key: &String| {
             key.starts_with("evaluation.")
                 || key.starts_with("data.") && knows_its_data
+                || key.starts_with("log.")
                 || key == "ppo.env_steps" && !anneals
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.steps", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())

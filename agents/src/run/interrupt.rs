@@ -15,6 +15,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 
+use super::progress::AboveBars;
+
 /// The first signal; 0 before there was one.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
@@ -36,7 +38,7 @@ pub(crate) fn install() -> Result<()> {
             let is_first = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             if is_first {
                 // A closed stderr must not stop the handler.
-                let _ = writeln!(std::io::stderr(), "stopping at the next step; press Ctrl-C again to stop at once");
+                let _ = writeln!(AboveBars, "stopping at the next step; press Ctrl-C again to stop at once");
             } else if signal == SIGINT {
                 // Not so for the others: `timeout` and systemd send two of them at once.
                 std::process::exit(i32::from(exit_code()));

@@ -9,19 +9,25 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
+use super::csv::CsvFile;
 use super::tensorboard::{EventFile, cannot_write};
 use super::{RunDir, write_atomically};
+use crate::config::Changes;
 
-/// The logs of a run's scalars: `metrics.jsonl`, and TensorBoard's `events.out.tfevents.*`.
+/// The logs of a run's scalars: `metrics.jsonl`, TensorBoard's `events.out.tfevents.*` and, where the job asks for it, `metrics.csv`.
 ///
 /// Every call of [`Log::scalars`] hands its line to the operating system before it returns, so a killed process loses nothing.
 pub(crate) struct Log {
     path: PathBuf,
     lines: File,
     events: EventFile,
+    /// Where the job asks for it.
+    csv: Option<CsvFile>,
     started: Instant,
     /// The last line up to the step that the run resumed from; null in a new log.
     resumed_after: Value,
+    /// The last value of every name up to there.
+    resumed_with: Map<String, Value>,
 }
 
 impl Log {
@@ -34,21 +40,22 @@ impl Log {
     /// If the files cannot be read or written, or a line in the middle of `metrics.jsonl` is not a line of a log.
     pub(crate) fn open(run: &RunDir, resume_step: Option<u64>) -> Result<Log> {
         let path = run.path().join("metrics.jsonl");
-        let (kept, resumed_after) = match resume_step {
+        let (kept, resumed_after, resumed_with) = match resume_step {
             Some(step) if path.exists() => lines_until(&path, step)?,
-            _ => (String::new(), Value::Null),
+            _ => Default::default(),
         };
         write_atomically(&path, kept.as_bytes())?;
         let lines = File::options().append(true).open(&path).with_context(|| cannot_write(&path))?;
-        let mut events = EventFile::create(run.path(), resume_step.unwrap_or(0))?;
+        let job = run.job(&Changes::default())?;
+        let csv = job.log().csv.then(|| CsvFile::create(run.path())).transpose()?;
+        let first_step = resume_step.unwrap_or(0);
+        let mut events = EventFile::create(run.path(), first_step)?;
+        events.job(first_step, &serde_json::to_value(&job)?)?;
         // A kill may have come between a line and its events: those of the last step are written anew.
         for line in kept.lines().rev().map_while(|line| line_of(line, resume_step)).collect::<Vec<_>>().into_iter().rev() {
-            events.scalars(
-                resume_step.unwrap_or(0),
-                &line.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>(),
-            )?;
+            events.scalars(first_step, &line.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>())?;
         }
-        Ok(Log { path, lines, events, started: Instant::now(), resumed_after })
+        Ok(Log { path, lines, events, csv, started: Instant::now(), resumed_after, resumed_with })
     }
 
     /// Logs named values of a step: one line, and one TensorBoard event a value.
@@ -68,7 +75,22 @@ impl Log {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         self.lines.write_all(&text).with_context(|| cannot_write(&self.path))?; // one write, so one line is whole or torn
+        self.csv.as_mut().map_or(Ok(()), |csv| csv.append(&line))?;
         self.events.scalars(step, values)
+    }
+
+    /// Tells the log that the run ends here.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub(crate) fn finish(&mut self, step: u64) -> Result<()> {
+        self.events.finish(step)?;
+        self.sync()
+    }
+
+    /// The last value of a name that a resumed run had logged.
+    pub(crate) fn resumed_with(&self, name: &str) -> Option<f64> {
+        self.resumed_with.get(name)?.as_f64()
     }
 
     /// Seconds that the run has taken, those before a resume included.
@@ -100,11 +122,11 @@ fn line_of(line: &str, step: Option<u64>) -> Option<Vec<(String, f64)>> {
         .then(|| values.into_iter().filter(|(name, _)| is_name(name)).map(|(name, value)| (name, number(value))).collect())
 }
 
-/// Lines of a log up to a step, and the last of them.
-fn lines_until(path: &Path, step: u64) -> Result<(String, Value)> {
+/// Lines of a log up to a step, the last of them, and the last value of every name.
+fn lines_until(path: &Path, step: u64) -> Result<(String, Value, Map<String, Value>)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8_lossy(&bytes);
-    let (mut kept, mut last) = (String::new(), Value::Null);
+    let (mut kept, mut last, mut latest) = (String::new(), Value::Null, Map::new());
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let Some(whole) = line.strip_suffix('\n') else { break }; // torn by a kill
         let read = serde_json::from_str::<Value>(whole).ok();
@@ -113,10 +135,11 @@ fn lines_until(path: &Path, step: u64) -> Result<(String, Value)> {
         };
         if read["step"].as_u64() <= Some(step) {
             kept.push_str(line);
+            latest.extend(read.as_object().cloned().unwrap_or_default());
             last = read;
         }
     }
-    Ok((kept, last))
+    Ok((kept, last, latest))
 }
 
 #[cfg(test)]
@@ -169,6 +192,32 @@ mod tests {
         fs::write(&path, "junk\n{\"step\":10,\"wall_seconds\":1}\n").unwrap();
         let message = format!("{:#}", Log::open(&run, Some(20)).err().unwrap());
         assert!(message.contains("metrics.jsonl, line 1"), "{message}");
+    }
+
+    #[test]
+    fn the_same_is_a_table_where_the_job_asks_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(&folder);
+        Log::open(&run, None).unwrap();
+        assert!(!run.path().join("metrics.csv").exists());
+        run.write_json("config.json", &OfflineJob::quickstart(&["log.csv=true".into()]).unwrap()).unwrap();
+        let mut log = Log::open(&run, None).unwrap();
+        log.scalars(1, &[("train/loss", 0.5)]).unwrap();
+        log.scalars(2, &[("evaluation/return_mean", -3.25)]).unwrap();
+        log.scalars(3, &[("train/loss", f64::NAN)]).unwrap();
+        drop(log);
+        let table = || {
+            let text = fs::read_to_string(run.path().join("metrics.csv")).unwrap();
+            // The second column is the time.
+            let without =
+                |line: &str| line.split(',').enumerate().filter(|(at, _)| *at != 1).map(|(_, cell)| cell.to_string()).collect();
+            text.lines().map(without).collect::<Vec<Vec<String>>>()
+        };
+        let expected = [["step", "train/loss", "evaluation/return_mean"], ["1", "0.5", ""], ["2", "", "-3.25"], ["3", "", ""]];
+        assert_eq!(table(), expected);
+        // A resumed run's table begins as its log does.
+        Log::open(&run, Some(2)).unwrap().scalars(3, &[("train/loss", 0.25)]).unwrap();
+        assert_eq!(table(), [&expected[..3], &[["3", "0.25", ""]]].concat());
     }
 
     #[test]

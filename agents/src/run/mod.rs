@@ -12,6 +12,7 @@
 //! ```
 
 pub(crate) mod cache_report;
+mod csv;
 pub(crate) mod data_mark;
 mod differing;
 pub(crate) mod encoding;
@@ -28,6 +29,7 @@ mod tensorboard;
 #[cfg(test)]
 #[path = "../../tests/internal/tensorboard.rs"]
 mod tensorboard_tests;
+pub(crate) mod words;
 
 pub use cache_report::CacheReport;
 pub use differing::differing_keys;
@@ -36,3 +38,4 @@ pub use files::{write_json_atomically, write_json_output};
 pub use folder::RunDir;
 pub(crate) use folder::{CONVERTED, EVALUATIONS, is_of_step};
 pub use output::{check_file, check_folder};
+pub use tensorboard::log_video;

@@ -14,24 +14,58 @@ use std::process::ExitCode;
 use anyhow::Result;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::interrupt;
+use super::progress::{self, AboveBars};
+use super::{interrupt, words::plain};
+
+/// How much a process says on stderr beside its results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors alone: no progress, no warnings.
+    Quiet,
+    /// Progress, warnings, and what `AAREN_LOG` asks for.
+    #[default]
+    Normal,
+    /// Also what is done and how fast.
+    Verbose,
+    /// Also what only a developer wants to know.
+    Debug,
+}
 
 /// Runs a command as the whole work of a process, once: sets up the log (`AAREN_LOG`) and signals before it, and says an error in one
 /// line on stderr after it.
 pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
-    let filter = EnvFilter::builder().with_env_var("AAREN_LOG").with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    run_with(Verbosity::default(), command)
+}
+
+/// As [`run`], and says more or less than by default; then `AAREN_LOG` is not asked.
+pub fn run_with(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> ExitCode {
+    let filter = EnvFilter::builder().with_env_var("AAREN_LOG").with_default_directive(LevelFilter::WARN.into());
+    let filter = match verbosity {
+        Verbosity::Quiet => EnvFilter::new("error"),
+        Verbosity::Normal => filter.from_env_lossy(),
+        Verbosity::Verbose => EnvFilter::new("info"),
+        Verbosity::Debug => EnvFilter::new("debug"),
+    };
+    if verbosity == Verbosity::Quiet {
+        progress::silence();
+    }
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBars).with_ansi(has_colours());
     log.without_time().with_target(false).init();
 
     match interrupt::install().and_then(|()| command()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A closed stderr must not turn the error into a panic.
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            let _ = writeln!(std::io::stderr(), "error: {}", plain(&one_line(&error)));
             if error.is::<interrupt::Interrupted>() { interrupt::exit_code().into() } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Whether stderr is a terminal that shows colours, and is allowed to (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }
 
 /// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already

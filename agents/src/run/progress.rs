@@ -5,20 +5,31 @@
 //! progress(4, "loss 0.5".into());
 //! ```
 
-use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// How long a job without a terminal stays silent between two lines about its progress.
+use super::report::duration;
+
+/// How long a job that cannot draw bars stays silent between two lines about its progress.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Progress of long work on stderr: a bar on a terminal, else a plain line every ten seconds. Threads may share it.
+/// The bars of the process. A line that is written while it suspends them stands above them, and they are not torn.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Progress of long work on stderr: a bar on a terminal that can draw one, else a plain line every ten seconds. Threads may share it.
 pub(crate) struct Progress {
     bar: ProgressBar,
     label: String,
-    /// When the last plain line was printed; None on a terminal.
+    pace: Pace,
+    started: Instant,
+    /// When the last plain line was printed; None where there is a bar, and where nothing is to be said.
     last_line: Option<Mutex<Instant>>,
 }
 
@@ -32,13 +43,25 @@ pub fn watch(len: u64, label: &str) -> impl Fn(u64, String) {
 impl Progress {
     /// Progress towards `len`, in whatever the label counts.
     pub(crate) fn new(len: u64, label: &str) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(len), target).with_prefix(label.to_string());
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} [{elapsed}<{eta}] {msg}") {
-            bar.set_style(style);
+        Self::resumed(len, label, 0, 0.0)
+    }
+
+    /// Progress of work that came to `position` before, in so many seconds.
+    pub(crate) fn resumed(len: u64, label: &str, position: u64, seconds: f64) -> Progress {
+        let pace = Pace { position, seconds };
+        let hidden = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::hidden());
+        let bar = hidden.with_prefix(label.to_string()).with_position(position);
+        let left = move |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = text.write_str(&pace.left(state.pos(), state.len().unwrap_or(0), state.elapsed()));
+        };
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}, {left}{msg}") {
+            bar.set_style(style.with_key("left", left));
         }
-        Progress { bar, label: label.into(), last_line: (!terminal).then(|| Mutex::new(Instant::now())) }
+        let is_quiet = IS_QUIET.load(Ordering::Relaxed);
+        let bar = if is_quiet { bar } else { BARS.add(bar) };
+        let last_line = (bar.is_hidden() && !is_quiet).then(|| Mutex::new(Instant::now()));
+        bar.tick();
+        Progress { bar, label: label.into(), pace, started: Instant::now(), last_line }
     }
 
     /// Moves to a position.
@@ -54,8 +77,9 @@ impl Progress {
     }
 
     /// Sets the text behind the bar, such as the current loss.
-    pub(crate) fn message(&self, text: impl Into<std::borrow::Cow<'static, str>>) {
-        self.bar.set_message(text);
+    pub(crate) fn message(&self, text: impl Into<Cow<'static, str>>) {
+        let text = text.into();
+        self.bar.set_message(if text.is_empty() { text } else { format!(", {text}").into() });
     }
 
     /// Moves to a position, with a text behind the bar.
@@ -67,6 +91,7 @@ impl Progress {
     /// Takes the bar off the terminal.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+        BARS.remove(&self.bar);
     }
 
     fn plain_line(&self) {
@@ -76,8 +101,8 @@ impl Progress {
         if last_line.elapsed() >= PLAIN_INTERVAL {
             *last_line = Instant::now();
             let (position, len) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            // A closed stderr is no reason to stop working.
-            let _ = writeln!(std::io::stderr(), "{} {position}/{len} {}", self.label, self.bar.message());
+            let left = self.pace.left(position, len, self.started.elapsed());
+            say(&format!("{} {position}/{len}, {left}{}", self.label, self.bar.message()));
         }
     }
 }
@@ -85,5 +110,67 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// How far work had come when it was taken up, and how long that took.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    position: u64,
+    seconds: f64,
+}
+
+impl Pace {
+    /// The time that is left, at the mean pace so far: work in turns of unlike length, such as training and evaluation, has no other.
+    fn left(self, position: u64, len: u64, elapsed: Duration) -> String {
+        let made = if self.seconds > 0.0 { position } else { position.saturating_sub(self.position) };
+        let seconds = (self.seconds + elapsed.as_secs_f64()) * len.saturating_sub(position) as f64 / made as f64;
+        if made == 0 { "? left".into() } else { format!("{} left", duration(seconds.round())) }
+    }
+}
+
+/// Says nothing of any progress from now on.
+pub(crate) fn silence() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line about the progress to stderr, above the bars.
+pub(crate) fn say(text: &str) {
+    if !IS_QUIET.load(Ordering::Relaxed) {
+        // A closed stderr is no reason to stop working.
+        let _ = AboveBars.write_all(format!("{text}\n").as_bytes());
+    }
+}
+
+/// Stderr, above the bars.
+pub(crate) struct AboveBars;
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_known_from_the_first_step_on_and_right_after_a_resume() {
+        let seconds = Duration::from_secs;
+        let fresh = Pace { position: 0, seconds: 0.0 };
+        assert_eq!(fresh.left(0, 100, seconds(7)), "? left");
+        assert_eq!(fresh.left(25, 100, seconds(10)), "30 s left");
+        assert_eq!(fresh.left(100, 100, seconds(10)), "0 s left");
+        let resumed = Pace { position: 50, seconds: 100.0 };
+        assert_eq!(resumed.left(50, 100, seconds(0)), "1 min 40 s left");
+        // A run whose log does not say how long it took.
+        let unknown = Pace { position: 50, seconds: 0.0 };
+        assert_eq!(unknown.left(50, 100, seconds(3)), "? left");
+        assert_eq!(unknown.left(60, 100, seconds(10)), "40 s left");
     }
 }

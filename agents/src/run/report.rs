@@ -11,12 +11,14 @@ use std::fmt::{self, Display, Formatter};
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encoding;
 use super::made_by::MadeBy;
+pub use super::words::number;
+use super::words::{asked_for, plain};
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
 pub(crate) const FORMAT: u32 = 1;
@@ -206,6 +208,19 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+impl EvaluationReport {
+    /// The returns in one line: `return 0.85 ± 0.1 asked for 1, 0.5 ± 0.5 asked for 0`.
+    pub(crate) fn line(&self) -> String {
+        let asked = asked_for(&self.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
+        let reached = self.targets.iter().zip(asked).map(|(target, asked)| {
+            let score = target.normalised_score.map(|score| format!(" (score {score:.1})")).unwrap_or_default();
+            let asked = target.target_return.map(|_| format!(" asked for {asked}")).unwrap_or_default();
+            format!("{}{score}{asked}", mean_std(target.return_mean, target.return_std))
+        });
+        format!("return {}", reached.collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// The results as a table, one row for each target return, with what they are of above it.
 impl Display for EvaluationReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -291,13 +306,13 @@ pub(crate) fn diverged_episodes(count: u64) -> String {
     )
 }
 
-/// Writes text and a line break to stdout.
+/// Writes text and a line break to stdout, without characters that command a terminal.
 ///
 /// # Errors
 /// If stdout cannot be written; a reader that has gone away (`| head`) is no error.
 pub fn print(text: impl Display) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", plain(&text.to_string())).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),
     }
@@ -312,24 +327,16 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Aligns the columns from `first` on to the right, as numbers are.
+/// Aligns the columns from `first` on to the right, as numbers are, and keeps their cells whole in a narrow terminal. Called when all rows
+/// are there.
 pub fn align_right(table: &mut Table, first: usize) {
-    for column in table.column_iter_mut().skip(first) {
+    let cells = |at: usize| table.row_iter().filter_map(move |row| row.cell_iter().nth(at));
+    let longest = |at: usize| cells(at).map(|cell| cell.content().chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..table.column_count()).map(longest).collect();
+    for (column, width) in table.column_iter_mut().zip(widths).skip(first) {
         column.set_cell_alignment(CellAlignment::Right);
-    }
-}
-
-/// A number with about four digits that count.
-pub fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if value == 0.0 || !value.is_finite() {
-        format!("{value}")
-    } else if !(1e-3..1e9).contains(&magnitude) {
-        format!("{value:.3e}")
-    } else {
-        let decimals = (3.0 - magnitude.log10().floor()).clamp(0.0, 6.0) as usize;
-        let text = format!("{value:.decimals$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+        // Two blanks are around a cell.
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(width + 2).unwrap_or(u16::MAX))));
     }
 }
 

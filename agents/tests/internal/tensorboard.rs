@@ -21,7 +21,11 @@ fn resumed_run(path: &Path) {
     for step in [30, 50] {
         log.scalars(step, &[("train/loss", -1.0 / step as f64)]).unwrap();
     }
+    log.finish(50).unwrap();
 }
+
+/// A picture of 3 times 2 points, as far as its size goes.
+const GIF: &[u8] = b"GIF89a\x03\0\x02\0";
 
 fn event_files(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -65,8 +69,9 @@ fn event_files_are_whole_records_with_right_checksums() {
         }
         records.push(count);
     }
-    // The version, the start of a session, and one record a value; the two of the last step before the resume once more.
-    assert_eq!(records, [2 + 8, 2 + 2 + 2]);
+    // The version, the start of a session, the job as text and as hyperparameters, and one record a value; the two of the last step
+    // before the resume once more, and the end of the session.
+    assert_eq!(records, [4 + 8, 4 + 2 + 2 + 1]);
 }
 
 #[test]
@@ -104,7 +109,21 @@ import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0})
 events.Reload()
-print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}))
+said = {tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+assert events.SummaryMetadata("config").plugin_data.plugin_name == "text"
+said["config"] = events.Tensors("config")[0].tensor_proto.string_val[0].decode()
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+def hparams(name):
+    plugin = events.SummaryMetadata("_hparams_/" + name).plugin_data
+    assert plugin.plugin_name == "hparams"
+    return HParamsPluginData.FromString(plugin.content)
+values = hparams("session_start_info").session_start_info.hparams.items()
+said["hparams"] = {name: getattr(value, value.WhichOneof("kind")) for name, value in values}
+said["status"] = hparams("session_end_info").session_end_info.status
+video = EventAccumulator(sys.argv[1] + "/evaluations")
+video.Reload()
+said["video"] = [[e.step, e.width, e.height, e.encoded_image_string.hex()] for e in video.Images("evaluation/video")]
+print(json.dumps(said))
 "#;
 
 #[test]
@@ -118,6 +137,9 @@ fn tensorboard_reads_the_values_and_forgets_what_was_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     resumed_run(&path);
+    fs::write(path.join("x.gif"), GIF).unwrap();
+    super::log_video(&path, 50, &path.join("x.gif")).unwrap();
+    super::log_video(&path, 51, &path.join("config.json")).unwrap();
     let output = Command::new(&python).args(["-c", READER]).arg(&path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -126,5 +148,15 @@ fn tensorboard_reads_the_values_and_forgets_what_was_made_again() {
     };
     assert_eq!(read["train/loss"], expected(&[(10, 0.1), (20, 0.05), (30, -1.0 / 30.0), (50, -0.02)]));
     assert_eq!(read["evaluation/return_mean"], expected(&[(10, 10.0), (20, 20.0)]));
-    assert_eq!(read.as_object().unwrap().len(), 2);
+    let config = fs::read_to_string(path.join("config.json")).unwrap();
+    assert_eq!(read["config"], format!("```json\n{config}```"));
+    let hparams = &read["hparams"];
+    assert_eq!(
+        (&hparams["train.steps"], &hparams["policy.mixer"], &hparams["train.learning_rate"]),
+        (&500.0.into(), &"aaren".into(), &0.001.into())
+    );
+    assert_eq!((&hparams["evaluation.target_returns"], &read["status"]), (&"[1.0]".into(), &1.into()));
+    let hex: String = GIF.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(read["video"], serde_json::json!([[50, 3, 2, hex]]));
+    assert_eq!(read.as_object().unwrap().len(), 6);
 }

@@ -86,6 +86,14 @@ fn the_table_of_an_evaluation_has_a_row_for_each_target_and_no_colour() {
         assert!(text.contains(words), "{text}\nlacks {words}");
     }
     assert!(!text.contains('\u{1b}'), "{text}");
+    // Numbers stay whole where headings have no room.
+    let mut narrow = table(&["a heading", "another one", "terminated", "and a last one"]);
+    narrow.add_row(["-1234.5 ± 12.5", "1234567", "1", "100.0"]);
+    align_right(&mut narrow, 0);
+    narrow.set_content_arrangement(ContentArrangement::Dynamic).set_width(50);
+    let shown = narrow.to_string();
+    assert!(shown.contains("-1234.5 ± 12.5") && shown.contains("1234567"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 50), "{shown}");
     let mut json = serde_json::to_value(&report).unwrap();
     assert_eq!((&json["seed"], &json["episode_seeds"][1]), (&"18446744073709551615".into(), &"2".into()));
     assert_eq!(serde_json::from_value::<EvaluationReport>(json.clone()).unwrap(), report);

@@ -1,0 +1,64 @@
+//! Numbers in words, and names from files and settings in words that a terminal and a log can take.
+
+use std::borrow::Cow;
+
+/// A number with about four digits that count.
+pub fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 || !value.is_finite() {
+        format!("{value}")
+    } else if !(1e-3..1e9).contains(&magnitude) {
+        format!("{value:.3e}")
+    } else {
+        let decimals = (3.0 - magnitude.log10().floor()).clamp(0.0, 6.0) as usize;
+        let text = format!("{value:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+    }
+}
+
+/// Text without characters that command a terminal or turn the direction of writing, which names in a stranger's files may hold: they
+/// are spelled out as `\u001b`, which JSON reads back as themselves. Line breaks and tabs stay.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let commands = |character: char| {
+        character.is_control() && !matches!(character, '\n' | '\t')
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(commands) {
+        return text.into();
+    }
+    let spelled = |character| match commands(character) {
+        true => format!("\\u{:04x}", character as u32),
+        false => character.to_string(),
+    };
+    text.chars().map(spelled).collect()
+}
+
+/// Target returns in words, `none` for a policy that is not told one; two that are not the same are not printed alike.
+pub(crate) fn asked_for(targets: &[Option<f64>]) -> Vec<String> {
+    let short = |target: &Option<f64>| target.map_or("none".into(), number);
+    let is_alone = |target: &Option<f64>| targets.iter().all(|other| other == target || short(other) != short(target));
+    let name = |target: &Option<f64>| match target {
+        Some(asked) if !is_alone(target) => format!("{asked:?}"),
+        _ => short(target),
+    };
+    targets.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unlike_target_returns_have_unlike_names() {
+        let asked = [Some(1800.0), Some(0.5), Some(0.50001), Some(0.5), None];
+        assert_eq!(asked_for(&asked), ["1800", "0.5", "0.50001", "0.5", "none"]);
+    }
+
+    #[test]
+    fn no_character_commands_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2J\nb\u{9b}\u{202e}\r"), "a\\u001b[2J\nb\\u009b\\u202e\\u000d");
+        assert!(matches!(plain("± µs\n"), Cow::Borrowed(_)));
+        let json = serde_json::to_string("\u{9b}\u{7f}").unwrap();
+        assert_eq!(serde_json::from_str::<String>(&plain(&json)).unwrap(), "\u{9b}\u{7f}");
+    }
+}
