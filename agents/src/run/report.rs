@@ -330,9 +330,10 @@ pub fn table(header: &[&str]) -> Table {
 /// Aligns the columns from `first` on to the right, as numbers are, and keeps their cells whole in a narrow terminal. Called when all rows
 /// are there.
 pub fn align_right(table: &mut Table, first: usize) {
+    let columns = table.column_count();
     let cells = |at: usize| table.row_iter().filter_map(move |row| row.cell_iter().nth(at));
     let longest = |at: usize| cells(at).map(|cell| cell.content().chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..table.column_count()).map(longest).collect();
+    let widths: Vec<usize> = (0..columns).map(longest).collect();
     for (column, width) in table.column_iter_mut().zip(widths).skip(first) {
         column.set_cell_alignment(CellAlignment::Right);
         // Two blanks are around a cell.
