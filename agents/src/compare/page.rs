@@ -86,7 +86,10 @@ impl Comparison {
             }
             page += "</div>\n</section>\n";
         }
-        let _ = writeln!(page, "<section>\n<h2>Runs</h2>\n{}", self.runs_table().html());
+        let runs = self.runs_table();
+        // A column a run, as long as a screen holds them.
+        let runs = if self.runs.len() <= 8 { runs.transposed() } else { runs };
+        let _ = writeln!(page, "<section>\n<h2>Runs</h2>\n{}", runs.html());
         for run in &self.runs {
             let (name, config) = (escape(&run.run), escape(&format!("{:#}", run.config)));
             let _ = writeln!(page, "<details><summary>The job of {name}</summary><pre>{config}</pre></details>");

@@ -165,7 +165,7 @@ impl Plot {
                         "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{:.1}\"><title>{}: {} at {}</title></circle>",
                         place_x(*x),
                         place_y(*y),
-                        4.6 - 0.4 * (order % COLOURS) as f64,
+                        (5.4 - 0.9 * order as f64).max(1.8),
                         escape(&line.name),
                         escape(&(self.format)(*y)),
                         number(*x)

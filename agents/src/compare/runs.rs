@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::comparison::{ComparedRun, ComparedTarget, Comparison};
+use super::comparison::{BestCheckpoint, ComparedRun, ComparedTarget, Comparison};
 use super::grid::Grid;
 use crate::run::report::{self, LatencyReport};
 use crate::run::words::asked_for;
@@ -66,15 +66,15 @@ impl Comparison {
                 };
                 asked_for(&targets).iter().map(heading).zip(targets.iter().map(reached)).collect()
             }
-            "best" => vec![(
-                "best at".into(),
-                each(&|run| {
-                    run.best.as_ref().map_or("-".into(), |best| {
-                        let reached = best.targets.first().map(ComparedTarget::cell).unwrap_or_default();
-                        format!("step {}: {reached}", best.step)
-                    })
-                }),
-            )],
+            "best" => {
+                let best = |show: &dyn Fn(&BestCheckpoint) -> Option<String>| {
+                    each(&|run| run.best.as_ref().and_then(show).unwrap_or_else(|| "-".into()))
+                };
+                vec![
+                    ("best at".into(), best(&|best| Some(format!("step {}", best.step)))),
+                    ("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))),
+                ]
+            }
             "training" => one(&|run| run.train_seconds.map_or("-".into(), report::duration)),
             "act" => vec![
                 latency("act, first", &|latency| report::microseconds(latency.first_microseconds)),
