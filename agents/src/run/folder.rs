@@ -422,7 +422,7 @@ fn is_free(path: &Path) -> Result<bool> {
 }
 
 /// A run folder may come from anybody: a link in it must not lead what is written or removed to other places.
-fn refuse_link(path: &Path) -> Result<()> {
+pub(super) fn refuse_link(path: &Path) -> Result<()> {
     ensure!(
         !is_link(path),
         "{} is a link, and what it points to would be changed; put the folder or file itself in its place",

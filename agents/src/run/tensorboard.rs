@@ -15,6 +15,7 @@ use prost::Message;
 use serde_json::Value as Json;
 
 use super::files::entries;
+use super::folder::{EVALUATIONS, refuse_link};
 
 #[derive(Message)]
 struct Event {
@@ -238,7 +239,8 @@ pub fn log_video(run: &Path, step: u64, gif: &Path) -> Result<()> {
         return Ok(());
     };
     let [width, height] = [[w0, w1], [h0, h1]].map(|bytes| i32::from(u16::from_le_bytes(bytes)));
-    let folder = run.join("evaluations");
+    let folder = run.join(EVALUATIONS);
+    refuse_link(&folder)?;
     std::fs::create_dir_all(&folder).with_context(|| cannot_write(&folder))?;
     let image = Image { height, width, colorspace: 3, encoded };
     EventFile::create(&folder, 0)?.write(&[summary(step, "evaluation/video", |shown| shown.image = Some(image))])
