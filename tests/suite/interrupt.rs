@@ -180,7 +180,7 @@ fn an_evaluation_beside_the_training_ends_before_a_stopped_run_is_saved() {
     let folder = tempfile::tempdir().unwrap();
     let beside = ["evaluation.beside=true", "evaluation.every=30", "evaluation.episodes=300", "train.checkpoint_every=1000000"];
     let settings = small(&beside);
-    let said = train_until(folder.path(), &[&settings[..], &["train.steps=1000000"]].concat(), || {
+    let said = train_until(folder.path(), CTRL_C, &[&settings[..], &["train.steps=1000000"]].concat(), || {
         checkpoint(&folder.path().join("broken"), 30).exists() // the evaluation comes next
     });
     assert!(steps_with(&folder.path().join("broken"), "evaluation/return_mean").contains(&30), "{said}");
