@@ -6,7 +6,7 @@ use std::io;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 /// Begins the name of everything that is not finished.
@@ -142,6 +142,16 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A run folder may come from anybody: a link in it must not lead what is written or removed to other places.
+pub(super) fn refuse_link(path: &Path) -> Result<()> {
+    ensure!(
+        !is_link(path),
+        "{} is a link, and what it points to would be changed; put the folder or file itself in its place",
+        path.display()
+    );
+    Ok(())
 }
 
 #[cfg(all(test, unix))]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::data_mark;
 use super::differing::differing_keys;
-use super::files::{UNFINISHED, entries, is_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
+use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
 use crate::config::{Changes, Job, LearningRateSchedule};
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
@@ -423,16 +423,6 @@ fn is_free(path: &Path) -> Result<bool> {
     let is_leftover =
         |name: &String| [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM].contains(&name.as_str()) || name.starts_with(UNFINISHED);
     Ok(names.is_empty() || names.iter().any(|name| name == LOCK) && names.iter().all(is_leftover))
-}
-
-/// A run folder may come from anybody: a link in it must not lead what is written or removed to other places.
-pub(super) fn refuse_link(path: &Path) -> Result<()> {
-    ensure!(
-        !is_link(path),
-        "{} is a link, and what it points to would be changed; put the folder or file itself in its place",
-        path.display()
-    );
-    Ok(())
 }
 
 /// The lock of a run folder; None if another process has it.

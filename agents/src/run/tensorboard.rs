@@ -14,8 +14,8 @@ use crc::{CRC_32_ISCSI, Crc};
 use prost::Message;
 use serde_json::Value as Json;
 
-use super::files::entries;
-use super::folder::{EVALUATIONS, refuse_link};
+use super::files::{entries, refuse_link};
+use super::folder::EVALUATIONS;
 
 #[derive(Message)]
 struct Event {
