@@ -30,7 +30,7 @@ pub(super) fn draw(k: usize, cards: usize, moment: &Moment, canvas: &mut Canvas)
 fn draw_card([x, y]: [f64; 2], suit: usize, frame: Rgb, canvas: &mut Canvas) {
     canvas.rect([x - 0.45, y - 0.65], [x + 0.45, y + 0.65], frame);
     canvas.rect([x - 0.38, y - 0.58], [x + 0.38, y + 0.58], [255, 255, 255]);
-    let color = if suit % 2 == 0 { INK } else { RED };
+    let color = if suit.is_multiple_of(2) { INK } else { RED };
     match suit {
         0 => {
             for [dx, dy] in [[-0.13, 0.06], [0.13, 0.06], [0.0, -0.14]] {
