@@ -92,7 +92,10 @@ impl Cli {
     /// What went wrong, for one line on stderr.
     pub fn run(self) -> Result<()> {
         match self.command {
-            Command::Train(args) => train::run(&args),
+            Command::Train(args) => match &args.seeds {
+                Some(seeds) => seeds::run(&args, seeds),
+                None => train::run(&args),
+            },
             Command::Evaluate(args) => evaluate::run(&args),
             Command::Compare(args) => compare::run(args),
             Command::Collect(args) => collect::run(&args),

@@ -1,6 +1,6 @@
 //! `aaren train --seeds`: one job with several seeds, a run each, one after another.
 
-use super::args::show;
+use super::args::{Seeds, show};
 use super::train::{TrainArgs, train};
 use aaren_agents::compare::{self, CompareOptions, Comparison};
 use aaren_agents::config::{Changes, Job};
@@ -8,36 +8,6 @@ use aaren_agents::run::{RunDir, report};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// More runs than anybody wants of one command.
-const MOST: u64 = 1000;
-
-/// Different seeds, at least two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seeds(Vec<u64>);
-
-/// Reads `1..5`, both ends included, `1,2,7`, or a mixture.
-pub fn parse(text: &str) -> Result<Seeds, String> {
-    let wrong = || "expected seeds such as 1..5, both ends included, or 1,2,7".to_string();
-    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
-    let mut seeds = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = match part.split_once("..") {
-            Some((first, last)) => (number(first)?, number(last.trim_start_matches('='))?),
-            None => (number(part)?, number(part)?),
-        };
-        if first > last || last - first >= MOST {
-            return Err(format!("{part} has no seeds, or more than {MOST}; {}", wrong()));
-        }
-        seeds.extend(first..=last);
-    }
-    let all = seeds.iter().collect::<std::collections::HashSet<_>>().len();
-    match (seeds.len(), all == seeds.len()) {
-        (1, _) => Err("expected at least two seeds; --seed is for one".into()),
-        (_, false) => Err("one of the seeds is there twice".into()),
-        _ => Ok(Seeds(seeds)),
-    }
-}
 
 /// A name of which no seed has a run yet, numbered where the first one has.
 fn free_base(base: &Path, seeds: &[u64]) -> PathBuf {
@@ -126,12 +96,13 @@ fn is_finished(path: &Path, job: &Job) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::parse_seeds;
 
     #[test]
     fn seeds_are_ranges_with_both_ends_and_lists() {
         for (text, seeds) in [("1..5", &[1, 2, 3, 4, 5][..]), ("1..=2", &[1, 2]), ("1,2,7", &[1, 2, 7]), ("7, 1..2", &[7, 1, 2])]
         {
-            assert_eq!(parse(text), Ok(Seeds(seeds.to_vec())), "{text}");
+            assert_eq!(parse_seeds(text), Ok(Seeds(seeds.to_vec())), "{text}");
         }
         for (text, words) in [
             ("", "expected seeds such as"),
@@ -141,7 +112,7 @@ mod tests {
             ("3", "--seed is for one"),
             ("1..3,2", "twice"),
         ] {
-            assert!(parse(text).unwrap_err().contains(words), "{text}: {:?}", parse(text));
+            assert!(parse_seeds(text).unwrap_err().contains(words), "{text}: {:?}", parse_seeds(text));
         }
     }
 

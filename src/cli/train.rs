@@ -1,7 +1,6 @@
 //! `aaren train`.
 
-use super::args::{Checkpoint, JobArgs, show};
-use super::seeds::{self, Seeds};
+use super::args::{Checkpoint, JobArgs, Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::play::SavedPolicy;
@@ -22,8 +21,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Train a run for each of these seeds, one after another, in folders with -seed1, -seed2, ... after the name, and compare them
-    #[arg(long, value_name = "A..B|A,B,C", value_parser = seeds::parse, conflicts_with = "seed")]
-    seeds: Option<Seeds>,
+    #[arg(long, value_name = "A..B|A,B,C", value_parser = parse_seeds, conflicts_with = "seed")]
+    pub seeds: Option<Seeds>,
     /// Where tensors live [default: as in the config]
     #[arg(long)]
     device: Option<Device>,
@@ -55,9 +54,6 @@ impl TrainArgs {
 
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    if let Some(seeds) = &args.seeds {
-        return seeds::run(args, seeds);
-    }
     let (run, summary, report) = train(args, &args.changes(), args.run.as_deref(), args.resume)?;
     show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
         format!("{summary}\n{report}\nrun folder: {}", run.path().display())

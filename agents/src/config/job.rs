@@ -1,8 +1,8 @@
 //! A job of any kind.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{CollectJob, Device, EnvConfig, OfflineJob, PpoJob};
+use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob};
 
 /// A job: what one config file, or several laid over each other, ask for. Its kind is that of its keys: `ppo` learns online,
 /// `collect` makes a dataset, anything else learns from `data`.
@@ -61,20 +61,5 @@ impl Job {
             Job::Ppo(job) => job.ppo.keep_checkpoints,
             Job::Collect(_) => 0,
         }
-    }
-}
-
-/// What is logged beside the lines that every run has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// Whether the run folder also has `metrics.csv`, a table of what `metrics.jsonl` says.
-    pub csv: bool,
-}
-
-impl LogConfig {
-    /// Whether nothing more is asked for; then a stored job does not mention it.
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
     }
 }

@@ -23,6 +23,7 @@ mod job;
 mod json;
 mod keys;
 mod load;
+mod log;
 pub(crate) mod memory;
 mod mistakes;
 mod offline;
@@ -36,8 +37,9 @@ pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, StopConfig, StopMetric};
-pub use job::{Job, LogConfig};
+pub use job::Job;
 pub use load::Changes;
+pub use log::LogConfig;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };
