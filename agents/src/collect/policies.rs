@@ -203,7 +203,7 @@ fn checkpoint_provenance(folder: &Path) -> Result<Provenance> {
         _ => ("behaviour cloning", None, step),
     };
     // Runs of older versions do not say what made them.
-    let made_by = made_by::read(root)?.pop().map(|made_by| serde_json::to_value(made_by)).transpose()?;
+    let made_by = made_by::read(root)?.pop().map(serde_json::to_value).transpose()?;
     let evaluated = step.map(|step| evaluation_of(&run, step)).transpose()?.flatten();
     Ok(Provenance {
         algorithm: Some(algorithm.into()),

@@ -213,7 +213,7 @@ pub(super) fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Va
     let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
     let is_same_data =
         results.iter().map(|run| run.has_data_of(&results[0])).collect::<Result<Vec<_>>>()?.iter().all(|&same| same);
-    let matters = |key: &String| !is_without_effect(key) && !(is_same_data && key == "data.source");
+    let matters = |key: &String| !(is_without_effect(key) || is_same_data && key == "data.source");
     let keys = configs[1..].iter().flat_map(|config| differing_keys(&configs[0], config)).filter(matters);
     let value = |config: &Value, key: &str| config.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
     Ok(keys

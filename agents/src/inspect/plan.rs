@@ -151,7 +151,7 @@ impl EvaluationPlan {
         target_returns: Vec<Option<f64>>,
         limit: Option<usize>,
     ) -> Self {
-        let between = if every == 0 { 0 } else { ((steps - 1) / every).min(steps / stride - 1) };
+        let between = (steps - 1).checked_div(every).map_or(0, |between| between.min(steps / stride - 1));
         let all = (between * episodes as u64 + final_episodes as u64) * target_returns.len() as u64;
         Self { between, episodes, final_episodes, target_returns, most_env_steps: limit.map(|limit| all * limit as u64) }
     }

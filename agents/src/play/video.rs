@@ -89,7 +89,7 @@ impl Video {
         let shown = self.options.steps.map_or(steps, |most| steps.min(usize::try_from(most).unwrap_or(usize::MAX)));
         let mut drawn: Vec<&Moment> = moments[..=shown.min(steps)].iter().step_by(stride).collect();
         // The end shows how it went.
-        if shown % stride != 0 {
+        if !shown.is_multiple_of(stride) {
             drawn.push(&moments[shown]);
         }
         let progress = Progress::new(drawn.len() as u64, "drawing");
