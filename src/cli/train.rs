@@ -85,7 +85,7 @@ pub fn train(
         job.review()?;
         (job, None)
     };
-    let from = args.from.as_deref().map(|path| SavedPolicy::find(path, |run| best(run))).transpose().context("--from")?;
+    let from = args.from.as_deref().map(|path| SavedPolicy::find(path, best)).transpose().context("--from")?;
     if run.is_none() {
         if let Some(path) = path {
             RunDir::check_free(path)?;

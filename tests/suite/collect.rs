@@ -548,7 +548,7 @@ mod robots {
 fn a_scripted_collection_of_both_formats_that_was_killed_between_them_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let job = "env.id = \"Pendulum-v1\"\n[evaluation]\n[data.scripted]\nepisodes = 3\nnoise = 0.5\n";
+    let job = "env.id = \"Pendulum-v1\"\n[evaluation]\ntarget_returns = [0.0]\n[data.scripted]\nepisodes = 3\nnoise = 0.5\n";
     fs::write(at("job.toml"), job).unwrap();
     let command = |seed: &'static str| {
         aaren(folder.path(), &["collect", "job.toml", "--format", "both", "--output", "out/x", "--seed", seed], &[])

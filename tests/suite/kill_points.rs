@@ -166,7 +166,10 @@ fn shown(run: &Path) -> Vec<(String, i64)> {
             if event.session.is_some_and(|session| session.status == 1) {
                 scalars.retain(|(_, step)| *step < event.step);
             }
-            scalars.extend(event.summary.into_iter().flat_map(|summary| summary.value).map(|value| (value.tag, event.step)));
+            let values = event.summary.into_iter().flat_map(|summary| summary.value);
+            // The job is told at every start.
+            let values = values.filter(|value| value.tag.contains('/') && !value.tag.starts_with("_hparams_"));
+            scalars.extend(values.map(|value| (value.tag, event.step)));
             rest = rest.get(16 + length..).unwrap_or_default();
         }
     }

@@ -61,7 +61,10 @@ fn tensorboard_scalars(run: &Path) -> Vec<(String, i64)> {
         // Length, its checksum, the event, its checksum; tensorboard.rs looks at the checksums.
         let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
         let event: Event = Message::decode(&rest[12..12 + length]).unwrap();
-        scalars.extend(event.summary.into_iter().flat_map(|summary| summary.value).map(|value| (value.tag, event.step)));
+        let values = event.summary.into_iter().flat_map(|summary| summary.value);
+        // The job is told at every start.
+        let values = values.filter(|value| value.tag.contains('/') && !value.tag.starts_with("_hparams_"));
+        scalars.extend(values.map(|value| (value.tag, event.step)));
         rest = &rest[16 + length..];
     }
     scalars

@@ -14,7 +14,7 @@ fn error(folder: &Path, arguments: &[&str], overrides: &[&str]) -> String {
 
 const PPO: &str = r#"{
     "env": {"id": "TMaze-v0", "options": {"corridor": 6}},
-    "policy": {"layers": 3, "width": 16, "heads": 2, "feed_forward": 32},
+    "policy": {"layers": 2, "width": 16, "heads": 2, "feed_forward": 32},
     "ppo": {"network": "recurrent", "env_steps": 32, "envs": 4, "envs_per_group": 2, "rollout_len": 8, "minibatches": 2, "epochs": 1, "learning_rate": 1e-30},
     "evaluation": {"episodes": 1, "actors": 1}
 }"#;

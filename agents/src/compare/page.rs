@@ -130,9 +130,10 @@ impl Comparison {
     fn levels(&self, task: usize) -> Vec<Level> {
         let task = &self.tasks[task];
         let mut levels = Vec::new();
-        if let Some((random, expert)) = task.references {
-            levels.push(Level { name: "random", value: task.score(random) });
-            levels.push(Level { name: "expert", value: task.score(expert) });
+        let references = if task.is_normalised { Some((0.0, 100.0)) } else { task.references };
+        if let Some((random, expert)) = references {
+            levels.push(Level { name: "random", value: random });
+            levels.push(Level { name: "expert", value: expert });
         }
         levels.extend(task.data_return.map(|value| Level { name: "data", value: task.score(value) }));
         levels

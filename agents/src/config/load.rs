@@ -262,7 +262,7 @@ impl Kind {
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
-                evaluation: EvaluationConfig { stop: Some(StopConfig::default()), ..EvaluationConfig::new(vec![1.0]) },
+                evaluation: EvaluationConfig { every: 1, stop: Some(StopConfig::default()), ..EvaluationConfig::new(vec![1.0]) },
                 log: LogConfig { csv: true },
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
@@ -272,7 +272,7 @@ impl Kind {
                 env,
                 ppo: PpoConfig { anneal: true, ..PpoConfig::default() },
                 policy: Some(aaren_policy::PolicyConfig::default()),
-                evaluation: EvaluationConfig { stop: Some(StopConfig::default()), ..EvaluationConfig::new(Vec::new()) },
+                evaluation: EvaluationConfig { every: 1, stop: Some(StopConfig::default()), ..EvaluationConfig::new(Vec::new()) },
                 log: LogConfig { csv: true },
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),

@@ -76,12 +76,16 @@ fn train_on<B: TrainBackend>(
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
     let mut learner = resumed.map_or_else(new, Ok)?;
-    learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).context("cannot resume")?;
+    let cannot_resume = || match run.latest_checkpoint() {
+        Ok(Some((_, folder))) => format!("cannot resume: {}", folder.join(PROGRESS).display()),
+        _ => "cannot resume".into(),
+    };
+    learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).with_context(cannot_resume)?;
     learner.progress.data = Some(data);
     run.write_json(data_mark::FILE, &record)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
-    sampler.check(&learner.progress.cut).with_context(|| format!("cannot resume: {PROGRESS} of the newest checkpoint"))?;
+    sampler.check(&learner.progress.cut).with_context(cannot_resume)?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
     let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone())?;
