@@ -66,7 +66,11 @@ fn a_run_begins_with_the_weights_of_another() {
     stdout(&mut aaren(at, &["train", "ppo.json", "--from", "old", "--run", "online"], &[]));
     stdout(&mut aaren(at, &["train", "ppo.json", "--from", "online", "--run", "again"], &[]));
     assert!(weights(&at.join("again"), 0) == weights(&at.join("online"), 32));
-    let said = error(at, &["train", "ppo.json", "--from", "old", "--run", "mlp"], &["ppo.network=mlp", "ppo.minibatches=1"]);
+    let said = error(
+        at,
+        &["train", "ppo.json", "--from", "old", "--run", "mlp"],
+        &["ppo.network=mlp", "ppo.minibatches=1", "policy=null"],
+    );
     assert!(said.contains("set ppo.network to \"recurrent\""), "{said}");
     let said = error(at, &["train", "--from", "online", "--run", "back"], &small(&[]));
     assert!(said.contains("actor-critic"), "{said}");

@@ -66,10 +66,6 @@ fn train_on<B: TrainBackend>(
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let description = describe(&job.env, &job.policy, &dataset)?;
-    if job.policy.return_scale.is_none() {
-        // The run states what was taken from the data.
-        run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
-    }
     let record = DataRecord::of(&dataset);
     let data = record.mark;
     let source = Arc::new(SegmentSource::new(dataset)?);
@@ -82,10 +78,14 @@ fn train_on<B: TrainBackend>(
     };
     learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).with_context(cannot_resume)?;
     learner.progress.data = Some(data);
-    run.write_json(data_mark::FILE, &record)?;
     let description = learner.description().clone();
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     sampler.check(&learner.progress.cut).with_context(cannot_resume)?;
+    if resume || job.policy.return_scale.is_none() {
+        // The run states what was taken from the data, and how they are called now.
+        run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
+    }
+    run.write_json(data_mark::FILE, &record)?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
     let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone())?;

@@ -207,7 +207,9 @@ impl RunDir {
             fixed.join(" and ")
         );
         self.keep_checkpoints = job.keep_checkpoints();
-        if changed.is_empty() { Ok(()) } else { self.write_json("config.json", job) }
+        // What is called otherwise is written when the data turned out to be the same.
+        let is_called_otherwise = changed.iter().any(|key| key.starts_with("data."));
+        if changed.is_empty() || is_called_otherwise { Ok(()) } else { self.write_json("config.json", job) }
     }
 
     /// Writes the checkpoint of a step: `fill` gets an empty folder, which appears under its name only when it is complete
