@@ -124,7 +124,7 @@ fn a_run_is_resumed_on_its_own_data_only() {
     assert!(message.contains("step-00000006") && message.contains("--data"), "{message}");
     let message = refused("data.scripted.quality=0.5");
     assert!(message.contains("the run was begun with other data"), "{message}");
-    let reset = ["data.scripted.episodes=30", "data.scripted.quality=null"];
+    let reset = "data.scripted.episodes=30"; // a resume that is refused leaves the run as it was
 
     // Checkpoints of older versions say nothing of their data. Their places are still looked at.
     let path = checkpoint(&run, 6).join("progress.json");
@@ -141,13 +141,13 @@ fn a_run_is_resumed_on_its_own_data_only() {
             .filter(|segment| segment.is_object())
             .for_each(|segment| segment[key] = value.into());
         fs::write(&path, damaged.to_string()).unwrap();
-        let message = refused(reset[0]);
+        let message = refused(reset);
         assert!(message.contains("progress.json") && message.contains("are not in the data"), "{key}: {message}");
     }
     let mut old = progress;
     old.as_object_mut().unwrap().remove("data");
     fs::write(&path, old.to_string()).unwrap();
-    resume(&run, &["train.steps=20", reset[0], reset[1]]).unwrap();
+    resume(&run, &["train.steps=20", reset]).unwrap();
     assert_same(&run, &unbroken, 20, "without a mark of the data");
     assert_eq!(json(&run.join("data.json")), json(&unbroken.join("data.json")));
 }
