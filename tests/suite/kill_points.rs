@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::common::{aaren, metrics, stdout, strip_speeds};
-use prost::Message;
+use crate::events::tensorboard_files;
 use serde_json::Value;
 
 /// The library that counts changes; None where there is no C compiler.
@@ -122,56 +122,14 @@ fn go_on(folder: &Path, case: &Case, name: &str) {
     panic!("{name}: stuck:\n{said}");
 }
 
-#[derive(Message)]
-struct Event {
-    #[prost(int64, tag = "2")]
-    step: i64,
-    #[prost(message, optional, tag = "5")]
-    summary: Option<Summary>,
-    #[prost(message, optional, tag = "7")]
-    session: Option<Session>,
-}
-
-#[derive(Message)]
-struct Summary {
-    #[prost(message, repeated, tag = "1")]
-    value: Vec<Scalar>,
-}
-
-#[derive(Message)]
-struct Scalar {
-    #[prost(string, tag = "1")]
-    tag: String,
-}
-
-#[derive(Message)]
-struct Session {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
 /// The names and steps that TensorBoard shows: a session that starts at a step takes the place of what is there from that step on.
 fn shown(run: &Path) -> Vec<(String, i64)> {
-    let files = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("tfevents")).collect();
-    files.sort();
     let mut scalars: Vec<(String, i64)> = Vec::new();
-    for file in files {
-        let bytes = fs::read(file).unwrap();
-        let mut rest = &bytes[..];
-        while rest.len() >= 12 {
-            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-            let Some(event) = rest.get(12..12 + length) else { break };
-            let event: Event = Message::decode(event).unwrap();
-            if event.session.is_some_and(|session| session.status == 1) {
-                scalars.retain(|(_, step)| *step < event.step);
-            }
-            let values = event.summary.into_iter().flat_map(|summary| summary.value);
-            // The job is told at every start.
-            let values = values.filter(|value| value.tag.contains('/') && !value.tag.starts_with("_hparams_"));
-            scalars.extend(values.map(|value| (value.tag, event.step)));
-            rest = rest.get(16 + length..).unwrap_or_default();
+    for event in tensorboard_files(run).into_iter().flat_map(|file| file.events) {
+        if event.starts_session() {
+            scalars.retain(|(_, step)| *step < event.step);
         }
+        scalars.extend(event.scalars());
     }
     scalars.sort();
     scalars

@@ -7,6 +7,7 @@ mod compare;
 mod configs;
 mod determinism;
 mod divergence;
+mod events;
 mod interrupt;
 mod kill_points;
 mod mutants;

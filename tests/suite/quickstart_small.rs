@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use crate::common::*;
+use crate::events::{Event, tensorboard_files};
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
-use prost::Message;
 
 /// Short enough for a test, long enough that a window of 4 timesteps does not reach from the junction back to the cue.
 const JOB: &[&str] = &[
@@ -29,45 +29,11 @@ fn report(run: &Path) -> EvaluationReport {
     serde_json::from_value(json(&run.join("evaluation.json"))).unwrap()
 }
 
-/// The fields of TensorBoard's messages that a scalar has.
-#[derive(Message)]
-struct Event {
-    #[prost(int64, tag = "2")]
-    step: i64,
-    #[prost(message, optional, tag = "5")]
-    summary: Option<Summary>,
-}
-
-#[derive(Message)]
-struct Summary {
-    #[prost(message, repeated, tag = "1")]
-    value: Vec<Scalar>,
-}
-
-#[derive(Message)]
-struct Scalar {
-    #[prost(string, tag = "1")]
-    tag: String,
-}
-
-/// The names in a TensorBoard file, with their steps.
+/// The names in a run's only TensorBoard file, with their steps, in order.
 fn tensorboard_scalars(run: &Path) -> Vec<(String, i64)> {
-    let files = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("tfevents")).collect();
-    assert_eq!(files.len(), 1);
-    let bytes = fs::read(files.remove(0)).unwrap();
-    let (mut rest, mut scalars) = (&bytes[..], Vec::new());
-    while !rest.is_empty() {
-        // Length, its checksum, the event, its checksum; tensorboard.rs looks at the checksums.
-        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-        let event: Event = Message::decode(&rest[12..12 + length]).unwrap();
-        let values = event.summary.into_iter().flat_map(|summary| summary.value);
-        // The job is told at every start.
-        let values = values.filter(|value| value.tag.contains('/') && !value.tag.starts_with("_hparams_"));
-        scalars.extend(values.map(|value| (value.tag, event.step)));
-        rest = &rest[16 + length..];
-    }
-    scalars
+    let files = tensorboard_files(run);
+    assert!(files.len() == 1 && files[0].is_whole);
+    files[0].events.iter().flat_map(Event::scalars).collect()
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! ```
 
 mod batch;
+mod begin;
 mod convert;
 pub(crate) mod data;
 pub(crate) mod learner;
@@ -26,8 +27,9 @@ mod train;
 pub(crate) mod trial;
 
 pub use batch::DeviceBatch;
+pub use begin::begin_from;
 pub use convert::{Conversion, convert};
 pub use data::{describe, trajectories};
 pub use learner::Learner;
 pub use review::review;
-pub use train::{begin_from, train};
+pub use train::train;

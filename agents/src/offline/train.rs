@@ -5,17 +5,14 @@ use super::data::describe;
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
-use crate::device::{CPU, Graph, TrainBackend};
+use crate::device::{Graph, TrainBackend};
 use crate::play::evaluate::Evaluation;
-use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
 use crate::run::data_mark::{self, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{NoObserver, Schedule, Session};
 use aaren_data::Dataset;
-use aaren_policy::transfer::transfer_weights;
-use aaren_policy::{Description, checkpoint};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::{sync::Arc, time::Instant};
 
 /// Trains a policy as the job says, in its run folder, and evaluates it.
@@ -97,24 +94,6 @@ fn train_on<B: TrainBackend>(
         session.end_step(&mut learner)?;
     }
     session.finish(&learner)
-}
-
-/// Gives a run that has not begun a checkpoint of step 0 with the weights of a policy, and the normalization that they know, from which
-/// [`train`] goes on with `resume`.
-///
-/// # Errors
-/// Names the parameters that do not fit, or the file that cannot be written.
-pub fn begin_from(job: &OfflineJob, dataset: &Dataset, from: &SavedPolicy, run: &RunDir) -> Result<()> {
-    let context = || format!("this job cannot begin with the policy {}", from.folder.display());
-    let policy = checkpoint::load::<Graph>(&from.folder, &CPU).with_context(context)?;
-    let (own, normalizer) = (describe(&job.env, &job.policy, dataset)?, policy.description.normalizer);
-    let (found, expected) = (normalizer.width(), own.normalizer.width());
-    ensure!(found == expected, "{} is told {found} numbers, the job's task shows {expected}", from.folder.display());
-    let description = Description { normalizer, ..own };
-    let learner = Learner::<Graph>::new(description, &job.train, job.seed)?;
-    let (learner, _) = learner.map_network(|network| transfer_weights(&policy.network, network)).with_context(context)?;
-    run.checkpoint(0, |folder| learner.save(folder))?;
-    Ok(())
 }
 
 /// Steps are optimizer steps.

@@ -19,6 +19,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod begin;
 mod gae;
 mod learner;
 mod normalize;
@@ -28,5 +29,6 @@ mod training;
 mod transitions;
 pub(crate) mod trial;
 
-pub use train::{begin_from, train};
+pub use begin::begin_from;
+pub use train::train;
 pub use training::describe;

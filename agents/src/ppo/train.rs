@@ -2,15 +2,12 @@
 
 use super::{targets::targets, training::Training};
 use crate::config::PpoJob;
-use crate::device::{CPU, Graph};
 use crate::play::evaluate::Evaluation;
-use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::seeds;
-use crate::session::{Observer, Schedule, Session, Trained as _};
+use crate::session::{Observer, Schedule, Session};
 use aaren_envs::derive_seed;
-use aaren_policy::checkpoint;
 use anyhow::{Context, Result};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
@@ -73,18 +70,6 @@ pub fn train(job: &PpoJob, run: &RunDir, resume: bool, observer: &mut dyn Observ
         session.end_step(&mut training)?;
     }
     session.finish(&training)
-}
-
-/// Gives a run that has not begun a checkpoint of step 0 with the weights of a policy, from which [`train`] goes on with `resume`.
-///
-/// # Errors
-/// Names the parameters that do not fit, or the file that cannot be written.
-pub fn begin_from(job: &PpoJob, from: &SavedPolicy, run: &RunDir) -> Result<()> {
-    let policy = checkpoint::load_any::<Graph>(&from.folder, &CPU)?;
-    let context = || format!("this job cannot begin with the policy {}", from.folder.display());
-    let mut training = Training::with(job, false, |learner| learner.begin_from(policy)).with_context(context)?;
-    run.checkpoint(0, |folder| training.save(folder))?;
-    Ok(())
 }
 
 /// Steps are environment steps.

@@ -3,6 +3,8 @@
 //! Nothing in it is ever half written under its final name: files and folders are written under a temporary name, synced,
 //! then renamed. A killed job leaves at most temporary names behind, which readers ignore and [`RunDir::resume`] removes.
 
+mod job;
+
 use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use super::data_mark;
-use super::differing::differing_keys;
 use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
-use crate::config::{Changes, Job, LearningRateSchedule};
+use crate::config::Changes;
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
@@ -164,52 +164,6 @@ impl RunDir {
     pub fn name(&self) -> String {
         let full = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         full.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
-    }
-
-    /// The job as resolved when the run began, with changes.
-    ///
-    /// # Errors
-    /// As [`Job::load`].
-    pub fn job(&self, changes: &Changes) -> Result<Job> {
-        Job::load(&[self.path.join("config.json")], changes)
-    }
-
-    /// Changes the job of a resumed run, where the change cannot alter the steps already made.
-    ///
-    /// Only the length of the training, the evaluation, and how often things are logged and kept may differ.
-    ///
-    /// # Errors
-    /// Names the keys that differ and may not.
-    pub fn update_job(&mut self, job: &Job) -> Result<()> {
-        let before = self.job(&Changes::default())?;
-        let changed = differing_keys(&serde_json::to_value(&before)?, &serde_json::to_value(job)?);
-        // A learning rate that falls depends on the length of the training.
-        let schedule = match &before {
-            Job::Offline(job) => job.train.schedule,
-            Job::Ppo(job) => job.ppo.schedule,
-            Job::Collect(_) => LearningRateSchedule::Constant,
-        };
-        let is_constant = schedule == LearningRateSchedule::Constant;
-        // The same data may have another name; other data are told by their mark.
-        let knows_its_data = self.path.join(data_mark::FILE).is_file();
-        let free = |key: &String| {
-            ["evaluation.", "log."].iter().any(|section| key.starts_with(section))
-                || key.starts_with("data.") && knows_its_data
-                || ["train.steps", "ppo.env_steps"].contains(&key.as_str()) && is_constant
-                || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
-                || ["train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())
-        };
-        let fixed: Vec<String> = changed.iter().filter(|key| !free(key)).cloned().collect();
-        ensure!(
-            fixed.is_empty(),
-            "the run {} was begun with another {}; resume it without that change, or begin a new run",
-            self.path.display(),
-            fixed.join(" and ")
-        );
-        self.keep_checkpoints = job.keep_checkpoints();
-        // What is called otherwise is written when the data turned out to be the same.
-        let is_called_otherwise = changed.iter().any(|key| key.starts_with("data."));
-        if changed.is_empty() || is_called_otherwise { Ok(()) } else { self.write_json("config.json", job) }
     }
 
     /// Writes the checkpoint of a step: `fill` gets an empty folder, which appears under its name only when it is complete

@@ -1,6 +1,7 @@
 use anyhow::bail;
 
 use super::*;
+use crate::config::Job;
 
 fn job() -> Job {
     Job::load(&[], &["train.keep_checkpoints=2".into()][..].into()).unwrap()
@@ -128,6 +129,14 @@ fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
     let message = format!("{:#}", run.update_job(&other).unwrap_err());
     assert!(message.contains("seed and policy.width"), "{message}");
     assert_eq!(run.job(&Changes::default()).unwrap(), longer);
+
+    run.checkpoint(700, |_| Ok(())).unwrap();
+    let shorter = |steps: u64| run.job(&[format!("train.steps={steps}")][..].into()).unwrap();
+    let (too_short, enough) = (shorter(699), shorter(700));
+    let message = format!("{:#}", run.update_job(&too_short).unwrap_err());
+    assert!(message.contains("has made 700 steps, more than the 699 of train.steps"), "{message}");
+    assert_eq!(run.job(&Changes::default()).unwrap(), longer);
+    run.update_job(&enough).unwrap();
 }
 
 #[test]
