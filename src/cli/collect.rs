@@ -70,7 +70,12 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
         if !(goes_on && format == Format::Minari) {
             save(&dataset, &path, format, false, advice)?;
         }
-        report::print(format!("wrote {} episodes, {steps} steps, to {}", dataset.trajectories.len(), path.display()))?;
+        report::print(format!(
+            "wrote {}, {}, to {}",
+            report::count(dataset.trajectories.len(), "episode"),
+            report::count(steps, "step"),
+            path.display()
+        ))?;
     }
     Ok(())
 }

@@ -85,7 +85,12 @@ impl Command {
                 let loaded = aaren_data::load_with(&source, &options(max_episode_steps, false))?;
                 save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
-                report::print(format!("wrote {episodes} episodes to {} as {}", destination.display(), Format::from(to)))
+                report::print(format!(
+                    "wrote {} to {} as {}",
+                    report::count(episodes, "episode"),
+                    destination.display(),
+                    Format::from(to)
+                ))
             }
         }
     }
@@ -172,6 +177,10 @@ fn verify(source: &str, options: &LoadOptions) -> Result<()> {
         bail!("{source} cannot be used: {}", problems.join("; "));
     }
     let task = found.task.map(|task| format!(", of {task}")).unwrap_or_default();
-    lines.push(format!("{source}: {} episodes, {} steps{task}, no errors", found.episodes, found.steps));
+    lines.push(format!(
+        "{source}: {}, {}{task}, no errors",
+        report::count(found.episodes, "episode"),
+        report::count(found.steps, "step")
+    ));
     report::print(lines.join("\n"))
 }

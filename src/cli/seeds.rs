@@ -67,7 +67,7 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
         let (_, _, evaluation) = train(&args, &changes, Some(run), resume).with_context(again)?;
         let target = &evaluation.targets[0];
         let reached = format!("mean return {} ± {}", report::number(target.return_mean), report::number(target.return_std));
-        tell(&args, format!("{}: {reached} over {} episodes", run.display(), target.episodes))?;
+        tell(&args, format!("{}: {reached} over {}", run.display(), report::count(target.episodes, "episode")))?;
     }
     let comparison = compare::compare(&runs, &CompareOptions::default())?;
     show(args.json, &Trained { runs: &runs, comparison: &comparison }, || {

@@ -6,8 +6,11 @@ use aaren_policy::{FeedForwardKind, PolicyConfig};
 
 use super::{ContextLength, Device, Job, Network, OfflineJob, PpoJob};
 
-/// Weights, gradients and the two moments of AdamW, 4 bytes each.
-const BYTES_PER_PARAMETER: u128 = 16;
+/// Weights, gradients and the two moments of AdamW, 4 bytes each, and the weights' moving average where there is one.
+fn bytes_per_parameter(ema: Option<f64>) -> u128 {
+    if ema.is_some() { 20 } else { 16 }
+}
+
 /// A simulation of MuJoCo, most of it the arena, and any other task.
 const SIMULATION: u128 = 15 << 20;
 const TASK: u128 = 1 << 10;
@@ -41,7 +44,7 @@ pub(super) fn too_much(job: &Job, there: u128) -> Option<String> {
 
 fn of_offline(job: &OfflineJob) -> Vec<Need> {
     let OfflineJob { policy, train, evaluation, data, .. } = job;
-    let mut needs = vec![network(policy)];
+    let mut needs = vec![network(policy, train.ema)];
     let timesteps = train.row_length.or(train.context_length.window()).unwrap_or(1);
     if job.device == Device::Cpu {
         let length = match (train.row_length, train.context_length) {
@@ -75,17 +78,17 @@ fn of_ppo(job: &PpoJob) -> Vec<Need> {
         Network::Mlp => {
             let numbers: u128 = ppo.hidden.windows(2).map(|widths| widths[0] as u128 * widths[1] as u128).sum();
             let widest = ppo.hidden.iter().copied().max().unwrap_or(1);
-            needs.push(Need { bytes: 2 * numbers * BYTES_PER_PARAMETER, keys: vec![("ppo.hidden", widest)] });
+            needs.push(Need { bytes: 2 * numbers * bytes_per_parameter(ppo.ema), keys: vec![("ppo.hidden", widest)] });
         }
         Network::Recurrent => {
-            needs.push(network(&PolicyConfig { max_timesteps: 0, ..job.policy.clone().unwrap_or_default() }));
+            needs.push(network(&PolicyConfig { max_timesteps: 0, ..job.policy.clone().unwrap_or_default() }, ppo.ema));
         }
     }
     needs
 }
 
 /// The weights of a policy and what trains them: its large matrices and its embedding of timesteps.
-fn network(policy: &PolicyConfig) -> Need {
+fn network(policy: &PolicyConfig, ema: Option<f64>) -> Need {
     let &PolicyConfig { width, feed_forward, layers, max_timesteps, .. } = policy;
     let keys = vec![
         ("policy.width", width),
@@ -101,7 +104,7 @@ fn network(policy: &PolicyConfig) -> Need {
     };
     let mixers = policy.mixer_of_blocks().unwrap_or_default();
     let of_mixers = mixers.iter().filter(|mixer| **mixer != "mlp").count() as u128 * width * width;
-    Need { bytes: (of_mixers + layers as u128 * feed_forward + times * width) * BYTES_PER_PARAMETER, keys }
+    Need { bytes: (of_mixers + layers as u128 * feed_forward + times * width) * bytes_per_parameter(ema), keys }
 }
 
 /// What the blocks keep of a batch for its gradient: four numbers of the width and two of the feed-forward layer a token.
@@ -164,6 +167,7 @@ mod tests {
             (quickstart, &["policy.max_timesteps=16777216", "policy.width=1024"], &["policy.max_timesteps 16777216"]),
             (quickstart, &["data.scripted.episodes=1e9"], &["data.scripted.episodes 1000000000", "at least 200.0 GB"]),
             (online, &["ppo.hidden=[1048576,1048576]"], &["ppo.hidden 1048576", "at least 35.2 TB"]),
+            (online, &["ppo.hidden=[1048576,1048576]", "ppo.ema=0.99"], &["at least 44.0 TB"]),
             (online, &["ppo.envs=65536", "ppo.rollout_len=1e6"], &["ppo.envs 65536, ppo.rollout_len 1000000"]),
             (
                 online,

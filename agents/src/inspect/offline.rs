@@ -69,7 +69,7 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
         ),
         memory: Memory {
             parameters: 4 * all,
-            optimizer: 12 * all,
+            optimizer: if train.ema.is_some() { 16 } else { 12 } * all,
             batch: 4 * per_update * inputs as u64,
             activations: memory::activations(&job.policy, u128::from(per_update)) as u64,
             states: (playing * state_bytes.1) as u64,

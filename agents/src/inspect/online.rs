@@ -68,7 +68,7 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
         ),
         memory: Memory {
             parameters: 4 * all as u64,
-            optimizer: 12 * all as u64,
+            optimizer: if ppo.ema.is_some() { 16 } else { 12 } * all as u64,
             // Log-probability, value, advantage, target and reset beside what was seen and done.
             batch: 4 * per_iteration * (observation + action + 5) as u64,
             activations: activations as u64,

@@ -7,7 +7,7 @@ use indicatif::HumanDuration;
 use serde::Serialize;
 
 use crate::config::LearningRateSchedule;
-use crate::run::report::{align_right, bytes, number, table};
+use crate::run::report::{align_right, bytes, count, number, table};
 
 /// What a training would be.
 #[derive(Clone, Debug, Serialize)]
@@ -120,7 +120,7 @@ pub struct EvaluationPlan {
 pub struct Memory {
     /// Weights.
     pub parameters: u64,
-    /// Gradients and the two moments of the optimizer.
+    /// Gradients, the two moments of the optimizer, and the moving average of the weights where there is one.
     pub optimizer: u64,
     /// The inputs of an update; learning online, of a rollout.
     pub batch: u64,
@@ -179,7 +179,8 @@ impl fmt::Display for Plan {
             let scale = number(*return_scale);
             writeln!(
                 f,
-                "data: {episodes} episodes, {transitions} transitions, the longest {longest}; returns-to-go are divided by {scale}"
+                "data: {}, {transitions} transitions, the longest {longest}; returns-to-go are divided by {scale}",
+                count(*episodes as usize, "episode")
             )?;
         }
         let Budget { updates, timesteps_per_update, timesteps, epochs } = &self.budget;
@@ -202,7 +203,8 @@ impl fmt::Display for Plan {
         let most = most_env_steps.map(|steps| format!("; at most {steps} environment steps")).unwrap_or_default();
         writeln!(
             f,
-            "evaluation: {between} while it trains, of {episodes} episodes{targets}, and one at the end of {final_episodes}{most}"
+            "evaluation: {between} while it trains, of {}{targets}, and one at the end of {final_episodes}{most}",
+            count(*episodes as usize, "episode")
         )?;
         let Memory { parameters, optimizer, batch, activations, states, machine } = &self.memory;
         let size = |number: u64| bytes(number as usize);

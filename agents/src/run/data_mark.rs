@@ -4,6 +4,8 @@ use aaren_data::{Actions, Dataset, Trajectory};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::words::count;
+
 /// The file in a run folder that holds the mark of what the run learns from.
 pub(crate) const FILE: &str = "data.json";
 
@@ -63,7 +65,7 @@ impl DataMark {
     /// # Errors
     /// Says what differs.
     pub(crate) fn expect(self, begun_with: Self) -> Result<()> {
-        let counts = |mark: Self| format!("{} episodes of {} steps in all", mark.episodes, mark.steps);
+        let counts = |mark: Self| format!("{} of {} in all", count(mark.episodes, "episode"), count(mark.steps, "step"));
         let differ = match begun_with {
             same if same == self => return Ok(()),
             Self { episodes, steps, .. } if (episodes, steps) == (self.episodes, self.steps) => {

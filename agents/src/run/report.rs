@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 
 use super::encoding;
 use super::made_by::MadeBy;
-pub use super::words::number;
 use super::words::{asked_for, plain};
+pub use super::words::{count, number};
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
 pub(crate) const FORMAT: u32 = 1;

@@ -16,6 +16,11 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A number of things: `1 episode`, `20 episodes`.
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Text without characters that command a terminal or turn the direction of writing, which names in a stranger's files may hold: they
 /// are spelled out as `\u001b`, which JSON reads back as themselves. Line breaks and tabs stay.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
