@@ -14,12 +14,19 @@ use rand_pcg::Pcg64Mcg;
 pub struct Init {
     generator: Pcg64Mcg,
     next_id: u64,
+    /// Whether nothing is drawn, because the parameters will be replaced.
+    is_blank: bool,
 }
 
 impl Init {
     /// The same seed gives the same weights.
     pub fn new(seed: u64) -> Self {
-        Self { generator: Pcg64Mcg::seed_from_u64(seed), next_id: 1 }
+        Self { generator: Pcg64Mcg::seed_from_u64(seed), next_id: 1, is_blank: false }
+    }
+
+    /// Zeros where numbers would be drawn, for parameters that others replace at once.
+    pub(crate) fn blank() -> Self {
+        Self { is_blank: true, ..Self::new(0) }
     }
 
     /// Normal numbers of mean 0.
@@ -29,6 +36,9 @@ impl Init {
         standard_deviation: f32,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
+        if self.is_blank {
+            return self.constant(shape, 0.0, device);
+        }
         let draw = |generator: &mut Pcg64Mcg| -> f32 { StandardNormal.sample(generator) };
         let data = (0..shape.iter().product()).map(|_| standard_deviation * draw(&mut self.generator)).collect();
         self.given(data, shape, device)
@@ -41,6 +51,9 @@ impl Init {
         bound: f32,
         device: &B::Device,
     ) -> Param<Tensor<B, D>> {
+        if self.is_blank {
+            return self.constant(shape, 0.0, device);
+        }
         let data = (0..shape.iter().product()).map(|_| bound * self.generator.random_range(-1.0f32..1.0)).collect();
         self.given(data, shape, device)
     }
@@ -54,6 +67,9 @@ impl Init {
         gain: f64,
         device: &B::Device,
     ) -> Param<Tensor<B, 2>> {
+        if self.is_blank {
+            return self.constant([inputs, outputs], 0.0, device);
+        }
         let (count, length) = (inputs.min(outputs), inputs.max(outputs));
         let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
         while vectors.len() < count {

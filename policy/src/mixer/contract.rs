@@ -1,5 +1,6 @@
 //! What a sequence mixer is.
 
+use super::bounded_cache::CachePolicy;
 use crate::{error::PolicyError, init::Init, reset::Reset, state::MixerState};
 use aaren_kernels::{Dropout, KernelBackend};
 use burn::module::{Module, ParamId};
@@ -30,6 +31,12 @@ pub trait Mixer<B: KernelBackend>: Module<B> + Sync + 'static {
 
     /// The state of sequences that have not begun.
     fn initial_state(&self, batch: usize, device: &B::Device) -> Self::State;
+
+    /// The state of sequences that have not begun, with a KV cache of bounded size; `None` if the mixer has no cache to bound. The state
+    /// decides: all that comes after it is bounded too.
+    fn bounded_state(&self, _cache: CachePolicy, _batch: usize) -> Option<Self::State> {
+        None
+    }
 
     /// Mixes tokens over time, causally, forgetting at resets.
     ///

@@ -4,7 +4,7 @@
 //!
 //! To add a mixer here: one file in this folder with a module that implements [`Mixer`] and a state that implements
 //! [`MixerState`](crate::state::MixerState) (a state of plain tensors takes one line, [`tensor_state!`](crate::state::tensor_state)), its
-//! `mod` line below, and one line in the list at the end of `any.rs`. The line has a sentence that ends in `no state` or in the state's size,
+//! `mod` line below, and one line in the list at the end of `list.rs`. The line has a sentence that ends in `no state` or in the state's size,
 //! `: ... bytes a layer`, in numbers, `width`, `heads`, `head_dim`, the tokens `t` and the mixer's own options; the laws in `tests/suite/laws.rs`
 //! then run over the mixer and check the size. A mixer with options names their struct there, which implements [`MixerOptions`], and
 //! `policy.options` in a config then has them.
@@ -63,16 +63,18 @@
 
 mod aaren;
 mod any;
+mod any_state;
 mod bounded_cache;
 mod common;
 mod contract;
-mod custom;
-mod custom_state;
+mod dyn_mixer;
 mod erased;
 mod gru;
 mod hyena;
 mod hyena_modal;
+mod kind;
 mod linear_attention;
+mod list;
 mod lstm;
 mod mamba;
 mod min_gru;
@@ -88,9 +90,9 @@ mod transformer;
 mod window;
 
 pub use aaren::Recency;
-pub use any::*;
+pub use any::AnyMixer;
+pub use any_state::AnyState;
 pub use bounded_cache::CachePolicy;
 pub use contract::{Mixer, MixerOptions, Sizes};
-pub use custom::CustomMixer;
-pub use custom_state::CustomState;
-pub use registry::MixerFamily;
+pub use kind::MixerFamily;
+pub use list::*;

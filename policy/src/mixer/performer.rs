@@ -68,13 +68,6 @@ tensor_state! {
     }
 }
 
-impl<B: KernelBackend> Performer<B> {
-    /// The random projection, `[head_dim, rows]`.
-    pub fn projection(&self) -> Tensor<B, 2> {
-        self.features.projection.val()
-    }
-}
-
 impl<B: KernelBackend> Mixer<B> for Performer<B> {
     type State = PerformerState<B>;
     type Options = PerformerOptions;

@@ -48,9 +48,8 @@ pub struct KeyValueCache<B: Backend> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// The state of sequences that have not begun, in a cache that keeps at most as many entries as `cache` says. The state decides:
-    /// all that comes after it is bounded too.
-    pub(super) fn bounded_state(&self, cache: CachePolicy, batch: usize) -> KeyValueCache<B> {
+    /// The state of sequences that have not begun, in a cache that keeps at most as many entries as `cache` says.
+    fn cache(&self, cache: CachePolicy, batch: usize) -> KeyValueCache<B> {
         let is_bounded = cache != CachePolicy::Full;
         let bounded = is_bounded.then(|| BoundedCache::new(cache, batch, self.heads, self.head_dim()));
         KeyValueCache { tokens: None, length: 0, first: vec![0; batch], bounded }
@@ -126,7 +125,11 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
     }
 
     fn initial_state(&self, batch: usize, _device: &B::Device) -> KeyValueCache<B> {
-        self.bounded_state(CachePolicy::Full, batch)
+        self.cache(CachePolicy::Full, batch)
+    }
+
+    fn bounded_state(&self, cache: CachePolicy, batch: usize) -> Option<KeyValueCache<B>> {
+        Some(self.cache(cache, batch))
     }
 
     fn forward(

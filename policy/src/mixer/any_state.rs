@@ -1,4 +1,4 @@
-//! The state of a mixer whose type this crate does not know.
+//! The state of a mixer of any kind.
 
 use crate::state::{MixerState, StateRecord};
 use aaren_kernels::KernelBackend;
@@ -41,17 +41,17 @@ impl<B: KernelBackend, S: MixerState<B>> DynState<B> for S {
     }
 }
 
-/// The state of a registered mixer.
+/// The state of a mixer of any kind.
 #[derive(Debug)]
-pub struct CustomState<B: Backend>(Box<dyn DynState<B>>);
+pub struct AnyState<B: Backend>(Box<dyn DynState<B>>);
 
-impl<B: Backend> Clone for CustomState<B> {
+impl<B: Backend> Clone for AnyState<B> {
     fn clone(&self) -> Self {
         Self(self.0.boxed_clone())
     }
 }
 
-impl<B: Backend> CustomState<B> {
+impl<B: Backend> AnyState<B> {
     pub(super) fn new<S: MixerState<B>>(state: S) -> Self
     where
         B: KernelBackend,
@@ -65,19 +65,23 @@ impl<B: Backend> CustomState<B> {
         *self.0.into_any().downcast().expect("a mixer was given another mixer's state")
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes that the state holds on its device.
+    pub fn bytes(&self) -> usize {
         self.0.dyn_bytes()
     }
 
-    pub(super) fn to_record(&self) -> StateRecord {
+    /// The state as named tensors on the host.
+    pub fn to_record(&self) -> StateRecord {
         self.0.dyn_record()
     }
 
-    pub(super) fn detach(self) -> Self {
+    /// Cut from the graph that made it: gradients stop here.
+    pub fn detach(self) -> Self {
         Self(self.0.dyn_detach())
     }
 
-    pub(super) fn on_device(self, device: &B::Device) -> Self {
+    /// On another device.
+    pub fn to_device(self, device: &B::Device) -> Self {
         Self(self.0.dyn_to_device(device))
     }
 }
