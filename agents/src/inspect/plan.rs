@@ -180,7 +180,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "data: {}, {transitions} transitions, the longest {longest}; returns-to-go are divided by {scale}",
-                count(*episodes as usize, "episode")
+                count(*episodes, "episode")
             )?;
         }
         let Budget { updates, timesteps_per_update, timesteps, epochs } = &self.budget;
@@ -204,7 +204,7 @@ impl fmt::Display for Plan {
         writeln!(
             f,
             "evaluation: {between} while it trains, of {}{targets}, and one at the end of {final_episodes}{most}",
-            count(*episodes as usize, "episode")
+            count(*episodes, "episode")
         )?;
         let Memory { parameters, optimizer, batch, activations, states, machine } = &self.memory;
         let size = |number: u64| bytes(number as usize);
