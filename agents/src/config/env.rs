@@ -22,7 +22,8 @@ pub struct EnvConfig {
 impl EnvConfig {
     /// The task's name without its version, in small letters: `hopper`.
     pub(crate) fn robot(&self) -> String {
-        self.id.rsplit_once("-v").map_or(self.id.as_str(), |(name, _)| name).to_lowercase()
+        let name = self.id.rsplit(':').next().unwrap_or_default(); // without `gymnasium:`
+        name.rsplit_once("-v").map_or(name, |(name, _)| name).to_lowercase()
     }
 
     /// Makes the task.
