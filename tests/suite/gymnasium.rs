@@ -121,12 +121,17 @@ fn a_policy_is_trained_evaluated_and_collected_with_and_its_data_are_learned_fro
         format!(r#"{env} "collect": {{"dataset": "random", "steps": 300, "format": "minari"}}}}"#),
     )
     .unwrap();
-    stdout(&mut aaren(folder, &["collect", "collect.json", "--output", "data"], &[]));
-    let data = fs::read_dir(folder.join("data")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    println!("{data:?}");
+    stdout(&mut aaren(folder, &["collect", "collect.json", "--output", "cartpole/random-v0"], &[]));
+    let recovered = "import minari; print(minari.load_dataset('cartpole/random-v0').recover_environment())";
+    let has_minari = Command::new(python()).args(["-c", "import minari.dataset._storages.hdf5_storage"]).output();
+    if has_minari.is_ok_and(|output| output.status.success()) {
+        let mut minari = Command::new(python());
+        let said = stdout(minari.args(["-c", recovered]).env("MINARI_DATASETS_PATH", folder));
+        assert!(said.contains("CartPoleEnv<CartPole-v1>"), "{said}");
+    }
     let offline = env.to_string()
         + r#""policy": {"mixer": "aaren", "width": 16, "heads": 2, "feed_forward": 16},
-            "train": {"steps": 3, "batch_size": 4}, "data": {"source": "data"},
+            "train": {"steps": 3, "batch_size": 4, "warmup_steps": 1, "log_every": 1}, "data": {"source": "cartpole/random-v0"},
             "evaluation": {"target_returns": [20], "episodes": 2, "every": 0}}"#;
     fs::write(folder.join("offline.json"), offline).unwrap();
     let output = aaren(folder, &["train", "offline.json", "--run", "offline", "--strict"], &[]).output().unwrap();

@@ -1,6 +1,7 @@
 //! Environments that share a worker and take their steps together.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::settings::Settings;
 use super::worker::{Raised, Request, Worker};
@@ -19,6 +20,8 @@ struct About {
     observation_space: Space,
     action_space: Space,
     max_episode_steps: Option<usize>,
+    /// Gymnasium's own description, where it can write one.
+    env_spec: Option<Value>,
     /// Of Python and the libraries.
     versions: String,
 }
@@ -74,16 +77,16 @@ impl Group {
         Self { settings, process: Process::Absent, rows, made: 0, observations: vec![0.0; width], width, answer: Vec::new() }
     }
 
-    /// Starts a worker to learn what its task is.
+    /// Starts a worker to learn what its task is, for us and, where it can be written, in Gymnasium's words.
     ///
     /// # Errors
     /// [`EnvError::Python`] for whatever keeps Python from making it, [`EnvError::Worker`] if the process ends.
-    pub(super) fn learn(id: &str, settings: Settings) -> Result<(Self, Spec), EnvError> {
+    pub(super) fn learn(id: &str, settings: Settings) -> Result<(Self, Spec, Option<Value>), EnvError> {
         let mut worker = Worker::start(&settings)?;
-        let spec = greet(id, &mut worker)?;
+        let (spec, env_spec) = greet(id, &mut worker)?;
         let mut group = Self::new(settings, &spec);
         (group.process, group.made) = (Process::Ready(worker), 1);
-        Ok((group, spec))
+        Ok((group, spec, env_spec))
     }
 
     /// Begins to start the worker, if there is none.
@@ -230,7 +233,7 @@ impl Group {
             let Process::Starting(mut worker) = std::mem::replace(&mut self.process, gone) else {
                 unreachable!("it is starting")
             };
-            let found = greet(&spec.id, &mut worker)?;
+            let (found, _) = greet(&spec.id, &mut worker)?;
             if found != *spec {
                 let problem = "its spaces or its time limit are not what they were when it was first made".into();
                 return Err(EnvError::Contract { env: spec.id.clone(), problem });
@@ -254,14 +257,14 @@ impl Group {
     }
 }
 
-/// Waits until a worker has made its first environment, and gives its spec.
-fn greet(id: &str, worker: &mut Worker) -> Result<Spec, EnvError> {
+/// Waits until a worker has made its first environment, and gives its spec, for us and in Gymnasium's words.
+fn greet(id: &str, worker: &mut Worker) -> Result<(Spec, Option<Value>), EnvError> {
     let mut answer = Vec::new();
     worker.receive(&mut answer)?;
     let about: About = serde_json::from_slice(&answer).map_err(|error| worker.error(error.to_string()))?;
     tracing::info!("{id}: {}", about.versions);
-    let About { observation_space, action_space, max_episode_steps, .. } = about;
-    Ok(Spec { id: id.into(), observation_space, action_space, max_episode_steps, restorable: false })
+    let About { observation_space, action_space, max_episode_steps, env_spec, .. } = about;
+    Ok((Spec { id: id.into(), observation_space, action_space, max_episode_steps, restorable: false }, env_spec))
 }
 
 /// An action as it is sent.

@@ -37,9 +37,23 @@ pub(crate) fn check(id: &str, options: &Map<String, Value>) -> Result<(), EnvErr
     Settings::new(id, options).map(|_| ())
 }
 
-/// Specs of environments that were made in this process, by name and options: most are made for their specs alone, and starting a
-/// worker takes a second.
-static SPECS: Mutex<Option<HashMap<String, Spec>>> = Mutex::new(None);
+/// Environments that were made in this process, by their settings: most are made for their specs alone, and starting a worker takes
+/// a second. The spec for us, and in Gymnasium's words.
+type Known = HashMap<String, (Spec, Option<Value>)>;
+
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
+fn with_known<R>(of: impl FnOnce(&mut Known) -> R) -> R {
+    of(KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// What Gymnasium itself writes of a `gymnasium:` environment (`EnvSpec.to_json`), with the arguments and wrappers that it has by
+/// registration. `None` for any other task, one that was not yet made in this process, and one that Gymnasium cannot write.
+pub fn gymnasium_spec(id: &str, options: &Map<String, Value>) -> Option<Value> {
+    gymnasium_name(id)?;
+    let key = serde_json::to_string(&Settings::new(id, options).ok()?).ok()?;
+    with_known(|known| known.get(&key)?.1.clone())
+}
 
 /// Makes a `gymnasium:` environment. The first of its kind starts Python; others do when their first episode begins.
 ///
@@ -48,13 +62,14 @@ static SPECS: Mutex<Option<HashMap<String, Spec>>> = Mutex::new(None);
 pub(crate) fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvError> {
     let settings = Settings::new(id, options)?;
     let (delay, key) = (settings.reward_delay, serde_json::to_string(&settings).unwrap_or_default());
-    let specs = || SPECS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = specs().get_or_insert_default().get(&key).cloned();
-    let (group, spec) = match known {
-        Some(spec) => (Group::new(settings, &spec), spec),
-        None => Group::learn(id, settings)?,
+    let (group, spec) = match with_known(|known| known.get(&key).cloned()) {
+        Some((spec, _)) => (Group::new(settings, &spec), spec),
+        None => {
+            let (group, spec, env_spec) = Group::learn(id, settings)?;
+            with_known(|known| known.insert(key, (spec.clone(), env_spec)));
+            (group, spec)
+        }
     };
-    specs().get_or_insert_default().entry(key).or_insert_with(|| spec.clone());
     let delay = delay.map(DelayedReward::new);
     Ok(Box::new(PythonEnv { spec, group: Arc::new(Mutex::new(group)), row: 0, elapsed: 0, running: false, delay }))
 }

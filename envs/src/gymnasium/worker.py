@@ -202,6 +202,21 @@ class Worker:
             env = named(wrapper["name"])(env, **wrapper["kwargs"])
         return env
 
+    def spec(self):
+        """Gymnasium's own description of what is stepped here, if it can write one: wrappers of foreign kinds and arguments that are
+        no JSON keep it from that, and so do combinations of choices, which no wrapper of its own makes."""
+        from gymnasium import spaces, wrappers
+
+        env = self.envs[0]
+        if self.is_discrete and not isinstance(env.action_space, spaces.Discrete):
+            return None
+        try:
+            if not isinstance(env.observation_space, spaces.Box) or len(env.observation_space.shape) != 1:
+                env = wrappers.FlattenObservation(env)
+            return json.loads(env.spec.to_json())
+        except Exception:
+            return None
+
     def about(self):
         limits, layer = [], self.envs[0]
         while isinstance(layer, gymnasium.Wrapper):
@@ -212,6 +227,7 @@ class Worker:
             "observation_space": self.observations,
             "action_space": self.actions,
             "max_episode_steps": min(limits, default=None),
+            "env_spec": self.spec(),
             "versions": f"Python {sys.version.split()[0]}, gymnasium {gymnasium.__version__}, numpy {numpy.__version__}",
         }
 
