@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvConfig {
-    /// Registered name with version; `aaren envs` lists them.
+    /// Registered name with version, or `gymnasium:` and the name of an environment of Gymnasium; `aaren envs` lists them.
     pub id: String,
     /// Options of the task by name, checked by the task itself. Default: none.
     #[serde(default)]

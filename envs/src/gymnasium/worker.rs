@@ -39,6 +39,9 @@ const GREETING: &str = "aaren worker 1\n";
 /// Lines of stderr that are kept to be quoted.
 const KEPT_LINES: usize = 20;
 
+/// Bytes of a line of stderr.
+const LONGEST_LINE: u64 = 1 << 14;
+
 /// Different warnings that are said.
 const MOST_WARNINGS: usize = 50;
 
@@ -261,7 +264,8 @@ fn listen(name: &str, stderr: ChildStderr, last_lines: &Mutex<VecDeque<String>>)
     static WARNED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let mut stderr = BufReader::new(stderr);
     let mut bytes = Vec::new();
-    while stderr.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
+    // A line that has no end is cut, or it would fill the memory.
+    while stderr.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_string();
         bytes.clear();
         match line.strip_prefix("warning: ") {
