@@ -119,7 +119,7 @@ impl Step {
 /// A task to act in, with the semantics of Gymnasium's `Env`.
 ///
 /// `reset` starts an episode; after a step with either flag the caller resets. Stepping before the first reset or after an
-/// end is [`EnvError::ResetNeeded`]. `step` allocates nothing; observations go into the caller's buffer.
+/// end is [`EnvError::ResetNeeded`]. `step` allocates nothing, outside of Python; observations go into the caller's buffer.
 pub trait Env: Send {
     /// The task's spaces and limits.
     fn spec(&self) -> &Spec;

@@ -180,9 +180,13 @@ fn a_worker_that_is_killed_ends_the_training_with_its_group_and_nothing_is_left(
     let error = said.lines().last().unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(error.starts_with("error: ") && said.matches("error:").count() == 1, "{said}");
-    for word in
-        ["gymnasium:Pendulum-v1", "group ", &format!("worker process {}", all[1]), "ended (signal: 9 (SIGKILL))", "the newest checkpoint is run/"]
-    {
+    for word in [
+        "gymnasium:Pendulum-v1",
+        "group ",
+        &format!("worker process {}", all[1]),
+        "ended (signal: 9 (SIGKILL))",
+        "the newest checkpoint is run/",
+    ] {
         assert!(error.contains(word), "{error:?} lacks {word:?}");
     }
     assert!(wait_for(|| !all.iter().any(|id| is_running(*id))), "workers are left");
