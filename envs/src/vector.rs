@@ -50,7 +50,7 @@ impl<'a> ActionBatch<'a> {
     }
 }
 
-/// Copies of one task with batched results, which it owns; a step allocates nothing.
+/// Copies of one task with batched results, which it owns; a step allocates nothing, outside of Python.
 ///
 /// After an error the rows before the failing one have been stepped and the others have not; [`EnvError::Row`] says which one
 /// failed. A reset of that row alone makes the batch usable again.
