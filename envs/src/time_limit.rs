@@ -208,5 +208,16 @@ mod tests {
         let mut env = TimeLimit::new("Three-v0", Three(0.0), None).unwrap();
         assert_eq!(env.state(&mut vec![]).unwrap_err().to_string(), "Three-v0 does not support reading its state");
         assert!(matches!(env.set_state(&[1.0], &mut [0.0]), Err(EnvError::Unsupported { .. })));
+        assert!(!env.spec().restorable);
+    }
+
+    #[test]
+    fn a_spec_that_says_nothing_of_storing_is_of_a_task_that_can_be_stored() {
+        let spec = crate::make("CartPole-v1", &Default::default()).unwrap().spec().clone();
+        let written = serde_json::to_value(&spec).unwrap();
+        assert!(written.get("restorable").is_none(), "what is written of our tasks stays as it was");
+        assert_eq!(serde_json::from_value::<Spec>(written).unwrap(), spec);
+        let other = Spec { restorable: false, ..spec };
+        assert_eq!(serde_json::from_value::<Spec>(serde_json::to_value(&other).unwrap()).unwrap(), other);
     }
 }
