@@ -7,6 +7,7 @@
 mod act;
 mod env;
 mod evaluate;
+mod gymnasium;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod launches;
 mod measure;
@@ -39,6 +40,8 @@ enum What {
     Act(act::ActArgs),
     /// Environment steps a second, beside the bare simulator, and Gymnasium and EnvPool where they are installed
     Env(env::EnvArgs),
+    /// A vector step of environments in Python through a worker process, beside Gymnasium's own vectors
+    Gymnasium(gymnasium::GymnasiumArgs),
     /// Episodes of Hopper-v5 with a policy in actor threads, and where the time goes
     Evaluate(evaluate::EvaluateArgs),
     /// Tasks that need memory: every mixer trained with the same budget, and its score against the difficulty
@@ -69,6 +72,7 @@ impl Cli {
         match self.what {
             What::Act(args) => act::run(&args, json),
             What::Env(args) => env::run(&args, json),
+            What::Gymnasium(args) => gymnasium::run(&args, json),
             What::Evaluate(args) => evaluate::run(&args, json),
             What::Memory(args) => memory::run(&args, json),
             What::Mixers(args) => mixers::run(&args, json),

@@ -17,7 +17,7 @@
 use crate::minari::metadata;
 use crate::statistics::ENV_OPTIONS;
 use crate::trajectory::Dataset;
-use aaren_envs::{OptionDefault, Space, Spec};
+use aaren_envs::{GYMNASIUM_OPTIONS, OptionDefault, Space, Spec, gymnasium_name, gymnasium_spec};
 use serde_json::{Map, Value};
 
 /// Options that change a picture of a task, or nothing.
@@ -55,15 +55,16 @@ impl Dataset {
         let kwargs = self.env_spec().and_then(|spec| options(&spec["kwargs"]));
         let collected = collection.and_then(|made| options(&made["options"]).or_else(|| options(&made["job"]["env"]["options"])));
         let stated = self.metadata.get(ENV_OPTIONS).and_then(options);
+        let is_in_python = collection.and_then(|made| gymnasium_name(made["job"]["env"]["id"].as_str()?)).is_some();
+        let of_task = |options: Map<String, Value>| if is_in_python { in_python(&options) } else { options };
+        let (collected, stated) = (collected.map(of_task), stated.map(of_task));
         let said: Vec<_> = [kwargs, collected, stated].into_iter().flatten().collect();
         (!said.is_empty()).then(|| said.into_iter().flatten().filter(|(key, _)| !SHOWN_ONLY.contains(&key.as_str())).collect())
     }
 
     /// Wrappers around the task that change what was recorded, by name, from Minari's `env_spec`.
     pub fn wrappers(&self) -> Vec<String> {
-        let spec = self.env_spec().unwrap_or_default();
-        let names = spec["additional_wrappers"].as_array().into_iter().flatten().filter_map(|wrapper| wrapper["name"].as_str());
-        names.filter(|name| !WATCHING.contains(name)).map(String::from).collect()
+        names_of_wrappers(&self.env_spec().unwrap_or_default()["additional_wrappers"])
     }
 
     /// The task with all that is said of it, in words: `Hopper-v5 with variant=d4rl`.
@@ -90,7 +91,9 @@ pub fn task_differences(dataset: &Dataset, spec: &Spec, options: &Map<String, Va
     let (data, task) = (format!("the data {}", dataset.id), format!("the task {}", spec.id));
     let said = dataset.env_options();
     let mut found = said.map_or(Vec::new(), |said| option_differences(&data, &said, spec, options));
-    let wrappers = dataset.wrappers();
+    let given =
+        names_of_wrappers(gymnasium_spec(&spec.id, options).as_ref().map_or(&Value::Null, |spec| &spec["additional_wrappers"]));
+    let wrappers: Vec<String> = dataset.wrappers().into_iter().filter(|name| !given.contains(name)).collect();
     let of_options = !found.is_empty();
     if !wrappers.is_empty() {
         found.push(format!("{data} were made through wrappers that {task} has not: {}", wrappers.join(", ")));
@@ -131,7 +134,28 @@ pub(crate) fn own_task_differences(dataset: &Dataset) -> Vec<String> {
     aaren_envs::make(id, &options).map_or(Vec::new(), |env| task_differences(dataset, env.spec(), &options))
 }
 
+/// The wrappers of Gymnasium's description of a task that change what is recorded.
+fn names_of_wrappers(wrappers: &Value) -> Vec<String> {
+    let names = wrappers.as_array().into_iter().flatten().filter_map(|wrapper| wrapper["name"].as_str());
+    names.filter(|name| !WATCHING.contains(name)).map(String::from).collect()
+}
+
+/// What the options of an environment in Python say of the task: its arguments, for how it is run is beside the point.
+fn in_python(options: &Map<String, Value>) -> Map<String, Value> {
+    let is_of_task = |key: &str| GYMNASIUM_OPTIONS.iter().all(|option| option.key != key);
+    let kwargs = options.get("kwargs").and_then(Value::as_object);
+    let own = options.iter().filter(|(key, _)| is_of_task(key));
+    own.chain(kwargs.into_iter().flatten()).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 fn option_differences(data: &str, said: &Map<String, Value>, spec: &Spec, options: &Map<String, Value>) -> Vec<String> {
+    let is_in_python = gymnasium_name(&spec.id).is_some();
+    // Beside what the job says, what it is registered with.
+    let registered = gymnasium_spec(&spec.id, options).and_then(|spec| spec["kwargs"].as_object().cloned()).unwrap_or_default();
+    let mut options = if is_in_python { in_python(options) } else { options.clone() };
+    options.extend(registered.into_iter().filter(|(key, _)| !SHOWN_ONLY.contains(&key.as_str())));
+    let options = &options;
+    let path = |key: &str| if is_in_python && key != "reward_delay" { format!("kwargs.{key}") } else { key.to_string() };
     let table = aaren_envs::tasks().into_iter().find(|task| task.id == spec.id).map_or(&[][..], |task| task.options);
     let default = |key: &str| table.iter().find(|option| option.key == key).map_or(Value::Null, |option| plain(&option.default));
     let value = |of: &Map<String, Value>, key: &str| of.get(key).cloned().unwrap_or_else(|| default(key));
@@ -143,12 +167,13 @@ fn option_differences(data: &str, said: &Map<String, Value>, spec: &Spec, option
         let shown = |value: &Value| if value.is_null() { format!("no {key}") } else { format!("{key} = {}", bare(value)) };
         let is_known = table.iter().any(|option| option.key == key) || table.is_empty() || key == "reward_delay";
         let advice = match (is_known, &made) {
-            (true, Value::Null) => format!("; leave env.options.{key} out to have none"),
+            (true, Value::Null) => format!("; leave env.options.{} out to have none", path(key)),
             (true, Value::Array(_)) => format!(
-                "; --set 'env.options.{key}={}' sets it",
+                "; --set 'env.options.{}={}' sets it",
+                path(key),
                 bare(&made).replace("\"Infinity\"", "null").replace("\"-Infinity\"", "null")
             ),
-            (true, made) => format!("; --set env.options.{key}={} sets it", bare(made)),
+            (true, made) => format!("; --set env.options.{}={} sets it", path(key), bare(made)),
             (false, _) => ", which is no option of it".into(),
         };
         format!("{data} were made with {}, the task {} has {}{advice}", shown(&made), spec.id, shown(&asked))
@@ -165,6 +190,8 @@ fn plain(default: &OptionDefault) -> Value {
         // Infinity has no number in JSON and becomes null, as it is given.
         OptionDefault::Interval(low, high) => vec![Value::from(low), Value::from(high)].into(),
         OptionDefault::Choice(names) => names[0].into(),
+        OptionDefault::Text(value) => value.into(),
+        OptionDefault::Json(value) => serde_json::from_str(value).unwrap_or_default(),
     }
 }
 

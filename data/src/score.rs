@@ -61,7 +61,8 @@ pub fn d4rl(name: &str) -> Option<&'static Reference> {
 /// comparable among our own runs, not with the published benchmark. Nor is 100 a ceiling in the mazes: the waypoint collector,
 /// which drives straight to the goal, scores means of 219 (umaze), 409 (medium) and 546 (large) over 100 episodes.
 pub fn of_env(env_id: &str, options: &Map<String, Value>) -> Option<&'static Reference> {
-    match env_id {
+    // A robot in Python, `gymnasium:Hopper-v5`, is the same robot.
+    match env_id.rsplit(':').next()? {
         "HalfCheetah-v5" => d4rl("halfcheetah"),
         "Hopper-v5" => d4rl("hopper"),
         "Walker2d-v5" => d4rl("walker2d"),
@@ -102,6 +103,7 @@ mod tests {
             if let Value::Object(map) = json { map } else { unreachable!() }
         };
         assert_eq!(of_env("Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
+        assert_eq!(of_env("gymnasium:Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
         assert_eq!(of_env("PointMaze-v0", &Map::new()).map(|r| r.name), Some("maze2d-umaze-v1"));
         let dense = options(serde_json::json!({"layout": "large", "reward": "dense"}));
         for id in ["PointMaze-v0", "Maze2D-v1"] {

@@ -133,7 +133,11 @@ fn state_can_be_set(env: &mut dyn Env) -> Result<(), EnvError> {
     env.reset(Some(7), &mut observation)?;
     let mut state = vec![];
     match env.state(&mut state) {
-        Err(EnvError::Unsupported { .. }) => return Ok(()),
+        Err(EnvError::Unsupported { .. }) => {
+            return ensure(env, !spec.restorable, || {
+                "its state cannot be read, but its spec says that episodes can be stored".into()
+            });
+        }
         Ok(()) if state.is_empty() => return Ok(()),
         other => other?,
     }

@@ -33,6 +33,11 @@ impl DelayedReward {
         Self { delay, owed: 0.0, steps: 0 }
     }
 
+    /// The same for another environment.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.delay)
+    }
+
     /// Begins an episode.
     pub(crate) fn begin(&mut self) {
         (self.owed, self.steps) = (0.0, 0);

@@ -13,6 +13,54 @@ pub struct Spec {
     pub action_space: Space,
     /// Registered time limit in environment steps, if there is one.
     pub max_episode_steps: Option<usize>,
+    /// Whether [`Env::state`] and [`Env::set_state`] store and restore an episode. Where not, a training that is resumed begins new
+    /// episodes. Absent in what earlier versions wrote, where all could.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub restorable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+impl Spec {
+    /// [`EnvError::Shape`] unless a buffer is as long as an observation.
+    pub(crate) fn check_observation(&self, observation: &[f64]) -> Result<(), EnvError> {
+        EnvError::check_length(&self.id, "observation", observation.len(), self.observation_space.width())
+    }
+
+    /// [`EnvError::Action`] unless an action is of the action space's kind and width; `step` counts the episode's steps from 1.
+    pub(crate) fn check_action(&self, action: Action<'_>, step: usize) -> Result<(), EnvError> {
+        let wrong = |found| self.wrong_action(found, step);
+        let (width, bad_component) = match (&self.action_space, action) {
+            (Space::Discrete { n, start }, Action::Discrete(index)) => {
+                let is_inside = index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice));
+                return if is_inside { Ok(()) } else { Err(wrong(index.to_string())) };
+            }
+            (Space::Box { .. }, Action::Discrete(index)) => return Err(wrong(format!("index {index}"))),
+            (_, Action::F32(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
+            (_, Action::F64(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
+        };
+        match bad_component {
+            _ if self.action_space.is_discrete() || width != self.action_space.width() => {
+                Err(wrong(format!("of {width} floats")))
+            }
+            None => Ok(()),
+            Some(component) => Err(wrong(format!("with a NaN or infinity at component {component}"))),
+        }
+    }
+
+    fn wrong_action(&self, found: String, step: usize) -> EnvError {
+        let expected = match &self.action_space {
+            Space::Discrete { n, start } => format!("an index from {start} to {}", start + *n as i64 - 1),
+            Space::Box { low, .. } => format!("{} finite floats", low.len()),
+        };
+        EnvError::Action { env: self.id.clone(), step, found, expected }
+    }
 }
 
 /// An action. The float width decides the arithmetic of a control cost, as it does in NumPy.
@@ -71,7 +119,7 @@ impl Step {
 /// A task to act in, with the semantics of Gymnasium's `Env`.
 ///
 /// `reset` starts an episode; after a step with either flag the caller resets. Stepping before the first reset or after an
-/// end is [`EnvError::ResetNeeded`]. `step` allocates nothing; observations go into the caller's buffer.
+/// end is [`EnvError::ResetNeeded`]. `step` allocates nothing, outside of Python; observations go into the caller's buffer.
 pub trait Env: Send {
     /// The task's spaces and limits.
     fn spec(&self) -> &Spec;
@@ -95,6 +143,22 @@ pub trait Env: Send {
     /// [`EnvError::Simulation`] when the simulator reports a blow-up: the episode is over and the observation as it was; those who
     /// play episodes go on with the next one, see [`Step::DIVERGED`].
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Step, EnvError>;
+
+    /// Announces the action of the next step. Environments that take their steps together take all that were announced when the first
+    /// of them is stepped; the others do nothing with it. A step must follow with the same action, or a reset.
+    fn announce(&mut self, action: Action<'_>) {
+        let _ = action;
+    }
+
+    /// More environments of this kind, `count` of them, that take their steps together with this one; `None` where every environment
+    /// is made on its own. [`make_copies`](crate::make_copies) asks. What takes long to start may start now.
+    ///
+    /// # Errors
+    /// Those of making it.
+    fn siblings(&mut self, count: usize) -> Result<Option<Vec<Box<dyn Env>>>, EnvError> {
+        let _ = count;
+        Ok(None)
+    }
 
     /// Visits the diagnostics of the last step by name (Gymnasium's `info`). A policy needs none of them.
     fn info(&self, visit: &mut dyn FnMut(&'static str, f64)) {

@@ -104,6 +104,24 @@ pub enum EnvError {
         /// Why.
         reason: String,
     },
+    /// What Python says of an environment: an exception, or why there is none to say it.
+    #[error("{env}: {problem}")]
+    Python {
+        /// The environment.
+        env: String,
+        /// What was being done, and the exception.
+        problem: String,
+    },
+    /// A process that stepped environments and does so no more.
+    #[error("{env}: {worker} {problem}")]
+    Worker {
+        /// The environment.
+        env: String,
+        /// Which process.
+        worker: String,
+        /// How it ended, and what it wrote last.
+        problem: String,
+    },
     /// An image that could not be drawn.
     #[error("{env}: cannot render: {reason}")]
     Render {

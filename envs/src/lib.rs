@@ -4,6 +4,8 @@
 //! give Gymnasium's start states, and no allocation in a step. [`tasks`] lists the names. [`VectorEnv`] steps several copies into
 //! batched buffers.
 //!
+//! `gymnasium:` and the name of an environment of Gymnasium, such as `gymnasium:LunarLander-v3`, is that one, in a Python process.
+//!
 //! A new environment implements [`Task`], its dynamics alone; [`TimeLimit`] adds the rest of the contract. [`register`] gives it a
 //! name, and [`check_env`] checks it. [`replay`] compares a task with a recording of the original, [`scripted`] has policies that
 //! need no learning.
@@ -28,6 +30,7 @@ mod error;
 #[cfg(test)]
 #[path = "../tests/fixtures/mod.rs"]
 mod fixtures;
+mod gymnasium;
 #[cfg(feature = "mujoco")]
 mod mujoco;
 mod options;
@@ -49,8 +52,9 @@ pub use bare::BareSimulation;
 pub use check::check_env;
 pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
+pub use gymnasium::{GYMNASIUM_OPTIONS, gymnasium_name, gymnasium_spec};
 pub use options::{OptionDefault, OptionInfo, Options};
-pub use registry::{TaskInfo, bare_simulation, make, mujoco_version, register, renderer, tasks};
+pub use registry::{TaskInfo, bare_simulation, known_spec, make, make_copies, mujoco_version, register, renderer, tasks};
 pub use render::{Moment, Renderer};
 pub use replay::{ReplayReport, replay};
 pub use rng::{Generator, derive_seed};

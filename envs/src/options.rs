@@ -38,6 +38,16 @@ impl OptionInfo {
         Self { key, default: OptionDefault::Interval(low, high), help }
     }
 
+    /// A text.
+    pub const fn text(key: &'static str, default: &'static str, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Text(default), help }
+    }
+
+    /// Any value, which the task checks; `default` says in JSON what is taken where it is absent.
+    pub const fn json(key: &'static str, default: &'static str, help: &'static str) -> Self {
+        Self { key, default: OptionDefault::Json(default), help }
+    }
+
     /// One of some names, the first by default.
     pub const fn choice(key: &'static str, names: &'static [&'static str], help: &'static str) -> Self {
         Self { key, default: OptionDefault::Choice(names), help }
@@ -57,6 +67,10 @@ pub enum OptionDefault {
     Interval(f64, f64),
     /// One of some names; the first is the default.
     Choice(&'static [&'static str]),
+    /// A text.
+    Text(&'static str),
+    /// Any value, written as JSON.
+    Json(&'static str),
 }
 
 impl fmt::Display for OptionDefault {
@@ -67,6 +81,7 @@ impl fmt::Display for OptionDefault {
             Self::Number(value, ..) => write!(f, "{value}"),
             Self::Interval(low, high) => write!(f, "[{low}, {high}]"),
             Self::Choice(names) => write!(f, "{}", names[0]),
+            Self::Text(value) | Self::Json(value) => write!(f, "{value}"),
         }
     }
 }
@@ -202,6 +217,21 @@ impl<'a> Options<'a> {
         self.read(key, names[0], parse, || {
             format!("one of {}", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
         })
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// [`EnvError::Option`] for a value of another type.
+    pub fn text(&self, key: &str) -> Result<String, EnvError> {
+        let OptionDefault::Text(default) = self.default(key) else { self.mistyped(key) };
+        self.read(key, default.into(), |value| value.as_str().map(String::from), || "a text".into())
+    }
+
+    /// The value given, whatever it is; `None` where there is none.
+    pub fn json(&self, key: &str) -> Option<&'a Value> {
+        let OptionDefault::Json(_) = self.default(key) else { self.mistyped(key) };
+        self.values.get(key)
     }
 
     /// The time limit to use where the task's own is `default`: a positive integer, or null for none.

@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::{Map, Value};
 
 use crate::bare::BareSimulation;
-use crate::env::Env;
+use crate::env::{Env, Spec};
 use crate::error::EnvError;
+use crate::gymnasium;
 #[cfg(feature = "mujoco")]
 use crate::mujoco;
 use crate::options::{OptionInfo, Options, nearest};
@@ -191,12 +192,13 @@ pub fn register(
 ///
 /// `options`: the keys that [`TaskInfo::options`] lists, `max_episode_steps` (a positive integer, or null for no limit), and
 /// `reward_delay` (rewards are held back and paid as one sum: after every so many steps, a positive integer, and at the end of
-/// the episode; or only then, `"episode"`). A task that [`register`] added reads its options itself.
+/// the episode; or only then, `"episode"`). A task that [`register`] added reads its options itself. `gymnasium:` and a name is that
+/// environment of Gymnasium, in a Python process; [`GYMNASIUM_OPTIONS`](crate::GYMNASIUM_OPTIONS) are its options.
 ///
 /// # Errors
 /// [`EnvError::Unknown`] for a name that is not registered (the message names the nearest) or not compiled in (the message
 /// says how to get it), [`EnvError::Option`] for an unknown key or a value out of range, [`EnvError::Model`] where a
-/// simulator's model does not load.
+/// simulator's model does not load, [`EnvError::Python`] and [`EnvError::Worker`] where Python does not make it.
 pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvError> {
     if let Some(task) = TASKS.iter().find(|task| task.id == id) {
         return match task.build {
@@ -210,6 +212,9 @@ pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvE
     if let Some(build) = build {
         return build(options);
     }
+    if gymnasium::gymnasium_name(id).is_some() {
+        return gymnasium::make(id, options);
+    }
     let tasks = tasks();
     let ids = || tasks.iter().map(|task| task.id);
     let hint = match nearest(id, ids()) {
@@ -217,6 +222,34 @@ pub fn make(id: &str, options: &Map<String, Value>) -> Result<Box<dyn Env>, EnvE
         None => format!("the environments are {}", ids().collect::<Vec<_>>().join(", ")),
     };
     Err(EnvError::Unknown { id: id.into(), hint })
+}
+
+/// Makes some environments that are stepped side by side, with `make` for each unless the first brings the others along, as those
+/// in Python do, which then share a process.
+///
+/// # Errors
+/// Those of `make`.
+pub fn make_copies(make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>, copies: usize) -> Result<Vec<Box<dyn Env>>, EnvError> {
+    let Some(others) = copies.checked_sub(1) else { return Ok(Vec::new()) };
+    let mut first = make()?;
+    let others = match first.siblings(others)? {
+        Some(siblings) => siblings,
+        None => (0..others).map(|_| make()).collect::<Result<_, _>>()?,
+    };
+    Ok(std::iter::once(first).chain(others).collect())
+}
+
+/// The spec of a task, as far as it can be known without a simulator that this build lacks or a Python that may not be there; the
+/// options are checked either way, but for those of a task that is not compiled in.
+///
+/// # Errors
+/// [`EnvError::Unknown`] for a name that nothing has, [`EnvError::Option`] and [`EnvError::Model`] as [`make`].
+pub fn known_spec(id: &str, options: &Map<String, Value>) -> Result<Option<Spec>, EnvError> {
+    match tasks().into_iter().find(|task| task.id == id) {
+        Some(task) if task.missing().is_some() => Ok(None),
+        None if gymnasium::gymnasium_name(id).is_some() => gymnasium::check(id, options).map(|()| None),
+        _ => Ok(Some(make(id, options)?.spec().clone())),
+    }
 }
 
 /// Version of the MuJoCo library that simulates; `None` in a build without the feature `mujoco`.

@@ -5,7 +5,6 @@ use crate::env::{Action, Env, Spec, Step, StepEnd};
 use crate::error::EnvError;
 use crate::options::Options;
 use crate::rng::Generator;
-use crate::space::Space;
 use crate::task::Task;
 
 /// A [`Task`] as an [`Env`]: keeps the generator, refuses calls out of order or with wrong arguments, and truncates an episode
@@ -40,6 +39,7 @@ impl<T: Task> TimeLimit<T> {
             observation_space: task.observation_space(),
             action_space: task.action_space(),
             max_episode_steps,
+            restorable: task.state_width().is_some(),
         };
         Ok(Self { spec, task, generator: None, elapsed: 0, running: false, delay: None })
     }
@@ -57,39 +57,6 @@ impl<T: Task> TimeLimit<T> {
         Ok(Box::new(Self { delay, ..Self::new(id, task, limit)? }))
     }
 
-    fn check_observation(&self, observation: &[f64]) -> Result<(), EnvError> {
-        EnvError::check_length(&self.spec.id, "observation", observation.len(), self.spec.observation_space.width())
-    }
-
-    fn check_action(&self, action: Action<'_>) -> Result<(), EnvError> {
-        let (width, bad_component) = match (&self.spec.action_space, action) {
-            (Space::Discrete { n, start }, Action::Discrete(index)) => {
-                let is_inside = index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice));
-                return if is_inside { Ok(()) } else { Err(self.wrong_action(index.to_string())) };
-            }
-            (Space::Box { .. }, Action::Discrete(index)) => return Err(self.wrong_action(format!("index {index}"))),
-            (_, Action::F32(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
-            (_, Action::F64(values)) => (values.len(), values.iter().position(|value| !value.is_finite())),
-        };
-        match bad_component {
-            _ if self.spec.action_space.is_discrete() || width != self.spec.action_space.width() => {
-                Err(self.wrong_action(format!("of {width} floats")))
-            }
-            None => Ok(()),
-            Some(component) => Err(self.wrong_action(format!("with a NaN or infinity at component {component}"))),
-        }
-    }
-
-    fn wrong_action(&self, found: String) -> EnvError {
-        let expected = match &self.spec.action_space {
-            Space::Discrete { n, start } => {
-                format!("an index from {start} to {}", start + *n as i64 - 1)
-            }
-            Space::Box { low, .. } => format!("{} finite floats", low.len()),
-        };
-        EnvError::Action { env: self.spec.id.clone(), step: self.elapsed + 1, found, expected }
-    }
-
     fn state_width(&self, what: &'static str) -> Result<usize, EnvError> {
         let width = self.task.state_width().ok_or_else(|| EnvError::Unsupported { env: self.spec.id.clone(), what })?;
         Ok(width + if self.delay.is_some() { DelayedReward::STATE_WIDTH } else { 0 })
@@ -102,7 +69,7 @@ impl<T: Task> Env for TimeLimit<T> {
     }
 
     fn reset(&mut self, seed: Option<u64>, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.check_observation(observation)?;
+        self.spec.check_observation(observation)?;
         if let Some(seed) = seed {
             self.generator = Some(Generator::from_seed(seed));
         }
@@ -117,8 +84,8 @@ impl<T: Task> Env for TimeLimit<T> {
         if !self.running {
             return Err(EnvError::ResetNeeded { env: self.spec.id.clone() });
         }
-        self.check_observation(observation)?;
-        self.check_action(action)?;
+        self.spec.check_observation(observation)?;
+        self.spec.check_action(action, self.elapsed + 1)?;
         // After an error the episode is over.
         self.running = false;
         let outcome = self.task.step(action, observation).map_err(|error| match error {
@@ -153,7 +120,7 @@ impl<T: Task> Env for TimeLimit<T> {
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
         let width = self.state_width("setting its state")?;
         EnvError::check_length(&self.spec.id, "state", state.len(), width)?;
-        self.check_observation(observation)?;
+        self.spec.check_observation(observation)?;
         if let Some(i) = state.iter().position(|value| !value.is_finite()) {
             return Err(EnvError::state(&self.spec.id, format!("has {} at number {i}", state[i])));
         }
@@ -170,7 +137,8 @@ impl<T: Task> Env for TimeLimit<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{space::Dtype, task::Outcome};
+    use crate::space::{Dtype, Space};
+    use crate::task::Outcome;
 
     /// Counts its steps and terminates at the third.
     struct Three(f64);
@@ -240,5 +208,16 @@ mod tests {
         let mut env = TimeLimit::new("Three-v0", Three(0.0), None).unwrap();
         assert_eq!(env.state(&mut vec![]).unwrap_err().to_string(), "Three-v0 does not support reading its state");
         assert!(matches!(env.set_state(&[1.0], &mut [0.0]), Err(EnvError::Unsupported { .. })));
+        assert!(!env.spec().restorable);
+    }
+
+    #[test]
+    fn a_spec_that_says_nothing_of_storing_is_of_a_task_that_can_be_stored() {
+        let spec = crate::make("CartPole-v1", &Default::default()).unwrap().spec().clone();
+        let written = serde_json::to_value(&spec).unwrap();
+        assert!(written.get("restorable").is_none(), "what is written of our tasks stays as it was");
+        assert_eq!(serde_json::from_value::<Spec>(written).unwrap(), spec);
+        let other = Spec { restorable: false, ..spec };
+        assert_eq!(serde_json::from_value::<Spec>(serde_json::to_value(&other).unwrap()).unwrap(), other);
     }
 }

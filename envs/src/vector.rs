@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::env::{Action, Env, Spec, StepEnd};
 use crate::error::EnvError;
-use crate::registry::make;
+use crate::registry::{make, make_copies};
 
 /// When a copy whose episode ended begins the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl<'a> ActionBatch<'a> {
     }
 }
 
-/// Copies of one task with batched results, which it owns; a step allocates nothing.
+/// Copies of one task with batched results, which it owns; a step allocates nothing, outside of Python.
 ///
 /// After an error the rows before the failing one have been stepped and the others have not; [`EnvError::Row`] says which one
 /// failed. A reset of that row alone makes the batch usable again.
@@ -109,8 +109,7 @@ impl VectorEnv {
     /// # Errors
     /// Those of [`make`] and of [`VectorEnv::new`].
     pub fn make(id: &str, options: &Map<String, Value>, copies: usize, autoreset: Autoreset) -> Result<Self, EnvError> {
-        let envs = (0..copies).map(|_| make(id, options)).collect::<Result<_, _>>()?;
-        Self::new(envs, autoreset)
+        Self::new(make_copies(&|| make(id, options), copies)?, autoreset)
     }
 
     /// The spec that all copies share.
@@ -162,8 +161,10 @@ impl VectorEnv {
         if let Some(active) = active {
             EnvError::check_length(&self.spec().id, "active mask", active.len(), self.copies())?;
         }
+        let is_active = |row: usize| active.is_none_or(|active| active[row]);
+        (0..self.copies()).filter(|&row| is_active(row)).for_each(|row| self.announce_row(row, actions.row(row, width)));
         for row in 0..self.copies() {
-            if active.is_none_or(|active| active[row]) {
+            if is_active(row) {
                 self.step_row(row, actions.row(row, width))?;
             } else {
                 self.rewards[row] = 0.0;
@@ -172,6 +173,18 @@ impl VectorEnv {
             }
         }
         Ok(())
+    }
+
+    /// Announces the action that one copy is stepped with next, so that copies which take their steps together can; see
+    /// [`Env::announce`].
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn announce_row(&mut self, row: usize, action: Action<'_>) {
+        // A copy that is over is reset, whatever its action.
+        if !(self.over[row] && self.autoreset == Autoreset::NextStep) {
+            self.envs[row].announce(action);
+        }
     }
 
     /// Steps one copy and leaves the others as they are, so that a caller can use its result before the next one fails.

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use aaren_agents::run::report;
+use aaren_envs::{GYMNASIUM_OPTIONS, OptionInfo, TaskInfo};
 
 use super::args::show;
 
@@ -48,15 +49,30 @@ struct ListedOption {
 }
 
 fn list(json: bool) -> Result<()> {
-    let listed = |task: &aaren_envs::TaskInfo| Listed {
+    let options = |options: &[OptionInfo]| {
+        let listed = |option: &OptionInfo| ListedOption {
+            key: option.key.into(),
+            default: option.default.to_string(),
+            help: option.help.into(),
+        };
+        options.iter().map(listed).collect()
+    };
+    let listed = |task: TaskInfo| Listed {
         id: task.id.to_string(),
         summary: task.summary.to_string(),
         missing: task.missing().map(|missing| missing.to_string()),
-        options: (task.options.iter())
-            .map(|option| ListedOption { key: option.key.into(), default: option.default.to_string(), help: option.help.into() })
-            .collect(),
+        options: options(task.options),
     };
-    let tasks: Vec<Listed> = aaren_envs::tasks().iter().map(listed).collect();
+    let in_python = Listed {
+        id: "gymnasium:NAME".into(),
+        summary:
+            "any environment of Gymnasium by its name there, such as gymnasium:LunarLander-v3, in Python processes; takes a \
+                  python3 with numpy and gymnasium"
+                .into(),
+        missing: None,
+        options: options(GYMNASIUM_OPTIONS),
+    };
+    let tasks: Vec<Listed> = aaren_envs::tasks().into_iter().map(listed).chain([in_python]).collect();
     show(json, &tasks, || {
         let mut table = report::table(&["environment", "what it is", "options (default)"]);
         for Listed { id, summary, missing, options } in &tasks {

@@ -57,6 +57,7 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
     let spec = env.spec().clone();
     drop(env);
     job.collect.format.check(&spec)?;
+    CollectJob::check_episodes_end(&spec)?;
     if job.collect.train.is_some() {
         training::check(job)?;
     }

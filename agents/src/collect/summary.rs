@@ -121,6 +121,9 @@ pub(super) fn describe(job: &CollectJob, spec: &Spec, parts: &[PartSummary]) -> 
         metadata.insert("iteration".into(), step.into());
     }
     metadata.insert("description".into(), format!("{kind} episodes of {}, collected by aaren", spec.id).into());
+    if let Some(spec) = aaren_envs::gymnasium_spec(&spec.id, &job.env.options) {
+        metadata.insert("env_spec".into(), spec.to_string().into());
+    }
     if !job.env.options.is_empty() {
         metadata.insert("env_options".into(), job.env.options.clone().into());
     }

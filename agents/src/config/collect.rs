@@ -203,6 +203,19 @@ impl IntoIterator for Formats {
 }
 
 impl CollectJob {
+    /// Refuses a task without a time limit.
+    ///
+    /// # Errors
+    /// Names the option that sets one.
+    pub(crate) fn check_episodes_end(spec: &Spec) -> Result<()> {
+        ensure!(
+            spec.max_episode_steps.is_some(),
+            "env.options.max_episode_steps: found no limit for {}; episodes of a collection must end",
+            spec.id
+        );
+        Ok(())
+    }
+
     /// A collection of a kind in a task, with every other key at its default.
     pub(crate) fn new(env: EnvConfig, dataset: DatasetKind) -> Self {
         let collect = CollectConfig {
@@ -236,13 +249,9 @@ impl CollectJob {
     /// # Errors
     /// The first value out of its range, with its key, what was found and what is allowed.
     pub(crate) fn check(&self) -> Result<()> {
-        // A registered task that this build lacks is no mistake in the config.
-        if aaren_envs::tasks().into_iter().find(|task| task.id == self.env.id).is_none_or(|task| task.missing().is_none()) {
-            let env = aaren_envs::make(&self.env.id, &self.env.options).context("env")?;
-            ensure!(
-                env.spec().max_episode_steps.is_some(),
-                "env.options.max_episode_steps: found null; episodes of a collection must end"
-            );
+        // A registered task that this build lacks, or a Python that this machine lacks, is no mistake in the config.
+        if let Some(spec) = aaren_envs::known_spec(&self.env.id, &self.env.options).context("env")? {
+            Self::check_episodes_end(&spec)?;
         }
         let CollectConfig { dataset, steps, policies, train, fraction, actors, envs_per_actor, .. } = &self.collect;
         ensure!((1..=1 << 40).contains(steps), "collect.steps: found {steps}, expected 1 to {}", 1u64 << 40);

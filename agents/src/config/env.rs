@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvConfig {
-    /// Registered name with version; `aaren envs` lists them.
+    /// Registered name with version, or `gymnasium:` and the name of an environment of Gymnasium; `aaren envs` lists them.
     pub id: String,
     /// Options of the task by name, checked by the task itself. Default: none.
     #[serde(default)]
@@ -22,7 +22,8 @@ pub struct EnvConfig {
 impl EnvConfig {
     /// The task's name without its version, in small letters: `hopper`.
     pub(crate) fn robot(&self) -> String {
-        self.id.rsplit_once("-v").map_or(self.id.as_str(), |(name, _)| name).to_lowercase()
+        let name = self.id.rsplit(':').next().unwrap_or_default(); // without `gymnasium:`
+        name.rsplit_once("-v").map_or(name, |(name, _)| name).to_lowercase()
     }
 
     /// Makes the task.

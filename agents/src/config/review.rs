@@ -5,7 +5,7 @@ use aaren_envs::Spec;
 use anyhow::Result;
 
 use super::mistakes::Mistakes;
-use super::{Job, OfflineJob, PpoJob, caution, memory};
+use super::{EnvConfig, Job, OfflineJob, PpoJob, caution, memory};
 
 impl Job {
     /// Looks at a job before it is run. What is odd is a warning, or an error where the job is strict.
@@ -93,6 +93,7 @@ fn odd_offline(job: &OfflineJob, odd: &mut Vec<String>) {
         odd.push(format!("train.log_every: found {found}, the training has {steps} steps (train.steps) and logs its last alone; {would} would do"));
     }
     never_evaluates(job.evaluation.every, "train.steps", steps, odd);
+    unlimited(&job.env, odd);
 }
 
 fn odd_ppo(job: &PpoJob, odd: &mut Vec<String>) {
@@ -105,6 +106,21 @@ fn odd_ppo(job: &PpoJob, odd: &mut Vec<String>) {
         ));
     }
     never_evaluates(job.evaluation.every, "ppo.env_steps", steps.max(iteration), odd);
+    unlimited(&job.env, odd);
+}
+
+/// An environment in Python without a time limit, which may end its episodes itself, or not.
+fn unlimited(env: &EnvConfig, odd: &mut Vec<String>) {
+    let Some(spec) = aaren_envs::gymnasium_name(&env.id).and_then(|_| env.make().ok()).map(|env| env.spec().clone()) else {
+        return;
+    };
+    if spec.max_episode_steps.is_none() {
+        odd.push(format!(
+            "env.options.max_episode_steps: {} has no time limit, and an episode that the environment does not end has no end; say a \
+             number of steps",
+            spec.id
+        ));
+    }
 }
 
 fn never_evaluates(every: u64, key: &str, steps: u64, odd: &mut Vec<String>) {

@@ -145,7 +145,7 @@ fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
 /// so is D4RL's maze with other walls.
 fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
     let mut caution = None;
-    if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
+    if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| full_name(env_id) != full_name(&spec.id)) {
         ensure!(
             task_name(env_id) == task_name(&spec.id),
             "the dataset {} was recorded in {env_id}, the job's task is {}",
@@ -170,8 +170,14 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
     Ok(caution)
 }
 
+/// A task's name, wherever it runs: `gymnasium:CartPole-v1` is CartPole-v1.
+fn full_name(id: &str) -> &str {
+    id.rsplit(':').next().unwrap_or(id)
+}
+
 /// A task's name without its version. D4RL's mazes have one name, with MuJoCo and without.
 fn task_name(id: &str) -> &str {
+    let id = full_name(id);
     match id.rsplit_once("-v").map_or(id, |(name, _)| name) {
         "PointMaze" => "Maze2D",
         name => name,

@@ -28,7 +28,7 @@ impl EnvGroups {
     /// - `record`: whether episodes are kept whole
     ///
     /// # Errors
-    /// Those of `make` and of the reset; or [`EnvError::Unsupported`] for a task whose state cannot be read.
+    /// Those of `make` and of the reset.
     pub(crate) fn new(
         make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>,
         policy: &ActorCriticPolicy<Cpu>,
@@ -40,8 +40,11 @@ impl EnvGroups {
         let spec =
             RolloutSpec { seed, iteration: 0, rollout_len: config.rollout_len, time_limit: task.max_episode_steps, record };
         let envs = config.envs_per_group;
-        let groups = (0..config.groups()).map(|group| EnvGroup::new(make, policy, group * envs, envs, &spec));
-        Ok(Self { groups: groups.collect::<Result<_>>()?, env_id: task.id, actors: config.actors, spec })
+        // All are made before the first begins, for some take long to start, side by side.
+        let groups = (0..config.groups()).map(|group| EnvGroup::new(make, policy, group * envs, envs));
+        let mut groups = groups.collect::<Result<Vec<_>>>()?;
+        groups.iter_mut().enumerate().try_for_each(|(index, group)| group.begin(&spec).with_context(|| group_name(index)))?;
+        Ok(Self { groups, env_id: task.id, actors: config.actors, spec })
     }
 
     /// Plays a rollout in every environment with as many threads as the job has actors.
@@ -80,7 +83,8 @@ impl EnvGroups {
         fs::write(&path, rmp_serde::to_vec(&stored)?).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Continues from a folder that [`EnvGroups::save`] wrote.
+    /// Continues from a folder that [`EnvGroups::save`] wrote. Environments whose episodes cannot be stored begin new ones, and a
+    /// warning says so.
     ///
     /// # Errors
     /// If the file is missing, damaged, or of another task or policy.
@@ -91,9 +95,21 @@ impl EnvGroups {
             rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not the states of environments", path.display()))?;
         let (found, expected) = (stored.len(), self.groups.len());
         ensure!(found == expected, "{}: {found} groups of environments, expected {expected}", path.display());
-        let restored = self.groups.iter_mut().zip(stored).try_for_each(|(group, stored)| group.restore(stored, policy));
+        if !self.groups.iter().all(EnvGroup::is_restorable) {
+            tracing::warn!(
+                "{}: its episodes cannot be stored, so every environment begins a new one; the run goes on, but not to the same bits",
+                self.env_id
+            );
+        }
+        let spec = &self.spec;
+        let restored = self.groups.iter_mut().zip(stored).try_for_each(|(group, stored)| group.restore(stored, policy, spec));
         restored.with_context(|| path.display().to_string())
     }
+}
+
+/// What errors call a group.
+fn group_name(index: usize) -> String {
+    format!("group {index}")
 }
 
 /// Plays all groups with some threads.
@@ -112,7 +128,7 @@ fn play_all(groups: &mut [EnvGroup], policy: &ActorCriticPolicy<Cpu>, play: &Rol
                     while let Some((index, group)) = queue.pop() {
                         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| group.play(&policy, play)));
                         let played = played.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_message(&*panic))));
-                        failures.extend(played.err().map(|error| (index, error)));
+                        failures.extend(played.err().map(|error| (index, error.context(group_name(index)))));
                     }
                     failures
                 });

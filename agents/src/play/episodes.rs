@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aaren_data::{Episode, StepInfos, Trajectory};
-use aaren_envs::{Action, Autoreset, Env, EnvError, Moment, Space, Spec, Step, StepEnd, VectorEnv};
+use aaren_envs::{Action, Autoreset, Env, EnvError, Moment, Space, Spec, Step, StepEnd, VectorEnv, make_copies};
 use aaren_policy::{ActionValue, NO_CHOICE};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
@@ -179,7 +179,7 @@ struct Actor {
 impl Actor {
     fn new(make_env: &MakeEnv, make_agent: &MakeAgent, actors: Actors) -> Result<Self> {
         let copies = actors.envs_per_actor;
-        let envs = VectorEnv::new((0..copies).map(|_| make_env()).collect::<Result<_, _>>()?, Autoreset::Disabled)?;
+        let envs = VectorEnv::new(make_copies(make_env, copies)?, Autoreset::Disabled)?;
         let (spec, qpos_width) = (envs.spec().clone(), envs.env(0).qpos_width());
         let agent = make_agent(&spec, copies)?;
         let Actors { records, stops_when_asked, .. } = actors;
@@ -210,6 +210,12 @@ impl Actor {
                 return Ok(());
             }
             self.agent.act(self.envs.observations(), &active, &mut actions);
+            for row in (0..active.len()).filter(|&row| active[row]) {
+                // An action that is none is said when its row is stepped.
+                if let Ok(action) = env_action(actions.executed.row(row, self.spec.action_space.width())) {
+                    self.envs.announce_row(row, action);
+                }
+            }
             for row in (0..active.len()).filter(|&row| active[row]) {
                 // Every row is stepped and handed over before the next: should that one fail, nothing is lost here.
                 if let Some(episode) = self.step(row, &actions)? {

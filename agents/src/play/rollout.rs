@@ -2,14 +2,15 @@
 //!
 //! Groups have a fixed size and membership, so what they give does not depend on how many threads play them. When a rollout
 //! begins, every environment is put into the state that it is in: that clears what a simulator remembers besides (a solver's warm
-//! start), so that a run resumed from stored states continues as the unbroken one does, to the bit.
+//! start), so that a run resumed from stored states continues as the unbroken one does, to the bit. Environments without a state that
+//! can be stored go on as they are, and begin new episodes when a run is resumed.
 
 use super::agent::{Actions, ActorCriticAgent, Agent};
 use super::episodes::{begin_trajectory, env_action, push_transition, warn_of_divergence};
 use crate::device::{CPU, Cpu};
 use crate::seeds;
 use aaren_data::Trajectory;
-use aaren_envs::{Env, EnvError, Space, Step, StepEnd, derive_seed};
+use aaren_envs::{Env, EnvError, Space, Step, StepEnd, derive_seed, make_copies};
 use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub(crate) struct FinishedEpisode {
 /// An environment between two steps, all that must be stored to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EnvSnapshot {
-    /// Of the simulation, as [`Env::state`] gives it.
+    /// Of the simulation, as [`Env::state`] gives it; nothing where it gives none.
     state: Vec<f64>,
     /// What the policy will be shown next.
     observation: Vec<f64>,
@@ -125,19 +126,17 @@ pub(crate) struct GroupSnapshot {
 }
 
 impl EnvGroup {
-    /// Environments `first`, `first + 1`, ... at the start of their first episodes.
+    /// Environments `first`, `first + 1`, ... whose first episodes have not begun.
     ///
     /// # Errors
-    /// Those of `make` and of the reset; or [`EnvError::Unsupported`] for a task whose state cannot be read.
+    /// Those of `make`.
     pub(crate) fn new(
         make: &dyn Fn() -> Result<Box<dyn Env>, EnvError>,
         policy: &ActorCriticPolicy<Cpu>,
         first: usize,
         envs: usize,
-        play: &RolloutSpec,
     ) -> Result<Self> {
-        let slot = |index: usize| -> Result<EnvSlot> {
-            let env = make()?;
+        let slot = |(place, env): (usize, Box<dyn Env>)| {
             let now = EnvSnapshot {
                 state: Vec::new(),
                 observation: vec![0.0; env.spec().observation_space.width()],
@@ -146,33 +145,43 @@ impl EnvGroup {
                 episode_return: 0.0,
                 recorded: None,
             };
-            let mut slot = EnvSlot { env, index: index as u64, now, trajectory: None, rollout: Rollout::default() };
-            slot.begin(0, play)?;
-            Ok(slot)
+            EnvSlot { env, index: (first + place) as u64, now, trajectory: None, rollout: Rollout::default() }
         };
-        let slots = (first..first + envs).map(slot).collect::<Result<_>>()?;
+        let slots = make_copies(make, envs)?.into_iter().enumerate().map(slot).collect();
         let state = policy.initial_state(envs, &CPU);
         Ok(Self { slots, first_state: state.clone(), state })
+    }
+
+    /// Begins the first episode of every environment.
+    ///
+    /// # Errors
+    /// An environment that cannot, with its number.
+    pub(crate) fn begin(&mut self, play: &RolloutSpec) -> Result<()> {
+        self.slots.iter_mut().try_for_each(|slot| slot.begin(0, play).with_context(|| format!("environment {}", slot.index)))
+    }
+
+    /// Whether episodes can be stored.
+    pub(crate) fn is_restorable(&self) -> bool {
+        self.slots.iter().all(|slot| slot.env.spec().restorable)
     }
 
     /// What `EnvGroup::restore` needs.
     ///
     /// # Errors
-    /// [`EnvError::Unsupported`].
+    /// [`EnvError::Unsupported`], where the spec says otherwise.
     pub(crate) fn store(&mut self) -> Result<GroupSnapshot> {
         let place = |slot: &mut EnvSlot| -> Result<EnvSnapshot> {
-            slot.now.state.clear();
-            slot.env.state(&mut slot.now.state)?;
+            slot.read_state()?;
             Ok(EnvSnapshot { recorded: slot.trajectory.as_ref().map(Recorded::of), ..slot.now.clone() })
         };
         Ok(GroupSnapshot { envs: self.slots.iter_mut().map(place).collect::<Result<_>>()?, state: self.state.to_records() })
     }
 
-    /// Continues from where a stored group was.
+    /// Continues from where a stored group was; where episodes cannot be stored, with the next ones.
     ///
     /// # Errors
     /// If what was stored is not of this task or policy.
-    pub(crate) fn restore(&mut self, stored: GroupSnapshot, policy: &ActorCriticPolicy<Cpu>) -> Result<()> {
+    pub(crate) fn restore(&mut self, stored: GroupSnapshot, policy: &ActorCriticPolicy<Cpu>, play: &RolloutSpec) -> Result<()> {
         anyhow::ensure!(
             stored.envs.len() == self.slots.len(),
             "{} environments in a group, expected {}",
@@ -189,6 +198,10 @@ impl EnvGroup {
                 slot.index,
                 slot.env.spec().id
             );
+            if !slot.env.spec().restorable {
+                slot.begin(place.episode + 1, play).with_context(|| format!("environment {}", slot.index))?;
+                continue;
+            }
             let mut shown = vec![0.0; width];
             slot.env.set_state(&place.state, &mut shown)?;
             slot.trajectory = place.recorded.take().map(|recorded| recorded.into_trajectory(is_discrete));
@@ -250,6 +263,12 @@ impl EnvGroup {
                 slot.rollout.log_probs.push(*log_prob);
             }
             for (row, slot) in self.slots.iter_mut().enumerate() {
+                // An action that is none is said when its environment is stepped.
+                if let Ok(action) = env_action(actions.executed.row(row, width)) {
+                    slot.env.announce(action);
+                }
+            }
+            for (row, slot) in self.slots.iter_mut().enumerate() {
                 let action = actions.executed.row(row, width);
                 let (end, diverged) = slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
                 if end.truncated && !end.terminated {
@@ -284,9 +303,18 @@ impl EnvSlot {
         self.rollout = Rollout::default();
         // What it shows may differ in the last bits from what the step showed; the policy continues with the latter.
         let mut shown = vec![0.0; self.now.observation.len()];
+        self.read_state()?;
+        if self.env.spec().restorable {
+            self.env.set_state(&self.now.state, &mut shown)?;
+        }
+        Ok(())
+    }
+
+    fn read_state(&mut self) -> Result<()> {
         self.now.state.clear();
-        self.env.state(&mut self.now.state)?;
-        self.env.set_state(&self.now.state, &mut shown)?;
+        if self.env.spec().restorable {
+            self.env.state(&mut self.now.state)?;
+        }
         Ok(())
     }
 
@@ -399,7 +427,8 @@ mod tests {
         let policy = ActorCriticPolicy { network, description };
         let make = || Ok(Box::new(Diverging(aaren_envs::make("Pendulum-v1", &Default::default())?, 0)) as Box<dyn Env>);
         let play = RolloutSpec { seed: 1, iteration: 0, rollout_len: 7, time_limit: None, record: true };
-        let mut group = EnvGroup::new(&make, &policy, 0, 2, &play).unwrap();
+        let mut group = EnvGroup::new(&make, &policy, 0, 2).unwrap();
+        group.begin(&play).unwrap();
         group.play(&policy, &play).unwrap();
         let truncated = StepEnd { terminated: false, truncated: true };
         for rollout in group.rollouts() {

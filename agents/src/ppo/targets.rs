@@ -121,7 +121,8 @@ mod tests {
             let policy = Learner::new(describe(&job, &spec).unwrap(), &config, 3).unwrap().policy();
             let play = |iteration| RolloutSpec { seed: 3, iteration, rollout_len: 18, time_limit: Some(7), record: false };
             let make = || aaren_envs::make(&job.env.id, &job.env.options);
-            let mut group = EnvGroup::new(&make, &policy, 0, 3, &play(0)).unwrap();
+            let mut group = EnvGroup::new(&make, &policy, 0, 3).unwrap();
+            group.begin(&play(0)).unwrap();
             group.play(&policy, &play(0)).unwrap();
             group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode
             let values = values(&policy, &group);

@@ -1,8 +1,9 @@
 """Steps environments of other libraries on request, for `aaren-bench env`.
 
-A line of JSON on standard input asks for a slice: {"library", "env", "threads", "steps", "seed"}. The answer is a line
+A line of JSON on standard input asks for a slice: {"library", "name", "env", "threads", "steps", "seed"}. The answer is a line
 {"steps", "seconds", "processor_seconds"}: environment steps that simulated something, over all threads, and how long they took, by
-the clock and by the processor time of all threads of this process. Environments and actions are kept from slice to slice. Gymnasium steps one environment in this process; EnvPool has COPIES environments for each thread.
+the clock and by the processor time of all threads of this process. Environments and actions are kept from slice to slice. Gymnasium steps one environment in this process, or by name an AsyncVectorEnv or SyncVectorEnv of as many environments as threads are asked for, whose
+steps are counted; EnvPool has COPIES environments for each thread.
 """
 import json
 import sys
@@ -47,7 +48,25 @@ def envpool_slice(env, steps, actions):
     return answer(done, started)
 
 
+def vector_slice(env, steps, actions, seed):
+    env.reset(seed=seed)
+    started = now()
+    for t in range(steps):
+        env.step(actions[t])
+    return answer(steps, started)
+
+
+def make_vector(request):
+    from gymnasium import vector, make
+    kind = getattr(vector, request["name"])
+    env = kind([lambda: make(request["env"])] * request["threads"])
+    env.action_space.seed(request["seed"])
+    return env, [env.action_space.sample() for _ in range(request["steps"])]
+
+
 def make(request):
+    if request["name"].endswith("VectorEnv"):
+        return make_vector(request)
     if request["library"] == "envpool":
         import envpool
         threads = request["threads"]
@@ -62,12 +81,16 @@ def make(request):
 
 for line in sys.stdin:
     request = json.loads(line)
-    key = (request["library"], request["env"], request["threads"], request["steps"])
+    key = (request["name"], request["env"], request["threads"], request["steps"])
     if key not in kept:
+        for env, _ in kept.values():
+            env.close()
         kept.clear()
         kept[key] = make(request)
     env, actions = kept[key]
-    if request["library"] == "envpool":
+    if request["name"].endswith("VectorEnv"):
+        slice = vector_slice(env, request["steps"], actions, request["seed"])
+    elif request["library"] == "envpool":
         slice = envpool_slice(env, request["steps"] * request["threads"], actions)
     else:
         slice = gymnasium_slice(env, request["steps"], actions, request["seed"])

@@ -19,6 +19,10 @@ pub struct Library {
 
 pub const GYMNASIUM: Library = Library { module: "gymnasium", name: "Gymnasium" };
 pub const ENVPOOL: Library = Library { module: "envpool", name: "EnvPool" };
+/// Gymnasium's vector of environments in a process each; threads are environments and steps are those of the vector.
+pub const ASYNC_VECTOR: Library = Library { module: "gymnasium", name: "AsyncVectorEnv" };
+/// Gymnasium's vector of environments in one process, the script's own.
+pub const SYNC_VECTOR: Library = Library { module: "gymnasium", name: "SyncVectorEnv" };
 
 impl Library {
     /// Its version, if Python has it.
@@ -72,8 +76,8 @@ impl Peer {
     /// Asks for a slice, which begins at once: so many steps of each thread, of which EnvPool has several, in the environment of a
     /// registered name; the seed is that of the first reset and of the actions.
     pub fn ask(&mut self, env: &str, threads: usize, steps: usize, seed: u64) -> Result<()> {
-        let library = self.library.module;
-        let line = json!({"env": env, "threads": threads, "steps": steps, "seed": seed, "library": library});
+        let Library { module, name } = self.library;
+        let line = json!({"env": env, "threads": threads, "steps": steps, "seed": seed, "library": module, "name": name});
         let requests = self.requests.as_mut().context("the peer has ended")?;
         writeln!(requests, "{line}").with_context(|| self.failed())
     }

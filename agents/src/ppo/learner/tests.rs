@@ -29,7 +29,8 @@ fn the_replay_begins_with_the_state_that_was_stored() {
     let mut learner = Learner::new(describe(&job, &spec).unwrap(), &config, 1).unwrap();
     let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
     let make = || aaren_envs::make(&job.env.id, &job.env.options);
-    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4, &play(0)).unwrap()];
+    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4).unwrap()];
+    groups[0].begin(&play(0)).unwrap();
     for iteration in 0..6 {
         let policy = learner.policy();
         groups[0].play(&policy, &play(iteration)).unwrap();
