@@ -18,7 +18,9 @@ impl Job {
         let mut odd = Vec::new();
         let strict = match self {
             Job::Offline(job) => {
-                wrong.extend(endless(job.env.make()?.spec()));
+                if let Some(env) = &job.env {
+                    wrong.extend(endless(env.make()?.spec()));
+                }
                 wrong.extend(alike(job));
                 odd_offline(job, &mut odd);
                 job.strict

@@ -1,6 +1,7 @@
 //! A run that begins with the weights of a policy.
 
-use super::data::describe;
+use super::describe::describe;
+use super::held_out::hold_out;
 use super::learner::Learner;
 use crate::config::OfflineJob;
 use crate::device::{CPU, Graph};
@@ -19,7 +20,8 @@ use anyhow::{Context, Result, ensure};
 pub fn begin_from(job: &OfflineJob, dataset: &Dataset, from: &SavedPolicy, run: &RunDir) -> Result<()> {
     let context = || format!("this job cannot begin with the policy {}", from.folder.display());
     let policy = checkpoint::load::<Graph>(&from.folder, &CPU).with_context(context)?;
-    let (own, normalizer) = (describe(&job.env, &job.policy, dataset)?, policy.description.normalizer);
+    let (trained, _) = hold_out(job, dataset.clone())?;
+    let (own, normalizer) = (describe(&job.env, &job.policy, &trained)?, policy.description.normalizer);
     let (found, expected) = (normalizer.width(), own.normalizer.width());
     ensure!(found == expected, "{} is told {found} numbers, the job's task shows {expected}", from.folder.display());
     let description = Description { normalizer, ..own };
