@@ -11,6 +11,7 @@ mod events;
 mod interrupt;
 mod kill_points;
 mod mutants;
+mod no_env;
 mod options;
 mod ppo;
 mod progress;

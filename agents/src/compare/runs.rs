@@ -75,16 +75,15 @@ impl Comparison {
                 let best = |show: &dyn Fn(&BestCheckpoint) -> Option<String>| {
                     each(&|run| run.best.as_ref().and_then(show).unwrap_or_else(|| "-".into()))
                 };
-                vec![
-                    ("best at".into(), best(&|best| Some(format!("step {}", best.step)))),
-                    ("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))),
-                ]
-                .into_iter()
-                .chain(self.tasks.iter().any(|task| task.is_loss).then(|| {
+                let mut columns = vec![("best at".to_string(), best(&|best| Some(format!("step {}", best.step))))];
+                if self.tasks.iter().any(|task| !task.is_loss) {
+                    columns.push(("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))));
+                }
+                if self.tasks.iter().any(|task| task.is_loss) {
                     let loss = |best: &BestCheckpoint| best.validation.map(|validation| report::number(validation.loss));
-                    ("best loss, held out".to_string(), best(&loss))
-                }))
-                .collect()
+                    columns.push(("best loss, held out".into(), best(&loss)));
+                }
+                columns
             }
             "training" => one(&|run| run.train_seconds.map_or("-".into(), report::duration)),
             "act" => vec![

@@ -203,11 +203,13 @@ impl Comparison {
             }
         }
         if self.has_cells() {
-            remarks.push(
+            if self.tasks.iter().any(|task| !task.is_loss) {
+                remarks.push(
                 "Scores are of the first target return (the headline), mean ± population standard deviation over seeds. A run's score \
                  is that of the mean return of its episodes: 0 is a random policy, 100 an expert."
                     .into(),
             );
+            }
             remarks.push(
                 "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
                  on some of the episodes that it is judged on, so the last one is the honest comparison."
@@ -228,7 +230,10 @@ impl Comparison {
                     .into(),
             );
         }
-        remarks.push("Returns are mean ± population standard deviation over episodes, in brackets the normalised score.".into());
+        if self.runs.iter().any(|run| !run.targets.is_empty()) {
+            remarks
+                .push("Returns are mean ± population standard deviation over episodes, in brackets the normalised score.".into());
+        }
         remarks.push(
             "Act is the time of one step, state the memory of one environment's policy, at the first and last step.".into(),
         );

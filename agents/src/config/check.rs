@@ -361,7 +361,7 @@ mod tests {
             ("data.validation=1", &["data.validation", "found 1", "below 1"]),
             ("data.validation=-0.1", &["data.validation", "found -0.1"]),
             ("evaluation.stop={\"metric\": \"validation_loss\"}", &["evaluation.stop.metric", "data.validation"]),
-            ("env=null", &["env is missing", "scripted", "--env"]),
+            ("env=null", &["env.id is missing", "--env"]),
             ("data.top_fraction=0", &["data.top_fraction", "found 0", "above 0, up to 1"]),
             ("data.top_fraction=1.01", &["data.top_fraction", "found 1.01"]),
             ("env.id=TMaze-v1", &["env: unknown environment \"TMaze-v1\"", "did you mean \"TMaze-v0\"?"]),

@@ -9,7 +9,8 @@ use burn::module::Module;
 use super::plan::{Budget, Data, EvaluationPlan, Memory, Plan, Schedule, Time};
 use crate::config::{EnvConfig, OfflineJob, memory};
 use crate::device::{CPU, Cpu};
-use crate::offline::{describe, held_out::hold_out, trial::trial};
+use crate::offline::describe::{describe, settle};
+use crate::offline::{held_out::hold_out, trial::trial};
 
 /// What the training of a job on its data would be.
 ///
@@ -17,6 +18,7 @@ use crate::offline::{describe, held_out::hold_out, trial::trial};
 /// What the training would be refused for: a task unknown to this build, or sizes that do not fit.
 pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
     let env = job.env.as_ref().map(EnvConfig::make).transpose()?;
+    let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
     let network = DecisionNetwork::<Cpu>::new(&description, 0, &CPU)?;

@@ -179,7 +179,7 @@ impl fmt::Display for Plan {
         }
         if let Some(Data { episodes, transitions, longest, held_out, return_scale }) = &self.data {
             let scale = number(*return_scale);
-            let held_out = if *held_out > 0 { format!(", {held_out} episodes besides held out") } else { String::new() };
+            let held_out = if *held_out > 0 { format!(", {held_out} more held out") } else { String::new() };
             writeln!(
                 f,
                 "data: {episodes} episodes, {transitions} transitions, the longest {longest}{held_out}; returns-to-go are divided by {scale}"

@@ -1,6 +1,6 @@
 //! A run that begins with the weights of a policy.
 
-use super::describe::describe;
+use super::describe::{describe, settle};
 use super::held_out::hold_out;
 use super::learner::Learner;
 use crate::config::OfflineJob;
@@ -20,6 +20,7 @@ use anyhow::{Context, Result, ensure};
 pub fn begin_from(job: &OfflineJob, dataset: &Dataset, from: &SavedPolicy, run: &RunDir) -> Result<()> {
     let context = || format!("this job cannot begin with the policy {}", from.folder.display());
     let policy = checkpoint::load::<Graph>(&from.folder, &CPU).with_context(context)?;
+    let job = &settle(job, dataset);
     let (trained, _) = hold_out(job, dataset.clone())?;
     let (own, normalizer) = (describe(&job.env, &job.policy, &trained)?, policy.description.normalizer);
     let (found, expected) = (normalizer.width(), own.normalizer.width());

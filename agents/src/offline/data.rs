@@ -163,7 +163,8 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| **env_id != spec.id) {
         ensure!(
             task_name(env_id) == task_name(&spec.id),
-            "the dataset {} was recorded in {env_id}, the job's task is {}",
+            "the dataset {} was recorded in {env_id}, the job's task is {}; --env {env_id} evaluates in that one where this build has it, \
+             --set env=null trains on the data alone",
             dataset.id,
             spec.id
         );

@@ -1,10 +1,10 @@
 //! What a policy is that is trained on a dataset: normalization, return scale and actions.
 
-use aaren_data::{Actions, Dataset, Statistics};
+use aaren_data::{Actions, Dataset, Statistics, Trajectory};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::Result;
 
-use crate::config::EnvConfig;
+use crate::config::{EnvConfig, OfflineJob};
 use crate::play::spaces::action_spec;
 
 /// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
@@ -14,6 +14,18 @@ pub(super) fn return_scale(dataset: &Dataset) -> f64 {
         0.0 => 1.0,
         largest => largest,
     }
+}
+
+/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the return scale and, without an
+/// environment, the highest return as the one to ask for in a task that is named later. What the job says stays.
+pub(crate) fn settle(job: &OfflineJob, dataset: &Dataset) -> OfflineJob {
+    let mut job = job.clone();
+    job.policy.return_scale.get_or_insert_with(|| return_scale(dataset));
+    if job.env.is_none() && job.evaluation.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
+        let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
+        job.evaluation.target_returns = returns.reduce(f64::max).into_iter().collect();
+    }
+    job
 }
 
 /// What a policy trained on a dataset for a task is.

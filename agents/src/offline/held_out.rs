@@ -15,7 +15,6 @@ use rand_pcg::Pcg64Mcg;
 use super::segments::{Segment, SegmentSampler, SegmentSource};
 use crate::config::{OfflineJob, TrainConfig};
 use crate::device::{CPU, Cpu};
-use crate::run::interrupt;
 use crate::run::report::ValidationReport;
 use crate::seeds;
 
@@ -86,12 +85,11 @@ impl Validation {
     /// The loss of a policy, without dropout.
     ///
     /// # Errors
-    /// If it is no decision policy, or an interrupt.
+    /// If it is no decision policy.
     pub(crate) fn judge(&self, policy: &AnyPolicy<Cpu>) -> Result<ValidationReport> {
         let AnyPolicy::Decision(policy) = policy else { bail!("a policy that learned online has no loss on data") };
         let (mut sum, mut timesteps) = (0.0, 0);
         for segments in &self.batches {
-            interrupt::check()?;
             let batch = self.sampler.batch_of(segments);
             let (rows, count) = (segments.len(), batch.timesteps.len());
             let inputs = batch.timesteps.to_tensors::<Cpu>(rows, self.description.config.tokens, &CPU);

@@ -1,7 +1,7 @@
 //! Learning from trajectories: the loop, from top to bottom.
 
 use super::batch::Batches;
-use super::describe::describe;
+use super::describe::{describe, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
@@ -12,7 +12,7 @@ use crate::run::RunDir;
 use crate::run::data_mark::{self, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{Judges, NoObserver, Schedule, Session, Validate};
-use aaren_data::{Dataset, Trajectory};
+use aaren_data::Dataset;
 use anyhow::{Context, Result};
 use std::{sync::Arc, time::Instant};
 
@@ -66,9 +66,10 @@ fn train_on<B: TrainBackend>(
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let record = DataRecord::of(&dataset);
     let data = record.mark;
+    let states_all = job.policy.return_scale.is_some() && job.env.is_some();
+    let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
-    let job = &with_targets(job, &dataset);
     let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
@@ -83,7 +84,7 @@ fn train_on<B: TrainBackend>(
     let validation = held_out.map(|held_out| Validation::new(held_out, description.clone(), &job.train, job.seed)).transpose()?;
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     sampler.check(&learner.progress.cut).with_context(cannot_resume)?;
-    if resume || job.policy.return_scale.is_none() || job.env.is_none() {
+    if resume || !states_all {
         // The run states what was taken from the data, and how they are called now.
         run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
     }
@@ -99,17 +100,6 @@ fn train_on<B: TrainBackend>(
         session.end_step(&mut learner)?;
     }
     session.finish(&learner)
-}
-
-/// The job, which without an environment asks for the highest return of its data where it does not say one: an evaluation in a task that is
-/// named later asks for that.
-fn with_targets(job: &OfflineJob, dataset: &Dataset) -> OfflineJob {
-    let mut job = job.clone();
-    if job.env.is_none() && job.evaluation.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
-        job.evaluation.target_returns =
-            dataset.trajectories.iter().map(Trajectory::episode_return).reduce(f64::max).into_iter().collect();
-    }
-    job
 }
 
 /// Steps are optimizer steps.

@@ -122,7 +122,7 @@ impl<'a> Episodes<'a> {
                      data.incomplete=skip (`--incomplete skip` of `aaren dataset`) takes what is there"
                 );
                 return Err(DatasetError::invalid(metadata_path, problem));
-            } else if self.skipped == 0 || key == "total_episodes" {
+            } else if self.skipped == 0 {
                 report.warn(Check::Incomplete, 1, format!("{key} is {metadata} in metadata.json, but the file holds {file}"));
             }
         }

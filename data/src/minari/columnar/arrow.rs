@@ -1,6 +1,5 @@
 //! Tables of Arrow's IPC file format.
 
-use super::COLUMNS;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// What is wrong with it. May panic on a damaged file.
-pub(super) fn batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, String> {
+pub(super) fn batches(bytes: Vec<u8>, columns: &[&str]) -> Result<Vec<RecordBatch>, String> {
     let buffer = Buffer::from_vec(bytes);
     let end = buffer.len().checked_sub(10).ok_or("it is too short")?;
     let length =
@@ -22,7 +21,7 @@ pub(super) fn batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, String> {
     let schema = footer.schema().ok_or("it has no schema")?;
     let schema = Arc::new(try_fb_to_schema(schema).map_err(|error| error.to_string())?);
     let fields = schema.fields().iter().enumerate();
-    let read = fields.filter(|(_, field)| COLUMNS.contains(&field.name().as_str())).map(|(index, _)| index).collect();
+    let read = fields.filter(|(_, field)| columns.contains(&field.name().as_str())).map(|(index, _)| index).collect();
     let decoder = FileDecoder::new(schema, footer.version()).with_projection(read);
     let mut batches = Vec::new();
     for block in footer.recordBatches().ok_or("it has no tables")? {

@@ -73,8 +73,8 @@ fn read_episode(
         let damaged =
             |problem| DatasetError::Damaged { path: path.clone(), what: format!("cannot read its {extension} table"), problem };
         let batches = contain(|| match storage {
-            Storage::Arrow => arrow::batches(bytes),
-            _ => parquet::batches(bytes),
+            Storage::Arrow => arrow::batches(bytes, &COLUMNS),
+            _ => parquet::batches(bytes, &COLUMNS),
         });
         // A damaged file may make a reader panic.
         tables.extend(batches.and_then(|batches| batches).map_err(damaged)?);

@@ -1,6 +1,5 @@
 //! Tables of Parquet files.
 
-use super::COLUMNS;
 use crate::hdf5::{ROOM, ROOM_PER_BYTE};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -14,12 +13,12 @@ const ROWS: usize = 1 << 16;
 ///
 /// # Errors
 /// What is wrong with it. May panic on a damaged file.
-pub(super) fn batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, String> {
+pub(super) fn batches(bytes: Vec<u8>, columns: &[&str]) -> Result<Vec<RecordBatch>, String> {
     let bytes = Bytes::from(bytes);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|error| error.to_string())?;
     let schema = builder.parquet_schema();
     let roots = schema.root_schema().get_fields().iter().enumerate();
-    let roots: Vec<usize> = roots.filter(|(_, field)| COLUMNS.contains(&field.name())).map(|(index, _)| index).collect();
+    let roots: Vec<usize> = roots.filter(|(_, field)| columns.contains(&field.name())).map(|(index, _)| index).collect();
     let mask = ProjectionMask::roots(schema, roots);
     // The reader trusts the sizes that a file declares; a damaged one would only exhaust the memory.
     let mut room = ROOM.saturating_add(ROOM_PER_BYTE.saturating_mul(bytes.len() as u64));
