@@ -291,7 +291,7 @@ impl Kind {
     fn job(self, mut json: Value, required: &[&str], known: &Value) -> Result<Job> {
         self.only_its_keys(&mut json, known)?;
         for key in required {
-            let hint = if key.starts_with("env") { "; --env names the task" } else { "" };
+            let hint = if key.starts_with("env") { "; --env names the task; data.source alone needs none" } else { "" };
             ensure!(keys::get(&json, key).is_some(), "{key} is missing, and it has no default{hint}");
         }
         defaults::derive(&mut json);

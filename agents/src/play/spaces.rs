@@ -43,10 +43,10 @@ pub fn check_spaces(policy: &AnyPolicy<Cpu>, spec: &Spec) -> Result<()> {
         spec.observation_space.width(),
         spec.action_space.width()
     );
-    if let (ActionSpec::Continuous { low, high }, ActionSpec::Continuous { low: of_low, high: of_high }) = (action, &of_task) {
-        if (low, high) != (of_low, of_high) {
-            tracing::warn!("the policy's actions are in {low:?} to {high:?}, those of {} in {of_low:?} to {of_high:?}", spec.id);
-        }
+    if let (ActionSpec::Continuous { low, high }, ActionSpec::Continuous { low: of_low, high: of_high }) = (action, &of_task)
+        && (low, high) != (of_low, of_high)
+    {
+        tracing::warn!("the policy's actions are in {low:?} to {high:?}, those of {} in {of_low:?} to {of_high:?}", spec.id);
     }
     Ok(())
 }
