@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
     let (_, saved) = run.latest_checkpoint()?.expect("a training ends with a checkpoint");
 
     let policy = checkpoint::load::<Cpu>(&saved, &CPU)?;
-    let mut env = job.env.make()?;
+    let mut env = job.task()?.make()?;
     let mut observation = vec![0.0; env.spec().observation_space.width()];
     env.reset(Some(7), &mut observation)?;
     let (mut state, mut return_to_go, mut previous) = (policy.initial_state(1, &CPU), 1.0, None::<i64>);

@@ -7,7 +7,7 @@ use aaren::prelude::*;
 
 /// Episodes of the T-maze that turn to the side of the cue in 80 %; their return says which.
 fn episodes_of_a_script(job: &OfflineJob, count: u64) -> anyhow::Result<Dataset> {
-    let mut env = job.env.make()?;
+    let mut env = job.task()?.make()?;
     let spec = env.spec().clone();
     let mut observation = vec![0.0; spec.observation_space.width()];
     let mut trajectories = Vec::new();

@@ -6,7 +6,7 @@
 //! use aaren_agents::config::{Changes, Job};
 //!
 //! let job = Job::load(&[], &Changes { env: Some("CartPole-v1".into()), ..Changes::default() })?;
-//! assert_eq!(job.env().make()?.spec().observation_space.width(), 4);
+//! assert_eq!(job.env().expect("it has one").make()?.spec().observation_space.width(), 4);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 

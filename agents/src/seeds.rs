@@ -14,5 +14,7 @@ pub(crate) const EPISODES: u64 = 4;
 pub(crate) const NOISE: u64 = 5;
 /// Episodes that an online training plays, by environment and episode.
 pub(crate) const TRAINING_EPISODES: u64 = 6;
+/// Episodes of the data that are held out.
+pub(crate) const VALIDATION: u64 = 8;
 /// Order of minibatches, by iteration.
 pub(crate) const MINIBATCHES: u64 = 7;

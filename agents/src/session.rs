@@ -16,6 +16,7 @@
 //! assert!(!GoodEnough(450.0).wants_episodes());
 //! ```
 
+mod judges;
 mod observer;
 mod stop;
 
@@ -28,18 +29,18 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
-use crate::play::evaluate::{Evaluation, evaluate};
+use crate::play::evaluate::Evaluation;
 use crate::run::interrupt::Interrupted;
 use crate::run::metrics::Log;
 use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
 use crate::run::words::asked_for;
 use crate::run::{RunDir, interrupt, made_by};
+pub(crate) use judges::{Judges, Validate};
+use judges::{RETURN_MEAN, VALIDATION_LOSS};
 pub use observer::{NoObserver, Observer};
-use stop::EarlyStop;
+use stop::{EarlyStop, Names};
 
-/// The headline of an evaluation in the log.
-const RETURN_MEAN: &str = "evaluation/return_mean";
 /// The loss of learning from trajectories in the log.
 const LOSS: &str = "train/loss";
 
@@ -91,7 +92,7 @@ pub trait Trained {
 }
 
 /// When a session does what, in steps of its unit: optimizer steps, or environment steps.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Schedule {
     /// Steps of the training.
     pub steps: u64,
@@ -105,8 +106,8 @@ pub(crate) struct Schedule {
     pub evaluate_every: u64,
     /// Episodes of an evaluation while training.
     pub episodes: usize,
-    /// The evaluation at the end.
-    pub evaluation: Evaluation,
+    /// What judges the policy.
+    pub judges: Judges,
     /// Whether evaluations in the middle of training run beside it.
     pub beside: bool,
     /// When the training ends early.
@@ -121,7 +122,10 @@ impl Schedule {
 
     /// Whether the policy is evaluated after a step, in the middle of training.
     fn evaluates(&self, step: u64) -> bool {
-        self.evaluate_every > 0 && (1..self.steps).contains(&step) && self.is_due(self.evaluate_every, step)
+        self.evaluate_every > 0
+            && !self.judges.are_none()
+            && (1..self.steps).contains(&step)
+            && self.is_due(self.evaluate_every, step)
     }
 }
 
@@ -141,9 +145,9 @@ struct Snapshot {
 type Reports = (EvaluationReport, Option<EvaluationReport>);
 
 impl Snapshot {
-    fn judge(&self, run: &str, evaluation: &Evaluation) -> Result<Reports> {
-        let evaluate = |policy| evaluate(policy, run, self.step, evaluation);
-        Ok((evaluate(&self.policy)?, self.last.as_ref().map(evaluate).transpose()?))
+    fn judge(&self, run: &str, judges: &Judges) -> Result<Reports> {
+        let judge = |policy| judges.judge(policy, run, self.step);
+        Ok((judge(&self.policy)?, self.last.as_ref().map(judge).transpose()?))
     }
 }
 
@@ -200,9 +204,14 @@ impl<'a> Session<'a> {
             progress.message(format!("{word} {}", number(value)));
         }
         let metrics = run.path().join("metrics.jsonl");
-        let stop = schedule.stop.map(|config| EarlyStop::new(config, &metrics, RETURN_MEAN, LOSS)).transpose()?;
+        let stop = schedule
+            .stop
+            .map(|config| {
+                EarlyStop::new(config, &metrics, Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS })
+            })
+            .transpose()?;
         let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
-        let evaluated = log.resumed_after(step, RETURN_MEAN).then_some(step);
+        let evaluated = log.resumed_after(step, schedule.judges.headline()).then_some(step);
         let mut session = Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
         if session.schedule.evaluates(step) && evaluated.is_none() {
@@ -290,8 +299,8 @@ impl<'a> Session<'a> {
         self.run.write_json("train.json", &summary)?;
         let mut snapshot = self.snapshot(trained);
         let step = snapshot.step;
-        let reports = snapshot.judge(&self.run.name(), &self.schedule.evaluation).with_context(|| self.stopped())?;
-        self.run.mark_best(step, reports.0.targets[0].return_mean)?;
+        let reports = snapshot.judge(&self.run.name(), &self.schedule.judges).with_context(|| self.stopped())?;
+        reports.0.headline().map_or(Ok(()), |reached| self.run.mark_best(step, reached))?;
         // A step has one evaluation in the log, also where its evaluation ended the training.
         if self.evaluated != Some(step) {
             snapshot.seconds = self.log.wall_seconds();
@@ -325,15 +334,16 @@ impl<'a> Session<'a> {
         // What may end the training is waited for: there must be no step after it.
         let may_stop = self.observer.may_stop() || self.stop.as_ref().is_some_and(EarlyStop::may_be_due);
         let beside = self.schedule.beside && !may_stop;
-        let evaluation = Evaluation { beside, ..self.schedule.evaluation.between(self.schedule.episodes) };
+        let between = |evaluation: &Evaluation| Evaluation { beside, ..evaluation.between(self.schedule.episodes) };
+        let judges = Judges { evaluation: self.schedule.judges.evaluation.as_ref().map(between), ..self.schedule.judges.clone() };
         let (name, snapshot) = (self.run.name(), self.snapshot(trained));
         if beside {
-            let judge = move || snapshot.judge(&name, &evaluation).map(|reports| (snapshot, reports));
+            let judge = move || snapshot.judge(&name, &judges).map(|reports| (snapshot, reports));
             let thread = std::thread::Builder::new().name("evaluation".into()).spawn(judge).context("evaluation.beside")?;
             self.beside = Some(Beside { thread, held: Vec::new() });
             return Ok(());
         }
-        let reports = snapshot.judge(&name, &evaluation).with_context(|| self.stopped())?;
+        let reports = snapshot.judge(&name, &judges).with_context(|| self.stopped())?;
         self.judged(&Snapshot { seconds: self.log.wall_seconds(), ..snapshot }, &reports)
     }
 
@@ -348,13 +358,14 @@ impl<'a> Session<'a> {
 
     /// An evaluation in the middle of training has ended.
     fn judged(&mut self, snapshot: &Snapshot, reports: &Reports) -> Result<()> {
-        let (step, return_mean) = (snapshot.step, reports.0.targets[0].return_mean);
-        self.run.mark_best(step, return_mean)?;
+        let step = snapshot.step;
+        reports.0.headline().map_or(Ok(()), |reached| self.run.mark_best(step, reached))?;
         self.log_evaluation(snapshot, reports)?;
         say(&format!("step {step}: {}", reports.0.line()));
         self.is_over |= self.observer.evaluated(step, &snapshot.policy, &reports.0)?.is_break();
         if let Some(stop) = &mut self.stop {
-            stop.judge(step, return_mean, snapshot.loss);
+            let return_mean = reports.0.targets.first().map(|target| target.return_mean);
+            stop.judge(step, return_mean, reports.0.validation.map(|validation| validation.loss), snapshot.loss);
             if stop.is_due() {
                 self.is_over = true;
                 tracing::warn!("the training ends at step {step} of {}: {}", self.schedule.steps, stop.reason());
@@ -369,8 +380,9 @@ impl<'a> Session<'a> {
         let folder = self.run.checkpoint_at(step)?;
         let policy =
             checkpoint::load_any::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;
-        let evaluation = Evaluation { latency_steps: None, ..self.schedule.evaluation.clone() };
-        evaluate(&policy, &self.run.name(), step, &evaluation).with_context(|| self.stopped())
+        let untimed = |evaluation: &Evaluation| Evaluation { latency_steps: None, ..evaluation.clone() };
+        let judges = Judges { evaluation: self.schedule.judges.evaluation.as_ref().map(untimed), ..self.schedule.judges.clone() };
+        judges.judge(&policy, &self.run.name(), step).with_context(|| self.stopped())
     }
 
     /// Logs every target return under its own name, the first also under none; of the last step's weights the headline.
@@ -390,8 +402,17 @@ impl<'a> Session<'a> {
             names.push((format!("{folder}/length_mean"), target.length_mean));
             names.extend(target.normalised_score.map(|score| (format!("{folder}/normalised_score"), score)));
         }
-        names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
-        names.extend(last.iter().map(|last| ("evaluation_last/return_mean".into(), last.targets[0].return_mean)));
+        if !report.targets.is_empty() {
+            names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
+        }
+        names.extend(report.validation.map(|validation| (VALIDATION_LOSS.into(), validation.loss)));
+        if let Some(last) = last {
+            names.extend(last.targets.first().map(|target| ("evaluation_last/return_mean".into(), target.return_mean)));
+            names.extend(last.validation.map(|validation| ("validation_last/loss".into(), validation.loss)));
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
         let scalars: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.evaluated = Some(snapshot.step);
         self.log.scalars_at(snapshot.step, snapshot.seconds, &scalars)

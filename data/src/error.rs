@@ -103,6 +103,20 @@ pub enum DatasetError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// An episode that is not there whole.
+    #[error(
+        "{}: episode {episode} is incomplete: {problem}; data.incomplete=skip (`--incomplete skip` of `aaren dataset`) leaves such \
+         episodes out",
+        path.display()
+    )]
+    Incomplete {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its number.
+        episode: u64,
+        /// What is missing.
+        problem: String,
+    },
     /// `metadata.json`, or a part of it, is not JSON.
     #[error("{}: {key} is not JSON", path.display())]
     Json {

@@ -20,8 +20,8 @@ const LARGEST_EXPANSION: u64 = 1100;
 
 /// What all arrays that are read of a file may be in memory: so many bytes, and so many times the file. Recordings compress to a
 /// third; a file of which more is asked would only exhaust the memory.
-const ROOM: u64 = 1 << 26;
-const ROOM_PER_BYTE: u64 = 64;
+pub(crate) const ROOM: u64 = 1 << 26;
+pub(crate) const ROOM_PER_BYTE: u64 = 64;
 
 /// Longest side of a chunk that is written. The HDF5 writer stores a longer one in four bytes where three would do, and HDF5
 /// 2.0 refuses to read that.
@@ -45,7 +45,7 @@ const ARRAYS: [&str; 10] = [
 ];
 
 /// The groups that a format has a use for, but for a Minari dataset's episodes.
-const GROUPS: [&str; 2] = ["metadata", "virtual"];
+const GROUPS: [&str; 4] = ["metadata", "virtual", "observations", "actions"];
 
 /// How many numbers are decoded at a time where an array is not wanted whole.
 const WINDOW: u64 = 1 << 20;
@@ -135,6 +135,18 @@ impl<'a> Node<'a> {
             (name, Node { hdf5: self.hdf5, group, place })
         };
         Ok(groups.into_iter().map(node).collect())
+    }
+
+    /// The group inside of a name.
+    pub(crate) fn group(&self, name: &str) -> Result<Node<'a>, DatasetError> {
+        let place = join(&self.place, name);
+        match self.hdf5.guard(&place, || self.group.group(name)) {
+            Ok(group) => Ok(Node { hdf5: self.hdf5, group, place }),
+            Err(_) => {
+                let problem = "is missing, or no group".into();
+                Err(DatasetError::Array { path: self.hdf5.path.clone(), array: place, problem })
+            }
+        }
     }
 
     /// The arrays inside, in the file's order.
@@ -285,6 +297,11 @@ impl<'a> Array<'a> {
         self.dtype == DType::F64
     }
 
+    /// Whether it holds values of an enum, as booleans are written.
+    pub(crate) fn is_enum(&self) -> bool {
+        matches!(self.dtype, DType::Enum(_))
+    }
+
     fn is_integer(&self) -> bool {
         use DType::{I8, I16, I32, I64, U8, U16, U32, U64};
         matches!(self.dtype, I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
@@ -310,8 +327,7 @@ impl<'a> Array<'a> {
 
     /// Everything, as flags: an HDF5 enum (how booleans are written), or numbers that are 0 or 1.
     pub(crate) fn flags(&self) -> Result<Vec<bool>, DatasetError> {
-        let boolean = matches!(self.dtype, DType::Enum(_));
-        if !boolean {
+        if !self.is_enum() {
             self.expect_numbers()?;
         }
         let mut flags = Vec::with_capacity(self.rows() as usize);

@@ -41,7 +41,7 @@ pub use episode::{Episode, Episodes, StepInfos, Visit};
 pub use error::DatasetError;
 pub use format::{Format, JOURNAL};
 pub use load::{load, load_with, verify_source};
-pub use loaded::{LoadOptions, Loaded};
+pub use loaded::{Incomplete, LoadOptions, Loaded};
 pub use provenance::task_differences;
 pub use report::{Check, Finding, Report, Strictness};
 pub use rescale::rescale_actions;

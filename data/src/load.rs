@@ -33,7 +33,7 @@ pub fn load_with(source: &str, options: &LoadOptions) -> Result<Loaded, DatasetE
         return Err(DatasetError::Unfinished { path: path.into() });
     }
     if path.exists() {
-        let expected = "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5) or a D4RL file";
+        let expected = "a Minari dataset directory (with data/metadata.json) or a D4RL file";
         return Err(DatasetError::wrong_kind(path, "a directory without a dataset", expected));
     }
     if minari::is_id(source) {

@@ -15,6 +15,19 @@ pub struct LoadOptions {
     /// Steps after which an episode is cut in any case, and truncated if it did not terminate; in place of the data's own time
     /// limit. D4RL without `timeouts` and with an unknown task needs it.
     pub max_episode_steps: Option<usize>,
+    /// Minari: what becomes of episodes that are not there whole.
+    pub incomplete: Incomplete,
+}
+
+/// What becomes of episodes that are not there whole: arrays that are missing or end early, no observation after the last action, no
+/// steps, a file that was cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Incomplete {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are left out, with a warning that counts them.
+    Skip,
 }
 
 /// A dataset that was read and passed the checks.

@@ -14,7 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::minari::metadata;
+use crate::minari::{self, metadata};
 use crate::statistics::ENV_OPTIONS;
 use crate::trajectory::Dataset;
 use aaren_envs::{GYMNASIUM_OPTIONS, OptionDefault, Space, Spec, gymnasium_name, gymnasium_spec};
@@ -75,6 +75,13 @@ impl Dataset {
         let wrappers = self.wrappers();
         let through = if wrappers.is_empty() { String::new() } else { format!(" through {}", wrappers.join(", ")) };
         self.env_id.as_ref().map(|id| format!("{id}{with}{through}"))
+    }
+
+    /// The space that observations or actions were recorded in, in words, where they were flattened or joined to one choice.
+    ///
+    /// - `key`: `observation_space` or `action_space`
+    pub fn recorded_space(&self, key: &str) -> Option<String> {
+        minari::describe_recorded(self.metadata.get(&format!("{}{key}", metadata::RECORDED))?.as_str()?)
     }
 
     /// Minari's description of the task.

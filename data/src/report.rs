@@ -36,6 +36,8 @@ pub enum Check {
     EpisodeLength,
     /// Episodes whose last step carries no flag.
     OpenEnd,
+    /// Episodes that are not there whole.
+    Incomplete,
     /// Datasets and episodes without steps.
     Empty,
     /// A version outside the supported list.

@@ -34,6 +34,10 @@ pub struct Summary {
     pub observation_space: Space,
     /// Actions.
     pub action_space: Space,
+    /// Observations as they were recorded, in words, where that was otherwise: `Dict(position: Box(3), gripper: Discrete(2))`.
+    pub recorded_observation_space: Option<String>,
+    /// Actions likewise; of several choices the joint choice is counted.
+    pub recorded_action_space: Option<String>,
     /// Counts, means, spreads, ends, references and score.
     #[serde(flatten)]
     pub statistics: Statistics,
@@ -61,6 +65,8 @@ impl Summary {
             action_width: dataset.action_space.width(),
             observation_space: dataset.observation_space.clone(),
             action_space: dataset.action_space.clone(),
+            recorded_observation_space: dataset.recorded_space("observation_space"),
+            recorded_action_space: dataset.recorded_space("action_space"),
             statistics: Statistics::of(dataset, references),
             metadata: dataset.metadata.clone(),
             warnings: loaded.warnings.iter().cloned().chain(of_task).collect(),

@@ -52,7 +52,7 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
         if format == Format::D4rl && is_beside { path.with_extension("hdf5") } else { path }
     };
     // All that can be refused is refused before anything is played or written.
-    formats.check(job.env.make()?.spec())?;
+    formats.check(job.task()?.make()?.spec())?;
     let advice = "choose another place with --output";
     // A kill may have come between the two files; then the same command goes on.
     let (minari, d4rl) = (destination(Format::Minari), destination(Format::D4rl));

@@ -7,6 +7,7 @@ use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, S
 use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
+use aaren_agents::config::Incomplete;
 use aaren_agents::run::check_folder;
 use aaren_agents::run::report::{self, number};
 
@@ -20,6 +21,9 @@ pub enum Command {
         /// Steps after which every episode is cut, and the time limit
         #[arg(long, value_name = "N")]
         max_episode_steps: Option<NonZeroUsize>,
+        /// What becomes of episodes that are not there whole
+        #[arg(long, value_enum, default_value = "refuse")]
+        incomplete: Incomplete,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
@@ -31,6 +35,9 @@ pub enum Command {
         /// Steps after which every episode is cut, and the time limit
         #[arg(long, value_name = "N")]
         max_episode_steps: Option<NonZeroUsize>,
+        /// What becomes of episodes that are not there whole
+        #[arg(long, value_enum, default_value = "refuse")]
+        incomplete: Incomplete,
         /// Count what is odd as wrong
         #[arg(long)]
         strict: bool,
@@ -47,6 +54,9 @@ pub enum Command {
         /// Steps after which every episode is cut, and the time limit
         #[arg(long, value_name = "N")]
         max_episode_steps: Option<NonZeroUsize>,
+        /// What becomes of episodes that are not there whole
+        #[arg(long, value_enum, default_value = "refuse")]
+        incomplete: Incomplete,
         /// Replace a dataset that is already there
         #[arg(long)]
         overwrite: bool,
@@ -78,11 +88,15 @@ impl Command {
     /// What is wrong with the dataset, or with where it is to go.
     pub fn run(self) -> Result<()> {
         match self {
-            Command::Info { source, max_episode_steps, json } => info(&source, &options(max_episode_steps, false), json),
-            Command::Verify { source, max_episode_steps, strict } => verify(&source, &options(max_episode_steps, strict)),
-            Command::Convert { source, destination, to, max_episode_steps, overwrite } => {
+            Command::Info { source, max_episode_steps, incomplete, json } => {
+                info(&source, &options(max_episode_steps, incomplete, false), json)
+            }
+            Command::Verify { source, max_episode_steps, incomplete, strict } => {
+                verify(&source, &options(max_episode_steps, incomplete, strict))
+            }
+            Command::Convert { source, destination, to, max_episode_steps, incomplete, overwrite } => {
                 check_destination(&destination, overwrite, "--overwrite replaces it")?;
-                let loaded = aaren_data::load_with(&source, &options(max_episode_steps, false))?;
+                let loaded = aaren_data::load_with(&source, &options(max_episode_steps, incomplete, false))?;
                 save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
                 report::print(format!(
@@ -118,9 +132,10 @@ pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, adv
     })
 }
 
-fn options(max_episode_steps: Option<NonZeroUsize>, strict: bool) -> LoadOptions {
+fn options(max_episode_steps: Option<NonZeroUsize>, incomplete: Incomplete, strict: bool) -> LoadOptions {
     let strictness = if strict { Strictness::Strict } else { Strictness::Normal };
-    LoadOptions { strictness, max_episode_steps: max_episode_steps.map(NonZeroUsize::get), ..LoadOptions::default() }
+    let max_episode_steps = max_episode_steps.map(NonZeroUsize::get);
+    LoadOptions { strictness, max_episode_steps, incomplete: incomplete.into(), ..LoadOptions::default() }
 }
 
 fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {
@@ -141,14 +156,14 @@ fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {
     row("format", summary.format.to_string());
     row("environment", known(summary.task.clone()));
     row("time limit", known(summary.max_episode_steps.map(|steps| format!("{steps} steps"))));
-    row("observations", format!("{} numbers", summary.observation_width));
-    row(
-        "actions",
-        match summary.action_space {
-            aaren_envs::Space::Box { .. } => format!("{} numbers", summary.action_width),
-            aaren_envs::Space::Discrete { .. } => format!("{} choices", summary.action_width),
-        },
-    );
+    let recorded = |space: &Option<String>| space.as_ref().map(|space| format!(", recorded as {space}")).unwrap_or_default();
+    let observations = recorded(&summary.recorded_observation_space);
+    row("observations", format!("{} numbers{observations}", summary.observation_width));
+    let kind = match summary.action_space {
+        aaren_envs::Space::Box { .. } => "numbers",
+        aaren_envs::Space::Discrete { .. } => "choices",
+    };
+    row("actions", format!("{} {kind}{}", summary.action_width, recorded(&summary.recorded_action_space)));
     row("episodes", statistics.episodes.to_string());
     row("steps", statistics.steps.to_string());
     row("returns (mean ± std)", spread(&statistics.returns));

@@ -3,7 +3,7 @@
 use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, action_spec, evaluate_and_keep, evaluate_caches};
+use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, check_spaces, evaluate_and_keep, evaluate_caches};
 use aaren_agents::run::{RunDir, check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
@@ -71,7 +71,11 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let changes = Changes { env: args.env.clone(), ..Changes::default() };
     if args.policy.join("config.json").is_file() {
         // What is wrong with the flags shows before a checkpoint is looked for.
-        changed(RunDir::open(&args.policy)?.job(&changes)?, args)?.check()?;
+        let job = changed(RunDir::open(&args.policy)?.job(&changes)?, args)?;
+        job.check()?;
+        if let Job::Offline(job) = &job {
+            job.task().with_context(|| args.policy.display().to_string())?;
+        }
     }
     let checkpoint = args.checkpoint.unwrap_or(Checkpoint::Latest);
     let saved = SavedPolicy::find(&args.policy, |run| checkpoint.of(run))?;
@@ -80,7 +84,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     ensure!(args.checkpoint.is_none() || is_run, "--checkpoint: {path} is no run folder, whose checkpoints can be chosen from");
     let policy = saved.load().with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
     let evaluation = evaluation(args, &saved, &policy)?;
-    check(&policy, &evaluation).with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+    check_spaces(&policy, evaluation.env.make()?.spec())
+        .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
     // What cannot be written shows before the episodes are played.
     match (&args.json, &saved.run) {
         (Some(Some(path)), _) => check_file(path).context("--json")?,
@@ -165,7 +170,10 @@ fn evaluation(args: &EvaluateArgs, saved: &SavedPolicy, policy: &AnyPolicy<Cpu>)
         let job = changed(job, args)?;
         job.check()?;
         let (is_the_jobs, evaluation) = match (policy, &job) {
-            (AnyPolicy::Decision(policy), Job::Offline(job)) => (policy.description.config == job.policy, Evaluation::from(job)),
+            (AnyPolicy::Decision(policy), Job::Offline(job)) => (
+                policy.description.config == job.policy,
+                Evaluation::try_from(job).with_context(|| args.policy.display().to_string())?,
+            ),
             (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => (policy.description.network == job.into(), Evaluation::from(job)),
             _ => bail!("{}: its policy is not of the kind that its job trains", args.policy.display()),
         };
@@ -235,21 +243,4 @@ fn changed(mut job: Job, args: &EvaluateArgs) -> Result<Job> {
     let path = args.policy.display();
     ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
     Ok(job)
-}
-
-/// Whether a policy can play the task of an evaluation.
-fn check(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation) -> Result<()> {
-    let env = evaluation.env.make()?;
-    let spec = env.spec();
-    let (width, action) = (policy.observation_width(), policy.action());
-    ensure!(
-        width == spec.observation_space.width() && *action == action_spec(&spec.action_space),
-        "its policy takes {width} numbers and gives {} ({}), {} shows {} and takes {}",
-        action.width(),
-        if action.is_discrete() { "choices" } else { "numbers" },
-        spec.id,
-        spec.observation_space.width(),
-        spec.action_space.width()
-    );
-    Ok(())
 }

@@ -65,9 +65,16 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
         let list = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let again = || format!("seed {seed}; `aaren train --resume --run {} --seeds {list}` goes on with all", base.display());
         let (_, _, evaluation) = train(&args, &changes, Some(run), resume).with_context(again)?;
-        let target = &evaluation.targets[0];
-        let reached = format!("mean return {} ± {}", report::number(target.return_mean), report::number(target.return_std));
-        tell(&args, format!("{}: {reached} over {}", run.display(), report::count(target.episodes, "episode")))?;
+        let (mean, std) = evaluation.targets.first().map_or((0.0, 0.0), |target| (target.return_mean, target.return_std));
+        let reached = match (evaluation.targets.first(), evaluation.validation) {
+            (Some(target), _) => {
+                let episodes = report::count(target.episodes, "episode");
+                format!("mean return {} ± {} over {episodes}", report::number(mean), report::number(std))
+            }
+            (None, Some(validation)) => format!("loss {validation}"),
+            (None, None) => "trained".into(),
+        };
+        tell(&args, format!("{}: {reached}", run.display()))?;
     }
     let comparison = compare::compare(&runs, &CompareOptions::default())?;
     show(args.json, &Trained { runs: &runs, comparison: &comparison }, || {

@@ -91,7 +91,7 @@ pub fn train(
             RunDir::check_free(path)?;
         }
         check_folder(path.unwrap_or(Path::new("runs")))?;
-        job.env().make()?;
+        job.env().map_or(Ok(()), |env| env.make().map(drop))?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.
     let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {

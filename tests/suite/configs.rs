@@ -18,7 +18,12 @@ fn load(files: &[&str], set: &[&str]) -> Job {
 
 /// Why a job cannot run here, if it cannot.
 fn missing(job: &Job) -> Option<String> {
-    aaren_envs::tasks().into_iter().find(|task| task.id == job.env().id).unwrap().missing().map(|missing| missing.to_string())
+    aaren_envs::tasks()
+        .into_iter()
+        .find(|task| task.id == job.env().unwrap().id)
+        .unwrap()
+        .missing()
+        .map(|missing| missing.to_string())
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod gymnasium;
 mod interrupt;
 mod kill_points;
 mod mutants;
+mod no_env;
 mod options;
 mod ppo;
 mod progress;

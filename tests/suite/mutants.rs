@@ -414,6 +414,36 @@ fn minari_metadata() {
     survives("minari_metadata", 1.0, file, |at| load(&at.join("recorded")));
 }
 
+/// A dataset that the official library wrote in one of its columnar storages, and the path of one of its tables.
+#[cfg(feature = "arrow")]
+fn columnar(folder: &Path, storage: &str) -> PathBuf {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/tests/fixtures/minari/spaces/mixed-{storage}-v0"));
+    copy(&fixture, &folder.join("recorded"));
+    folder.join(format!("recorded/data/0/part-0.{storage}"))
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn arrow_tables() {
+    survives("arrow_tables", 2.0, |to| columnar(to, "arrow"), |at| load(&at.join("recorded")));
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn parquet_tables() {
+    survives("parquet_tables", 2.0, |to| columnar(to, "parquet"), |at| load(&at.join("recorded")));
+}
+
+#[test]
+fn descriptions_of_nested_spaces() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/tests/fixtures/minari/spaces/mixed-hdf5-v0");
+    let file = |to: &Path| {
+        copy(&fixture, &to.join("recorded"));
+        to.join("recorded/data/metadata.json")
+    };
+    survives("descriptions_of_nested_spaces", 1.0, file, |at| load(&at.join("recorded")));
+}
+
 #[test]
 fn weights() {
     survives("weights", 1.0, |to| trained(to).join("weights.safetensors"), acts);

@@ -203,7 +203,7 @@ fn an_evaluation_that_fails_beside_the_training_ends_it() {
     let path = folder.path().join("run");
     let mut job = job(&small(&["evaluation.every=4", "evaluation.beside=true", "train.steps=1000"]));
     let dataset = trajectories(&job).unwrap();
-    (job.env.id, job.env.options) = (ID.into(), serde_json::Map::new());
+    job.env = Some(aaren_agents::config::EnvConfig { id: ID.into(), options: serde_json::Map::new() });
     let run = RunDir::create(&path, &job, 2).unwrap();
     let said = format!("{:#}", offline::train(&job, dataset, &run, false).unwrap_err());
     assert!(said.contains("the maze burned down") && said.contains("aaren train --resume"), "{said}");

@@ -260,8 +260,11 @@ pub(crate) fn keep(policy: &ActorCriticPolicy<Cpu>, provenance: &Provenance, fol
 /// # Errors
 /// If there is no policy, no reference return where one is needed, or something is in the way.
 pub fn export(path: &Path, medium: Option<f64>, folder: &Path) -> Result<Provenance> {
-    let reaches =
-        |fraction| medium_return(RunDir::open(path)?.job(&Changes::default())?.env(), fraction).map(PolicyLevel::Reaches);
+    let reaches = |fraction| {
+        let job = RunDir::open(path)?.job(&Changes::default())?;
+        let env = job.env().with_context(|| format!("the run {} has no environment to reach a return in", path.display()))?;
+        medium_return(env, fraction).map(PolicyLevel::Reaches)
+    };
     let level = medium.map_or(Ok(PolicyLevel::Best), reaches).context("--medium")?;
     let source = locate(path, level)?;
     let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {

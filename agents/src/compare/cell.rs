@@ -14,7 +14,7 @@ use super::results::{Results, differences};
 use super::statistics::{self, mean, standard_deviation};
 use crate::config::Job;
 use crate::run::differing_keys;
-use crate::run::report::{FORMAT, LatencyPoint};
+use crate::run::report::{FORMAT, LatencyPoint, ValidationReport};
 
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
 const BOOTSTRAP_SEED: u64 = 1;
@@ -75,7 +75,8 @@ fn tasks(results: &[Results]) -> Result<(Vec<Task>, Vec<usize>)> {
                 let references = aaren_data::score::of_env(&env_id, &run.evaluation.env_options);
                 let references = references.map(|reference| (reference.min, reference.max));
                 let (name, data_return) = (run.task_name(), run.data_return);
-                tasks.push(Task { name, env_id, env_options, data, is_normalised: true, references, data_return });
+                let is_loss = run.evaluation.targets.is_empty();
+                tasks.push(Task { name, env_id, env_options, data, is_loss, is_normalised: !is_loss, references, data_return });
                 tasks.len() - 1
             }
         };
@@ -132,7 +133,10 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
     let is_shared = results.iter().filter(|other| other.name == run.name).count() > 1;
     let evaluation = &run.evaluation;
     let curve = run.metrics.iter().filter_map(|line| {
-        let score = line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?;
+        let score = match of_task.is_loss {
+            true => line.get("validation/loss")?,
+            false => line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?,
+        };
         let std = line.get("evaluation/return_std").and_then(Value::as_f64).unwrap_or(0.0);
         Some(((line["step"].as_u64()?, score.as_f64()?), of_task.spread(std)))
     });
@@ -153,9 +157,11 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
         evaluation_seed: evaluation.seed,
         parameters: evaluation.parameters,
         targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+        validation: evaluation.validation,
         best: run.best.as_ref().map(|best| BestCheckpoint {
             step: best.checkpoint_step,
             targets: best.targets.iter().map(ComparedTarget::new).collect(),
+            validation: best.validation,
         }),
         curve,
         curve_std,
@@ -180,6 +186,12 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
             asked.push(target.target_return);
         }
     }
+    let losses = task.is_loss.then(|| {
+        let loss = |validation: Option<ValidationReport>| validation.map(|validation| validation.loss);
+        let best: Option<Vec<f64>> = members.iter().map(|run| loss(run.best.as_ref()?.validation)).collect();
+        let last = Spread::new(members.iter().filter_map(|run| loss(run.validation)).collect());
+        CellTarget { target_return: None, episodes_std: None, last, best: best.map(Spread::new) }
+    });
     let targets = asked.into_iter().map(|target_return| {
         let best: Option<Vec<f64>> =
             members.iter().map(|run| run.best.as_ref().and_then(|best| reached(&best.targets, target_return))).collect();
@@ -222,7 +234,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         task: members[0].task,
         agent: members[0].agent,
         seeds: members.iter().map(|run| run.seed).collect(),
-        targets: targets.collect(),
+        targets: targets.chain(losses).collect(),
         curve: curve.collect(),
         latency: latency.collect(),
         train_seconds: (!seconds.is_empty()).then(|| mean(&seconds)),
@@ -245,6 +257,11 @@ fn aggregate(comparison: &Comparison) -> (Vec<Aggregate>, Vec<Improvement>) {
     let headlines: Vec<Vec<&CellTarget>> =
         (0..agents).map(|agent| common.iter().filter_map(|&task| headline(agent, task)).collect()).collect();
     let scores = |agent: usize| -> Vec<Vec<f64>> { headlines[agent].iter().map(|target| target.last.values.clone()).collect() };
+    // Of losses the smaller one is better.
+    let sign = if common.iter().any(|&task| comparison.tasks[task].is_loss) { -1.0 } else { 1.0 };
+    let merits = |agent: usize| -> Vec<Vec<f64>> {
+        scores(agent).into_iter().map(|values| values.into_iter().map(|value| sign * value).collect()).collect()
+    };
     let of_agent = |agent: usize| {
         let best: Option<Vec<f64>> = headlines[agent].iter().map(|target| Some(target.best.as_ref()?.mean)).collect();
         Aggregate {
@@ -258,7 +275,7 @@ fn aggregate(comparison: &Comparison) -> (Vec<Aggregate>, Vec<Improvement>) {
     let improvement = |(agent, over)| Improvement {
         agent,
         over,
-        probability: statistics::estimate_improvement(&scores(agent), &scores(over), BOOTSTRAP_SEED),
+        probability: statistics::estimate_improvement(&merits(agent), &merits(over), BOOTSTRAP_SEED),
     };
     ((0..agents).map(of_agent).collect(), pairs.map(improvement).collect())
 }

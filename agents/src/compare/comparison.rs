@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::statistics::{Estimate, mean, standard_deviation};
 use crate::run::cache_report::{CacheEvaluation, kind};
-use crate::run::report::{LatencyPoint, LatencyReport, TargetReport};
+use crate::run::report::{LatencyPoint, LatencyReport, TargetReport, ValidationReport};
 
 /// Several runs, `compare.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,6 +63,8 @@ pub(crate) struct Task {
     pub env_options: Value,
     /// The datasets, whatever an agent leaves out of them; `online` where there are none.
     pub data: Value,
+    /// Whether its runs are compared by the loss on held-out episodes, for want of an environment; smaller is better.
+    pub is_loss: bool,
     /// Whether all runs have normalised scores; their raw returns are compared otherwise.
     pub is_normalised: bool,
     /// Returns of a random policy and of an expert, where they are known: scores 0 and 100.
@@ -114,6 +116,8 @@ pub(crate) struct ComparedRun {
     pub parameters: usize,
     /// One for each target return.
     pub targets: Vec<ComparedTarget>,
+    /// The loss on held-out episodes, where there were some.
+    pub validation: Option<ValidationReport>,
     /// The checkpoint that evaluated best while training; None without `evaluation-best.json`.
     pub best: Option<BestCheckpoint>,
     /// Evaluations while training, for the first target return.
@@ -161,6 +165,8 @@ pub(crate) struct BestCheckpoint {
     pub step: u64,
     /// One for each target return.
     pub targets: Vec<ComparedTarget>,
+    /// The loss on held-out episodes, where there were some.
+    pub validation: Option<ValidationReport>,
 }
 
 /// What a run reached for one target return.
@@ -204,7 +210,7 @@ pub(crate) struct Cell {
     pub runs: Vec<usize>,
     /// Their seeds.
     pub seeds: Vec<u64>,
-    /// One for each target return that any of the runs was asked for; the first is the headline.
+    /// One for each target return that any of the runs was asked for; the first is the headline. Without an environment one, of losses.
     pub targets: Vec<CellTarget>,
     /// Evaluations while training, where every run has one.
     pub curve: Vec<CurvePoint>,

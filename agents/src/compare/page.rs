@@ -135,12 +135,16 @@ impl Comparison {
             levels.push(Level { name: "random", value: random });
             levels.push(Level { name: "expert", value: expert });
         }
-        levels.extend(task.data_return.map(|value| Level { name: "data", value: task.score(value) }));
+        levels.extend(task.data_return.filter(|_| !task.is_loss).map(|value| Level { name: "data", value: task.score(value) }));
         levels
     }
 
     fn unit_of(&self, task: usize) -> String {
-        if self.tasks[task].is_normalised { "normalised score" } else { "return" }.into()
+        match &self.tasks[task] {
+            task if task.is_loss => "loss on held-out episodes".into(),
+            task if task.is_normalised => "normalised score".into(),
+            _ => "return".into(),
+        }
     }
 
     fn learning(&self) -> Vec<(String, String)> {

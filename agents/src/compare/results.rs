@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
 use crate::run::data_mark::{self, DataMark, DataRecord};
-use crate::run::report::{EvaluationReport, TrainSummary};
+use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
 use crate::run::{EVALUATIONS, RunDir, differing_keys};
 
 /// What one run left behind.
@@ -44,7 +44,12 @@ impl Results {
     pub(super) fn read(path: &Path, evaluation: Option<&str>) -> Result<Results> {
         let run = RunDir::open(path)?;
         let (file, evaluation) = read_evaluation(path, evaluation)?;
-        ensure!(!evaluation.targets.is_empty(), "{} has no target return", file.display());
+        ensure!(
+            evaluation.headline().is_some(),
+            "{} has neither a target return nor a loss on held-out episodes; `aaren evaluate {} --env ID` plays the policy in a task",
+            file.display(),
+            path.display()
+        );
         let data: Option<DataRecord> = read_json(&path.join(data_mark::FILE))?;
         Ok(Results {
             path: path.to_path_buf(),
@@ -91,6 +96,9 @@ impl Results {
         let mut json = serde_json::to_value(&self.job)?;
         if let Job::Offline(job) = &self.job {
             json["data"] = serde_json::json!({ "top_fraction": job.data.top_fraction });
+            if job.validation() > 0.0 {
+                json["data"]["validation"] = job.validation().into();
+            }
         }
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
         if let Some(sections) = json.as_object_mut() {
@@ -124,7 +132,10 @@ impl Results {
         };
         let options = &self.evaluation.env_options;
         let options = if options.is_empty() { String::new() } else { format!(" {}", Value::from(options.clone())) };
-        format!("{}{options}, {data}", self.evaluation.env_id)
+        match &*self.evaluation.env_id {
+            NO_ENV => data,
+            id => format!("{id}{options}, {data}"),
+        }
     }
 }
 

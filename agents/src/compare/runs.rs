@@ -11,8 +11,8 @@ use crate::run::report::{self, LatencyReport};
 use crate::run::words::asked_for;
 
 /// The columns of the table of runs; each may be several.
-pub(super) const COLUMNS: [&str; 10] =
-    ["mixer", "context", "execution", "steps", "parameters", "return", "best", "training", "act", "state"];
+pub(super) const COLUMNS: [&str; 11] =
+    ["mixer", "context", "execution", "steps", "parameters", "return", "validation", "best", "training", "act", "state"];
 
 impl Comparison {
     /// Whether runs can be sorted by a name, or have a column of it.
@@ -66,14 +66,24 @@ impl Comparison {
                 };
                 asked_for(&targets).iter().map(heading).zip(targets.iter().map(reached)).collect()
             }
+            "validation" => {
+                let is_judged = self.runs.iter().any(|run| run.validation.is_some());
+                let loss = |run: &ComparedRun| run.validation.map_or("-".into(), |validation| report::number(validation.loss));
+                is_judged.then(|| ("loss, held out".into(), each(&loss))).into_iter().collect()
+            }
             "best" => {
                 let best = |show: &dyn Fn(&BestCheckpoint) -> Option<String>| {
                     each(&|run| run.best.as_ref().and_then(show).unwrap_or_else(|| "-".into()))
                 };
-                vec![
-                    ("best at".into(), best(&|best| Some(format!("step {}", best.step)))),
-                    ("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))),
-                ]
+                let mut columns = vec![("best at".to_string(), best(&|best| Some(format!("step {}", best.step))))];
+                if self.tasks.iter().any(|task| !task.is_loss) {
+                    columns.push(("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))));
+                }
+                if self.tasks.iter().any(|task| task.is_loss) {
+                    let loss = |best: &BestCheckpoint| best.validation.map(|validation| report::number(validation.loss));
+                    columns.push(("best loss, held out".into(), best(&loss)));
+                }
+                columns
             }
             "training" => one(&|run| run.train_seconds.map_or("-".into(), report::duration)),
             "act" => vec![
@@ -115,6 +125,7 @@ impl ComparedRun {
         match name {
             "return" => self.targets.first().map(|target| -target.return_mean),
             "best" => self.best.as_ref().and_then(|best| Some(-best.targets.first()?.return_mean)),
+            "validation" => self.validation.map(|validation| validation.loss),
             "seed" => Some(self.seed as f64),
             "steps" => Some(self.checkpoint_step as f64),
             "parameters" => Some(self.parameters as f64),

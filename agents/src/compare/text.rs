@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use comfy_table::Table;
 use serde_json::Value;
 
-use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread};
+use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread, Task};
 use super::grid::{Grid, unmarked};
 use super::statistics::Estimate;
 use crate::run::report;
@@ -87,7 +87,7 @@ impl Comparison {
         }
         if !self.improvements.is_empty() {
             tables.push((
-                format!("Probability that a run of the row scores more than one of the column, {}", self.common()),
+                format!("Probability that a run of the row {} than one of the column, {}", self.verb(), self.common()),
                 self.improvement_table(),
             ));
         }
@@ -100,10 +100,17 @@ impl Comparison {
 
     /// What scores are.
     pub(super) fn unit(&self) -> &'static str {
-        match self.tasks.iter().all(|task| task.is_normalised) {
-            true => "Normalised score",
-            false => "Return, normalised where the task has references",
+        let all = |of: &dyn Fn(&Task) -> bool| self.tasks.iter().all(of);
+        match (all(&|task| task.is_normalised), all(&|task| task.is_loss), all(&|task| !task.is_loss)) {
+            (true, ..) => "Normalised score",
+            (_, true, _) => "Loss on held-out episodes",
+            (_, _, true) => "Return, normalised where the task has references",
+            _ => "Return, normalised where the task has references, and loss on held-out episodes where there is no environment",
         }
+    }
+
+    fn verb(&self) -> &'static str {
+        if self.common_tasks().iter().any(|&task| self.tasks[task].is_loss) { "has a smaller loss" } else { "scores more" }
     }
 
     fn common(&self) -> String {
@@ -196,13 +203,15 @@ impl Comparison {
             }
         }
         if self.has_cells() {
-            remarks.push(
+            if self.tasks.iter().any(|task| !task.is_loss) {
+                remarks.push(
                 "Scores are of the first target return (the headline), mean ± population standard deviation over seeds. A run's score \
                  is that of the mean return of its episodes: 0 is a random policy, 100 an expert."
                     .into(),
             );
+            }
             remarks.push(
-                "The best checkpoint is the one whose evaluation while training had the highest return, by the headline; it was picked \
+                "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
                  on some of the episodes that it is judged on, so the last one is the honest comparison."
                     .into(),
             );
@@ -214,7 +223,17 @@ impl Comparison {
                 );
             }
         }
-        remarks.push("Returns are mean ± population standard deviation over episodes, in brackets the normalised score.".into());
+        if self.runs.iter().any(|run| run.validation.is_some()) {
+            remarks.push(
+                "The loss on held-out episodes is the training's loss, averaged over timesteps that were not learned from; smaller is \
+                 better. Which episodes are held out follows from the seed."
+                    .into(),
+            );
+        }
+        if self.runs.iter().any(|run| !run.targets.is_empty()) {
+            remarks
+                .push("Returns are mean ± population standard deviation over episodes, in brackets the normalised score.".into());
+        }
         remarks.push(
             "Act is the time of one step, state the memory of one environment's policy, at the first and last step.".into(),
         );

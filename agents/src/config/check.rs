@@ -43,15 +43,30 @@ impl OfflineJob {
         if !device.is_built_in() {
             bail!("device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
         }
-        check_env(&self.env)?;
+        self.env.as_ref().map_or(Ok(()), check_env)?;
         check_policy(&self.policy)?;
         check_data(&self.data)?;
+        if self.env.is_none() {
+            ensure!(self.data.scripted.is_none(), "env is missing, and scripted data are collected in it; --env names the task");
+            ensure!(self.data.actions.is_none(), "data.actions: it is about the bounds of a task, and this job has none (env)");
+        }
         check_train(&self.train)?;
         let EvaluationConfig { episodes, target_returns, actors, envs_per_actor, execution, .. } = &self.evaluation;
         check_episodes([*episodes, self.evaluation.final_episodes()], *actors, *envs_per_actor)?;
         check_stop(self.evaluation.stop, self.evaluation.every)?;
+        match self.evaluation.stop.map(|stop| stop.metric) {
+            Some(StopMetric::ReturnMean) if self.env.is_none() => bail!(
+                "evaluation.stop.metric: found \"return_mean\", and this job has no environment (env) to reach a return in; \
+                 \"validation_loss\" and \"loss\" need none"
+            ),
+            Some(StopMetric::ValidationLoss) if self.validation() == 0.0 => bail!(
+                "evaluation.stop.metric: found \"validation_loss\", and no episodes are held out; set data.validation to a share of them, \
+                 such as 0.1"
+            ),
+            _ => {}
+        }
         ensure!(
-            !(target_returns.is_empty() && self.policy.tokens.has_return_to_go()),
+            self.env.is_none() || !(target_returns.is_empty() && self.policy.tokens.has_return_to_go()),
             "evaluation.target_returns: found none, expected at least one return to ask for; only a policy whose policy.tokens is \
              \"observation\" is not told any"
         );
@@ -83,8 +98,8 @@ impl PpoJob {
         let evaluation = &self.evaluation;
         check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)?;
         ensure!(
-            evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::Loss),
-            "evaluation.stop.metric: found \"loss\", expected \"return_mean\": a loss of learning online says nothing about progress"
+            evaluation.stop.is_none_or(|stop| stop.metric == StopMetric::ReturnMean),
+            "evaluation.stop.metric: expected \"return_mean\": a loss of learning online says nothing about progress"
         );
         check_stop(evaluation.stop, evaluation.every)
     }
@@ -125,6 +140,9 @@ fn check_data(data: &DataConfig) -> Result<()> {
         data.scripted.is_none() || (data.max_episode_steps, data.actions) == (None, None),
         "data.max_episode_steps and data.actions are for data.source; scripted data are made in the task itself"
     );
+    if let Some(share) = data.validation {
+        allow("data.validation", share, (0.0..1.0).contains(&share), "a share of at least 0 and below 1")?;
+    }
     let fraction = data.top_fraction;
     allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
 }
@@ -336,6 +354,10 @@ mod tests {
             ("data.max_episode_steps=5", &["data.max_episode_steps", "data.source"]),
             ("data.actions=rescale", &["data.actions", "data.source"]),
             (r#"data={"source": "x", "max_episode_steps": 0}"#, &["data.max_episode_steps", "found 0"]),
+            ("data.validation=1", &["data.validation", "found 1", "below 1"]),
+            ("data.validation=-0.1", &["data.validation", "found -0.1"]),
+            ("evaluation.stop={\"metric\": \"validation_loss\"}", &["evaluation.stop.metric", "data.validation"]),
+            ("env=null", &["env.id is missing", "--env"]),
             ("data.top_fraction=0", &["data.top_fraction", "found 0", "above 0, up to 1"]),
             ("data.top_fraction=1.01", &["data.top_fraction", "found 1.01"]),
             ("env.id=TMaze-v1", &["env: unknown environment \"TMaze-v1\"", "did you mean \"TMaze-v0\"?"]),

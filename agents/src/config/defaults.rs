@@ -15,6 +15,17 @@ pub(super) fn derive(json: &mut Value) {
     if let Some(train) = json.get_mut("train").and_then(Value::as_object_mut) {
         unless_said(train, "warmup_steps", |train| Some(train.get("steps")?.as_u64()? / WARMUP));
     }
+    let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
+    if is_absent("env") && is_absent("ppo") && is_absent("collect") {
+        let mut say = |section: &str, key: &str, value: Value| {
+            let section = super::keys::get_mut(json, section).and_then(Value::as_object_mut);
+            section
+                .filter(|section| section.get(key).is_none_or(Value::is_null))
+                .map(|section| section.insert(key.into(), value));
+        };
+        say("data", "validation", super::DataConfig::HELD_OUT.into());
+        say("evaluation.stop", "metric", "validation_loss".into());
+    }
     if let Some(ppo) = json.get_mut("ppo").and_then(Value::as_object_mut) {
         let number = |ppo: &Map<String, Value>, key, default: usize| match ppo.get(key) {
             Some(value) => value.as_u64().filter(|&number| number > 0),

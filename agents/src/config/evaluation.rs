@@ -19,7 +19,7 @@ pub struct EvaluationConfig {
     #[serde(default)]
     pub final_episodes: Option<usize>,
     /// Returns to ask the policy for, in units of reward; the first is the headline. At least one, unless `policy.tokens` is
-    /// `"observation"`: such a policy is not told a return.
+    /// `"observation"`: such a policy is not told a return. A job without `env` takes the highest return of its data.
     #[serde(default)]
     pub target_returns: Vec<f64>,
     /// Actor threads.
@@ -37,6 +37,12 @@ pub struct EvaluationConfig {
     /// When the training ends before its last step. Default (null): never.
     #[serde(default)]
     pub stop: Option<StopConfig>,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl EvaluationConfig {
@@ -97,6 +103,8 @@ impl Default for StopConfig {
 pub enum StopMetric {
     /// The mean return of the evaluation, for the first target return; larger is better.
     ReturnMean,
+    /// The loss on the held-out episodes (`data.validation`); smaller is better. The default in a job without `env`.
+    ValidationLoss,
     /// The training's loss as last logged before the evaluation, of learning from trajectories; smaller is better.
     Loss,
 }

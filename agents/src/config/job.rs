@@ -27,12 +27,12 @@ impl Job {
         }
     }
 
-    /// The task.
-    pub fn env(&self) -> &EnvConfig {
+    /// The task, if the job has one.
+    pub fn env(&self) -> Option<&EnvConfig> {
         match self {
-            Job::Offline(job) => &job.env,
-            Job::Ppo(job) => &job.env,
-            Job::Collect(job) => &job.env,
+            Job::Offline(job) => job.env.as_ref(),
+            Job::Ppo(job) => Some(&job.env),
+            Job::Collect(job) => Some(&job.env),
         }
     }
 

@@ -201,7 +201,8 @@ fn from_json(name: &str, mut json: Value, changes: &Changes, mut wrong: Vec<Stri
     name_robot(&mut json);
     let kind = Kind::of(&json);
     let known = kind.all_keys();
-    let job = mistakes::make(json, kind.required(), &known, |json| kind.job(json, &known));
+    let required = kind.required(&json);
+    let job = mistakes::make(json, required, &known, |json| kind.job(json, required, &known));
     let job = job.map_err(|mistakes| wrong.extend(mistakes.iter().map(|mistake| changes.blame(name, mistake))));
     Mistakes::none_of(wrong)?;
     Ok(job.expect("what is no job has a mistake"))
@@ -241,9 +242,11 @@ impl Kind {
         }
     }
 
-    /// Keys without a default.
-    fn required(self) -> &'static [&'static str] {
+    /// Keys without a default. Data on disk can be learnt from without an environment.
+    fn required(self, json: &Value) -> &'static [&'static str] {
+        let is_absent = |key: &str| keys::get(json, key).is_none_or(Value::is_null);
         match self {
+            Kind::Offline if is_absent("env") && !is_absent("data.source") => &["data"],
             Kind::Offline => &["env", "env.id", "evaluation", "data"],
             Kind::Ppo => &["env", "env.id", "evaluation"],
             Kind::Collect => &["env", "env.id", "collect", "collect.dataset"],
@@ -258,7 +261,7 @@ impl Kind {
                 seed: 1,
                 strict: true,
                 device: Device::Cpu,
-                env,
+                env: Some(env),
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
@@ -285,10 +288,10 @@ impl Kind {
     }
 
     /// A job of the kind, or the first thing that is wrong with it.
-    fn job(self, mut json: Value, known: &Value) -> Result<Job> {
+    fn job(self, mut json: Value, required: &[&str], known: &Value) -> Result<Job> {
         self.only_its_keys(&mut json, known)?;
-        for key in self.required() {
-            let hint = if key.starts_with("env") { "; --env names the task" } else { "" };
+        for key in required {
+            let hint = if key.starts_with("env") { "; --env names the task; data.source alone needs none" } else { "" };
             ensure!(keys::get(&json, key).is_some(), "{key} is missing, and it has no default{hint}");
         }
         defaults::derive(&mut json);

@@ -59,7 +59,7 @@ fn a_config_is_laid_over_its_base_key_by_key() {
     assert_eq!((job.train.steps, job.train.batch_size), (20, 9));
     assert_eq!((&*job.policy.mixer, job.policy.tokens), ("transformer", aaren_policy::Tokens::Merged));
     assert_eq!(job.evaluation.target_returns, [3.0]);
-    assert_eq!(Value::Object(job.env.options), serde_json::json!({"corridor": 8, "max_episode_steps": 90}));
+    assert_eq!(Value::Object(job.env.unwrap().options), serde_json::json!({"corridor": 8, "max_episode_steps": 90}));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn an_override_wins_over_the_file() {
     )
     .unwrap();
     assert_eq!(job.train.context_length, ContextLength::Episode);
-    assert_eq!(job.env.options["corridor"], 7);
+    assert_eq!(job.task().unwrap().options["corridor"], 7);
     assert_eq!(job.policy.mixer, "transformer");
     assert_eq!(job.seed, 9);
     assert_eq!(job.data.source, None);
@@ -215,14 +215,17 @@ fn files_are_laid_over_each_other_in_order() {
         strict: true,
     };
     let job = Job::load(&files, &changes).unwrap().offline().unwrap();
-    assert_eq!((&*job.env.id, job.env.options.len(), &*job.policy.mixer, job.seed), ("Pendulum-v1", 0, "gru", 9));
+    assert_eq!(
+        (&*job.task().unwrap().id, job.task().unwrap().options.len(), &*job.policy.mixer, job.seed),
+        ("Pendulum-v1", 0, "gru", 9)
+    );
     assert!(job.strict);
     assert_eq!((job.data.source.unwrap().0, job.data.max_episode_steps), (vec!["y".into(), "z".into()], Some(60)));
     // The same task keeps its options, and `set` has the last word.
     let same =
         Changes { env: Some("TMaze-v0".into()), ..self::changes(&["env.options.max_episode_steps=50", "train.steps=100_000"]) };
     let job = Job::load(&files, &same).unwrap().offline().unwrap();
-    assert_eq!(Value::Object(job.env.options), serde_json::json!({"corridor": 7, "max_episode_steps": 50}));
+    assert_eq!(Value::Object(job.env.unwrap().options), serde_json::json!({"corridor": 7, "max_episode_steps": 50}));
     assert_eq!(job.train.steps, 100_000);
     let message = format!("{:#}", Job::load(&[task, data], &self::changes(&["env.id=No-v0"])).unwrap_err());
     assert!(message.contains("task.toml") && message.contains("data.json") && message.contains("No-v0"), "{message}");

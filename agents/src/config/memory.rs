@@ -63,7 +63,8 @@ fn of_offline(job: &OfflineJob) -> Vec<Need> {
         needs.push(Need { bytes: scripted.episodes as u128 * 200, keys: vec![("data.scripted.episodes", scripted.episodes)] });
     }
     let envs = [("evaluation.actors", evaluation.actors), ("evaluation.envs_per_actor", evaluation.envs_per_actor)];
-    needs.push(environments(&job.env.id, envs.to_vec(), evaluation.episodes.max(evaluation.final_episodes())));
+    let most = evaluation.episodes.max(evaluation.final_episodes());
+    needs.extend(job.env.iter().map(|env| environments(&env.id, envs.to_vec(), most)));
     needs
 }
 

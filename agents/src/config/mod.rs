@@ -41,7 +41,7 @@ pub use job::Job;
 pub use load::Changes;
 pub use log::LogConfig;
 pub use offline::{
-    ActionUnits, Collector, ContextLength, CutSegments, DataConfig, OfflineJob, ScriptedConfig, Sources, TrainConfig,
+    ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };
 pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;

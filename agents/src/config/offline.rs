@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use aaren_policy::PolicyConfig;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Device, EnvConfig, EvaluationConfig, LearningRateSchedule, LogConfig, default_seed};
@@ -21,8 +23,10 @@ pub struct OfflineJob {
     /// Where tensors live.
     #[serde(default)]
     pub device: Device,
-    /// The task to evaluate in, and for scripted data to collect in.
-    pub env: EnvConfig,
+    /// The task to evaluate in, and for scripted data to collect in. Default (null), with `data.source`: none. Spaces and limits are then
+    /// those of the data, and the policy is judged by its loss on held-out episodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<EnvConfig>,
     /// The trajectories to train on.
     pub data: DataConfig,
     /// What the policy is built from.
@@ -32,6 +36,7 @@ pub struct OfflineJob {
     #[serde(default)]
     pub train: TrainConfig,
     /// How the policy is judged while it trains and at the end.
+    #[serde(default)]
     pub evaluation: EvaluationConfig,
     /// What is logged beside the lines that every run has.
     #[serde(default, skip_serializing_if = "LogConfig::is_default")]
@@ -39,6 +44,19 @@ pub struct OfflineJob {
 }
 
 impl OfflineJob {
+    /// The task.
+    ///
+    /// # Errors
+    /// If the job has none, with what to do.
+    pub fn task(&self) -> Result<&EnvConfig> {
+        self.env.as_ref().context("the job learns from data without an environment (env); name the task to play with --env")
+    }
+
+    /// Share of the episodes that is held out.
+    pub(crate) fn validation(&self) -> f64 {
+        self.data.validation.unwrap_or(if self.env.is_some() { 0.0 } else { DataConfig::HELD_OUT })
+    }
+
     /// What the policy is asked for in evaluations, at least one. `None` alone for a policy that is not told a return, which then
     /// plays its episodes once, whatever `evaluation.target_returns` says.
     pub(crate) fn target_returns(&self) -> Vec<Option<f64>> {
@@ -59,11 +77,37 @@ pub struct DataConfig {
     pub scripted: Option<ScriptedConfig>,
     /// Share of the episodes that is trained on, those with the highest returns; in `(0, 1]`.
     pub top_fraction: f64,
+    /// Share of the episodes, of those that `top_fraction` leaves, that is held out of the training; in `[0, 1)`. The policy's loss on them
+    /// is logged with every evaluation. Drawn by episode from the seed. Default (null): 0, and 0.1 in a job without `env`.
+    pub validation: Option<f64>,
+    /// What becomes of episodes of a Minari dataset that are not there whole.
+    pub incomplete: Incomplete,
     /// Steps after which every episode of the datasets is cut, at least 1, and their time limit. Default (null): as they say.
     pub max_episode_steps: Option<usize>,
     /// What becomes of the datasets' actions where their bounds are not the task's. Default (null): they are taken as they are, with
     /// a warning.
     pub actions: Option<ActionUnits>,
+}
+
+/// What becomes of episodes that are not there whole: with arrays that are missing or end early, or without the observation after the last
+/// action.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Incomplete {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are left out, with a warning that counts them.
+    Skip,
+}
+
+impl From<Incomplete> for aaren_data::Incomplete {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Refuse => Self::Refuse,
+            Incomplete::Skip => Self::Skip,
+        }
+    }
 }
 
 /// What becomes of actions whose bounds are not the task's.
@@ -78,11 +122,22 @@ pub enum ActionUnits {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { source: None, scripted: None, top_fraction: 1.0, max_episode_steps: None, actions: None }
+        Self {
+            source: None,
+            scripted: None,
+            top_fraction: 1.0,
+            validation: None,
+            incomplete: Incomplete::default(),
+            max_episode_steps: None,
+            actions: None,
+        }
     }
 }
 
 impl DataConfig {
+    /// The share that is held out where there is no environment to evaluate in.
+    pub(crate) const HELD_OUT: f64 = 0.1;
+
     /// One line that names the data in tables and reports.
     pub(crate) fn describe(&self) -> String {
         let all = match (&self.source, &self.scripted) {
@@ -135,7 +190,7 @@ impl<'de> Deserialize<'de> for Sources {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a path or id, or a list of them")
             }
-            fn visit_str<E: de::Error>(self, source: &str) -> Result<Sources, E> {
+            fn visit_str<E: de::Error>(self, source: &str) -> std::result::Result<Sources, E> {
                 Ok(Sources(vec![source.into()]))
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Sources, A::Error> {

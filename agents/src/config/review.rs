@@ -18,7 +18,9 @@ impl Job {
         let mut odd = Vec::new();
         let strict = match self {
             Job::Offline(job) => {
-                wrong.extend(endless(job.env.make()?.spec()));
+                if let Some(env) = &job.env {
+                    wrong.extend(endless(env.make()?.spec()));
+                }
                 wrong.extend(alike(job));
                 odd_offline(job, &mut odd);
                 job.strict
@@ -93,7 +95,9 @@ fn odd_offline(job: &OfflineJob, odd: &mut Vec<String>) {
         odd.push(format!("train.log_every: found {found}, the training has {steps} steps (train.steps) and logs its last alone; {would} would do"));
     }
     never_evaluates(job.evaluation.every, "train.steps", steps, odd);
-    unlimited(&job.env, odd);
+    if let Some(env) = &job.env {
+        unlimited(env, odd);
+    }
 }
 
 fn odd_ppo(job: &PpoJob, odd: &mut Vec<String>) {

@@ -7,26 +7,30 @@ use anyhow::Result;
 use burn::module::Module;
 
 use super::plan::{Budget, Data, EvaluationPlan, Memory, Plan, Schedule, Time};
-use crate::config::{OfflineJob, memory};
+use crate::config::{EnvConfig, OfflineJob, memory};
 use crate::device::{CPU, Cpu};
-use crate::offline::{describe, trial::trial};
+use crate::offline::describe::{describe, settle};
+use crate::offline::{held_out::hold_out, trial::trial};
 
 /// What the training of a job on its data would be.
 ///
 /// # Errors
 /// What the training would be refused for: a task unknown to this build, or sizes that do not fit.
 pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
-    let env = job.env.make()?;
-    let spec = env.spec();
+    let env = job.env.as_ref().map(EnvConfig::make).transpose()?;
+    let job = &settle(job, &dataset);
+    let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
     let network = DecisionNetwork::<Cpu>::new(&description, 0, &CPU)?;
-    let limit = spec.max_episode_steps.unwrap_or(1000);
+    let most = env.as_ref().map_or(dataset.max_episode_steps, |env| env.spec().max_episode_steps);
+    let limit = most.unwrap_or(1000);
     let state_bytes = state_bytes(&network, &description, limit);
     let lengths = || dataset.trajectories.iter().map(|trajectory| trajectory.len());
     let data = Data {
         episodes: dataset.trajectories.len(),
         transitions: lengths().sum(),
         longest: lengths().max().unwrap_or(0),
+        held_out: held_out.map_or(0, |held_out| held_out.trajectories.len()),
         return_scale: description.config.return_scale.unwrap_or(1.0),
     };
     let made = trial(job, dataset)?;
@@ -34,13 +38,14 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
     let (per_update, all) = (made.timesteps as u64, network.num_params() as u64);
     let timesteps = train.steps * per_update;
     let inputs = description.normalizer.width() + 2 * description.action.width() + 3;
-    let playing = (evaluation.actors * evaluation.envs_per_actor).min(evaluation.final_episodes());
+    let playing =
+        if env.is_none() { 0 } else { 1 } * (evaluation.actors * evaluation.envs_per_actor).min(evaluation.final_episodes());
     Ok(Plan {
         job: serde_json::to_value(OfflineJob { policy: description.config.clone(), ..job.clone() })?,
         mixer: job.policy.mixer_name(),
-        env: job.env.id.clone(),
-        observation_width: spec.observation_space.width(),
-        action_width: spec.action_space.width(),
+        env: job.env.as_ref().map_or_else(|| format!("the data {}", job.data.describe()), |env| env.id.clone()),
+        observation_width: description.normalizer.width(),
+        action_width: description.action.width(),
         parameters: parameters(&network, job)?,
         state_bytes,
         steps: limit,
@@ -63,9 +68,9 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
         },
         evaluation: EvaluationPlan::new(
             (train.steps, 1, evaluation.every),
-            (evaluation.episodes, evaluation.final_episodes()),
-            job.target_returns(),
-            spec.max_episode_steps,
+            if env.is_some() { (evaluation.episodes, evaluation.final_episodes()) } else { (0, 0) },
+            if env.is_some() { job.target_returns() } else { Vec::new() },
+            most,
         ),
         memory: Memory {
             parameters: 4 * all,

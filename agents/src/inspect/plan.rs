@@ -64,6 +64,8 @@ pub struct Data {
     pub transitions: usize,
     /// Steps of the longest.
     pub longest: usize,
+    /// Trajectories besides that are held out.
+    pub held_out: usize,
     /// What returns-to-go are divided by.
     pub return_scale: f64,
 }
@@ -175,11 +177,12 @@ impl fmt::Display for Plan {
                  steps in all"
             )?;
         }
-        if let Some(Data { episodes, transitions, longest, return_scale }) = &self.data {
+        if let Some(Data { episodes, transitions, longest, held_out, return_scale }) = &self.data {
             let scale = number(*return_scale);
+            let held_out = if *held_out > 0 { format!(", {held_out} more held out") } else { String::new() };
             writeln!(
                 f,
-                "data: {}, {transitions} transitions, the longest {longest}; returns-to-go are divided by {scale}",
+                "data: {}, {transitions} transitions, the longest {longest}{held_out}; returns-to-go are divided by {scale}",
                 count(*episodes, "episode")
             )?;
         }
@@ -201,11 +204,18 @@ impl fmt::Display for Plan {
         let targets = target_returns.iter().flatten().map(|target| number(*target)).collect::<Vec<_>>().join(", ");
         let targets = if targets.is_empty() { String::new() } else { format!(" for each return asked for ({targets})") };
         let most = most_env_steps.map(|steps| format!("; at most {steps} environment steps")).unwrap_or_default();
-        writeln!(
-            f,
-            "evaluation: {between} while it trains, of {}{targets}, and one at the end of {final_episodes}{most}",
-            count(*episodes, "episode")
-        )?;
+        let held_out = self.data.as_ref().map_or(0, |data| data.held_out);
+        match (final_episodes, held_out) {
+            (0, 0) => writeln!(f, "evaluation: none, there is no environment and nothing is held out")?,
+            (0, _) => {
+                writeln!(f, "evaluation: {between} while it trains and one at the end, of the loss on the held-out episodes")?
+            }
+            _ => writeln!(
+                f,
+                "evaluation: {between} while it trains, of {}{targets}, and one at the end of {final_episodes}{most}",
+                count(*episodes, "episode")
+            )?,
+        }
         let Memory { parameters, optimizer, batch, activations, states, machine } = &self.memory;
         let size = |number: u64| bytes(number as usize);
         let machine = machine.map(|machine| format!("; the machine has {}", size(machine))).unwrap_or_default();

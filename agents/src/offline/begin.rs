@@ -1,6 +1,7 @@
 //! A run that begins with the weights of a policy.
 
-use super::data::describe;
+use super::describe::{describe, settle};
+use super::held_out::hold_out;
 use super::learner::Learner;
 use crate::config::OfflineJob;
 use crate::device::{CPU, Graph};
@@ -10,6 +11,7 @@ use aaren_data::Dataset;
 use aaren_policy::transfer::transfer_weights;
 use aaren_policy::{Description, checkpoint};
 use anyhow::{Context, Result, ensure};
+use std::borrow::Cow;
 
 /// Gives a run that has not begun a checkpoint of step 0 with the weights of a policy, and the normalization that they know, from which
 /// [`train`](super::train()) goes on with `resume`.
@@ -19,7 +21,12 @@ use anyhow::{Context, Result, ensure};
 pub fn begin_from(job: &OfflineJob, dataset: &Dataset, from: &SavedPolicy, run: &RunDir) -> Result<()> {
     let context = || format!("this job cannot begin with the policy {}", from.folder.display());
     let policy = checkpoint::load::<Graph>(&from.folder, &CPU).with_context(context)?;
-    let (own, normalizer) = (describe(&job.env, &job.policy, dataset)?, policy.description.normalizer);
+    let job = &settle(job, dataset);
+    let trained = match job.validation() > 0.0 {
+        true => Cow::Owned(hold_out(job, dataset.clone())?.0),
+        false => Cow::Borrowed(dataset),
+    };
+    let (own, normalizer) = (describe(&job.env, &job.policy, &trained)?, policy.description.normalizer);
     let (found, expected) = (normalizer.width(), own.normalizer.width());
     ensure!(found == expected, "{} is told {found} numbers, the job's task shows {expected}", from.folder.display());
     let description = Description { normalizer, ..own };

@@ -125,7 +125,7 @@ mod tests {
     fn trained(folder: &Path) -> (RunDir, PathBuf) {
         let job = OfflineJob::quickstart(&SMALL.map(String::from)).unwrap();
         let run = RunDir::create(&folder.join("old"), &job, 2).unwrap();
-        let description = data::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
+        let description = crate::offline::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
         let learner = Learner::<Graph>::new(description, &job.train, 5).unwrap();
         let checkpoint = run.checkpoint(7, |folder| learner.save(folder)).unwrap();
         (run, checkpoint)

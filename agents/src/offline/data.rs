@@ -1,15 +1,12 @@
 //! The trajectories of a job: read from disk or made by a scripted policy, and checked against the job's task.
 
 use aaren_data::{
-    self, Check, Dataset, LoadOptions, Loaded, Statistics, Strictness, Trajectory, load_with, rescale_actions, scripted,
-    task_differences,
+    self, Check, Dataset, LoadOptions, Loaded, Strictness, Trajectory, load_with, rescale_actions, scripted, task_differences,
 };
 use aaren_envs::{Space, Spec};
-use aaren_policy::{Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
-use crate::play::spaces::action_spec;
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
@@ -21,27 +18,38 @@ const COLLECTION: u64 = 0x6461_7461; // "data"
 /// Names the dataset and what is wrong with it, or the key of the scripted collector; says how the task differs if the
 /// data is another task's, or two datasets from each other.
 pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
-    let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
+    let env = job.env.as_ref().map(EnvConfig::make).transpose()?;
     let mut cautions = Vec::new();
     let dataset = match (&job.data.source, &job.data.scripted) {
         (Some(sources), _) => {
             let mut datasets = Vec::new();
             for source in &sources.0 {
-                let options = LoadOptions { max_episode_steps: job.data.max_episode_steps, ..LoadOptions::default() };
+                let (max_episode_steps, incomplete) = (job.data.max_episode_steps, job.data.incomplete.into());
+                let options = LoadOptions { max_episode_steps, incomplete, ..LoadOptions::default() };
                 let loaded = load_with(source, &options).context("data.source")?;
-                datasets.push((source.clone(), in_task(loaded, job, env.spec(), &mut cautions)?));
+                let dataset = match &env {
+                    Some(env) => in_task(loaded, job, env.spec(), &mut cautions)?,
+                    None => {
+                        let path = loaded.path.display().to_string();
+                        cautions.extend(loaded.warnings.iter().map(|warning| format!("{path}: {warning}")));
+                        loaded.dataset
+                    }
+                };
+                datasets.push((source.clone(), dataset));
             }
             join(datasets).context("data.source")?
         }
         (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
-    let belongs = belongs(&dataset, env.spec()).map_err(|error| match &cautions[..] {
-        [] => error,
-        // An option may be what it takes.
-        cautions => anyhow!("{error}; {}", cautions.join("; ")),
-    });
-    cautions.extend(belongs.with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?);
+    if let Some(env) = &env {
+        let belongs = belongs(&dataset, env.spec()).map_err(|error| match &cautions[..] {
+            [] => error,
+            // An option may be what it takes.
+            cautions => anyhow!("{error}; {}", cautions.join("; ")),
+        });
+        cautions.extend(belongs.with_context(|| format!("{} does not belong to the job's task", job.data.describe()))?);
+    }
     caution(&cautions, job.strict)?;
     Ok(best(dataset, job.data.top_fraction))
 }
@@ -64,7 +72,7 @@ fn in_task(loaded: Loaded, job: &OfflineJob, spec: &Spec, cautions: &mut Vec<Str
     }
     cautions.extend(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
     if dataset.env_id.as_ref().is_none_or(|env_id| task_name(env_id) == task_name(&spec.id)) {
-        cautions.extend(task_differences(&dataset, spec, &job.env.options));
+        cautions.extend(task_differences(&dataset, spec, &job.task()?.options));
     }
     Ok(dataset)
 }
@@ -94,10 +102,17 @@ fn join(datasets: Vec<(String, Dataset)>) -> Result<Dataset> {
                 return Err(differ(what, shape(left), shape(right)));
             }
         }
+        for key in ["observation_space", "action_space"] {
+            // Choices of other spaces may be as many.
+            let recorded = |dataset: &Dataset| dataset.recorded_space(key).unwrap_or_else(|| "as it is".into());
+            if recorded(&joined) != recorded(&dataset) {
+                return Err(differ(&format!("the recorded {key}"), recorded(&joined), recorded(&dataset)));
+            }
+        }
         joined.id += &format!(" + {}", dataset.id);
         joined.max_episode_steps = joined.max_episode_steps.max(dataset.max_episode_steps);
         joined.reference_scores = joined.reference_scores.filter(|scores| Some(*scores) == dataset.reference_scores);
-        joined.metadata.clear();
+        joined.metadata.retain(|key, _| key.starts_with("recorded_"));
         joined.trajectories.extend(dataset.trajectories);
     }
     Ok(joined)
@@ -128,8 +143,8 @@ fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
 fn collection(job: &OfflineJob) -> Result<scripted::ScriptedConfig> {
     let scripted = job.data.scripted.as_ref().context("data.scripted is missing: this job's data is not collected")?;
     Ok(scripted::ScriptedConfig {
-        env: job.env.id.clone(),
-        options: job.env.options.clone(),
+        env: job.task()?.id.clone(),
+        options: job.task()?.options.clone(),
         collector: match scripted.collector {
             Collector::Expert => scripted::Collector::Scripted,
             Collector::Random => scripted::Collector::Random,
@@ -148,7 +163,8 @@ fn belongs(dataset: &Dataset, spec: &Spec) -> Result<Option<String>> {
     if let Some(env_id) = dataset.env_id.as_ref().filter(|env_id| full_name(env_id) != full_name(&spec.id)) {
         ensure!(
             task_name(env_id) == task_name(&spec.id),
-            "the dataset {} was recorded in {env_id}, the job's task is {}",
+            "the dataset {} was recorded in {env_id}, the job's task is {}; --env {env_id} evaluates in that one where this build has it, \
+             --set env=null trains on the data alone",
             dataset.id,
             spec.id
         );
@@ -189,33 +205,6 @@ fn shape(space: &Space) -> String {
         Space::Box { low, .. } => format!("{} numbers", low.len()),
         Space::Discrete { n, start } => format!("{n} choices from {start}"),
     }
-}
-
-/// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
-pub(super) fn return_scale(dataset: &Dataset) -> f64 {
-    let all = dataset.trajectories.iter().flat_map(|trajectory| trajectory.returns_to_go());
-    match all.fold(0.0, |largest: f64, value| largest.max(value.abs())) {
-        0.0 => 1.0,
-        largest => largest,
-    }
-}
-
-/// What a policy trained on a dataset for a task is.
-///
-/// # Errors
-/// If the task is unknown to this build, or no head can act in its action space.
-pub fn describe(env: &EnvConfig, policy: &PolicyConfig, dataset: &Dataset) -> Result<Description> {
-    let task = aaren_envs::make(&env.id, &env.options).context("env")?;
-    let statistics = Statistics::of(dataset, None);
-    let description = Description {
-        format: Description::FORMAT,
-        config: PolicyConfig { return_scale: policy.return_scale.or(Some(return_scale(dataset))), ..policy.clone() },
-        normalizer: Normalizer::new(statistics.observation_mean, &statistics.observation_std),
-        action: action_spec(&task.spec().action_space),
-        environment: serde_json::json!({ "id": env.id, "options": env.options, "spec": task.spec() }),
-    };
-    description.check()?;
-    Ok(description)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod batch;
 mod begin;
 mod convert;
 pub(crate) mod data;
+pub(crate) mod describe;
+pub(crate) mod held_out;
 pub(crate) mod learner;
 #[cfg(test)]
 #[path = "../../tests/internal/presets.rs"]
@@ -29,7 +31,8 @@ pub(crate) mod trial;
 pub use batch::DeviceBatch;
 pub use begin::begin_from;
 pub use convert::{Conversion, convert};
-pub use data::{describe, trajectories};
+pub use data::trajectories;
+pub use describe::describe;
 pub use learner::Learner;
 pub use review::review;
 pub use train::train;

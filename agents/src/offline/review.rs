@@ -3,7 +3,7 @@
 use aaren_data::Dataset;
 use anyhow::{Result, ensure};
 
-use super::data::return_scale;
+use super::describe::return_scale;
 use crate::config::{ContextLength, Device, OfflineJob, caution, memory};
 
 /// So many times larger or smaller than the data a return scale is a slip; the published ones are up to 12 times smaller.

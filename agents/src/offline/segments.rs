@@ -60,6 +60,18 @@ pub(crate) struct Segment {
     end: usize,
 }
 
+impl Segment {
+    /// A trajectory in segments of a length, the last one of what is left.
+    pub(crate) fn all(trajectory: usize, steps: usize, length: usize) -> impl Iterator<Item = Self> {
+        (0..steps).step_by(length.max(1)).map(move |start| Self { trajectory, start, end: (start + length).min(steps) })
+    }
+
+    /// Timesteps.
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
 /// What one optimizer step learns from: `rows` packed rows.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -115,6 +127,15 @@ impl SegmentSampler {
             );
         }
         Ok(())
+    }
+
+    /// A row for each of some segments of one length.
+    pub(crate) fn batch_of(&self, segments: &[Segment]) -> Batch {
+        let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; segments.len()] };
+        for segment in segments {
+            (segment.start..segment.end).for_each(|t| self.push(&mut batch, segment.trajectory, t, t == segment.start));
+        }
+        batch
     }
 
     /// The batch of an optimizer step. `cut` is what the step before left over, empty for the first.

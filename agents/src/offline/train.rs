@@ -1,7 +1,8 @@
 //! Learning from trajectories: the loop, from top to bottom.
 
 use super::batch::Batches;
-use super::data::describe;
+use super::describe::{describe, settle};
+use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
@@ -10,7 +11,7 @@ use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
 use crate::run::data_mark::{self, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
-use crate::session::{NoObserver, Schedule, Session};
+use crate::session::{Judges, NoObserver, Schedule, Session, Validate};
 use aaren_data::Dataset;
 use anyhow::{Context, Result};
 use std::{sync::Arc, time::Instant};
@@ -18,7 +19,8 @@ use std::{sync::Arc, time::Instant};
 /// Trains a policy as the job says, in its run folder, and evaluates it.
 ///
 /// Leaves `metrics.jsonl`, TensorBoard events, checkpoints, `train.json`, `evaluation.json` of the last checkpoint and
-/// `evaluation-best.json` of the one that evaluated best. With `resume`, continues from the newest checkpoint, to the same weights
+/// `evaluation-best.json` of the one that evaluated best: by the return in the job's task or, without one, by the loss on held-out
+/// episodes. With `resume`, continues from the newest checkpoint, to the same weights
 /// bit for bit that a run without a break would have reached.
 ///
 /// ```
@@ -62,9 +64,12 @@ fn train_on<B: TrainBackend>(
     run: &RunDir,
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
-    let description = describe(&job.env, &job.policy, &dataset)?;
     let record = DataRecord::of(&dataset);
     let data = record.mark;
+    let states_all = job.policy.return_scale.is_some() && job.env.is_some();
+    let job = &settle(job, &dataset);
+    let (dataset, held_out) = hold_out(job, dataset)?;
+    let description = describe(&job.env, &job.policy, &dataset)?;
     let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
@@ -76,15 +81,16 @@ fn train_on<B: TrainBackend>(
     learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).with_context(cannot_resume)?;
     learner.progress.data = Some(data);
     let description = learner.description().clone();
+    let validation = held_out.map(|held_out| Validation::new(held_out, description.clone(), &job.train, job.seed)).transpose()?;
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     sampler.check(&learner.progress.cut).with_context(cannot_resume)?;
-    if resume || job.policy.return_scale.is_none() {
+    if resume || !states_all {
         // The run states what was taken from the data, and how they are called now.
         run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
     }
     run.write_json(data_mark::FILE, &record)?;
     let mut observer = NoObserver;
-    let mut session = Session::begin(run, resume, schedule(job), &mut observer, &learner)?;
+    let mut session = Session::begin(run, resume, schedule(job, validation)?, &mut observer, &learner)?;
     let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone())?;
     while session.keeps_training() {
         let started = Instant::now();
@@ -97,16 +103,18 @@ fn train_on<B: TrainBackend>(
 }
 
 /// Steps are optimizer steps.
-fn schedule(job: &OfflineJob) -> Schedule {
-    Schedule {
+fn schedule(job: &OfflineJob, validation: Option<Validation>) -> Result<Schedule> {
+    let evaluation = job.env.as_ref().map(|_| Evaluation::try_from(job)).transpose()?;
+    let validation = validation.map(|validation| -> Validate { Arc::new(move |policy| validation.judge(policy)) });
+    Ok(Schedule {
         steps: job.train.steps,
         stride: 1,
         log_every: job.train.log_every,
         checkpoint_every: job.train.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        evaluation: Evaluation::from(job),
+        judges: Judges { evaluation, validation, data: job.data.describe() },
         beside: job.evaluation.beside,
         stop: job.evaluation.stop,
-    }
+    })
 }

@@ -6,7 +6,7 @@ use aaren_data::Dataset;
 use anyhow::Result;
 
 use super::batch::DeviceBatch;
-use super::data::describe;
+use super::describe::describe;
 use super::learner::Learner;
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};

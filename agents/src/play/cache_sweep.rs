@@ -99,11 +99,11 @@ mod tests {
             "evaluation.target_returns=[-200]",
         ];
         let job = OfflineJob::quickstart(&settings.map(String::from)).unwrap();
-        let description = data::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
+        let description = crate::offline::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
         let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
         policy.network = policy.network.map(&mut Times(5.0));
         let policy = policy.into();
-        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::from(&job) };
+        let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::try_from(&job).unwrap() };
         // Three tokens in each of 200 timesteps.
         let report = evaluate_caches(&policy, "run", 0, &[6, 600], &evaluation).unwrap();
         let caches: Vec<String> = report.evaluations.iter().map(|one| one.cache.to_string()).collect();

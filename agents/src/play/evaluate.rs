@@ -49,10 +49,14 @@ pub struct Evaluation {
 }
 
 /// The evaluation at the end of a job that learns from trajectories.
-impl From<&OfflineJob> for Evaluation {
-    fn from(job: &OfflineJob) -> Self {
-        Self {
-            env: job.env.clone(),
+impl TryFrom<&OfflineJob> for Evaluation {
+    type Error = anyhow::Error;
+
+    /// # Errors
+    /// If the job has no environment.
+    fn try_from(job: &OfflineJob) -> Result<Self> {
+        Ok(Self {
+            env: job.task()?.clone(),
             data: job.data.describe(),
             target_returns: job.target_returns(),
             episodes: job.evaluation.final_episodes(),
@@ -67,7 +71,7 @@ impl From<&OfflineJob> for Evaluation {
             stochastic: false,
             latency_steps: Some(LATENCY_STEPS),
             beside: false,
-        }
+        })
     }
 }
 
@@ -280,6 +284,7 @@ pub fn evaluate_and_keep(
         made_by: Some(MadeBy::this()),
         parameters: policy.parameters(),
         targets,
+        validation: None,
         env_steps,
         wall_seconds,
         env_steps_per_second: env_steps as f64 / wall_seconds,
@@ -303,7 +308,7 @@ mod tests {
     #[test]
     fn every_target_return_is_asked_for_in_the_same_episodes() {
         let settings = ["evaluation.final_episodes=3", "evaluation.target_returns=[1, 0]"].map(String::from);
-        let starts = Evaluation::from(&OfflineJob::quickstart(&settings).unwrap()).starts();
+        let starts = Evaluation::try_from(&OfflineJob::quickstart(&settings).unwrap()).unwrap().starts();
         let of = |starts: &[EpisodeStart]| starts.iter().map(|start| (start.seed, start.action_seed)).collect::<Vec<_>>();
         assert_eq!((starts.len(), of(&starts[..3])), (6, of(&starts[3..])));
     }

@@ -9,8 +9,8 @@
 //! let description = offline::describe(&job.env, &job.policy, &offline::trajectories(&job)?)?;
 //! let network = DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?;
 //! let policy = AnyPolicy::from(DecisionPolicy { network, description });
-//! let evaluation = Evaluation::from(&job);
-//! let make = || aaren_envs::make("TMaze-v0", &job.env.options); // or an environment of one's own
+//! let evaluation = Evaluation::try_from(&job)?;
+//! let make = || aaren_envs::make("TMaze-v0", &job.task().unwrap().options); // or an environment of one's own
 //! let episodes = evaluation.play(&policy, &make, |episode| println!("{}", episode.episode_return))?;
 //! assert_eq!(episodes.len(), 4);
 //! # Ok::<(), anyhow::Error>(())
@@ -37,5 +37,5 @@ pub use cache_sweep::evaluate_caches;
 pub use episodes::PlayedEpisode;
 pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
 pub use saved::SavedPolicy;
-pub use spaces::action_spec;
+pub use spaces::{action_spec, check_spaces};
 pub use video::{Video, VideoOptions};

@@ -6,7 +6,7 @@ use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::seeds;
-use crate::session::{Observer, Schedule, Session};
+use crate::session::{Judges, Observer, Schedule, Session};
 use aaren_envs::derive_seed;
 use anyhow::{Context, Result};
 use rand::{SeedableRng, seq::SliceRandom};
@@ -82,7 +82,7 @@ fn schedule(job: &PpoJob) -> Schedule {
         checkpoint_every: job.ppo.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        evaluation: Evaluation::from(job),
+        judges: Judges { evaluation: Some(Evaluation::from(job)), validation: None, data: "online".into() },
         beside: job.evaluation.beside,
         stop: job.evaluation.stop,
     }

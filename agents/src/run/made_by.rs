@@ -44,8 +44,12 @@ pub struct MadeBy {
 impl MadeBy {
     /// This program on this machine.
     pub(crate) fn this() -> Self {
-        let features =
-            [("mujoco", cfg!(feature = "mujoco")), ("cuda", cfg!(feature = "cuda")), ("vulkan", cfg!(feature = "vulkan"))];
+        let features = [
+            ("arrow", cfg!(feature = "arrow")),
+            ("mujoco", cfg!(feature = "mujoco")),
+            ("cuda", cfg!(feature = "cuda")),
+            ("vulkan", cfg!(feature = "vulkan")),
+        ];
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         Self {

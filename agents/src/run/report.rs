@@ -7,6 +7,8 @@
 //! println!("{} steps a second", number(1234.56));
 //! ```
 
+mod validation;
+
 use std::fmt::{self, Display, Formatter};
 use std::io::{IsTerminal, Write};
 
@@ -19,6 +21,7 @@ use super::encoding;
 use super::made_by::MadeBy;
 use super::words::{asked_for, plain};
 pub use super::words::{count, number};
+pub use validation::ValidationReport;
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
 pub(crate) const FORMAT: u32 = 1;
@@ -32,7 +35,7 @@ pub struct EvaluationReport {
     pub run: String,
     /// Optimizer steps behind the weights that acted.
     pub checkpoint_step: u64,
-    /// The task.
+    /// The task; [`NO_ENV`] where the policy was judged by held-out episodes alone.
     pub env_id: String,
     /// The task's options.
     pub env_options: Map<String, Value>,
@@ -53,8 +56,11 @@ pub struct EvaluationReport {
     pub made_by: Option<MadeBy>,
     /// Trained numbers in the policy.
     pub parameters: usize,
-    /// Results, one for each target return, in the order they were asked for.
+    /// Results, one for each target return, in the order they were asked for. None without a task.
     pub targets: Vec<TargetReport>,
+    /// The loss on held-out episodes, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationReport>,
     /// Environment steps of all episodes together.
     pub env_steps: u64,
     /// Seconds from the first reset to the last step.
@@ -66,6 +72,9 @@ pub struct EvaluationReport {
     /// Cost of a single step, where it was measured.
     pub latency: Option<LatencyReport>,
 }
+
+/// The task of a report of a policy that did not play: it was judged by held-out episodes.
+pub const NO_ENV: &str = "none";
 
 /// The episodes of one target return.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,7 +218,38 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl EvaluationReport {
-    /// The returns in one line: `return 0.85 ± 0.1 asked for 1, 0.5 ± 0.5 asked for 0`.
+    /// The report of a policy that has no environment to play in.
+    pub(crate) fn without_env(run: &str, step: u64, data: &str, mixer: String, parameters: usize) -> Self {
+        Self {
+            format: FORMAT,
+            run: run.into(),
+            checkpoint_step: step,
+            env_id: NO_ENV.into(),
+            env_options: Map::new(),
+            data: data.into(),
+            mixer,
+            execution: "held-out episodes".into(),
+            seed: 0,
+            episode_seeds: Vec::new(),
+            made_by: Some(MadeBy::this()),
+            parameters,
+            targets: Vec::new(),
+            validation: None,
+            env_steps: 0,
+            wall_seconds: 0.0,
+            env_steps_per_second: 0.0,
+            latency: None,
+        }
+    }
+
+    /// What larger is better of: the mean return for the first target return, or less the loss on held-out episodes. None of a policy that
+    /// nothing judged.
+    pub(crate) fn headline(&self) -> Option<f64> {
+        let of_validation = || self.validation.map(|validation| -validation.loss);
+        self.targets.first().map(|target| target.return_mean).or_else(of_validation)
+    }
+
+    /// The results in one line: `return 0.85 ± 0.1 asked for 1, 0.5 ± 0.5 asked for 0; loss 0.2 on 3 held-out episodes (57 timesteps)`.
     pub(crate) fn line(&self) -> String {
         let asked = asked_for(&self.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
         let reached = self.targets.iter().zip(asked).map(|(target, asked)| {
@@ -217,13 +257,24 @@ impl EvaluationReport {
             let asked = target.target_return.map(|_| format!(" asked for {asked}")).unwrap_or_default();
             format!("{}{score}{asked}", mean_std(target.return_mean, target.return_std))
         });
-        format!("return {}", reached.collect::<Vec<_>>().join(", "))
+        let reached = reached.collect::<Vec<_>>().join(", ");
+        let returns = (!reached.is_empty()).then(|| format!("return {reached}"));
+        let validation = self.validation.map(|validation| format!("loss {validation}"));
+        returns.into_iter().chain(validation).collect::<Vec<_>>().join("; ")
     }
 }
 
 /// The results as a table, one row for each target return, with what they are of above it.
 impl Display for EvaluationReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.targets.is_empty() {
+            let Self { run, mixer, checkpoint_step, data, .. } = self;
+            writeln!(f, "{run}: {mixer} on {data}, step {checkpoint_step}")?;
+            return match &self.validation {
+                Some(validation) => write!(f, "loss {validation}; `aaren evaluate` with --env plays it in a task"),
+                None => write!(f, "no episodes were held out (data.validation); `aaren evaluate` with --env plays it in a task"),
+            };
+        }
         let mut table = table(&[
             "target return",
             "episodes",
@@ -265,6 +316,9 @@ impl Display for EvaluationReport {
         let diverged = self.targets.iter().map(|target| target.diverged).sum();
         if diverged > 0 {
             write!(f, "\n{}", diverged_episodes(diverged))?;
+        }
+        if let Some(validation) = &self.validation {
+            write!(f, "\nloss {validation}")?;
         }
         if let Some(latency) = &self.latency {
             write!(

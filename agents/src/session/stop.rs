@@ -8,6 +8,13 @@ use serde_json::Value;
 
 use crate::config::{StopConfig, StopMetric};
 
+/// The log's names for metrics.
+pub(super) struct Names {
+    pub(super) return_mean: &'static str,
+    pub(super) validation: &'static str,
+    pub(super) loss: &'static str,
+}
+
 /// How often in a row evaluations were no better than the best before them.
 pub(super) struct EarlyStop {
     config: StopConfig,
@@ -19,18 +26,19 @@ pub(super) struct EarlyStop {
 }
 
 impl EarlyStop {
-    /// With what the log of a run that is continued says; `return_mean` and `loss` are its names for the metrics.
+    /// With what the log of a run that is continued says.
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub(super) fn new(config: StopConfig, log: &Path, return_mean: &str, loss: &str) -> Result<Self> {
+    pub(super) fn new(config: StopConfig, log: &Path, names: Names) -> Result<Self> {
         let mut stop = Self { config, best: None, worse: 0, loss: None };
         let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
         for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-            stop.loss = line.get(loss).map(number).or(stop.loss);
-            if let (Some(return_mean), Some(step)) = (line.get(return_mean), line["step"].as_u64()) {
-                stop.judge(step, number(return_mean), stop.loss);
+            stop.loss = line.get(names.loss).map(number).or(stop.loss);
+            let [return_mean, validation] = [names.return_mean, names.validation].map(|name| line.get(name).map(number));
+            if let Some(step) = line["step"].as_u64().filter(|_| return_mean.or(validation).is_some()) {
+                stop.judge(step, return_mean, validation, stop.loss);
             }
         }
         Ok(stop)
@@ -38,10 +46,12 @@ impl EarlyStop {
 
     /// Counts an evaluation.
     ///
-    /// - `loss`: as last logged before it
-    pub(super) fn judge(&mut self, step: u64, return_mean: f64, loss: Option<f64>) {
+    /// - `validation`: the loss on held-out episodes
+    /// - `loss`: the training's, as last logged before it
+    pub(super) fn judge(&mut self, step: u64, return_mean: Option<f64>, validation: Option<f64>, loss: Option<f64>) {
         let value = match self.config.metric {
-            StopMetric::ReturnMean => return_mean,
+            StopMetric::ReturnMean => return_mean.unwrap_or(f64::NAN),
+            StopMetric::ValidationLoss => -validation.unwrap_or(f64::NAN),
             StopMetric::Loss => -loss.unwrap_or(f64::NAN),
         };
         let is_better = self.best.map_or(!value.is_nan(), |(best, _)| value > best + self.config.min_delta);
@@ -66,6 +76,7 @@ impl EarlyStop {
     pub(super) fn reason(&self) -> String {
         let metric = match self.config.metric {
             StopMetric::ReturnMean => "mean return",
+            StopMetric::ValidationLoss => "loss on held-out episodes",
             StopMetric::Loss => "loss",
         };
         let best = self.best.map_or(String::new(), |(_, step)| format!(" than at step {step}"));
@@ -80,9 +91,9 @@ mod tests {
     /// What an early stop says after each of some evaluations, given its metric in all of them.
     fn dues(config: StopConfig, values: &[f64]) -> Vec<bool> {
         let mut stop = EarlyStop { config, best: None, worse: 0, loss: None };
-        let is_loss = config.metric == StopMetric::Loss;
         let judged = values.iter().enumerate().map(|(step, &value)| {
-            stop.judge(step as u64, if is_loss { 0.0 } else { value }, Some(if is_loss { value } else { 0.0 }));
+            let of = |metric| Some(if metric == config.metric { value } else { 0.0 });
+            stop.judge(step as u64, of(StopMetric::ReturnMean), of(StopMetric::ValidationLoss), of(StopMetric::Loss));
             stop.is_due()
         });
         judged.collect()
@@ -93,8 +104,24 @@ mod tests {
         let two = StopConfig { patience: 2, ..StopConfig::default() };
         assert_eq!(dues(two, &[1.0, 1.0, 2.0, f64::NAN, 2.0]), [false, false, false, false, true]);
         assert_eq!(dues(StopConfig { min_delta: 1.0, ..two }, &[1.0, 1.5, 2.0]), [false, false, true]);
-        assert_eq!(dues(StopConfig { metric: StopMetric::Loss, ..two }, &[1.0, 0.5, 0.6, 0.7]), [false, false, false, true]);
+        for metric in [StopMetric::Loss, StopMetric::ValidationLoss] {
+            assert_eq!(dues(StopConfig { metric, ..two }, &[1.0, 0.5, 0.6, 0.7]), [false, false, false, true]);
+        }
         assert_eq!(dues(two, &[f64::NAN, f64::NAN]), [false, true], "what is never a number never becomes better");
+    }
+
+    fn names() -> Names {
+        Names { return_mean: "return", validation: "validation", loss: "loss" }
+    }
+
+    #[test]
+    fn a_log_without_returns_counts_by_its_losses_on_held_out_episodes() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("metrics.jsonl");
+        fs::write(&log, "{\"step\":1,\"loss\":0.5}\n{\"step\":2,\"validation\":3.0}\n{\"step\":4,\"validation\":4.0}\n").unwrap();
+        let stop =
+            EarlyStop::new(StopConfig { metric: StopMetric::ValidationLoss, ..StopConfig::default() }, &log, names()).unwrap();
+        assert_eq!((stop.worse, stop.best), (1, Some((-3.0, 2))));
     }
 
     #[test]
@@ -104,7 +131,7 @@ mod tests {
         let lines = "{\"step\":1,\"loss\":0.5}\n{\"step\":2,\"return\":3.0}\n{\"step\":3,\"loss\":0.6}\n{\"step\":4,\"return\":4.0}\n{\"st";
         fs::write(&log, lines).unwrap();
         for (metric, worse, best) in [(StopMetric::ReturnMean, 0, (4.0, 4)), (StopMetric::Loss, 1, (-0.5, 2))] {
-            let stop = EarlyStop::new(StopConfig { metric, ..StopConfig::default() }, &log, "return", "loss").unwrap();
+            let stop = EarlyStop::new(StopConfig { metric, ..StopConfig::default() }, &log, names()).unwrap();
             assert_eq!((stop.worse, stop.best, stop.loss), (worse, Some(best), Some(0.6)));
         }
     }

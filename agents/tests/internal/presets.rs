@@ -83,7 +83,7 @@ fn there_is_a_preset_for_each_robot_dataset_and_agent_and_no_other() {
             };
             assert_eq!(*sources, expected);
             for (agent, job) in &jobs {
-                assert_eq!(job.env.id, env_id);
+                assert_eq!(job.task().unwrap().id, env_id);
                 let is_cloning = agent.starts_with("bc");
                 assert_eq!(job.policy.tokens.has_return_to_go(), !is_cloning);
                 assert_eq!(job.policy.mixer, if is_cloning { "mlp" } else { *agent });

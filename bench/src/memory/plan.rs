@@ -152,7 +152,7 @@ fn merge(under: &mut Value, over: Value) {
 
 /// Trained numbers of a job's policy.
 fn parameters(job: &OfflineJob) -> Result<usize> {
-    let env = aaren_envs::make(&job.env.id, &job.env.options)?;
+    let env = job.task()?.make()?;
     let description = Description {
         format: Description::FORMAT,
         config: job.policy.clone(),

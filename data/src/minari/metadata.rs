@@ -1,5 +1,6 @@
 //! `metadata.json`: the description of a Minari dataset.
 
+use super::layout::{ActionLayout, Layout};
 use crate::error::DatasetError;
 use crate::loaded::LoadOptions;
 use crate::report::{Check, Report, Strictness};
@@ -15,21 +16,71 @@ pub(crate) const SUPPORTED_VERSIONS: [&str; 9] =
 /// The version that is written.
 pub(crate) const WRITTEN_VERSION: &str = "0.5.4";
 
+const OBSERVATIONS: &str = "observation_space";
+const ACTIONS: &str = "action_space";
+
+/// Begins the keys of metadata that hold the spaces of a recording before they were flattened, as Minari writes them.
+pub(crate) const RECORDED: &str = "recorded_";
+
 /// How many episodes and steps `metadata.json` says there are.
 pub(super) struct Totals {
     pub(super) episodes: u64,
     pub(super) steps: u64,
 }
 
-/// Reads and checks `metadata.json`: the dataset without its trajectories.
-pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<(Dataset, Totals), DatasetError> {
+/// How the numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Storage {
+    /// One HDF5 file.
+    Hdf5,
+    /// A folder an episode, with files of Arrow's IPC format.
+    Arrow,
+    /// The same with Parquet files.
+    Parquet,
+}
+
+impl Storage {
+    fn of(path: &Path, name: &str) -> Result<Self, DatasetError> {
+        match name {
+            "hdf5" => Ok(Storage::Hdf5),
+            "arrow" if cfg!(feature = "arrow") => Ok(Storage::Arrow),
+            "parquet" if cfg!(feature = "arrow") => Ok(Storage::Parquet),
+            "arrow" | "parquet" => Err(DatasetError::invalid(
+                path,
+                format!("data_format is {name}, which this build does not read; build it with `--features arrow`"),
+            )),
+            _ => {
+                Err(DatasetError::invalid(path, format!("data_format {name} is not supported, expected hdf5, arrow or parquet")))
+            }
+        }
+    }
+}
+
+/// What observations and actions are recorded as.
+pub(super) struct Spaces {
+    pub(super) observations: Layout,
+    pub(super) actions: Layout,
+    pub(super) action_layout: ActionLayout,
+}
+
+/// What `metadata.json` says.
+pub(super) struct Description {
+    /// The dataset without its trajectories.
+    pub(super) dataset: Dataset,
+    pub(super) totals: Totals,
+    pub(super) storage: Storage,
+    pub(super) spaces: Spaces,
+}
+
+/// Reads and checks `metadata.json`.
+pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Description, DatasetError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| DatasetError::io(path, "cannot be read, and every Minari dataset has one", source))?;
     let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
     let Value::Object(mut keys) = value else {
         return Err(metadata_error(path, "metadata.json", Some(&value), "an object"));
     };
-    check_format(path, &take_text(path, &mut keys, "data_format")?)?;
+    let storage = Storage::of(path, &take_text(path, &mut keys, "data_format")?)?;
     let version = take_text(path, &mut keys, "minari_version")?;
     check_version(&version, options.strictness, report);
     let id = take_text(path, &mut keys, "dataset_id")?;
@@ -38,12 +89,20 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
         value.as_ref().and_then(Value::as_u64).ok_or_else(|| metadata_error(path, key, value.as_ref(), "a count"))
     };
     let totals = Totals { episodes: count("total_episodes")?, steps: count("total_steps")? };
-    let observation_space = take_space(path, &mut keys, "observation_space")?;
-    if observation_space.is_discrete() {
-        let found = Value::String("Discrete".into());
-        return Err(metadata_error(path, "observation_space", Some(&found), "type Box"));
-    }
-    let action_space = take_space(path, &mut keys, "action_space")?;
+    let mut take_layout = |key: &str| {
+        let text = take_text(path, &mut keys, key)?;
+        let layout = layout(path, key, &text)?;
+        // Once they are flattened, a copy of the dataset still says what its numbers mean.
+        if !layout.is_plain() || key == OBSERVATIONS && matches!(layout, Layout::Discrete { .. }) {
+            keys.insert(format!("{RECORDED}{key}"), text.into());
+        }
+        Ok(layout)
+    };
+    let (observations, actions) = (take_layout(OBSERVATIONS)?, take_layout(ACTIONS)?);
+    let (action_layout, action_space) =
+        ActionLayout::of(&actions).map_err(|problem| DatasetError::invalid(path, format!("{ACTIONS} {problem}")))?;
+    let observation_space = observations.flat();
+    let spaces = Spaces { observations, actions, action_layout };
 
     // Without an env_spec a dataset can be trained on, though not evaluated; so one that cannot be read is no reason to refuse.
     let mut env_id = None;
@@ -75,16 +134,7 @@ pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> R
     let (metadata, trajectories) = (keys, Vec::new());
     let dataset =
         Dataset { id, env_id, observation_space, action_space, max_episode_steps, reference_scores, metadata, trajectories };
-    Ok((dataset, totals))
-}
-
-fn check_format(path: &Path, format: &str) -> Result<(), DatasetError> {
-    let advice = match format {
-        "hdf5" => return Ok(()),
-        "arrow" | "parquet" => "re-save as hdf5",
-        _ => "expected hdf5",
-    };
-    Err(DatasetError::invalid(path, format!("data_format {format} is not supported, {advice}")))
+    Ok(Description { dataset, totals, storage, spaces })
 }
 
 /// A version that nobody has tried may well be read: all that depends on it is checked.
@@ -102,51 +152,21 @@ fn take_text(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<St
     }
 }
 
-fn take_space(path: &Path, keys: &mut Map<String, Value>, key: &str) -> Result<Space, DatasetError> {
-    let text = take_text(path, keys, key)?;
-    space(path, key, &text)
-}
-
 /// Reads a space from the text under a key.
-pub(crate) fn space(path: &Path, key: &str, text: &str) -> Result<Space, DatasetError> {
+fn layout(path: &Path, key: &str, text: &str) -> Result<Layout, DatasetError> {
     let value = parse(text).map_err(|source| json_error(path, key, source))?;
-    parse_space(&value).map_err(|(part, expected)| metadata_error(path, &format!("{key}.{part}"), value.get(part), expected))
+    Layout::parse(&value).map_err(|wrong| {
+        let found = Some(&wrong.found).filter(|found| !found.is_null());
+        metadata_error(path, &format!("{key}.{}", wrong.part), found, &wrong.expected)
+    })
 }
 
-/// Reads a space from its JSON; on failure says which part is wrong and what was expected there.
-fn parse_space(value: &Value) -> Result<Space, (&'static str, &'static str)> {
-    match value["type"].as_str() {
-        Some("Box") => {}
-        Some("Discrete") => {
-            let n = value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-            let n = n.ok_or(("n", "a positive count"))?;
-            let start = if value["start"].is_null() { Some(0) } else { value["start"].as_i64() };
-            return Ok(Space::Discrete { n, start: start.ok_or(("start", "an integer"))? });
-        }
-        _ => return Err(("type", "Box or Discrete, the supported spaces")),
-    }
-    let dtype = serde_json::from_value(value["dtype"].clone());
-    let dtype = dtype.map_err(|_| ("dtype", "float32, float64 or int64 (images are not supported)"))?;
-    let width = match value["shape"].as_array().map(Vec::as_slice) {
-        Some([width]) => width.as_u64().filter(|&width| width > 0),
-        _ => None,
-    };
-    let width = width.ok_or(("shape", "one positive dimension"))?;
-    let bounds = |key| {
-        let bounds: Option<Vec<f64>> = value[key].as_array()?.iter().map(bound).collect();
-        bounds.filter(|bounds| bounds.len() as u64 == width)
-    };
-    let low = bounds("low").ok_or(("low", "one bound for each component"))?;
-    let high = bounds("high").ok_or(("high", "one bound for each component"))?;
-    Ok(Space::Box { low, high, dtype })
-}
-
-fn bound(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
-        None => value.as_f64(),
+/// Reads a space of numbers or of one choice from the text under a key.
+pub(crate) fn space(path: &Path, key: &str, text: &str) -> Result<Space, DatasetError> {
+    match layout(path, key, text)? {
+        Layout::Discrete { n, start } => Ok(Space::Discrete { n, start }),
+        plain if plain.is_plain() => Ok(plain.flat()),
+        _ => Err(metadata_error(path, key, Some(&text.into()), "numbers in one dimension, or one choice")),
     }
 }
 
@@ -228,6 +248,7 @@ fn metadata_error(path: &Path, key: &str, found: Option<&Value>, expected: &str)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::minari::layout::bound;
 
     #[test]
     fn bare_tokens_are_read_outside_of_strings_only() {
@@ -247,16 +268,7 @@ mod tests {
             Space::Discrete { n: 5, start: -2 },
         ];
         for space in spaces {
-            assert_eq!(parse_space(&parse(&space_json(&space)).unwrap()), Ok(space));
+            assert_eq!(super::space(Path::new("x"), "space", &space_json(&space)).unwrap(), space);
         }
-    }
-
-    #[test]
-    fn an_unsupported_space_is_named() {
-        let image = parse(r#"{"type": "Box", "dtype": "uint8", "shape": [64, 64, 3], "low": [], "high": []}"#).unwrap();
-        assert_eq!(parse_space(&image).unwrap_err().0, "dtype");
-        assert_eq!(parse_space(&parse(r#"{"type": "Dict"}"#).unwrap()).unwrap_err().0, "type");
-        let matrix = parse(r#"{"type": "Box", "dtype": "float32", "shape": [2, 2], "low": [[0,0],[0,0]]}"#).unwrap();
-        assert_eq!(parse_space(&matrix).unwrap_err().0, "shape");
     }
 }

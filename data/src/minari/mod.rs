@@ -1,11 +1,17 @@
-//! Minari datasets, version 0.5, in HDF5 storage.
+//! Minari datasets, version 0.5: written in HDF5 storage, read in that and, with the feature `arrow`, in the other two.
 //!
 //! ```text
 //! <root>/mujoco/hopper/medium-v0/data/metadata.json     counts, spaces, provenance
 //! <root>/mujoco/hopper/medium-v0/data/main_data.hdf5    one group an episode: episode_0, episode_1, ...
+//! <root>/mujoco/hopper/medium-v0/data/0/part-0.arrow    or a folder an episode; part-0.parquet likewise
 //! ```
 //!
 //! An episode of `T` steps has `T + 1` observations. Infos are neither read nor written.
+//!
+//! Observations of any space of numbers and choices become one row of numbers in Gymnasium's order
+//! (`gymnasium.spaces.utils.flatten`): boxes row by row, choices as flags. Actions become numbers, or one choice: several choices at
+//! once are the joint one, numbered as NumPy's `ravel_multi_index` does. The dataset's metadata keep the spaces as they were recorded
+//! under `recorded_observation_space` and `recorded_action_space`.
 //!
 //! ```
 //! use aaren_data::minari;
@@ -14,19 +20,23 @@
 //! assert!(minari::find("mujoco/hopper/medium-v0", &["/nowhere".into()]).is_err());
 //! ```
 
+#[cfg(feature = "arrow")]
+mod columnar;
+mod hdf5;
+mod layout;
 pub(crate) mod metadata;
+mod stored;
 pub(crate) mod write;
 
 use crate::error::DatasetError;
 use crate::format::Format;
-use crate::hdf5::{Array, Hdf5, Node};
+use crate::hdf5::Hdf5;
 use crate::loaded::{LoadOptions, Loaded};
-use crate::report::{Check, Report};
-use crate::trajectory::{Actions, Dataset, Trajectory};
+use crate::report::Report;
 use crate::verify::accept;
-use aaren_envs::{Space, StepEnd};
-use hdf5_pure::AttrValue;
+use metadata::{Description, Storage};
 use std::path::{Path, PathBuf};
+use stored::Episodes;
 
 /// The file with the numbers, inside of `data/`.
 const MAIN_FILE: &str = "main_data.hdf5";
@@ -81,6 +91,11 @@ pub(crate) fn data_dir(path: &Path) -> Option<PathBuf> {
     has_data(path).then(|| path.to_path_buf())
 }
 
+/// A space in words, from the JSON that it was recorded with.
+pub(crate) fn describe_recorded(json: &str) -> Option<String> {
+    Some(layout::Layout::parse(&metadata::parse(json).ok()?).ok()?.to_string())
+}
+
 /// Reads a dataset from its directory (or its `data`, or its main file).
 ///
 /// # Errors
@@ -88,125 +103,28 @@ pub(crate) fn data_dir(path: &Path) -> Option<PathBuf> {
 pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> {
     let data = data_dir(path).ok_or_else(|| {
         let found = if path.is_file() { "a file" } else { "a directory without a dataset" };
-        DatasetError::wrong_kind(path, found, "a Minari dataset directory (with data/metadata.json and data/main_data.hdf5)")
+        DatasetError::wrong_kind(path, found, "a Minari dataset directory (with data/metadata.json)")
     })?;
     let mut report = Report::default();
     let metadata_path = data.join("metadata.json");
-    let (mut dataset, totals) = metadata::read(&metadata_path, options, &mut report)?;
-    let hdf5 = Hdf5::open(&data.join(MAIN_FILE))?;
-    dataset.trajectories = read_episodes(&hdf5, &dataset, &totals, &metadata_path, &mut report)?;
+    let Description { mut dataset, totals, storage, spaces } = metadata::read(&metadata_path, options, &mut report)?;
+    let stored = if storage == Storage::Hdf5 { data.join(MAIN_FILE) } else { data.clone() };
+    let mut episodes = Episodes::new(&stored, &spaces, options.incomplete);
+    match storage {
+        Storage::Hdf5 => hdf5::read(&Hdf5::open(&stored)?, &spaces, &mut episodes)?,
+        #[cfg(feature = "arrow")]
+        columnar => columnar::read(&data, columnar, &totals, &spaces, &mut episodes)?,
+        #[cfg(not(feature = "arrow"))]
+        _ => unreachable!("refused with the metadata"),
+    }
+    dataset.trajectories = episodes.finish((&metadata_path, &totals), &mut report)?;
     if let Some(limit) = options.max_episode_steps {
         let widths = (dataset.observation_space.width(), dataset.action_space.width());
         dataset.trajectories = dataset.trajectories.into_iter().flat_map(|trajectory| trajectory.cut_at(limit, widths)).collect();
         dataset.max_episode_steps = Some(limit);
     }
-    let report = accept(hdf5.path(), &dataset, options.strictness, report)?;
+    let report = accept(&stored, &dataset, options.strictness, report)?;
     Ok(Loaded { dataset, format: Format::Minari, path: path.into(), warnings: report.warnings.clone(), report })
-}
-
-fn read_episodes(
-    hdf5: &Hdf5,
-    about: &Dataset,
-    totals: &metadata::Totals,
-    metadata_path: &Path,
-    report: &mut Report,
-) -> Result<Vec<Trajectory>, DatasetError> {
-    // The file lists groups alphabetically, episode_10 before episode_2: order them by number.
-    let number = |name: &str| name.strip_prefix("episode_").and_then(|digits| digits.parse::<u64>().ok());
-    let groups = hdf5.root()?.groups()?;
-    let mut episodes: Vec<(u64, Node)> = groups.into_iter().filter_map(|(name, node)| Some((number(&name)?, node))).collect();
-    episodes.sort_by_key(|&(number, _)| number);
-    let found = episodes.len() as u64;
-    if found == 0 {
-        return Err(DatasetError::invalid(hdf5.path(), "no episodes: nothing can be trained on"));
-    }
-    if let Some(missing) = (0..found).find(|&k| episodes[k as usize].0 != k) {
-        let problem = format!("episode_{missing} is missing: the {found} episodes must be numbered from 0 without gaps");
-        return Err(DatasetError::invalid(hdf5.path(), problem));
-    }
-    let count = |key: &str, metadata: u64, file: u64| {
-        let problem = || format!("{key} is {metadata} in metadata.json, but the file holds {file}");
-        if metadata == file { Ok(()) } else { Err(DatasetError::invalid(metadata_path, problem())) }
-    };
-    count("total_episodes", totals.episodes, found)?;
-
-    let mut open_ends = 0;
-    let mut trajectories = Vec::with_capacity(episodes.len());
-    for (episode, node) in &episodes {
-        let mut trajectory = read_episode(hdf5, *episode, node, about)?;
-        if !trajectory.end.is_end() {
-            trajectory.end.truncated = true;
-            open_ends += 1;
-        }
-        trajectories.push(trajectory);
-    }
-    count("total_steps", totals.steps, trajectories.iter().map(|trajectory| trajectory.len() as u64).sum())?;
-    if open_ends > 0 {
-        let text = format!("{open_ends} episodes end without a flag and are treated as truncated");
-        report.warn(Check::OpenEnd, open_ends, text);
-    }
-    Ok(trajectories)
-}
-
-fn read_episode(hdf5: &Hdf5, episode: u64, node: &Node, about: &Dataset) -> Result<Trajectory, DatasetError> {
-    let mut arrays = node.arrays()?;
-    let mut take = |name| arrays.take(name);
-    let (observations, actions) = (take("observations")?, take("actions")?);
-    let [rewards, terminations, truncations] = [take("rewards")?, take("terminations")?, take("truncations")?];
-
-    let columns = [&rewards, &terminations, &truncations];
-    columns.iter().try_for_each(|column| column.expect_column())?;
-    hdf5.expect_same_rows(&[&actions, &rewards, &terminations, &truncations])?;
-    observations.expect_matrix(about.observation_space.width(), "observation_space")?;
-    if observations.rows() != actions.rows() + 1 {
-        let problem = format!(
-            "episode {episode} has {} observations and {} actions, expected one observation more than actions",
-            observations.rows(),
-            actions.rows()
-        );
-        return Err(DatasetError::invalid(hdf5.path(), problem));
-    }
-    if actions.rows() == 0 {
-        let problem = format!("episode {episode} has no steps: nothing can be trained on");
-        return Err(DatasetError::invalid(hdf5.path(), problem));
-    }
-    let terminated = read_end(hdf5, episode, &terminations, "terminations")?;
-    let truncated = read_end(hdf5, episode, &truncations, "truncations")?;
-    let actions = match &about.action_space {
-        Space::Discrete { .. } => {
-            actions.expect_column()?;
-            Actions::Discrete(actions.i64s()?)
-        }
-        Space::Box { low, .. } => {
-            actions.expect_matrix(low.len(), "action_space")?;
-            Actions::Continuous(actions.f32s()?)
-        }
-    };
-    let seed = match node.attributes().get("seed") {
-        Some(&AttrValue::I64(seed)) => u64::try_from(seed).ok(),
-        Some(&AttrValue::U64(seed)) => Some(seed),
-        _ => None,
-    };
-    Ok(Trajectory {
-        observations: observations.f64s()?,
-        actions,
-        rewards: rewards.f64s()?,
-        end: StepEnd { terminated, truncated },
-        seed,
-    })
-}
-
-/// The flag of the last step, after checking that no earlier step has it.
-fn read_end(hdf5: &Hdf5, episode: u64, flags: &Array, array: &str) -> Result<bool, DatasetError> {
-    let flags = flags.flags()?;
-    let last = flags.len().saturating_sub(1);
-    match flags.iter().position(|&flag| flag) {
-        Some(step) if step < last => {
-            let problem = format!("episode {episode}: {array} is true at step {step}, before the last step {last}");
-            Err(DatasetError::invalid(hdf5.path(), problem))
-        }
-        first => Ok(first.is_some()),
-    }
 }
 
 #[cfg(test)]

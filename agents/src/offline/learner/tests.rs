@@ -16,7 +16,7 @@ fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSample
     let overrides: Vec<String> = small.iter().chain(overrides).map(ToString::to_string).collect();
     let job = OfflineJob::quickstart(&overrides).unwrap();
     let dataset = data::trajectories(&job).unwrap();
-    let description = data::describe(&job.env, &job.policy, &dataset).unwrap();
+    let description = crate::offline::describe(&job.env, &job.policy, &dataset).unwrap();
     let source = Arc::new(SegmentSource::new(dataset).unwrap());
     let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
     (Learner::new(description, &job.train, job.seed).unwrap(), sampler)

@@ -32,11 +32,11 @@ impl RunDir {
             Job::Collect(_) => LearningRateSchedule::Constant,
         };
         let is_constant = schedule == LearningRateSchedule::Constant;
-        // The same data may have another name; other data are told by their mark.
+        // The same data may have another name; other data are told by their mark, but not which of them are held out.
         let knows_its_data = self.path.join(data_mark::FILE).is_file();
         let free = |key: &String| {
             ["evaluation.", "log."].iter().any(|section| key.starts_with(section))
-                || key.starts_with("data.") && knows_its_data
+                || key.starts_with("data.") && key != "data.validation" && knows_its_data
                 || ["train.steps", "ppo.env_steps"].contains(&key.as_str()) && is_constant
                 || ["strict", "ppo.actors", "ppo.checkpoint_every", "ppo.keep_checkpoints"].contains(&key.as_str())
                 || ["train.log_every", "train.checkpoint_every", "train.keep_checkpoints"].contains(&key.as_str())

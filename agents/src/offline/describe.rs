@@ -1,0 +1,128 @@
+//! What a policy is that is trained on a dataset: normalization, return scale and actions.
+
+use aaren_data::{Actions, Dataset, Statistics, Trajectory};
+use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
+use anyhow::Result;
+
+use crate::config::{EnvConfig, OfflineJob};
+use crate::play::spaces::action_spec;
+
+/// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
+pub(super) fn return_scale(dataset: &Dataset) -> f64 {
+    let all = dataset.trajectories.iter().flat_map(|trajectory| trajectory.returns_to_go());
+    match all.fold(0.0, |largest: f64, value| largest.max(value.abs())) {
+        0.0 => 1.0,
+        largest => largest,
+    }
+}
+
+/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the return scale and, without an
+/// environment, the highest return as the one to ask for in a task that is named later. What the job says stays.
+pub(crate) fn settle(job: &OfflineJob, dataset: &Dataset) -> OfflineJob {
+    let mut job = job.clone();
+    job.policy.return_scale.get_or_insert_with(|| return_scale(dataset));
+    if job.env.is_none() && job.evaluation.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
+        let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
+        job.evaluation.target_returns = returns.reduce(f64::max).into_iter().collect();
+    }
+    job
+}
+
+/// What a policy trained on a dataset for a task is.
+///
+/// # Errors
+/// If the task is unknown to this build, or no head can act in its action space.
+///
+/// - `env`: the task; without one its spaces are those of the data
+pub fn describe(env: &Option<EnvConfig>, policy: &PolicyConfig, dataset: &Dataset) -> Result<Description> {
+    let (action, environment) = match env {
+        Some(env) => {
+            let task = env.make()?;
+            let spec = task.spec();
+            (action_spec(&spec.action_space), serde_json::json!({ "id": env.id, "options": env.options, "spec": spec }))
+        }
+        None => (action_of_data(dataset), environment_of_data(dataset)),
+    };
+    let statistics = Statistics::of(dataset, None);
+    let description = Description {
+        format: Description::FORMAT,
+        config: PolicyConfig { return_scale: policy.return_scale.or(Some(return_scale(dataset))), ..policy.clone() },
+        normalizer: Normalizer::new(statistics.observation_mean, &statistics.observation_std),
+        action,
+        environment,
+    };
+    description.check()?;
+    Ok(description)
+}
+
+/// The actions of a dataset: within the bounds that it says or, where it says none, those of its numbers.
+fn action_of_data(dataset: &Dataset) -> ActionSpec {
+    let mut action = action_spec(&dataset.action_space);
+    let ActionSpec::Continuous { low, high } = &mut action else { return action };
+    let width = low.len();
+    for component in 0..width {
+        let is_bound = |bound: f64| bound.abs() < 1e30; // the largest float means none
+        if is_bound(low[component]) && is_bound(high[component]) && low[component] < high[component] {
+            continue;
+        }
+        let numbers = dataset.trajectories.iter().flat_map(|trajectory| match &trajectory.actions {
+            Actions::Continuous(actions) => &actions[..],
+            Actions::Discrete(_) => &[],
+        });
+        let numbers = numbers.skip(component).step_by(width).copied().map(f64::from);
+        let (least, most) =
+            numbers.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), number| (least.min(number), most.max(number)));
+        // A number that never changes needs room too.
+        (low[component], high[component]) = if least < most { (least, most) } else { (least - 1.0, least + 1.0) };
+        tracing::warn!(
+            "{}: component {component} of the actions has no bounds; the policy's are {} and {}, those of the data",
+            dataset.id,
+            low[component],
+            high[component]
+        );
+    }
+    action
+}
+
+/// What a policy says of its task that was trained without one.
+fn environment_of_data(dataset: &Dataset) -> serde_json::Value {
+    let mut spaces = serde_json::json!({ "observation_space": dataset.observation_space, "action_space": dataset.action_space });
+    for key in ["observation_space", "action_space"] {
+        let recorded = dataset.recorded_space(key);
+        recorded.into_iter().for_each(|recorded| spaces[format!("recorded_{key}")] = recorded.into());
+    }
+    serde_json::json!({ "dataset": dataset.id, "recorded_in": dataset.task(), "spaces": spaces })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aaren_data::scripted;
+    use aaren_envs::{Dtype, Space};
+
+    #[test]
+    fn without_a_task_the_actions_are_those_of_the_data() {
+        let config = serde_json::json!({"env": "Pendulum-v1", "collector": "random", "episodes": 2, "seed": 1});
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        let description = describe(&None, &PolicyConfig::default(), &dataset).unwrap();
+        assert_eq!(description.action, ActionSpec::Continuous { low: vec![-2.0], high: vec![2.0] });
+        assert!(description.environment["id"].is_null() && description.environment["recorded_in"] == "Pendulum-v1");
+        // Bounds that are none are those of the numbers.
+        dataset.action_space = Space::uniform_box(1, f64::NEG_INFINITY, f64::INFINITY, Dtype::Float32);
+        let ActionSpec::Continuous { low, high } = describe(&None, &PolicyConfig::default(), &dataset).unwrap().action else {
+            panic!()
+        };
+        let numbers = dataset.trajectories.iter().flat_map(|trajectory| match &trajectory.actions {
+            Actions::Continuous(actions) => actions.clone(),
+            Actions::Discrete(_) => panic!(),
+        });
+        let numbers: Vec<f64> = numbers.map(f64::from).collect();
+        assert_eq!(low[0], numbers.iter().copied().fold(f64::INFINITY, f64::min));
+        assert_eq!(high[0], numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        for trajectory in &mut dataset.trajectories {
+            trajectory.actions = Actions::Continuous(vec![0.5; trajectory.len()]);
+        }
+        let description = describe(&None, &PolicyConfig::default(), &dataset).unwrap();
+        assert_eq!(description.action, ActionSpec::Continuous { low: vec![-0.5], high: vec![1.5] });
+    }
+}
