@@ -15,6 +15,9 @@ pub struct LoadOptions {
     /// Steps after which an episode is cut in any case, and truncated if it did not terminate; in place of the data's own time
     /// limit. D4RL without `timeouts` and with an unknown task needs it.
     pub max_episode_steps: Option<usize>,
+    /// Steps after which the task that the data are for ends an episode: D4RL without `timeouts` is cut there, if neither the data nor
+    /// [`LoadOptions::max_episode_steps`] say a limit.
+    pub task_limit: Option<usize>,
     /// Minari: what becomes of episodes that are not there whole.
     pub incomplete: Incomplete,
 }

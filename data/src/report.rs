@@ -26,6 +26,8 @@ pub enum Check {
     Width,
     /// Continuous actions against the action space.
     ActionBounds,
+    /// Observations outside the bounds of their space.
+    ObservationBounds,
     /// Discrete actions against the action space.
     ActionIndex,
     /// `next_observations[i]` against `observations[i + 1]`.

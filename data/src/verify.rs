@@ -41,6 +41,7 @@ pub fn verify(dataset: &Dataset, strictness: Strictness) -> Report {
     check_sizes(dataset, &mut report);
     if report.is_ok() {
         check_finite(dataset, &mut report);
+        check_observations(dataset, strictness, &mut report);
         check_actions(dataset, strictness, &mut report);
         if let Some((count, text)) = dataset.max_episode_steps.and_then(|limit| too_long(dataset, limit)) {
             report.suspect(strictness, Check::EpisodeLength, count, text);
@@ -133,6 +134,25 @@ fn check_finite(dataset: &Dataset, report: &mut Report) {
         if let Some(text) = tally.describe(&format!("{name} hold NaN or infinity")) {
             report.error(Check::Finite, tally.count, text);
         }
+    }
+}
+
+fn check_observations(dataset: &Dataset, strictness: Strictness, report: &mut Report) {
+    let Space::Box { low, high, .. } = &dataset.observation_space else { return }; // refused by `check_sizes`
+    let (mut outside, mut row) = (Tally::default(), 0);
+    for (episode, trajectory) in dataset.trajectories.iter().enumerate() {
+        for (index, &value) in trajectory.observations.iter().enumerate() {
+            let (step, column) = (index / low.len(), index % low.len());
+            // Bounds are rounded to the type of the observations too.
+            let room = ACTION_TOLERANCE * low[column].abs().max(high[column].abs()).clamp(1.0, 1e6);
+            if value < low[column] - room || value > high[column] + room {
+                outside.add(episode, row, step, column, value);
+            }
+        }
+        row += trajectory.len();
+    }
+    if let Some(text) = outside.describe("observations outside the bounds of the observation space") {
+        report.suspect(strictness, Check::ObservationBounds, outside.count, text);
     }
 }
 

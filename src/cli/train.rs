@@ -4,7 +4,7 @@ use super::args::{Checkpoint, JobArgs, Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::play::SavedPolicy;
-use aaren_agents::run::report::{EvaluationReport, TrainSummary};
+use aaren_agents::run::report::{self, EvaluationReport, TrainSummary};
 use aaren_agents::run::{RunDir, check_folder, interrupt};
 use aaren_agents::session::NoObserver;
 use aaren_agents::{device, ppo};
@@ -56,7 +56,10 @@ impl TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<()> {
     let (run, summary, report) = train(args, &args.changes(), args.run.as_deref(), args.resume)?;
     show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
-        format!("{summary}\n{report}\nrun folder: {}", run.path().display())
+        let best = run.best().filter(|(step, _)| *step != report.checkpoint_step).map(|(step, reached)| {
+            format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
+        });
+        format!("{summary}\n{report}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
     })
 }
 

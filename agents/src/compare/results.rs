@@ -12,7 +12,7 @@ use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
 use crate::run::data_mark::{self, DataMark, DataRecord};
 use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
-use crate::run::{EVALUATIONS, RunDir, differing_keys};
+use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys};
 
 /// What one run left behind.
 pub(super) struct Results {
@@ -27,6 +27,8 @@ pub(super) struct Results {
     pub(super) data: Option<DataMark>,
     /// `metrics.jsonl`; empty without.
     pub(super) metrics: Vec<Value>,
+    /// How its first weights came from another policy, and from which, if they were not drawn.
+    pub(super) origin: Option<(&'static str, Value)>,
     /// Mean return of that, where the run knows it.
     pub(super) data_return: Option<f64>,
 }
@@ -60,6 +62,7 @@ impl Results {
             train: read_json(&path.join("train.json"))?,
             caches: read_json(&path.join(cache_report::FILE))?,
             data: data.map(|record| record.mark),
+            origin: origin(path)?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
             data_return: data.and_then(|record| record.return_mean),
         })
@@ -100,7 +103,11 @@ impl Results {
                 json["data"]["validation"] = job.validation().into();
             }
         }
-        json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution });
+        let asked: Vec<f64> = self.evaluation.targets.iter().filter_map(|target| target.target_return).collect();
+        json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution, "target_returns": asked });
+        if let Some((how, _)) = &self.origin {
+            json["weights"] = (*how).into();
+        }
         if let Some(sections) = json.as_object_mut() {
             sections.retain(|key, _| !["seed", "device", "env"].contains(&&**key) && !is_without_effect(key));
             for section in sections.values_mut().filter_map(Value::as_object_mut) {
@@ -137,6 +144,16 @@ impl Results {
             id => format!("{id}{options}, {data}"),
         }
     }
+}
+
+/// How the first weights of a run came from another policy, and from which; none if they were drawn.
+fn origin(run: &Path) -> Result<Option<(&'static str, Value)>> {
+    for (file, how, key) in [(BEGUN_FROM, "begun from", "policy"), (CONVERTED, "converted from", "run")] {
+        if let Some(note) = read_json::<Value>(&run.join(file))? {
+            return Ok(Some((how, note.get(key).cloned().unwrap_or_default())));
+        }
+    }
+    Ok(None)
 }
 
 /// An evaluation of a run and its file.
@@ -221,7 +238,13 @@ pub(super) fn incompatibilities(results: &[Results]) -> Result<Vec<String>> {
 
 /// Config keys that some run has otherwise than the first, and that can change a result.
 pub(super) fn differences(results: &[Results]) -> Result<BTreeMap<String, Vec<Value>>> {
-    let configs = results.iter().map(|run| serde_json::to_value(&run.job)).collect::<Result<Vec<_>, _>>()?;
+    let config = |run: &Results| {
+        let mut config = serde_json::to_value(&run.job)?;
+        let weights = run.origin.as_ref().map(|(how, from)| format!("{how} {}", from.as_str().unwrap_or_default()));
+        config["weights"] = weights.map_or_else(|| "drawn".into(), Into::into);
+        anyhow::Ok(config)
+    };
+    let configs = results.iter().map(config).collect::<Result<Vec<_>>>()?;
     let is_same_data =
         results.iter().map(|run| run.has_data_of(&results[0])).collect::<Result<Vec<_>>>()?.iter().all(|&same| same);
     let matters = |key: &String| !(is_without_effect(key) || is_same_data && key == "data.source");

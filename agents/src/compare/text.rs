@@ -265,7 +265,13 @@ impl Comparison {
     /// Config keys that differ, with their values: one a run, or the distinct ones where runs are many.
     pub(super) fn differing(&self) -> Vec<(&str, String)> {
         let shown = |values: &[Value]| {
-            let mut values: Vec<String> = values.iter().map(Value::to_string).collect();
+            let shown = |value: &Value| match value {
+                Value::Null => "-".into(),
+                // Its own keys are there too, where both have it.
+                Value::Object(_) => "given".into(),
+                other => other.to_string(),
+            };
+            let mut values: Vec<String> = values.iter().map(shown).collect();
             if self.has_cells() {
                 values.sort();
                 values.dedup();

@@ -247,8 +247,8 @@ impl Kind {
         let is_absent = |key: &str| keys::get(json, key).is_none_or(Value::is_null);
         match self {
             Kind::Offline if is_absent("env") && !is_absent("data.source") => &["data"],
-            Kind::Offline => &["env", "env.id", "evaluation", "data"],
-            Kind::Ppo => &["env", "env.id", "evaluation"],
+            Kind::Offline => &["env", "env.id", "data"],
+            Kind::Ppo => &["env", "env.id"],
             Kind::Collect => &["env", "env.id", "collect", "collect.dataset"],
         }
     }

@@ -27,7 +27,7 @@ pub struct PpoJob {
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "backbone")]
     pub policy: Option<PolicyConfig>,
     /// How the policy is judged while it trains and at the end.
-    #[serde(serialize_with = "untold")]
+    #[serde(default, serialize_with = "untold")]
     pub evaluation: EvaluationConfig,
     /// What is logged beside the lines that every run has.
     #[serde(default, skip_serializing_if = "LogConfig::is_default")]

@@ -5,7 +5,7 @@ use aaren_envs::Spec;
 use anyhow::Result;
 
 use super::mistakes::Mistakes;
-use super::{EnvConfig, Job, OfflineJob, PpoJob, caution, memory};
+use super::{EnvConfig, Job, Network, OfflineJob, PpoConfig, PpoJob, caution, memory};
 
 impl Job {
     /// Looks at a job before it is run. What is odd is a warning, or an error where the job is strict.
@@ -107,6 +107,12 @@ fn odd_ppo(job: &PpoJob, odd: &mut Vec<String>) {
             "ppo.env_steps: found {steps}, one iteration makes {iteration} (ppo.envs times ppo.rollout_len): that is the training, with \
              one line in the log; lower ppo.rollout_len to {} for ten",
             (steps / job.ppo.envs as u64 / 10).max(1)
+        ));
+    }
+    if job.ppo.network == Network::Recurrent && job.ppo.hidden != PpoConfig::default().hidden {
+        odd.push(format!(
+            "ppo.hidden: found {:?}, which a recurrent network does not have (ppo.network); policy says how it is built",
+            job.ppo.hidden
         ));
     }
     never_evaluates(job.evaluation.every, "ppo.env_steps", steps.max(iteration), odd);

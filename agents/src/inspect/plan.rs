@@ -198,7 +198,7 @@ impl fmt::Display for Plan {
         writeln!(
             f,
             "schedule: {steps} steps; the learning rate is {learning_rate} after {warmup_steps} steps of warm-up, then {after}; a line of the log every \
-             {log_every} steps, a checkpoint every {checkpoint_every} and at the end, of which the newest {keep_checkpoints} are kept"
+             {log_every} steps, a checkpoint every {checkpoint_every}, at every evaluation and at the end, of which the newest {keep_checkpoints} are kept"
         )?;
         let EvaluationPlan { between, episodes, final_episodes, target_returns, most_env_steps } = &self.evaluation;
         let targets = target_returns.iter().flatten().map(|target| number(*target)).collect::<Vec<_>>().join(", ");

@@ -25,7 +25,8 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
             let mut datasets = Vec::new();
             for source in &sources.0 {
                 let (max_episode_steps, incomplete) = (job.data.max_episode_steps, job.data.incomplete.into());
-                let options = LoadOptions { max_episode_steps, incomplete, ..LoadOptions::default() };
+                let task_limit = env.as_ref().and_then(|env| env.spec().max_episode_steps);
+                let options = LoadOptions { max_episode_steps, task_limit, incomplete, ..LoadOptions::default() };
                 let loaded = load_with(source, &options).context("data.source")?;
                 let dataset = match &env {
                     Some(env) => in_task(loaded, job, env.spec(), &mut cautions)?,

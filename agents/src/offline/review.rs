@@ -33,10 +33,17 @@ pub fn review(job: &OfflineJob, dataset: &Dataset) -> Result<()> {
         .policy
         .return_scale
         .filter(|scale| job.policy.tokens.has_return_to_go() && !(1.0 / FAR_OFF..=FAR_OFF).contains(&(of_data / scale)));
-    let odd = odd.map(|scale| {
+    let scale = odd.map(|scale| {
         format!("policy.return_scale: found {scale}, returns-to-go in the data reach {of_data}; that would do, or null")
     });
-    caution(odd.as_slice(), job.strict)
+    let window = job.train.context_length.window().filter(|&window| window as f64 > FAR_OFF * longest as f64);
+    let window = window.map(|window| {
+        format!(
+            "train.context_length: found {window}, the longest episode has {longest} timesteps: nearly all of a row is empty, and costs \
+             as much as what is learnt from; {longest} would do"
+        )
+    });
+    caution(&scale.into_iter().chain(window).collect::<Vec<_>>(), job.strict)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(crate) const EVALUATIONS: &str = "evaluations";
 const CHECKPOINTS: &str = "checkpoints";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
-const BEGUN_FROM: &str = "begun_from.json";
+pub(crate) const BEGUN_FROM: &str = "begun_from.json";
 
 /// One run's folder.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl RunDir {
     pub fn check_free(path: &Path) -> Result<()> {
         ensure!(
             is_free(path)?,
-            "the run folder {} is not empty; continue that run with --resume, or choose another folder with --run",
+            "the run folder {} is not empty; continue that run with --resume, remove it, or choose another folder with --run",
             path.display()
         );
         Ok(())

@@ -275,19 +275,29 @@ impl Display for EvaluationReport {
                 None => write!(f, "no episodes were held out (data.validation); `aaren evaluate` with --env plays it in a task"),
             };
         }
-        let mut table = table(&[
-            "target return",
-            "episodes",
-            "return (mean ± std)",
-            "min",
-            "max",
-            "score",
-            "length (mean)",
-            "terminated",
-            "truncated",
-        ]);
+        let has_score = self.targets.iter().any(|target| target.normalised_score.is_some());
+        let has_target = self.targets.iter().any(|target| target.target_return.is_some());
+        // What all rows share stands above them: 80 columns are few.
+        let episodes = self.targets[0].episodes;
+        let is_alike = self.targets.iter().all(|target| target.episodes == episodes);
+        let of_all = if is_alike { format!(", {}", count(episodes, "episode")) } else { String::new() };
+        let columns = [
+            (has_target, "asked for"),
+            (!is_alike, "episodes"),
+            (true, "return (mean ± std)"),
+            (true, "min"),
+            (true, "max"),
+            (has_score, "score"),
+            (true, "length"),
+            (true, "terminated"),
+            (true, "truncated"),
+        ];
+        let shown =
+            |cells: [String; 9]| cells.into_iter().zip(columns).filter(|(_, (is_shown, _))| *is_shown).map(|(cell, _)| cell);
+        let headings: Vec<&str> = columns.iter().filter(|(is_shown, _)| *is_shown).map(|(_, heading)| *heading).collect();
+        let mut table = table(&headings);
         for target in &self.targets {
-            table.add_row([
+            table.add_row(shown([
                 target.target_return.map_or("none".into(), number),
                 target.episodes.to_string(),
                 mean_std(target.return_mean, target.return_std),
@@ -297,12 +307,12 @@ impl Display for EvaluationReport {
                 number(target.length_mean),
                 target.terminated.to_string(),
                 target.truncated.to_string(),
-            ]);
+            ]));
         }
         align_right(&mut table, 0);
         write!(
             f,
-            "{}: {} on {}, step {}, {} execution, seed {}\n{table}\n{} environment steps in {}, {} a second",
+            "{}: {} on {}, step {}, {} execution, seed {}{of_all}\n{table}\n{} environment steps in {}, {} a second",
             self.run,
             self.mixer,
             self.env_id,

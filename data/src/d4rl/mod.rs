@@ -79,6 +79,16 @@ pub fn read(path: &Path, options: &LoadOptions) -> Result<Loaded, DatasetError> 
     }
 
     dataset.max_episode_steps = options.max_episode_steps.or(dataset.max_episode_steps);
+    if timeouts.is_none() && dataset.max_episode_steps.is_none() {
+        dataset.max_episode_steps = options.task_limit;
+        if let Some(limit) = options.task_limit {
+            let text = format!(
+                "there is no timeouts array, and the data do not say their task: episodes are cut after {limit} steps, the limit of the \
+                 job's task; --max-episode-steps N (the key data.max_episode_steps) cuts elsewhere"
+            );
+            report.warn(Check::EpisodeLength, 1, text);
+        }
+    }
     let terminals = terminals.flags()?;
     let timeouts = timeouts.map(|timeouts| timeouts.flags()).transpose()?;
     let segments = segments(path, &terminals, timeouts.as_deref(), dataset.max_episode_steps, options, &mut report)?;
