@@ -4,6 +4,7 @@ use crate::attention::AttentionOps;
 use crate::cache::CacheOps;
 use crate::convolution::ConvolutionOps;
 use crate::dropout::DropoutOps;
+use crate::gated_cell::GatedCellOps;
 use crate::layer_norm::LayerNormOps;
 use crate::linear::LinearOps;
 use crate::optimizer::OptimizerOps;
@@ -31,6 +32,7 @@ kernel_backend! {
     CacheOps,
     ConvolutionOps,
     DropoutOps,
+    GatedCellOps,
     LayerNormOps,
     LinearOps,
     OptimizerOps,

@@ -56,6 +56,7 @@ mod cube;
 #[cfg(feature = "cube")]
 pub mod device;
 pub mod dropout;
+pub mod gated_cell;
 mod inputs;
 pub mod layer_norm;
 pub mod linear;
@@ -76,6 +77,7 @@ pub use backend::KernelBackend;
 pub use cache::write_tokens;
 pub use convolution::causal_convolution;
 pub use dropout::{Dropout, dropout_add};
+pub use gated_cell::{Cell, gated_cell};
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, linear};
 pub use linear_attention::{FeatureMap, linear_attention};

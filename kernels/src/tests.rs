@@ -78,6 +78,13 @@ pub(crate) fn of_every_op<B: KernelBackend>(dtype: DType) -> Vec<(&'static str, 
             }),
         ),
         (
+            "gated cell",
+            gradient::<B, 3, 3>([BATCH, TIME, 12], dtype, |x| {
+                let (weight, bias, fresh) = (tensor([3, 12], 3, dtype), tensor([12], 4, dtype), tensor([2, 3], 5, dtype));
+                crate::gated_cell(crate::Cell::Lstm, x, weight, bias, fresh, reset(), tensor([BATCH, 2, 3], 6, dtype)).0
+            }),
+        ),
+        (
             "convolution",
             gradient::<B, 3, 3>([BATCH, TIME, 7], dtype, |x| crate::causal_convolution(x, tensor([4, 7], 3, dtype), first())),
         ),

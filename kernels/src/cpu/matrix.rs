@@ -31,6 +31,23 @@ impl<'a, T: Copy> Matrix<'a, T> {
         Self::new(view.from([b, h, start, 0]), rows, view.shape[3], view.strides[2])
     }
 
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// A row of a matrix that is not transposed.
+    #[inline(always)]
+    pub fn row(&self, index: usize) -> &'a [T] {
+        debug_assert!(self.column_stride == 1, "a row of a transposed matrix is not contiguous");
+        &self.data[index * self.row_stride..][..self.columns]
+    }
+
     /// Some of its rows.
     pub fn row_range(self, start: usize, rows: usize) -> Self {
         assert!(start + rows <= self.rows, "rows of a matrix");

@@ -23,7 +23,7 @@ const COLUMNS: usize = 128;
 /// Below this many multiply-adds one thread is quicker than waking another.
 const SEQUENTIAL_BELOW: usize = 1 << 21;
 /// Up to this many rows the weight is streamed once through registers in place of a packed matrix product.
-const FEW_ROWS: usize = 6;
+pub(crate) const FEW_ROWS: usize = 6;
 
 impl LinearOps for Flex {
     fn linear_activated(
@@ -65,15 +65,7 @@ fn linear<R: Real>(
     let block = |start: usize, y: &mut [R]| {
         let rows = y.len() / outputs;
         y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-        if is_few {
-            vectorize(
-                #[inline(always)]
-                || few_rows(&x, &weight, y),
-            );
-        } else {
-            let x = Matrix::of_rows(&x, start, rows);
-            product(y, outputs, x, Matrix::of_rows(&weight, 0, inputs), R::one(), true);
-        }
+        add_product(y, Matrix::of_rows(&x, start, rows), &weight, is_few);
         match activation {
             Activation::Identity => {}
             // Not `max`, which would hide a NaN.
@@ -99,15 +91,28 @@ fn block_rows(rows: usize) -> usize {
     (ROWS / 2..=ROWS).rev().find(fits).unwrap_or(ROWS)
 }
 
+/// `y += x weight`. Whether rows are few is decided by the whole batch.
+pub(crate) fn add_product<R: Real>(y: &mut [R], x: Matrix<R>, weight: &View<R, 2>, is_few: bool) {
+    let [inputs, outputs] = weight.shape;
+    if is_few {
+        vectorize(
+            #[inline(always)]
+            || few_rows(x, weight, y),
+        );
+    } else {
+        product(y, outputs, x, Matrix::of_rows(weight, 0, inputs), R::one(), true);
+    }
+}
+
 /// `y += x weight` for a few rows: four rows of the weight at a time, read once and in order.
 #[inline(always)]
-fn few_rows<R: Real>(x: &View<R, 2>, weight: &View<R, 2>, y: &mut [R]) {
+fn few_rows<R: Real>(x: Matrix<R>, weight: &View<R, 2>, y: &mut [R]) {
     let [inputs, outputs] = weight.shape;
     let whole = inputs - inputs % 4;
     for k in (0..whole).step_by(4) {
         let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|i| weight.row([k + i, 0], outputs));
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            let x = x.row([row, k], 4);
+            let x = &x.row(row)[k..k + 4];
             for ((((y, &w0), &w1), &w2), &w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
                 *y = w3.mul_add(x[3], w2.mul_add(x[2], w1.mul_add(x[1], w0.mul_add(x[0], *y))));
             }
@@ -115,7 +120,7 @@ fn few_rows<R: Real>(x: &View<R, 2>, weight: &View<R, 2>, y: &mut [R]) {
     }
     for k in whole..inputs {
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
-            let x = x.at([row, k]);
+            let x = x.row(row)[k];
             for (y, &w) in y.iter_mut().zip(weight.row([k, 0], outputs)) {
                 *y = w.mul_add(x, *y);
             }
@@ -142,28 +147,39 @@ fn linear_backward<R: Real>(saved: LinearSaved<Flex>, grad: FloatTensor<Flex>, n
         tensor(grad_x, [rows, inputs])
     });
 
-    let mut grad_weight = vec![R::zero(); inputs * outputs];
-    let mut grad_bias = vec![R::zero(); outputs];
-    let x_all = Matrix::of_rows(&x, 0, rows).transposed(); // [inputs, rows]
-    let grad_all = Matrix::of_rows(&grad, 0, rows); // [rows, outputs]
-    grad_weight.par_chunks_mut((INPUTS * outputs).max(1)).enumerate().for_each(|(chunk, grad_weight)| {
-        let x = x_all.row_range(chunk * INPUTS, grad_weight.len() / outputs);
-        product(grad_weight, outputs, x, grad_all, R::one(), false);
+    let (x, grad) = (Matrix::of_rows(&x, 0, rows), Matrix::of_rows(&grad, 0, rows));
+    let (grad_weight, grad_bias) = (weight_gradient(x, grad), bias_gradient(grad));
+    LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
+}
+
+/// `x^T grad` of `x`, `[rows, inputs]`, and the gradient of what it was multiplied into, `[rows, outputs]`: `[inputs, outputs]`.
+pub(crate) fn weight_gradient<R: Real>(x: Matrix<R>, grad: Matrix<R>) -> Vec<R> {
+    let (inputs, outputs) = (x.columns(), grad.columns());
+    let x = x.transposed();
+    let mut sum = vec![R::zero(); inputs * outputs];
+    sum.par_chunks_mut((INPUTS * outputs).max(1)).enumerate().for_each(|(chunk, sum)| {
+        product(sum, outputs, x.row_range(chunk * INPUTS, sum.len() / outputs), grad, R::one(), false);
     });
-    grad_bias.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, grad_bias)| {
+    sum
+}
+
+/// The sum over rows.
+pub(crate) fn bias_gradient<R: Real>(grad: Matrix<R>) -> Vec<R> {
+    let mut sums = vec![R::zero(); grad.columns()];
+    sums.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, sums)| {
         vectorize(
             #[inline(always)]
             || {
-                for row in 0..rows {
-                    let grad = grad.row([row, chunk * COLUMNS], grad_bias.len());
-                    for (sum, &grad) in grad_bias.iter_mut().zip(grad) {
+                for row in 0..grad.rows() {
+                    let grad = &grad.row(row)[chunk * COLUMNS..][..sums.len()];
+                    for (sum, &grad) in sums.iter_mut().zip(grad) {
                         *sum += grad;
                     }
                 }
             },
         );
     });
-    LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
+    sums
 }
 
 /// The gradient before the activation: a rectifier passes it where its input was positive, `tanh` times `1 - y^2`.

@@ -27,5 +27,6 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cpu::{FEW_ROWS, add_product, bias_gradient, weight_gradient};
 pub use inputs::{Activation, LinearGradients, LinearSaved};
 pub use ops::{LinearOps, linear};

@@ -1,6 +1,5 @@
 //! What several mixers compute with.
 
-use crate::reset::Reset;
 use burn::tensor::{Tensor, activation, backend::Backend};
 
 /// A tensor in another's float type: initial states are made before the inputs' type is known.
@@ -16,19 +15,6 @@ pub fn softplus<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
 /// The `x` of which [`softplus`] is `y`.
 pub fn inverse_softplus(y: f32) -> f32 {
     y + (-(-y).exp_m1()).ln()
-}
-
-/// Replaces the rows of `state` whose episode begins at `token` by those of `fresh`. Nothing is computed where none does.
-pub fn restart_rows<B: Backend>(state: Tensor<B, 2>, fresh: &Tensor<B, 2>, reset: &Reset<B>, token: usize) -> Tensor<B, 2> {
-    let batch = reset.batch();
-    match (0..batch).filter(|&row| reset.at(row, token)).count() {
-        0 => state,
-        rows if rows == batch => fresh.clone(),
-        _ => {
-            let shape = state.dims();
-            state.mask_where(reset.tensor().slice([0..batch, token..token + 1]).expand(shape), fresh.clone())
-        }
-    }
 }
 
 /// `[batch * time, width]` to `[batch, heads, time, head_dim]`.

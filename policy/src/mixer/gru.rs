@@ -10,13 +10,12 @@
 //!
 //! Source: Cho et al. 2014, arXiv:1406.1078. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
 
-use super::common::restart_rows;
 use super::contract::{Mixer, Sizes};
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
-use aaren_kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Cell, Dropout, KernelBackend, gated_cell};
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
 
 /// The module. Gates in PyTorch's order: reset, update, new.
 #[derive(Module, Debug)]
@@ -54,25 +53,11 @@ impl<B: KernelBackend> Mixer<B> for Gru<B> {
 
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: GruState<B>, _dropout: Dropout) -> (Tensor<B, 3>, GruState<B>) {
         let [batch, time, width] = x.dims();
-        let mut hidden = state.hidden;
-        let fresh = self.initial_state(batch, &x.device()).hidden;
         let from_input = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, 3 * width]);
-        let mut outputs = Vec::with_capacity(time);
-        for token in 0..time {
-            hidden = restart_rows(hidden, &fresh, reset, token);
-            let from_input = from_input.clone().slice([0..batch, token..token + 1]).reshape([batch, 3 * width]);
-            let recurrent = self.recurrent.forward(hidden.clone());
-            let gates = |tensor: &Tensor<B, 2>| tensor.clone().slice([0..batch, 0..2 * width]);
-            let new = |tensor: Tensor<B, 2>| tensor.slice([0..batch, 2 * width..3 * width]);
-            let gates = activation::sigmoid(gates(&from_input) + gates(&recurrent));
-            let restart = gates.clone().slice([0..batch, 0..width]);
-            let update = gates.slice([0..batch, width..2 * width]);
-            let candidate = (new(from_input) + restart * new(recurrent)).tanh();
-            hidden = candidate.clone() + update * (hidden - candidate);
-            outputs.push(hidden.clone());
-        }
-        let y = if time == 1 { hidden.clone().unsqueeze_dim(1) } else { Tensor::stack(outputs, 1) };
-        (y, GruState { hidden })
+        let (weight, bias) = (self.recurrent.weight.val(), self.recurrent.bias.val());
+        let (fresh, carry) = (self.initial_hidden.val().unsqueeze_dim(0), state.hidden.unsqueeze_dim(1));
+        let (y, last) = gated_cell(Cell::Gru, from_input, weight, bias, fresh, reset.tensor(), carry);
+        (y, GruState { hidden: last.reshape([batch, width]) })
     }
 }
 

@@ -13,13 +13,12 @@
 //!
 //! Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 for the forget gate and its bias.
 
-use super::common::restart_rows;
 use super::contract::{Mixer, Sizes};
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
-use aaren_kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Cell, Dropout, KernelBackend, gated_cell};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation, s};
+use burn::tensor::{Tensor, s};
 
 /// The module. Gates in PyTorch's order: input, forget, cell, output.
 #[derive(Module, Debug)]
@@ -67,23 +66,13 @@ impl<B: KernelBackend> Mixer<B> for Lstm<B> {
 
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: LstmState<B>, _dropout: Dropout) -> (Tensor<B, 3>, LstmState<B>) {
         let [batch, time, width] = x.dims();
-        let LstmState { mut hidden, mut cell } = state;
-        let fresh = self.initial_state(batch, &x.device());
         let from_input = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, 4 * width]);
-        let mut outputs = Vec::with_capacity(time);
-        for token in 0..time {
-            hidden = restart_rows(hidden, &fresh.hidden, reset, token);
-            cell = restart_rows(cell, &fresh.cell, reset, token);
-            let from_input = from_input.clone().slice([0..batch, token..token + 1]).reshape([batch, 4 * width]);
-            let gates = from_input + self.recurrent.forward(hidden);
-            let gate = |index: usize| gates.clone().slice([0..batch, index * width..(index + 1) * width]);
-            let write = activation::sigmoid(gate(0)) * gate(2).tanh();
-            cell = activation::sigmoid(gate(1)) * cell + write;
-            hidden = activation::sigmoid(gate(3)) * cell.clone().tanh();
-            outputs.push(hidden.clone());
-        }
-        let y = if time == 1 { hidden.clone().unsqueeze_dim(1) } else { Tensor::stack(outputs, 1) };
-        (y, LstmState { hidden, cell })
+        let (weight, bias) = (self.recurrent.weight.val(), self.recurrent.bias.val());
+        let fresh = Tensor::stack(vec![self.initial_hidden.val(), self.initial_cell.val()], 0);
+        let carry = Tensor::stack(vec![state.hidden, state.cell], 1);
+        let (y, last) = gated_cell(Cell::Lstm, from_input, weight, bias, fresh, reset.tensor(), carry);
+        let part = |part: usize| last.clone().slice([0..batch, part..part + 1]).reshape([batch, width]);
+        (y, LstmState { hidden: part(0), cell: part(1) })
     }
 }
 
