@@ -63,9 +63,7 @@ fn vectors_in_python_are_those_of_our_own_tasks_over_thousands_of_steps() {
             furthest = pairs.fold(furthest, |furthest, (a, b)| furthest.max((a - b).abs()));
             for row in (0..copies).filter(|&row| ours.ends()[row].is_end()).collect::<Vec<_>>() {
                 episodes += 1;
-                for envs in [&mut *ours, theirs] {
-                    envs.reset_row(row, Some(100 + episodes)).unwrap();
-                }
+                [&mut *ours, theirs].into_iter().for_each(|envs| envs.reset_row(row, Some(100 + episodes)).unwrap());
             }
         }
         assert!(furthest < 1e-6, "{id}: {furthest} apart");

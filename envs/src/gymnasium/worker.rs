@@ -129,9 +129,9 @@ impl Worker {
             return Err(worker.error("the system has no room for the thread that reads its stderr".into()));
         }
         let hello = serde_json::to_vec(settings).map_err(|error| worker.error(error.to_string()))?;
-        // What a process that is no Python says of this is read later.
+        // A process that is no Python, or has ended at once, is told of when its answer is read: what it said comes first.
         let sent = worker.requests.as_mut().map_or(Ok(()), |stdin| stdin.write_all(SCRIPT.as_bytes()));
-        sent.and_then(|()| worker.write(Request::Hello, &[&hello])).map_err(|_| worker.ended())?;
+        let _ = sent.and_then(|()| worker.write(Request::Hello, &[&hello]));
         Ok(worker)
     }
 
