@@ -5,6 +5,7 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
 
 /// Rows of a table that is read at a time.
 const ROWS: usize = 1 << 16;
@@ -24,6 +25,12 @@ pub(super) fn batches(bytes: Vec<u8>, columns: &[&str]) -> Result<Vec<RecordBatc
     let mut room = ROOM.saturating_add(ROOM_PER_BYTE.saturating_mul(bytes.len() as u64));
     for group in builder.metadata().row_groups() {
         for (_, column) in group.columns().iter().enumerate().filter(|(index, _)| mask.leaf_included(*index)) {
+            let compression = column.compression();
+            if !matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY) {
+                return Err(format!(
+                    "it is compressed with {compression}, expected Snappy, which is what Minari writes, or nothing"
+                ));
+            }
             let rows = u64::try_from(group.num_rows()).map_err(|_| "it has fewer than no rows")?;
             let (start, length) = column.byte_range();
             let declared = declared(&bytes, start, length)?.saturating_add(rows.saturating_mul(8));
