@@ -22,7 +22,7 @@ const CRATES: [(&str, &[&str], &[&str]); 7] = [
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -34,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("collect", &["seeds", "optim", "config", "run", "device", "play", "session", "offline", "ppo"]),
     ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
+    ("jobs", &["config", "run", "device", "play", "session", "offline", "ppo"]),
     ("compare", &["config", "run"]),
     ("lib", &[]),
 ];

@@ -64,8 +64,8 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
         }
         let list = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let again = || format!("seed {seed}; `aaren train --resume --run {} --seeds {list}` goes on with all", base.display());
-        let (_, _, evaluation) = train(&args, &changes, Some(run), resume).with_context(again)?;
-        let target = &evaluation.targets[0];
+        let trained = train(&args, changes, Some(run), resume).with_context(again)?;
+        let target = &trained.evaluation.targets[0];
         let reached = format!("mean return {} ± {}", report::number(target.return_mean), report::number(target.return_std));
         tell(&args, format!("{}: {reached} over {} episodes", run.display(), target.episodes))?;
     }

@@ -161,7 +161,27 @@ impl Evaluation {
         make_env: &MakeEnv,
         finished: impl FnMut(&PlayedEpisode),
     ) -> Result<Vec<PlayedEpisode>> {
-        play_with_policy(policy, &self.starts(), self, make_env, finished)
+        play_with_policy(policy, &self.starts(), self, make_env, false, finished)
+    }
+
+    /// The same, with every episode kept whole, in [`PlayedEpisode::recorded`].
+    ///
+    /// # Errors
+    /// As [`Evaluation::play`].
+    pub fn record(
+        &self,
+        policy: &AnyPolicy<Cpu>,
+        make_env: &MakeEnv,
+        finished: impl FnMut(&PlayedEpisode),
+    ) -> Result<Vec<PlayedEpisode>> {
+        play_with_policy(policy, &self.starts(), self, make_env, true, finished)
+    }
+
+    /// Seeds of the episodes, in order: of the environment, and of the noise of a policy that draws its actions. Every target return
+    /// has the same.
+    pub fn seeds(&self) -> Vec<(u64, u64)> {
+        let starts = self.starts();
+        starts[..self.episodes].iter().map(|start| (start.seed, start.action_seed)).collect()
     }
 }
 
@@ -174,6 +194,7 @@ pub(crate) fn play_with_policy(
     starts: &[EpisodeStart],
     evaluation: &Evaluation,
     make_env: &MakeEnv,
+    records: bool,
     mut finished: impl FnMut(&PlayedEpisode),
 ) -> Result<Vec<PlayedEpisode>> {
     let mode = ExecutionMode { window: evaluation.window, cache: evaluation.cache, stochastic: evaluation.stochastic };
@@ -183,7 +204,7 @@ pub(crate) fn play_with_policy(
         env_id: &evaluation.env.id,
         threads,
         envs_per_actor,
-        records: false,
+        records,
         stops_on_failure: false,
         stops_when_asked: !evaluation.beside,
     };
@@ -240,8 +261,9 @@ pub fn evaluate_and_keep(
     let started = Instant::now();
     let mut starts = evaluation.starts();
     starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
-    let mut episodes =
-        play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), |_| progress.iter().for_each(|bar| bar.inc(1)))?;
+    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), false, |_| {
+        progress.iter().for_each(|bar| bar.inc(1))
+    })?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
     drop(progress);
