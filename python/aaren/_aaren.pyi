@@ -67,7 +67,7 @@ class Policy:
         reward: bytes | None = None,
         seeds: list[int] | None = None,
         active: bytes | None = None,
-    ) -> tuple[bytearray, bytearray | None, State]: ...
+    ) -> tuple[bytearray, State]: ...
     def plan(
         self,
         *,

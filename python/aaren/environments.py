@@ -85,7 +85,7 @@ class Env(gym.Env[npt.NDArray[Any], Any]):
         ValueError: for an unknown task, or an option that it does not have.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": _FRAMES}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": _FRAMES}
 
     def __init__(
         self,

@@ -183,7 +183,7 @@ class Policy:
         def argument(name: str, value: npt.ArrayLike | None, dtype: npt.DTypeLike) -> bytes | None:
             return None if value is None else numbers(value, dtype, (n,), name)
 
-        chosen, _, following = self._policy.step(
+        chosen, following = self._policy.step(
             numbers(observations, np.float64, (n, self.observation_width), "observation"),
             state._state,
             reset=argument("reset", reset, np.bool_),

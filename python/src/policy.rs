@@ -127,7 +127,6 @@ impl Policy {
     /// Chooses actions: an array of `float32` or `int64`, and the next state. All arguments but the state are arrays, of `float64` but
     /// for flags (`bool`) and previous actions (as the actions).
     #[pyo3(signature = (observations, state, *, reset=None, previous_action=None, return_to_go=None, reward=None, seeds=None, active=None))]
-    #[allow(clippy::type_complexity, reason = "what Python sees of it is a tuple")]
     fn step<'py>(
         &self,
         py: Python<'py>,
@@ -139,7 +138,7 @@ impl Policy {
         reward: Option<&[u8]>,
         seeds: Option<Vec<u64>>,
         active: Option<&[u8]>,
-    ) -> PyResult<(Bound<'py, PyByteArray>, Option<Bound<'py, PyByteArray>>, State)> {
+    ) -> PyResult<(Bound<'py, PyByteArray>, State)> {
         let mut acting = self.acting(py, state)?;
         let rows = acting.rows();
         let observations = arrays::to_f64("observation", observations, rows * self.rows.observation)?;
@@ -170,8 +169,7 @@ impl Policy {
             ActionBatch::Continuous(actions) => arrays::of_f32(py, actions)?,
             ActionBatch::Discrete(actions) => arrays::of_i64(py, actions)?,
         };
-        let log_probs = (!actions.log_probs.is_empty()).then(|| arrays::of_f32(py, &actions.log_probs)).transpose()?;
-        Ok((executed, log_probs, State { content: Mutex::new(Content::Live(self.number, acting)) }))
+        Ok((executed, State { content: Mutex::new(Content::Live(self.number, acting)) }))
     }
 
     /// How `aaren evaluate` would play it, as JSON.
@@ -189,8 +187,14 @@ impl Policy {
         let cache = parse("cache", cache)?;
         let policy = lock(&self.policy).clone();
         let path = self.saved.run.as_ref().map_or(&*self.saved.folder, |run| run.path());
+        // Where the policy says no task, the environment that it is given is the task, whatever it is called.
+        let environment = match &policy {
+            AnyPolicy::Decision(policy) => &policy.description.environment,
+            AnyPolicy::ActorCritic(policy) => &policy.description.environment,
+        };
+        let env = (self.saved.run.is_none() && environment["id"].is_null()).then(|| "given".to_owned());
         let request =
-            EvaluateRequest { episodes, target_returns, seed, execution, cache, stochastic, ..EvaluateRequest::of(path) };
+            EvaluateRequest { env, episodes, target_returns, seed, execution, cache, stochastic, ..EvaluateRequest::of(path) };
         let evaluation = request.evaluation(&self.saved, &policy).map_err(|error| failure(&error))?;
         Ok(json!({
             "env": evaluation.env,

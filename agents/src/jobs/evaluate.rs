@@ -6,7 +6,7 @@ use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Checkpoint;
-use crate::config::{Changes, EnvConfig, Execution, Job};
+use crate::config::{Changes, Execution, Job};
 use crate::device::{CPU, Cpu};
 use crate::play::{Evaluation, SavedPolicy, action_spec, evaluate};
 use crate::run::RunDir;
@@ -123,10 +123,7 @@ impl EvaluateRequest {
             ensure!(is_the_jobs, "cannot evaluate {}: its policy is not the one of the {job}", saved.folder.display());
             return Ok(flags(evaluation));
         }
-        let mut evaluation = flags(Evaluation::of_policy(policy, self.seed.unwrap_or(1))?);
-        if let Some(id) = self.env.as_ref().filter(|id| **id != evaluation.env.id) {
-            evaluation.env = EnvConfig { id: id.clone(), options: Default::default() };
-        }
+        let mut evaluation = flags(Evaluation::of_policy(policy, self.env.as_deref(), self.seed.unwrap_or(1))?);
         let counts = [("--episodes", self.episodes), ("--actors", self.actors), ("--envs-per-actor", self.envs_per_actor)];
         for ((flag, asked), count) in
             counts.into_iter().zip([&mut evaluation.episodes, &mut evaluation.actors, &mut evaluation.envs_per_actor])

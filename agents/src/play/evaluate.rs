@@ -94,19 +94,22 @@ impl From<&PpoJob> for Evaluation {
 impl Evaluation {
     /// The evaluation of a policy that says its task and nothing else, with the defaults of a job. What it is asked for is not known.
     ///
+    /// - `env`: a task in place of the one that it says, with its defaults if it is another
     /// - `seed`: as a job's
     ///
     /// # Errors
-    /// If it does not say its task.
-    pub fn of_policy(policy: &AnyPolicy<Cpu>, seed: u64) -> Result<Self> {
+    /// If neither says a task.
+    pub fn of_policy(policy: &AnyPolicy<Cpu>, env: Option<&str>, seed: u64) -> Result<Self> {
         let environment = match policy {
             AnyPolicy::Decision(policy) => &policy.description.environment,
             AnyPolicy::ActorCritic(policy) => &policy.description.environment,
         };
-        let id = environment["id"].as_str().context("the policy does not say its task; name it with --env")?;
+        let its = environment["id"].as_str();
+        let id = env.or(its).context("the policy does not say its task; name it with --env")?;
+        let options = environment["options"].as_object().filter(|_| its == Some(id)).cloned();
         let EvaluationConfig { episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
         Ok(Self {
-            env: EnvConfig { id: id.into(), options: environment["options"].as_object().cloned().unwrap_or_default() },
+            env: EnvConfig { id: id.into(), options: options.unwrap_or_default() },
             data: "unknown".into(),
             target_returns: vec![None],
             episodes,
