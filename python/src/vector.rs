@@ -215,14 +215,12 @@ impl Inner {
     /// Whether a step can be taken in every copy, so that none is stepped where one cannot be.
     fn check(&self, py: Python<'_>, actions: &Actions) -> PyResult<()> {
         let (id, width) = (&self.spec.id, self.spec.action_space.width());
-        let rows =
-            self.blocks.iter().flat_map(|block| block.rows.iter().enumerate().map(|(row, state)| (block.first + row, state)));
-        for (copy, _) in rows.filter(|(_, row)| row.needs_reset && !row.is_over) {
+        // Every copy in turn, with its number.
+        let rows = || (0..).zip(self.blocks.iter().flat_map(|block| &block.rows));
+        if let Some((copy, _)) = rows().find(|(_, row)| row.needs_reset && !row.is_over) {
             return Err(reset_needed(py, format!("copy {copy}: {id}: step without an episode; call reset first")));
         }
-        let rows =
-            self.blocks.iter().flat_map(|block| block.rows.iter().enumerate().map(|(row, state)| (block.first + row, state)));
-        for (copy, _) in rows.filter(|(_, row)| !row.needs_reset) {
+        for (copy, _) in rows().filter(|(_, row)| !row.needs_reset) {
             let wrong = |found: String, expected: String| {
                 Err(wrong_value(format!("copy {copy}: {id}: action {found}, expected {expected}")))
             };
