@@ -40,6 +40,10 @@ torture *ARGS:
 bench *ARGS:
     cargo run --release -p aaren-bench -- {{ ARGS }}
 
+# Build the Python package and run its tests
+wheel *ARGS:
+    scripts/wheel.sh {{ ARGS }}
+
 # Check licences, sources and advisories of what is built in
 deny:
     cargo deny check

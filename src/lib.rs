@@ -21,6 +21,10 @@
 //!
 //! `examples/` has four programs of a page: `own_env.rs`, `own_mixer.rs`, `train_offline.rs` and `act.rs`.
 
+mod cli;
+
+use std::ffi::OsString;
+
 pub use {aaren_agents as agents, aaren_data as data, aaren_envs as envs, aaren_kernels as kernels, aaren_policy as policy};
 
 /// What most programs need.
@@ -48,3 +52,21 @@ pub mod prelude {
     pub use aaren_policy::mixer::{Mixer, MixerFamily, Sizes};
     pub use aaren_policy::{AnyPolicy, Dropout, Init, KernelBackend, PolicyConfig, Reset, checkpoint};
 }
+
+/// Runs the program `aaren` as the whole work of a process: these are its arguments, the first one its name. Gives the exit code.
+///
+/// It handles signals, sets up the log, and ends the process itself where arguments make no command.
+#[doc(hidden)]
+pub fn run_program(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = <cli::Cli as clap::Parser>::parse_from(arguments);
+    agents::run::made_by::set_commit(COMMIT);
+    agents::run::process::exit_code(cli.verbosity(), || cli.run())
+}
+
+/// The commit that this was built from.
+#[doc(hidden)]
+pub const COMMIT: &str = env!("AAREN_COMMIT");
+
+/// Version, commit, features and profile.
+#[doc(hidden)]
+pub const VERSION: &str = env!("AAREN_VERSION");

@@ -292,7 +292,7 @@ fn the_tree_is_the_one_that_is_there() {
             wrong.push(format!("docs/src/tree.md has {}, which is not there: remove its line", path.display()));
         }
     }
-    for folder in ["src", "kernels/src", "policy/src", "envs/src", "data/src", "agents/src", "bench/src"] {
+    for folder in ["src", "kernels/src", "policy/src", "envs/src", "data/src", "agents/src", "bench/src", "python/src"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = Path::new(folder).join(entry.unwrap().file_name());
             if !tree.contains(&path) {

@@ -11,18 +11,19 @@ use quote::ToTokens;
 use syn::{Item, ItemUse, Meta, UseTree, Visibility, punctuated::Punctuated};
 
 /// Where every crate begins, and the crates of the workspace that it may depend on.
-const CRATES: [(&str, &[&str], &[&str]); 7] = [
+const CRATES: [(&str, &[&str], &[&str]); 8] = [
     ("kernels", &["src/lib.rs"], &[]),
     ("policy", &["src/lib.rs"], &["aaren-kernels"]),
     ("envs", &["src/lib.rs"], &[]),
     ("data", &["src/lib.rs"], &["aaren-envs"]),
     ("agents", &["src/lib.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data"]),
     ("bench", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
+    ("python", &["src/lib.rs"], &["aaren", "aaren-envs", "aaren-policy", "aaren-agents"]),
     (".", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -34,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("collect", &["seeds", "optim", "config", "run", "device", "play", "session", "offline", "ppo"]),
     ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
+    ("jobs", &["config", "run", "device", "play", "session", "offline", "ppo"]),
     ("compare", &["config", "run"]),
     ("lib", &[]),
 ];

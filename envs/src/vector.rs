@@ -65,6 +65,8 @@ pub struct VectorEnv {
     /// `[copies, observation width]`; meaningful where `has_final`.
     final_observations: Vec<f64>,
     has_final: Vec<bool>,
+    /// Diagnostics of the step that ended an episode, a row each; meaningful where `has_final`.
+    final_infos: Vec<Vec<(&'static str, f64)>>,
     rewards: Vec<f64>,
     ends: Vec<StepEnd>,
     /// Rows whose observation is the first of an episode.
@@ -96,6 +98,7 @@ impl VectorEnv {
             observations: vec![0.0; copies * observation_width],
             final_observations: vec![0.0; copies * observation_width],
             has_final: vec![false; copies],
+            final_infos: vec![Vec::new(); copies],
             rewards: vec![0.0; copies],
             ends: vec![StepEnd::default(); copies],
             started: vec![false; copies],
@@ -211,6 +214,9 @@ impl VectorEnv {
         let same_step = ended && self.autoreset == Autoreset::SameStep;
         if same_step {
             row_mut(&mut self.final_observations, row, self.observation_width).copy_from_slice(observation);
+            let infos = &mut self.final_infos[row];
+            infos.clear(); // and keeps its memory
+            self.envs[row].info(&mut |name, value| infos.push((name, value)));
             self.envs[row].reset(None, observation)?;
         }
         self.rewards[row] = step.reward;
@@ -247,6 +253,11 @@ impl VectorEnv {
     /// The true last observation of an episode that ended in the last step of same-step mode.
     pub fn final_observation(&self, row: usize) -> Option<&[f64]> {
         self.has_final[row].then(|| &self.final_observations[row * self.observation_width..][..self.observation_width])
+    }
+
+    /// The diagnostics of the step that ended an episode in the last step of same-step mode; [`Env::info`] is of the next episode.
+    pub fn final_info(&self, row: usize) -> Option<&[(&'static str, f64)]> {
+        self.has_final[row].then(|| &self.final_infos[row][..])
     }
 
     /// One copy, to read its state or diagnostics.
@@ -300,6 +311,8 @@ mod tests {
         assert_eq!(mazes.final_observation(1).unwrap(), [0.0, 0.0, 0.0]);
         assert!(mazes.final_observation(0).is_none() && mazes.final_observation(2).is_none());
         assert_eq!(mazes.started(), [false, true, false]);
+        assert!(mazes.final_info(1).is_some());
+        assert!(mazes.final_info(0).is_none());
         mazes.step(ActionBatch::Discrete(&[1, 0, 1]), None).unwrap();
         assert!(mazes.final_observation(1).is_none() && !mazes.started()[1]);
     }

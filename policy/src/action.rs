@@ -129,12 +129,21 @@ impl ActionSpec {
 pub const NO_CHOICE: i64 = i64::MIN;
 
 /// Actions of a batch, in the environment's own terms.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ActionBatch {
     /// `[batch, components]`, row-major.
     Continuous(Vec<f32>),
     /// `[batch]`, counted from `start`.
     Discrete(Vec<i64>),
+}
+
+impl From<ActionValue<'_>> for ActionBatch {
+    fn from(action: ActionValue<'_>) -> Self {
+        match action {
+            ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
+            ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
+        }
+    }
 }
 
 impl ActionBatch {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use aaren_agents::config::Changes;
-use aaren_agents::run::{RunDir, report};
-use anyhow::{Context, Result};
+pub use aaren_agents::jobs::Checkpoint;
+use aaren_agents::jobs::TrainRequest;
+use aaren_agents::run::report;
+use anyhow::Result;
 use clap::Args;
 
 /// The job of a command, and what flags change in it.
@@ -45,8 +47,7 @@ impl JobArgs {
 
     /// What the job's files call it: their names joined, or `quickstart` without one.
     pub fn name(&self) -> String {
-        let stems: Vec<_> = self.files.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
-        if stems.is_empty() { "quickstart".into() } else { stems.join("-") }
+        TrainRequest { files: self.files.clone(), ..TrainRequest::default() }.name()
     }
 
     /// `runs/NAME` after the job's files; where that is taken, a run takes the next number.
@@ -66,42 +67,6 @@ pub struct ListArgs {
 /// Prints a value as JSON, or what it looks like to a person.
 pub fn show(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
     report::print(if json { serde_json::to_string_pretty(value)? } else { text() })
-}
-
-/// Which checkpoint of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checkpoint {
-    /// The newest.
-    Latest,
-    /// The one that evaluated best.
-    Best,
-    /// That of a step.
-    Step(u64),
-}
-
-impl Checkpoint {
-    /// Step and folder.
-    pub fn of(self, run: &RunDir) -> Result<(u64, PathBuf)> {
-        let path = run.path().display();
-        match self {
-            Checkpoint::Step(step) => Ok((step, run.checkpoint_at(step)?)),
-            Checkpoint::Best => {
-                let (step, _) = run.best().with_context(|| format!("the run {path} has no evaluation yet"))?;
-                Ok((step, run.checkpoint_at(step)?))
-            }
-            Checkpoint::Latest => run
-                .latest_checkpoint()?
-                .with_context(|| format!("the run {path} has no checkpoint yet; train it with --resume first")),
-        }
-    }
-}
-
-pub fn parse_checkpoint(text: &str) -> Result<Checkpoint, String> {
-    match text {
-        "latest" => Ok(Checkpoint::Latest),
-        "best" => Ok(Checkpoint::Best),
-        step => step.parse().map(Checkpoint::Step).map_err(|_| "expected a step, \"latest\" or \"best\"".into()),
-    }
 }
 
 /// More runs than anybody wants of one command.
@@ -131,18 +96,5 @@ pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
         (1, _) => Err("expected at least two seeds; --seed is for one".into()),
         (_, false) => Err("one of the seeds is there twice".into()),
         _ => Ok(Seeds(seeds)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_is_a_step_or_has_a_name() {
-        assert_eq!(parse_checkpoint("latest"), Ok(Checkpoint::Latest));
-        assert_eq!(parse_checkpoint("best"), Ok(Checkpoint::Best));
-        assert_eq!(parse_checkpoint("500"), Ok(Checkpoint::Step(500)));
-        assert!(parse_checkpoint("last").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `aaren convert`.
 
-use super::args::{Checkpoint, parse_checkpoint};
+use super::args::Checkpoint;
 use aaren_agents::offline::convert;
 use aaren_agents::run::{RunDir, check_folder, report};
 use anyhow::Result;
@@ -18,7 +18,7 @@ pub struct ConvertArgs {
     #[arg(long = "run", value_name = "DIR")]
     new_run: Option<PathBuf>,
     /// Checkpoint to take, by its step
-    #[arg(long, value_name = "STEP|latest|best", default_value = "latest", value_parser = parse_checkpoint)]
+    #[arg(long, value_name = "STEP|latest|best", default_value = "latest")]
     checkpoint: Checkpoint,
     /// Set one key of the new run's job, for example --set policy.options.performer.rows=256
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]

@@ -1,12 +1,12 @@
 //! `aaren evaluate`.
 
-use super::args::{Checkpoint, parse_checkpoint, show};
-use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
-use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, check_spaces, evaluate_and_keep, evaluate_caches};
-use aaren_agents::run::{RunDir, check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
-use aaren_policy::{AnyPolicy, mixer::CachePolicy};
-use anyhow::{Context, Result, bail, ensure};
+use super::args::{Checkpoint, show};
+use aaren_agents::config::Execution;
+use aaren_agents::jobs::{EvaluateRequest, Prepared};
+use aaren_agents::play::{Video, VideoOptions, evaluate_and_keep, evaluate_caches};
+use aaren_agents::run::{check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
+use aaren_policy::mixer::CachePolicy;
+use anyhow::{Context, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct EvaluateArgs {
     /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in policies/
     policy: PathBuf,
     /// Checkpoint of the run to evaluate, by its step [default: latest]
-    #[arg(long, value_name = "STEP|latest|best", value_parser = parse_checkpoint)]
+    #[arg(long, value_name = "STEP|latest|best")]
     checkpoint: Option<Checkpoint>,
     /// Task [default: the one that it was trained in]
     #[arg(long, value_name = "ID")]
@@ -68,32 +68,13 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
-    let changes = Changes { env: args.env.clone(), ..Changes::default() };
-    if args.policy.join("config.json").is_file() {
-        // What is wrong with the flags shows before a checkpoint is looked for.
-        let job = changed(RunDir::open(&args.policy)?.job(&changes)?, args)?;
-        job.check()?;
-        if let Job::Offline(job) = &job {
-            job.task().with_context(|| args.policy.display().to_string())?;
-        }
-    }
-    let checkpoint = args.checkpoint.unwrap_or(Checkpoint::Latest);
-    let saved = SavedPolicy::find(&args.policy, |run| checkpoint.of(run))?;
-    let path = args.policy.display();
-    let is_run = saved.folder != args.policy && saved.run.is_some();
-    ensure!(args.checkpoint.is_none() || is_run, "--checkpoint: {path} is no run folder, whose checkpoints can be chosen from");
-    let policy = saved.load().with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
-    let evaluation = evaluation(args, &saved, &policy)?;
-    check_spaces(&policy, evaluation.env.make()?.spec())
-        .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+    let Prepared { saved, policy, evaluation } = args.request().prepare()?;
     // What cannot be written shows before the episodes are played.
     match (&args.json, &saved.run) {
         (Some(Some(path)), _) => check_file(path).context("--json")?,
         (_, Some(run)) => check_folder(run.path())?,
         _ => {}
     }
-    // A policy without a cache to bound shows before the episodes are played.
-    policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
     if !args.cache_sizes.is_empty() {
         let report = evaluate_caches(&policy, &saved.name, saved.step, &args.cache_sizes, &evaluation)?;
         match (&args.json, &saved.run) {
@@ -130,6 +111,22 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
 }
 
 impl EvaluateArgs {
+    fn request(&self) -> EvaluateRequest {
+        EvaluateRequest {
+            policy: self.policy.clone(),
+            checkpoint: self.checkpoint,
+            env: self.env.clone(),
+            episodes: self.episodes,
+            target_returns: self.target_returns.clone(),
+            actors: self.actors,
+            envs_per_actor: self.envs_per_actor,
+            execution: self.execution,
+            cache: self.cache,
+            stochastic: self.stochastic,
+            seed: self.seed,
+        }
+    }
+
     /// Whether the report is printed as JSON.
     fn prints_json(&self) -> bool {
         matches!(self.json, Some(None)) || self.is_to_stdout()
@@ -161,86 +158,4 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
     let size = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     let is_usual = |&(width, height): &(usize, usize)| [width, height].iter().all(|side| (16..=2048).contains(side));
     size.filter(is_usual).ok_or_else(|| "expected a width and a height from 16 to 2048, such as 640x480".into())
-}
-
-/// What is played: as the job that trained the policy says, where it is known, with what the flags change.
-fn evaluation(args: &EvaluateArgs, saved: &SavedPolicy, policy: &AnyPolicy<Cpu>) -> Result<Evaluation> {
-    let flags = |evaluation| Evaluation { cache: args.cache.unwrap_or_default(), stochastic: args.stochastic, ..evaluation };
-    if let Some(job) = saved.job(&Changes { env: args.env.clone(), ..Changes::default() })? {
-        let job = changed(job, args)?;
-        job.check()?;
-        let (is_the_jobs, evaluation) = match (policy, &job) {
-            (AnyPolicy::Decision(policy), Job::Offline(job)) => (
-                policy.description.config == job.policy,
-                Evaluation::try_from(job).with_context(|| args.policy.display().to_string())?,
-            ),
-            (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => (policy.description.network == job.into(), Evaluation::from(job)),
-            _ => bail!("{}: its policy is not of the kind that its job trains", args.policy.display()),
-        };
-        let job = if saved.run.is_some() { "run's config.json" } else { "job in its provenance.json" };
-        ensure!(is_the_jobs, "cannot evaluate {}: its policy is not the one of the {job}", saved.folder.display());
-        return Ok(flags(evaluation));
-    }
-    let mut evaluation = flags(Evaluation::of_policy(policy, args.seed.unwrap_or(1))?);
-    if let Some(id) = args.env.as_ref().filter(|id| **id != evaluation.env.id) {
-        evaluation.env = EnvConfig { id: id.clone(), options: Default::default() };
-    }
-    let counts = [("--episodes", args.episodes), ("--actors", args.actors), ("--envs-per-actor", args.envs_per_actor)];
-    for ((flag, asked), count) in
-        counts.into_iter().zip([&mut evaluation.episodes, &mut evaluation.actors, &mut evaluation.envs_per_actor])
-    {
-        ensure!(asked != Some(0), "{flag}: found 0, expected at least 1");
-        *count = asked.unwrap_or(*count);
-    }
-    let path = args.policy.display();
-    ensure!(
-        args.execution != Some(Execution::Window),
-        "--execution window: {path} does not say the context length of its training"
-    );
-    match policy {
-        AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go() => {
-            ensure!(!args.target_returns.is_empty(), "{path} does not say which return to ask for; say it with --target-return");
-            check_targets(args)?;
-            evaluation.target_returns = args.target_returns.iter().copied().map(Some).collect();
-        }
-        _ => ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
-    }
-    Ok(evaluation)
-}
-
-fn check_targets(args: &EvaluateArgs) -> Result<()> {
-    let wrong = args.target_returns.iter().find(|target| !target.is_finite());
-    wrong.map_or(Ok(()), |target| bail!("--target-return: found {target}, expected a finite number"))
-}
-
-/// The run's job with what the flags change in it.
-fn changed(mut job: Job, args: &EvaluateArgs) -> Result<Job> {
-    check_targets(args)?;
-    match &mut job {
-        Job::Offline(job) => {
-            let evaluation = &mut job.evaluation;
-            job.seed = args.seed.unwrap_or(job.seed);
-            evaluation.final_episodes = args.episodes.or(evaluation.final_episodes);
-            evaluation.actors = args.actors.unwrap_or(evaluation.actors);
-            evaluation.envs_per_actor = args.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
-            evaluation.execution = args.execution.unwrap_or(evaluation.execution);
-            if !args.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
-                evaluation.target_returns.clone_from(&args.target_returns);
-                return Ok(Job::Offline(job.clone()));
-            }
-        }
-        Job::Ppo(job) => {
-            let evaluation = &mut job.evaluation;
-            job.seed = args.seed.unwrap_or(job.seed);
-            evaluation.final_episodes = args.episodes.or(evaluation.final_episodes);
-            evaluation.actors = args.actors.unwrap_or(evaluation.actors);
-            evaluation.envs_per_actor = args.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
-            let execution = args.execution;
-            ensure!(execution.is_none(), "--execution: only decision policies are executed in more than one way");
-        }
-        Job::Collect(_) => {}
-    }
-    let path = args.policy.display();
-    ensure!(args.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
-    Ok(job)
 }

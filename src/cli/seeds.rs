@@ -64,12 +64,11 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
         }
         let list = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let again = || format!("seed {seed}; `aaren train --resume --run {} --seeds {list}` goes on with all", base.display());
-        let (_, _, evaluation) = train(&args, &changes, Some(run), resume).with_context(again)?;
-        let (mean, std) = evaluation.targets.first().map_or((0.0, 0.0), |target| (target.return_mean, target.return_std));
-        let reached = match (evaluation.targets.first(), evaluation.validation) {
+        let trained = train(&args, changes, Some(run), resume).with_context(again)?;
+        let reached = match (trained.evaluation.targets.first(), trained.evaluation.validation) {
             (Some(target), _) => {
-                let episodes = report::count(target.episodes, "episode");
-                format!("mean return {} ± {} over {episodes}", report::number(mean), report::number(std))
+                let (mean, std) = (report::number(target.return_mean), report::number(target.return_std));
+                format!("mean return {mean} ± {std} over {}", report::count(target.episodes, "episode"))
             }
             (None, Some(validation)) => format!("loss {validation}"),
             (None, None) => "trained".into(),

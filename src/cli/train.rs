@@ -1,16 +1,11 @@
 //! `aaren train`.
 
-use super::args::{Checkpoint, JobArgs, Seeds, parse_seeds, show};
-use aaren_agents::config::{Changes, Device, Job};
-use aaren_agents::offline::{self, trajectories};
-use aaren_agents::play::SavedPolicy;
-use aaren_agents::run::report::{self, EvaluationReport, TrainSummary};
-use aaren_agents::run::{RunDir, check_folder, interrupt};
-use aaren_agents::session::NoObserver;
-use aaren_agents::{device, ppo};
-use anyhow::{Context, Result, bail};
+use super::args::{JobArgs, Seeds, parse_seeds, show};
+use aaren_agents::config::{Changes, Device};
+use aaren_agents::jobs::{TrainRequest, Trained};
+use aaren_agents::run::report;
+use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Args)]
@@ -37,14 +32,6 @@ pub struct TrainArgs {
     pub json: bool,
 }
 
-/// What a training ends with, as JSON.
-#[derive(Serialize)]
-struct Trained<'a> {
-    run: &'a Path,
-    train: &'a TrainSummary,
-    evaluation: &'a EvaluationReport,
-}
-
 impl TrainArgs {
     /// What the flags change in the job.
     pub fn changes(&self) -> Changes {
@@ -54,87 +41,20 @@ impl TrainArgs {
 
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let (run, summary, report) = train(args, &args.changes(), args.run.as_deref(), args.resume)?;
-    show(args.json, &Trained { run: run.path(), train: &summary, evaluation: &report }, || {
-        let best = run.best().filter(|(step, _)| *step != report.checkpoint_step).map(|(step, reached)| {
+    let trained = train(args, args.changes(), args.run.as_deref(), args.resume)?;
+    show(args.json, &trained, || {
+        let Trained { run, train, evaluation } = &trained;
+        let best = run.best().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
             format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
         });
-        format!("{summary}\n{report}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
+        format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
     })
 }
 
 /// Trains in a run folder, a new one or one that is resumed.
 ///
-/// - `path`: the folder; none for the next free one of the job's name
-pub fn train(
-    args: &TrainArgs,
-    changes: &Changes,
-    path: Option<&Path>,
-    resume: bool,
-) -> Result<(RunDir, TrainSummary, EvaluationReport)> {
-    let (job, run) = if resume {
-        let path = path.context("--resume needs --run")?;
-        let mut run = RunDir::resume(path)?;
-        // What the files leave out is as the run has it, defaults that were derived when it began too.
-        let stored = std::iter::once(path.join("config.json"));
-        let job = Job::load(&stored.chain(args.job.files.iter().cloned()).collect::<Vec<_>>(), changes)?;
-        device::require(job.device())?;
-        check_folder(path)?;
-        run.update_job(&job)?;
-        (job, Some(run))
-    } else {
-        let job = Job::load(&args.job.files, changes)?;
-        device::require(job.device())?;
-        job.review()?;
-        (job, None)
-    };
-    let from = args.from.as_deref().map(|path| SavedPolicy::find(path, best)).transpose().context("--from")?;
-    if run.is_none() {
-        if let Some(path) = path {
-            RunDir::check_free(path)?;
-        }
-        check_folder(path.unwrap_or(Path::new("runs")))?;
-        job.env().map_or(Ok(()), |env| env.make().map(drop))?;
-    }
-    // The folder is made last, so that a job that cannot start leaves none behind.
-    let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
-        if let Some(run) = run {
-            return Ok(run);
-        }
-        interrupt::check()?;
-        let run = match path {
-            Some(path) => RunDir::claim(path, keep_checkpoints)?,
-            None => RunDir::claim_next(&args.job.default_run(), keep_checkpoints)?,
-        };
-        if let Some(from) = &from {
-            fill(from, &run)?;
-            run.note_origin(&from.folder, from.step)?;
-        }
-        run.begin(&job).map(|()| run)
-    };
-    // What it begins with is in a checkpoint.
-    let resumes = resume || from.is_some();
-    let ((summary, report), run) = match &job {
-        Job::Offline(offline) => {
-            let dataset = trajectories(offline)?;
-            if run.is_none() {
-                offline::review(offline, &dataset)?;
-            }
-            let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
-            let run = begin(run, offline.train.keep_checkpoints, &fill)?;
-            interrupt::check()?;
-            (offline::train(offline, dataset, &run, resumes)?, run)
-        }
-        Job::Ppo(online) => {
-            let run = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
-            (ppo::train(online, &run, resumes, &mut NoObserver)?, run)
-        }
-        Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
-    };
-    Ok((run, summary, report))
-}
-
-/// The best checkpoint of a run, or the newest where none was marked.
-fn best(run: &RunDir) -> Result<(u64, PathBuf)> {
-    if run.best().is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
+/// - `run`: the folder; none for the next free one of the job's name
+pub fn train(args: &TrainArgs, changes: Changes, run: Option<&Path>, resume: bool) -> Result<Trained> {
+    let (files, from) = (args.job.files.clone(), args.from.clone());
+    TrainRequest { files, changes, run: run.map(Path::to_path_buf), resume, from }.train()
 }

@@ -37,7 +37,7 @@ pub struct Comparison {
     pub(crate) columns: Vec<String>,
     /// Where the results are.
     #[serde(skip)]
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Comparison {

@@ -32,8 +32,8 @@ pub(crate) trait Agent {
 }
 
 /// Actions for every row.
-#[derive(Clone, Debug)]
-pub(crate) struct Actions {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actions {
     /// `[rows, action width]`, within the bounds.
     pub executed: ActionBatch,
     /// Log-densities of the draws, `[rows]`; empty where nothing is drawn.
@@ -47,6 +47,7 @@ impl Default for Actions {
 }
 
 /// An actor-critic that acts.
+#[derive(Clone)]
 pub(crate) struct ActorCriticAgent {
     policy: ActorCriticPolicy<Cpu>,
     stochastic: bool,
@@ -98,6 +99,26 @@ impl ActorCriticAgent {
     /// The last actions before they were put within the bounds: `[rows, action width]`.
     pub(crate) fn raw_actions(&self) -> &[f32] {
         &self.raw_actions
+    }
+
+    /// The same, with the generators of its noise.
+    pub(crate) fn with_generators(self, generators: Vec<Pcg64Mcg>) -> Self {
+        Self { generators, ..self }
+    }
+
+    /// Generators of the noise, a row each.
+    pub(crate) fn generators(&self) -> &[Pcg64Mcg] {
+        &self.generators
+    }
+
+    /// Rows whose episode is at its first step.
+    pub(crate) fn resets(&self) -> &[bool] {
+        &self.resets
+    }
+
+    /// What the policy carries after the last actions.
+    pub(crate) fn state(&self) -> PolicyState<Cpu> {
+        self.state.clone().unwrap_or_else(|| self.policy.initial_state(self.resets.len(), &CPU))
     }
 
     /// What the policy carries after the last actions.

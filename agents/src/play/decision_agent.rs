@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use aaren_policy::{ActionBatch, ActionValue, DecisionPolicy, PolicyState, Timesteps};
+use serde::{Deserialize, Serialize};
 
 use super::agent::{Actions, Agent};
 use crate::device::{CPU, Cpu};
 
 /// One timestep of an episode, as the policy is shown it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Moment {
     observation: Vec<f64>,
     previous_action: Option<ActionBatch>,
@@ -17,8 +18,8 @@ struct Moment {
 }
 
 /// The episode in one row.
-#[derive(Clone, Debug, Default)]
-struct Row {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Row {
     return_to_go: f64,
     previous_action: Option<ActionBatch>,
     timestep: usize,
@@ -27,6 +28,7 @@ struct Row {
 }
 
 /// A decision policy, asked in every row for a return, that carries its state along or computes a window anew at every step.
+#[derive(Clone)]
 pub(crate) struct DecisionAgent {
     policy: DecisionPolicy<Cpu>,
     window: Option<usize>,
@@ -43,6 +45,41 @@ impl DecisionAgent {
     /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
     pub(crate) fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
         Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: Some(state) }
+    }
+
+    /// An agent in the middle of episodes.
+    pub(crate) fn resume(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: Vec<Row>) -> Self {
+        Self { rows, ..Self::new(policy, state, window, 0) }
+    }
+
+    /// Timesteps that are computed anew at every step.
+    pub(crate) fn window(&self) -> Option<usize> {
+        self.window
+    }
+
+    /// The episodes.
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// What the policy carries after the last actions.
+    pub(crate) fn state(&self) -> PolicyState<Cpu> {
+        self.state.clone().unwrap_or_else(|| self.policy.initial_state(self.rows.len(), &CPU))
+    }
+
+    /// Whether the episode of a row has made a step.
+    pub(crate) fn is_under_way(&self, row: usize) -> bool {
+        self.rows[row].timestep > 0
+    }
+
+    /// Asks for another return from here on.
+    pub(crate) fn ask_for(&mut self, row: usize, return_to_go: f64) {
+        self.rows[row].return_to_go = return_to_go;
+    }
+
+    /// Tells which action was executed in place of the one that was chosen.
+    pub(crate) fn tell_action(&mut self, row: usize, action: ActionValue<'_>) {
+        self.rows[row].previous_action = Some(action.into());
     }
 
     /// Shows the policy where every row is: its newest timestep, or its window.
@@ -97,10 +134,7 @@ impl Agent for DecisionAgent {
         self.state = Some(first.unwrap_or(state));
         let width = self.policy.description.action.width();
         for (index, row) in self.rows.iter_mut().enumerate().filter(|(index, _)| active[*index]) {
-            row.previous_action = Some(match executed.row(index, width) {
-                ActionValue::Continuous(action) => ActionBatch::Continuous(action.to_vec()),
-                ActionValue::Discrete(action) => ActionBatch::Discrete(vec![action]),
-            });
+            row.previous_action = Some(executed.row(index, width).into());
             row.timestep += 1;
         }
         actions.executed = executed;

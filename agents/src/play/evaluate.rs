@@ -98,19 +98,22 @@ impl From<&PpoJob> for Evaluation {
 impl Evaluation {
     /// The evaluation of a policy that says its task and nothing else, with the defaults of a job. What it is asked for is not known.
     ///
+    /// - `env`: a task in place of the one that it says, with its defaults if it is another
     /// - `seed`: as a job's
     ///
     /// # Errors
-    /// If it does not say its task.
-    pub fn of_policy(policy: &AnyPolicy<Cpu>, seed: u64) -> Result<Self> {
+    /// If neither says a task.
+    pub fn of_policy(policy: &AnyPolicy<Cpu>, env: Option<&str>, seed: u64) -> Result<Self> {
         let environment = match policy {
             AnyPolicy::Decision(policy) => &policy.description.environment,
             AnyPolicy::ActorCritic(policy) => &policy.description.environment,
         };
-        let id = environment["id"].as_str().context("the policy does not say its task; name it with --env")?;
+        let its = environment["id"].as_str();
+        let id = env.or(its).context("the policy does not say its task; name it with --env")?;
+        let options = environment["options"].as_object().filter(|_| its == Some(id)).cloned();
         let EvaluationConfig { episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
         Ok(Self {
-            env: EnvConfig { id: id.into(), options: environment["options"].as_object().cloned().unwrap_or_default() },
+            env: EnvConfig { id: id.into(), options: options.unwrap_or_default() },
             data: "unknown".into(),
             target_returns: vec![None],
             episodes,
@@ -165,7 +168,27 @@ impl Evaluation {
         make_env: &MakeEnv,
         finished: impl FnMut(&PlayedEpisode),
     ) -> Result<Vec<PlayedEpisode>> {
-        play_with_policy(policy, &self.starts(), self, make_env, finished)
+        play_with_policy(policy, &self.starts(), self, make_env, false, finished)
+    }
+
+    /// The same, with every episode kept whole, in [`PlayedEpisode::recorded`].
+    ///
+    /// # Errors
+    /// As [`Evaluation::play`].
+    pub fn record(
+        &self,
+        policy: &AnyPolicy<Cpu>,
+        make_env: &MakeEnv,
+        finished: impl FnMut(&PlayedEpisode),
+    ) -> Result<Vec<PlayedEpisode>> {
+        play_with_policy(policy, &self.starts(), self, make_env, true, finished)
+    }
+
+    /// Seeds of the episodes, in order: of the environment, and of the noise of a policy that draws its actions. Every target return
+    /// has the same.
+    pub fn seeds(&self) -> Vec<(u64, u64)> {
+        let starts = self.starts();
+        starts[..self.episodes].iter().map(|start| (start.seed, start.action_seed)).collect()
     }
 }
 
@@ -178,6 +201,7 @@ pub(crate) fn play_with_policy(
     starts: &[EpisodeStart],
     evaluation: &Evaluation,
     make_env: &MakeEnv,
+    records: bool,
     mut finished: impl FnMut(&PlayedEpisode),
 ) -> Result<Vec<PlayedEpisode>> {
     let mode = ExecutionMode { window: evaluation.window, cache: evaluation.cache, stochastic: evaluation.stochastic };
@@ -187,7 +211,7 @@ pub(crate) fn play_with_policy(
         env_id: &evaluation.env.id,
         threads,
         envs_per_actor,
-        records: false,
+        records,
         stops_on_failure: false,
         stops_when_asked: !evaluation.beside,
     };
@@ -244,8 +268,9 @@ pub fn evaluate_and_keep(
     let started = Instant::now();
     let mut starts = evaluation.starts();
     starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
-    let mut episodes =
-        play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), |_| progress.iter().for_each(|bar| bar.inc(1)))?;
+    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), false, |_| {
+        progress.iter().for_each(|bar| bar.inc(1))
+    })?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
     drop(progress);

@@ -16,6 +16,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod acting;
 #[cfg(test)]
 #[path = "../../tests/internal/actors.rs"]
 mod actors_tests;
@@ -33,9 +34,12 @@ pub(crate) mod saved;
 pub(crate) mod spaces;
 mod video;
 
+pub use acting::Acting;
+pub use agent::Actions;
 pub use cache_sweep::evaluate_caches;
 pub use episodes::PlayedEpisode;
 pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
+pub use policy_agent::ExecutionMode;
 pub use saved::SavedPolicy;
 pub use spaces::{action_spec, check_spaces};
 pub use video::{Video, VideoOptions};

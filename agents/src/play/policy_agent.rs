@@ -10,7 +10,7 @@ use crate::device::{CPU, Cpu};
 
 /// How a policy is executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ExecutionMode {
+pub struct ExecutionMode {
     /// Timesteps that a decision policy computes anew at every step; `None` carries its state along.
     pub window: Option<usize>,
     /// What Transformers among its mixers keep of the past.

@@ -62,6 +62,16 @@ pub(crate) fn exit_code() -> u8 {
     128 + if signal == 0 { SIGINT } else { signal } as u8
 }
 
+/// Asks all jobs of the process to stop at a clean point, as Ctrl-C does: for a process that handles signals in its own way.
+pub fn request() {
+    let _ = SIGNAL.compare_exchange(0, SIGINT, Ordering::Relaxed, Ordering::Relaxed); // the first one stands
+}
+
+/// Forgets that jobs were asked to stop, so that the next one runs: for a process that outlives its jobs, when all of them have ended.
+pub fn forget() {
+    SIGNAL.store(0, Ordering::Relaxed);
+}
+
 /// Whether the user asked to stop.
 pub(crate) fn requested() -> bool {
     SIGNAL.load(Ordering::Relaxed) != 0

@@ -39,6 +39,11 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
 
 /// As [`run`], and says more or less than by default; then `AAREN_LOG` is not asked.
 pub fn run_with(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> ExitCode {
+    exit_code(verbosity, command).into()
+}
+
+/// As [`run_with`], and gives the exit code as a number, for a process that is not ours to end.
+pub fn exit_code(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> u8 {
     let filter = EnvFilter::builder().with_env_var("AAREN_LOG").with_default_directive(LevelFilter::WARN.into());
     let filter = match verbosity {
         Verbosity::Quiet => EnvFilter::new("error"),
@@ -53,11 +58,11 @@ pub fn run_with(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> E
     log.without_time().with_target(false).init();
 
     match interrupt::install().and_then(|()| command()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             // A closed stderr must not turn the error into a panic.
-            let _ = writeln!(std::io::stderr(), "error: {}", plain(&one_line(&error)));
-            if error.is::<interrupt::Interrupted>() { interrupt::exit_code().into() } else { ExitCode::FAILURE }
+            let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
+            if error.is::<interrupt::Interrupted>() { interrupt::exit_code() } else { 1 }
         }
     }
 }
@@ -66,6 +71,11 @@ pub fn run_with(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> E
 fn has_colours() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|term| term != "dumb")
+}
+
+/// The error and its causes on one line that a terminal can show.
+pub fn message(error: &anyhow::Error) -> String {
+    plain(&one_line(error)).into_owned()
 }
 
 /// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -22,6 +22,36 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 static BARS: LazyLock<MultiProgress> = LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// News of long work, for a process that shows them in its own way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// Work came to a position.
+    Moved {
+        /// What is counted, for example `training`.
+        label: String,
+        /// How many are done.
+        position: u64,
+        /// How many there are in all.
+        len: u64,
+        /// The time that is left, and what is known of the work, such as the current loss.
+        text: String,
+    },
+    /// Work with this label ended.
+    Finished(String),
+    /// A line that stays.
+    Line(String),
+}
+
+type Listener = Box<dyn Fn(News) + Send + Sync>;
+
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// Hands all news of the process to `listener` from now on, in whatever thread they come up, and shows nothing on the terminal. The
+/// first listener stays.
+pub fn listen(listener: impl Fn(News) + Send + Sync + 'static) {
+    let _ = LISTENER.set(Box::new(listener));
+}
 
 /// Progress of long work on stderr: a bar on a terminal that can draw one, else a plain line every ten seconds. Threads may share it.
 pub(crate) struct Progress {
@@ -57,7 +87,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}, {left}{msg}") {
             bar.set_style(style.with_key("left", left));
         }
-        let is_quiet = IS_QUIET.load(Ordering::Relaxed);
+        let is_quiet = IS_QUIET.load(Ordering::Relaxed) || LISTENER.get().is_some();
         let bar = if is_quiet { bar } else { BARS.add(bar) };
         let last_line = (bar.is_hidden() && !is_quiet).then(|| Mutex::new(Instant::now()));
         bar.tick();
@@ -67,13 +97,13 @@ impl Progress {
     /// Moves to a position.
     pub(crate) fn set(&self, position: u64) {
         self.bar.set_position(position);
-        self.plain_line();
+        self.tell();
     }
 
     /// Moves on by `delta`.
     pub(crate) fn inc(&self, delta: u64) {
         self.bar.inc(delta);
-        self.plain_line();
+        self.tell();
     }
 
     /// Sets the text behind the bar, such as the current loss.
@@ -90,11 +120,20 @@ impl Progress {
 
     /// Takes the bar off the terminal.
     pub(crate) fn finish(&self) {
+        if let Some(listener) = LISTENER.get().filter(|_| !self.bar.is_finished()) {
+            listener(News::Finished(self.label.clone()));
+        }
         self.bar.finish_and_clear();
         BARS.remove(&self.bar);
     }
 
-    fn plain_line(&self) {
+    /// Where there is no bar, says how far the work is.
+    fn tell(&self) {
+        if let Some(listener) = LISTENER.get() {
+            let (position, len) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let text = self.pace.left(position, len, self.started.elapsed()) + &self.bar.message();
+            return listener(News::Moved { label: self.label.clone(), position, len, text });
+        }
         let Some(last_line) = &self.last_line else { return };
         // A thread that finds the lock taken leaves the line to the other one.
         let Ok(mut last_line) = last_line.try_lock() else { return };
@@ -136,6 +175,9 @@ pub(crate) fn silence() {
 
 /// Writes a line about the progress to stderr, above the bars.
 pub(crate) fn say(text: &str) {
+    if let Some(listener) = LISTENER.get() {
+        return listener(News::Line(text.into()));
+    }
     if !IS_QUIET.load(Ordering::Relaxed) {
         // A closed stderr is no reason to stop working.
         let _ = AboveBars.write_all(format!("{text}\n").as_bytes());

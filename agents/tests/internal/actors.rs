@@ -88,7 +88,7 @@ fn play_in(
     make: &MakeEnv,
     finished: impl FnMut(&PlayedEpisode),
 ) -> anyhow::Result<Vec<PlayedEpisode>> {
-    play_with_policy(policy, &starts(evaluation), evaluation, make, finished)
+    play_with_policy(policy, &starts(evaluation), evaluation, make, false, finished)
 }
 
 fn play(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation, finished: impl FnMut(&PlayedEpisode)) -> Vec<PlayedEpisode> {
@@ -142,7 +142,7 @@ fn episodes_do_not_depend_on_their_row_or_their_neighbours() {
                 for by in [1, 6] {
                     let mut turned = starts(&one);
                     turned.rotate_left(by);
-                    let mut episodes = play_with_policy(&policy, &turned, &one, &|| one.make_env(), |_| {}).unwrap();
+                    let mut episodes = play_with_policy(&policy, &turned, &one, &|| one.make_env(), false, |_| {}).unwrap();
                     episodes.rotate_right(by);
                     episodes.iter_mut().zip(0..).for_each(|(episode, index)| episode.index = index);
                     assert_eq!(bits(&episodes), bits(&in_order), "{env_id}, {mixer}, window {window:?}, turned by {by}");

@@ -1,0 +1,195 @@
+//! An evaluation as a whole: from a policy on disk to a report.
+
+use std::path::PathBuf;
+
+use aaren_policy::{AnyPolicy, mixer::CachePolicy};
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Checkpoint;
+use crate::config::{Changes, Execution, Job};
+use crate::device::{CPU, Cpu};
+use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
+use crate::run::RunDir;
+use crate::run::report::EvaluationReport;
+
+/// What is to be evaluated, and what changes in the evaluation that its job describes.
+#[derive(Clone, Debug, Default)]
+pub struct EvaluateRequest {
+    /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in `policies/`.
+    pub policy: PathBuf,
+    /// Checkpoint of the run; `None` for the newest.
+    pub checkpoint: Option<Checkpoint>,
+    /// Task.
+    pub env: Option<String>,
+    /// Episodes for each target return.
+    pub episodes: Option<usize>,
+    /// Returns to ask the policy for, in units of reward; none for those of the job.
+    pub target_returns: Vec<f64>,
+    /// Actor threads.
+    pub actors: Option<usize>,
+    /// Environments that each actor steps together.
+    pub envs_per_actor: Option<usize>,
+    /// How a decision policy is run.
+    pub execution: Option<Execution>,
+    /// What the KV caches of a Transformer keep.
+    pub cache: Option<CachePolicy>,
+    /// Whether an actor-critic draws its actions.
+    pub stochastic: bool,
+    /// Root of the episodes' seeds.
+    pub seed: Option<u64>,
+}
+
+/// A policy, and the evaluation that it can be played in.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Where the policy is.
+    pub saved: SavedPolicy,
+    /// The policy.
+    pub policy: AnyPolicy<Cpu>,
+    /// The episodes.
+    pub evaluation: Evaluation,
+}
+
+impl Prepared {
+    /// Plays the episodes.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn evaluate(&self) -> Result<EvaluationReport> {
+        evaluate(&self.policy, &self.saved.name, self.saved.step, &self.evaluation)
+    }
+}
+
+impl EvaluateRequest {
+    /// The evaluation that a policy's job describes.
+    pub fn of(policy: impl Into<PathBuf>) -> Self {
+        Self { policy: policy.into(), ..Self::default() }
+    }
+
+    /// Loads the policy and checks that it can be evaluated so.
+    ///
+    /// # Errors
+    /// What is wrong with the request, the policy, or both together.
+    pub fn prepare(&self) -> Result<Prepared> {
+        let (saved, policy) = self.load()?;
+        let evaluation = self.evaluation(&saved, &policy)?;
+        check_spaces(&policy, evaluation.env.make()?.spec())
+            .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+        // A policy without a cache to bound shows before the episodes are played.
+        policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
+        Ok(Prepared { saved, policy, evaluation })
+    }
+
+    /// Loads the policy, whatever it is evaluated in.
+    ///
+    /// # Errors
+    /// What is wrong with the policy, or with what the request changes in the job of its run.
+    pub fn load(&self) -> Result<(SavedPolicy, AnyPolicy<Cpu>)> {
+        let changes = Changes { env: self.env.clone(), ..Changes::default() };
+        if self.policy.join("config.json").is_file() {
+            // What is wrong with the request shows before a checkpoint is looked for.
+            let job = self.changed(RunDir::open(&self.policy)?.job(&changes)?)?;
+            job.check()?;
+            if let Job::Offline(job) = &job {
+                job.task().with_context(|| self.policy.display().to_string())?;
+            }
+        }
+        let checkpoint = self.checkpoint.unwrap_or(Checkpoint::Latest);
+        let saved = SavedPolicy::find(&self.policy, |run| checkpoint.of(run))?;
+        let path = self.policy.display();
+        let is_run = saved.folder != self.policy && saved.run.is_some();
+        ensure!(
+            self.checkpoint.is_none() || is_run,
+            "--checkpoint: {path} is no run folder, whose checkpoints can be chosen from"
+        );
+        let policy = saved.load().with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+        Ok((saved, policy))
+    }
+
+    /// What is played: as the job that trained the policy says, where it is known, with what the request changes.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or what the policy leaves open and the request does not say.
+    pub fn evaluation(&self, saved: &SavedPolicy, policy: &AnyPolicy<Cpu>) -> Result<Evaluation> {
+        let flags = |evaluation| Evaluation { cache: self.cache.unwrap_or_default(), stochastic: self.stochastic, ..evaluation };
+        if let Some(job) = saved.job(&Changes { env: self.env.clone(), ..Changes::default() })? {
+            let job = self.changed(job)?;
+            job.check()?;
+            let (is_the_jobs, evaluation) = match (policy, &job) {
+                (AnyPolicy::Decision(policy), Job::Offline(job)) => {
+                    let evaluation = Evaluation::try_from(job).with_context(|| self.policy.display().to_string())?;
+                    (policy.description.config == job.policy, evaluation)
+                }
+                (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => {
+                    (policy.description.network == job.into(), Evaluation::from(job))
+                }
+                _ => bail!("{}: its policy is not of the kind that its job trains", self.policy.display()),
+            };
+            let job = if saved.run.is_some() { "run's config.json" } else { "job in its provenance.json" };
+            ensure!(is_the_jobs, "cannot evaluate {}: its policy is not the one of the {job}", saved.folder.display());
+            return Ok(flags(evaluation));
+        }
+        let mut evaluation = flags(Evaluation::of_policy(policy, self.env.as_deref(), self.seed.unwrap_or(1))?);
+        let counts = [("--episodes", self.episodes), ("--actors", self.actors), ("--envs-per-actor", self.envs_per_actor)];
+        for ((flag, asked), count) in
+            counts.into_iter().zip([&mut evaluation.episodes, &mut evaluation.actors, &mut evaluation.envs_per_actor])
+        {
+            ensure!(asked != Some(0), "{flag}: found 0, expected at least 1");
+            *count = asked.unwrap_or(*count);
+        }
+        let path = self.policy.display();
+        ensure!(
+            self.execution != Some(Execution::Window),
+            "--execution window: {path} does not say the context length of its training"
+        );
+        match policy {
+            AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go() => {
+                ensure!(
+                    !self.target_returns.is_empty(),
+                    "{path} does not say which return to ask for; say it with --target-return"
+                );
+                self.check_targets()?;
+                evaluation.target_returns = self.target_returns.iter().copied().map(Some).collect();
+            }
+            _ => ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
+        }
+        Ok(evaluation)
+    }
+
+    fn check_targets(&self) -> Result<()> {
+        let wrong = self.target_returns.iter().find(|target| !target.is_finite());
+        wrong.map_or(Ok(()), |target| bail!("--target-return: found {target}, expected a finite number"))
+    }
+
+    /// The run's job with what the flags change in it.
+    fn changed(&self, mut job: Job) -> Result<Job> {
+        self.check_targets()?;
+        match &mut job {
+            Job::Offline(job) => {
+                let evaluation = &mut job.evaluation;
+                job.seed = self.seed.unwrap_or(job.seed);
+                evaluation.final_episodes = self.episodes.or(evaluation.final_episodes);
+                evaluation.actors = self.actors.unwrap_or(evaluation.actors);
+                evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
+                evaluation.execution = self.execution.unwrap_or(evaluation.execution);
+                if !self.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
+                    evaluation.target_returns.clone_from(&self.target_returns);
+                    return Ok(Job::Offline(job.clone()));
+                }
+            }
+            Job::Ppo(job) => {
+                let evaluation = &mut job.evaluation;
+                job.seed = self.seed.unwrap_or(job.seed);
+                evaluation.final_episodes = self.episodes.or(evaluation.final_episodes);
+                evaluation.actors = self.actors.unwrap_or(evaluation.actors);
+                evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
+                let execution = self.execution;
+                ensure!(execution.is_none(), "--execution: only decision policies are executed in more than one way");
+            }
+            Job::Collect(_) => {}
+        }
+        let path = self.policy.display();
+        ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
+        Ok(job)
+    }
+}
