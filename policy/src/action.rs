@@ -129,7 +129,7 @@ impl ActionSpec {
 pub const NO_CHOICE: i64 = i64::MIN;
 
 /// Actions of a batch, in the environment's own terms.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ActionBatch {
     /// `[batch, components]`, row-major.
     Continuous(Vec<f32>),

@@ -17,6 +17,7 @@ mod batch;
 mod begin;
 mod convert;
 pub(crate) mod data;
+mod import;
 pub(crate) mod learner;
 #[cfg(test)]
 #[path = "../../tests/internal/presets.rs"]
@@ -30,6 +31,7 @@ pub use batch::DeviceBatch;
 pub use begin::begin_from;
 pub use convert::{Conversion, convert};
 pub use data::{describe, trajectories};
+pub use import::{Import, ImportOptions, StatisticsSource, import};
 pub use learner::Learner;
 pub use review::review;
 pub use train::train;
