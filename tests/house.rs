@@ -11,24 +11,26 @@ use quote::ToTokens;
 use syn::{Item, ItemUse, Meta, UseTree, Visibility, punctuated::Punctuated};
 
 /// Where every crate begins, and the crates of the workspace that it may depend on.
-const CRATES: [(&str, &[&str], &[&str]); 7] = [
+const CRATES: [(&str, &[&str], &[&str]); 8] = [
     ("kernels", &["src/lib.rs"], &[]),
     ("policy", &["src/lib.rs"], &["aaren-kernels"]),
     ("envs", &["src/lib.rs"], &[]),
     ("data", &["src/lib.rs"], &["aaren-envs"]),
     ("agents", &["src/lib.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data"]),
     ("bench", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
+    ("capi", &["src/lib.rs"], &["aaren-policy", "aaren-agents"]),
     (".", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
     ("run", &["config"]),
     ("device", &["config", "run"]),
     ("play", &["seeds", "config", "run", "device"]),
+    ("export", &["config", "run", "device", "play"]),
     ("session", &["seeds", "config", "run", "device", "play"]),
     ("offline", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),

@@ -1,6 +1,6 @@
 //! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
 //!
-//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect`, and `compare <- run`.
+//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect`, `play <- export`, and `compare <- run`.
 //!
 //! ```
 //! use aaren_agents::config::{Changes, Job};
@@ -16,6 +16,7 @@ pub mod collect;
 pub mod compare;
 pub mod config;
 pub mod device;
+pub mod export;
 pub mod inspect;
 pub mod offline;
 pub mod optim;
