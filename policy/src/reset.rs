@@ -1,6 +1,5 @@
 //! Episode borders: which tokens are the first of an episode.
 
-use crate::config::Tokens;
 use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
 
 /// Flags on tokens that begin a new episode: what came before them is forgotten.
@@ -88,11 +87,9 @@ impl<B: Backend> Reset<B> {
         self.flags.len() / self.batch
     }
 
-    /// Flags of tokens from flags of timesteps: of the tokens that a timestep becomes, the first of a sequence takes its flag.
-    pub fn of_tokens(timesteps: &[bool], batch: usize, tokens: Tokens, device: &B::Device) -> Self {
-        let first = tokens.first_of_sequence();
-        let flags =
-            timesteps.iter().flat_map(|&flag| (0..tokens.per_timestep()).map(move |token| flag && token == first)).collect();
+    /// Flags of tokens from flags of timesteps: each timestep becomes `per_timestep` tokens, of which the one at `first` takes its flag.
+    pub fn of_tokens(timesteps: &[bool], batch: usize, per_timestep: usize, first: usize, device: &B::Device) -> Self {
+        let flags = timesteps.iter().flat_map(|&flag| (0..per_timestep).map(move |token| flag && token == first)).collect();
         Self::new(flags, batch, device)
     }
 }

@@ -107,7 +107,7 @@ impl Timesteps {
             returns_to_go: matrix(&self.returns_to_go),
             timesteps: positions(&self.timesteps),
             action_timesteps: (tokens == Tokens::Published).then(|| positions(&self.action_timesteps)),
-            reset: Reset::of_tokens(&self.resets, batch, tokens, device),
+            reset: Reset::of_tokens(&self.resets, batch, tokens.per_timestep(), tokens.first_of_sequence(), device),
         }
     }
 }

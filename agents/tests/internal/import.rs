@@ -49,6 +49,7 @@ fn options(statistics: Option<StatisticsSource>) -> ImportOptions {
 /// The three models as runs, with their answers.
 fn imported(folder: &Path) -> Vec<(RunDir, Value)> {
     let models = [("hf", "hf", Program::Hf), ("corl", "corl.pt", Program::Corl), ("min-dt", "min-dt.pt", Program::MinDt)];
+    fs::create_dir_all(folder).unwrap();
     let import = |(name, file, program): (&str, &str, Program)| {
         let answers = answers(name);
         let statistics = folder.join("statistics.json");

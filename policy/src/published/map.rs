@@ -1,7 +1,7 @@
 //! Which tensor of a published model is which of ours.
 
 use super::file::{Contents, Stored};
-use super::{HfConfig, Published, base};
+use super::model::{HfConfig, Published, base};
 use crate::config::{Activation, NormPlace, PolicyConfig};
 use crate::error::PolicyError;
 use std::collections::BTreeMap;
