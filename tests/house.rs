@@ -11,7 +11,7 @@ use quote::ToTokens;
 use syn::{Item, ItemUse, Meta, UseTree, Visibility, punctuated::Punctuated};
 
 /// Where every crate begins, and the crates of the workspace that it may depend on.
-const CRATES: [(&str, &[&str], &[&str]); 8] = [
+const CRATES: [(&str, &[&str], &[&str]); 9] = [
     ("kernels", &["src/lib.rs"], &[]),
     ("policy", &["src/lib.rs"], &["aaren-kernels"]),
     ("envs", &["src/lib.rs"], &[]),
@@ -19,17 +19,19 @@ const CRATES: [(&str, &[&str], &[&str]); 8] = [
     ("agents", &["src/lib.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data"]),
     ("bench", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
     ("python", &["src/lib.rs"], &["aaren", "aaren-envs", "aaren-policy", "aaren-agents"]),
+    ("capi", &["src/lib.rs"], &["aaren-policy", "aaren-agents"]),
     (".", &["src/lib.rs", "src/main.rs"], &["aaren-kernels", "aaren-policy", "aaren-envs", "aaren-data", "aaren-agents"]),
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
     ("run", &["config"]),
     ("device", &["config", "run"]),
     ("play", &["seeds", "config", "run", "device"]),
+    ("export", &["config", "run", "device", "play"]),
     ("session", &["seeds", "config", "run", "device", "play"]),
     ("offline", &["seeds", "optim", "config", "run", "device", "play", "session"]),
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),

@@ -1,6 +1,7 @@
 //! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
 //!
-//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect, jobs`, and `compare <- run`.
+//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect, jobs`, `play <- export`, and
+//! `compare <- run`.
 //!
 //! ```
 //! use aaren_agents::config::{Changes, Job};
@@ -16,6 +17,7 @@ pub mod collect;
 pub mod compare;
 pub mod config;
 pub mod device;
+pub mod export;
 pub mod inspect;
 pub mod jobs;
 pub mod offline;

@@ -9,7 +9,9 @@ use crate::mixer::CachePolicy;
 use crate::policy_state::PolicyState;
 use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
+use burn_store::{ModuleSnapshot, TensorSnapshot};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The description of a policy of any kind: what `policy.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +98,19 @@ impl<B: KernelBackend> AnyPolicy<B> {
         }
     }
 
+    /// All weights on the host: by name, each with its shape. Names are those of the file of weights, without the kinds of mixers.
+    pub fn weights(&self) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+        let snapshots = match self {
+            AnyPolicy::Decision(policy) => policy.network.collect(None, None, true),
+            AnyPolicy::ActorCritic(policy) => policy.network.collect(None, None, true),
+        };
+        let numbers = |one: &TensorSnapshot| {
+            let data = one.to_data().expect("weights that are in memory");
+            (one.full_path(), (one.shape.to_vec(), data.to_vec().expect("policies compute in f32")))
+        };
+        snapshots.iter().map(numbers).collect()
+    }
+
     /// The state of a batch of episodes that have not begun.
     pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
         match self {
@@ -103,6 +118,7 @@ impl<B: KernelBackend> AnyPolicy<B> {
             AnyPolicy::ActorCritic(policy) => policy.initial_state(batch, device),
         }
     }
+
     /// The state of a batch of episodes that have not begun, where Transformers among the mixers keep KV caches of bounded size.
     ///
     /// # Errors

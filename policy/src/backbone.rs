@@ -1,7 +1,7 @@
-//! The backbone: residual blocks and a last norm.
+//! The backbone: residual blocks and, unless they end with one, a last norm.
 
 use crate::block::{Block, BlockDropout};
-use crate::config::PolicyConfig;
+use crate::config::{NormPlace, PolicyConfig};
 use crate::error::PolicyError;
 use crate::init::Init;
 use crate::keep::Keep;
@@ -15,11 +15,11 @@ use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// Blocks in order, and the norm after the last.
+/// Blocks in order, and the norm after the last where the blocks do not end with one.
 #[derive(Module, Debug)]
 pub struct Backbone<B: Backend> {
     blocks: Vec<Block<B>>,
-    norm: Norm<B>,
+    norm: Option<Norm<B>>,
 }
 
 /// The places in a policy that drop, as numbers that tell their seeds apart.
@@ -39,7 +39,8 @@ impl<B: KernelBackend> Backbone<B> {
     pub fn new(config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
         let mixers = config.mixer_of_blocks()?;
         let blocks = mixers.into_iter().map(|mixer| Block::new(mixer, config, init, device)).collect::<Result<_, _>>()?;
-        Ok(Self { blocks, norm: Norm::new(config.width, init, device) })
+        let norm = (config.norm == NormPlace::Pre).then(|| Norm::new(config.width, init, device));
+        Ok(Self { blocks, norm })
     }
 
     /// The blocks.
@@ -94,7 +95,7 @@ impl<B: KernelBackend> Backbone<B> {
         rows: usize,
         device: &B::Device,
     ) -> Result<PolicyState<B>, PolicyError> {
-        let width = self.norm.gain.dims()[0];
+        let width = self.blocks[0].width();
         let reset = Reset::new(vec![false; rows], rows, device);
         for (index, (block, record)) in self.blocks.iter().zip(&records).enumerate() {
             let after = |state: &AnyState<B>| {
@@ -136,6 +137,10 @@ impl<B: KernelBackend> Backbone<B> {
             x = y;
             next.push(state);
         }
-        (self.norm.forward(x), PolicyState { blocks: next })
+        let x = match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        (x, PolicyState { blocks: next })
     }
 }

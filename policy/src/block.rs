@@ -1,6 +1,6 @@
-//! A residual block: `x + mix(norm(x))`, then `x + feed_forward(norm(x))`.
+//! A residual block: `x + mix(norm(x))`, then `x + feed_forward(norm(x))`; or with the norms after the sums.
 
-use crate::config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, PolicyConfig};
+use crate::config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, NormPlace, PolicyConfig};
 use crate::error::PolicyError;
 use crate::init::Init;
 use crate::keep::Keep;
@@ -12,7 +12,7 @@ use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
-/// Norm, mixer, norm, feed-forward.
+/// Norm, mixer, norm, feed-forward; or mixer, norm, feed-forward, norm.
 #[derive(Module, Debug)]
 pub struct Block<B: Backend> {
     mixer_norm: Norm<B>,
@@ -24,6 +24,8 @@ pub struct Block<B: Backend> {
     blocks: Option<GatedBlocks<B>>,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    norm: NormPlace,
 }
 
 /// Monarch Mixer's feed-forward half: block-diagonal layers, gated. `y = (gelu(g) v) W_down + b` with `[g, v] = x W_up`; because both are
@@ -55,6 +57,13 @@ impl<B: Backend> GatedBlocks<B> {
     }
 }
 
+/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`. The cube is made of products: a power of a negative number is a NaN on some GPUs.
+fn gelu_tanh<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    const SQRT_2_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    let inner = (x.clone() * x.clone() * 0.044715 + 1.0) * x.clone() * SQRT_2_OVER_PI;
+    (inner.tanh() + 1.0) * x * 0.5
+}
+
 /// Dropout of one block: a seed for each of the places that drop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockDropout {
@@ -79,12 +88,18 @@ impl<B: KernelBackend> Block<B> {
             down: is_dense.then(|| Dense::in_block(feed_forward, width, init, device)),
             blocks: (!is_dense).then(|| GatedBlocks::new(config, init, device)),
             activation: config.activation,
+            norm: config.norm,
         })
     }
 
     /// The mixer.
     pub fn mixer(&self) -> &AnyMixer<B> {
         &self.mixer
+    }
+
+    /// Numbers in a token.
+    pub(crate) fn width(&self) -> usize {
+        self.mixer_norm.gain.dims()[0]
     }
 
     /// `[batch * time, width]` to `[batch * kept, width]`: only kept tokens go through the feed-forward half.
@@ -97,12 +112,22 @@ impl<B: KernelBackend> Block<B> {
         keep: Keep,
     ) -> (Tensor<B, 2>, AnyState<B>) {
         let ([rows, width], batch) = (x.dims(), reset.batch());
-        let normal = self.mixer_norm.forward(x.clone()).reshape([batch, rows / batch, width]);
-        let (mixed, state) = self.mixer.forward(normal, reset, state, dropout.mixer);
+        let before = |norm: &Norm<B>, x: &Tensor<B, 2>| match self.norm {
+            NormPlace::Pre => norm.forward(x.clone()),
+            NormPlace::Post => x.clone(),
+        };
+        let after = |norm: &Norm<B>, x: Tensor<B, 2>| match self.norm {
+            NormPlace::Pre => x,
+            NormPlace::Post => norm.forward(x),
+        };
+        let input = before(&self.mixer_norm, &x).reshape([batch, rows / batch, width]);
+        let (mixed, state) = self.mixer.forward(input, reset, state, dropout.mixer);
         let x = keep.of(dropout_add(x, mixed.reshape([rows, width]), dropout.mixer_branch));
+        let x = after(&self.mixer_norm, x);
 
-        let normal = self.feed_forward_norm.forward(x.clone());
-        (dropout_add(x, self.feed_forward(normal), dropout.feed_forward_branch), state)
+        let input = before(&self.feed_forward_norm, &x);
+        let x = dropout_add(x, self.feed_forward(input), dropout.feed_forward_branch);
+        (after(&self.feed_forward_norm, x), state)
     }
 
     fn feed_forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -112,6 +137,7 @@ impl<B: KernelBackend> Block<B> {
         let hidden = match self.activation {
             Activation::Relu => up.forward_relu(x),
             Activation::Gelu => activation::gelu(up.forward(x)),
+            Activation::GeluTanh => gelu_tanh(up.forward(x)),
         };
         down.forward(hidden)
     }

@@ -167,7 +167,7 @@ pub fn load_weights<B: Backend, M: ModuleSnapshot<B>>(network: M, folder: &Path)
 }
 
 /// A file of weights whose header has been looked at: nothing of it reaches a network that a network cannot hold.
-struct Weights {
+pub(crate) struct Weights {
     path: PathBuf,
     bytes: Vec<u8>,
     /// Numbers in it.
@@ -183,6 +183,12 @@ impl Weights {
         }
         let read = |source| PolicyError::File { path: path.clone(), action: "read the weights", source };
         let bytes = fs::read(&path).map_err(read)?;
+        Self::new(path, bytes)
+    }
+
+    /// Of the bytes of a file.
+    pub(crate) fn new(path: PathBuf, bytes: Vec<u8>) -> Result<Self, PolicyError> {
+        let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(format!("not a file of weights: {error}")))?;
         let mut numbers = 0;
         for (name, tensor) in tensors.iter() {
@@ -209,7 +215,7 @@ impl Weights {
         Err(PolicyError::Weights { path: self.path, problem })
     }
 
-    fn load<B: Backend, M: ModuleSnapshot<B>>(self, mut network: M) -> Result<M, PolicyError> {
+    pub(crate) fn load<B: Backend, M: ModuleSnapshot<B>>(self, mut network: M) -> Result<M, PolicyError> {
         let Self { path, bytes, .. } = self;
         let wrong = |problem: String| PolicyError::Weights { path: path.clone(), problem };
         let mut store = SafetensorsStore::from_bytes(Some(bytes)).allow_partial(true).validate(false);

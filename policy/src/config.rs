@@ -17,14 +17,27 @@ pub enum Tokens {
     /// One token a timestep: the observation alone. No previous action, no return-to-go and no timestep embedding either, which
     /// would be a clock: the policy imitates what it sees (behaviour cloning), and looks back only through its mixer.
     Observation,
+    /// The published Decision Transformer's three: return-to-go, observation, action, of which the action comes as the first token of
+    /// the timestep after it, with its own timestep's embedding. Nothing stands for the action before an episode's first timestep:
+    /// the sequence begins with a return-to-go. For imported weights.
+    Published,
 }
 
 impl Tokens {
     /// Tokens that one timestep takes.
     pub fn per_timestep(self) -> usize {
         match self {
-            Tokens::Separate => 3,
+            Tokens::Separate | Tokens::Published => 3,
             Tokens::Merged | Tokens::Observation => 1,
+        }
+    }
+
+    /// Which token of a timestep is the first that is kept where the timestep begins a sequence.
+    pub(crate) fn first_of_sequence(self) -> usize {
+        match self {
+            // The return-to-go; the action before it belongs to what is forgotten.
+            Tokens::Published => 1,
+            Tokens::Separate | Tokens::Merged | Tokens::Observation => 0,
         }
     }
 
@@ -43,6 +56,20 @@ pub enum Activation {
     Relu,
     /// Exact GELU.
     Gelu,
+    /// GELU in the form with tanh, as GPT-2's code has it.
+    #[serde(rename = "gelu_tanh")]
+    GeluTanh,
+}
+
+/// Where a block normalizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NormPlace {
+    /// Before each half, `x + half(norm(x))`, and once more after the last block: GPT-2's.
+    #[default]
+    Pre,
+    /// After each half, `norm(x + half(x))`, and not after the last block: the first Transformer's.
+    Post,
 }
 
 /// The layers of the feed-forward half of a block.
@@ -82,9 +109,11 @@ pub struct PolicyConfig {
     pub feed_forward_kind: FeedForwardKind,
     /// Non-linearity of the feed-forward layer.
     pub activation: Activation,
+    /// Whether a block normalizes before its halves or after them.
+    pub norm: NormPlace,
     /// Probability of dropping an element of a residual branch's output, or an attention weight, while training; in `[0, 1)`.
     pub dropout: f64,
-    /// Three tokens a timestep, or one, or the observation alone.
+    /// Three tokens a timestep, or one, or the observation alone; or the published three.
     pub tokens: Tokens,
     /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out,
     /// as [`Tokens::Observation`] does.
@@ -206,6 +235,7 @@ impl Default for PolicyConfig {
             feed_forward: 512,
             feed_forward_kind: FeedForwardKind::Dense,
             activation: Activation::Relu,
+            norm: NormPlace::Pre,
             dropout: 0.1,
             tokens: Tokens::Separate,
             max_timesteps: 1000,

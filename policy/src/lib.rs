@@ -79,6 +79,7 @@ pub mod mixer;
 mod mlp;
 mod normalizer;
 mod policy_state;
+pub mod published;
 mod reset;
 pub mod state;
 mod timesteps;
@@ -90,7 +91,7 @@ pub use actor_critic::{ActorCriticConfig, ActorCriticDescription, ActorCriticNet
 pub use any::{AnyDescription, AnyPolicy};
 pub use backbone::Backbone;
 pub use block::Block;
-pub use config::{Activation, FeedForwardKind, PolicyConfig, Tokens};
+pub use config::{Activation, FeedForwardKind, NormPlace, PolicyConfig, Tokens};
 pub use convolution::ShortConvolution;
 pub use decision::{DecisionNetwork, DecisionPolicy};
 pub use description::Description;

@@ -87,9 +87,9 @@ impl<B: Backend> Reset<B> {
         self.flags.len() / self.batch
     }
 
-    /// Flags of tokens from flags of timesteps: each timestep becomes `per_timestep` tokens, of which the first takes its flag.
-    pub fn of_tokens(timesteps: &[bool], batch: usize, per_timestep: usize, device: &B::Device) -> Self {
-        let flags = timesteps.iter().flat_map(|&flag| (0..per_timestep).map(move |token| flag && token == 0)).collect();
+    /// Flags of tokens from flags of timesteps: each timestep becomes `per_timestep` tokens, of which the one at `first` takes its flag.
+    pub fn of_tokens(timesteps: &[bool], batch: usize, per_timestep: usize, first: usize, device: &B::Device) -> Self {
+        let flags = timesteps.iter().flat_map(|&flag| (0..per_timestep).map(move |token| flag && token == first)).collect();
         Self::new(flags, batch, device)
     }
 }

@@ -12,6 +12,7 @@ pub struct Timesteps {
     is_first: Vec<f32>,
     returns_to_go: Vec<f32>,
     timesteps: Vec<i32>,
+    action_timesteps: Vec<i32>,
     resets: Vec<bool>,
 }
 
@@ -28,6 +29,8 @@ pub struct TimestepTensors<B: Backend> {
     pub returns_to_go: Tensor<B, 2>,
     /// Position in the episode, at most the last entry of the embedding: `[rows]`
     pub timesteps: Tensor<B, 1, Int>,
+    /// The same of the previous action, where its token has the position that it was taken at ([`Tokens::Published`]): `[rows]`
+    pub action_timesteps: Option<Tensor<B, 1, Int>>,
     /// `[batch, tokens]`
     pub reset: Reset<B>,
 }
@@ -55,6 +58,7 @@ impl Timesteps {
         self.is_first.clear();
         self.returns_to_go.clear();
         self.timesteps.clear();
+        self.action_timesteps.clear();
         self.resets.clear();
     }
 
@@ -81,7 +85,9 @@ impl Timesteps {
         }
         self.is_first.push(if previous_action.is_some() { 0.0 } else { 1.0 });
         self.returns_to_go.push((return_to_go / description.config.return_scale.unwrap_or(1.0)) as f32);
-        self.timesteps.push(timestep.min(description.config.max_timesteps.saturating_sub(1)) as i32);
+        let last = description.config.max_timesteps.saturating_sub(1);
+        self.timesteps.push(timestep.min(last) as i32);
+        self.action_timesteps.push(timestep.saturating_sub(1).min(last) as i32);
         self.resets.push(reset);
     }
 
@@ -93,13 +99,15 @@ impl Timesteps {
         let rows = self.len();
         let matrix =
             |data: &Vec<f32>| Tensor::<B, 2>::from_data(TensorData::new(data.clone(), [rows, data.len() / rows]), device);
+        let positions = |data: &Vec<i32>| Tensor::from_data(TensorData::new(data.clone(), [rows]), device);
         TimestepTensors {
             observations: matrix(&self.observations),
             previous_actions: matrix(&self.previous_actions),
             is_first: matrix(&self.is_first),
             returns_to_go: matrix(&self.returns_to_go),
-            timesteps: Tensor::from_data(TensorData::new(self.timesteps.clone(), [rows]), device),
-            reset: Reset::of_tokens(&self.resets, batch, tokens.per_timestep(), device),
+            timesteps: positions(&self.timesteps),
+            action_timesteps: (tokens == Tokens::Published).then(|| positions(&self.action_timesteps)),
+            reset: Reset::of_tokens(&self.resets, batch, tokens.per_timestep(), tokens.first_of_sequence(), device),
         }
     }
 }

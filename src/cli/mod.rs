@@ -10,6 +10,7 @@ mod devices;
 mod envs;
 mod evaluate;
 mod export;
+mod import;
 mod inspect;
 mod mixers;
 mod schema;
@@ -48,6 +49,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Copy a policy out of a run, with where it comes from
     Export(export::ExportArgs),
+    /// Make a run of a Decision Transformer that another program has trained
+    Import(import::ImportArgs),
     /// Describe, check or convert a dataset
     Dataset {
         #[command(subcommand)]
@@ -101,6 +104,7 @@ impl Cli {
             Command::Collect(args) => collect::run(&args),
             Command::Convert(args) => convert::run(&args),
             Command::Export(args) => export::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Dataset { command } => command.run(),
             Command::Inspect(args) => inspect::run(&args),
             Command::Envs { json, command } => envs::run(json, command),

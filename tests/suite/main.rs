@@ -8,6 +8,7 @@ mod configs;
 mod determinism;
 mod divergence;
 mod events;
+mod exchange;
 mod gymnasium;
 mod interrupt;
 mod kill_points;

@@ -226,7 +226,11 @@ pub(super) struct Evaluated {
 
 fn evaluations(run: &RunDir) -> Result<Vec<Evaluated>> {
     let path = run.path().join("metrics.jsonl");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = match fs::read_to_string(&path) {
+        // A run that was imported or converted has not logged anything yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let evaluated = lines.filter_map(|line| {
         let return_mean = line.get("evaluation/return_mean")?.as_f64()?;

@@ -19,6 +19,7 @@ mod convert;
 pub(crate) mod data;
 pub(crate) mod describe;
 pub(crate) mod held_out;
+mod import;
 pub(crate) mod learner;
 #[cfg(test)]
 #[path = "../../tests/internal/presets.rs"]
@@ -33,6 +34,7 @@ pub use begin::begin_from;
 pub use convert::{Conversion, convert};
 pub use data::trajectories;
 pub use describe::describe;
+pub use import::{Import, ImportOptions, StatisticsSource, import};
 pub use learner::Learner;
 pub use review::review;
 pub use train::train;

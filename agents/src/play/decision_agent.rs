@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use aaren_policy::{ActionBatch, ActionValue, DecisionPolicy, PolicyState, Timesteps};
+use aaren_policy::{ActionBatch, ActionSpec, ActionValue, DecisionPolicy, NO_CHOICE, PolicyState, StateRecord, Timesteps};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::agent::{Actions, Agent};
@@ -38,7 +39,48 @@ pub(crate) struct DecisionAgent {
     state: Option<PolicyState<Cpu>>,
 }
 
+/// All that an agent of one row carries between two steps.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DecisionSnapshot {
+    row: Row,
+    state: Vec<StateRecord>,
+}
+
 impl DecisionAgent {
+    /// What an agent of one row carries.
+    pub(crate) fn snapshot(&self) -> DecisionSnapshot {
+        let state = self.state.as_ref().map(PolicyState::to_records);
+        DecisionSnapshot { row: self.rows[0].clone(), state: state.unwrap_or_default() }
+    }
+
+    /// Goes on from a snapshot, which may say anything.
+    ///
+    /// # Errors
+    /// If it is not one of this policy's; nothing is changed then.
+    pub(crate) fn restore(&mut self, snapshot: DecisionSnapshot) -> Result<()> {
+        let DecisionSnapshot { row, state } = snapshot;
+        let description = &self.policy.description;
+        let is_action = |action: &Option<ActionBatch>| match (action, &description.action) {
+            (None, _) => true,
+            (Some(ActionBatch::Continuous(numbers)), ActionSpec::Continuous { low, .. }) => numbers.len() == low.len(),
+            (Some(ActionBatch::Discrete(choices)), ActionSpec::Discrete { n, start }) => {
+                choices.len() == 1
+                    && (choices[0] == NO_CHOICE || (*start..start.saturating_add_unsigned(*n as u64)).contains(&choices[0]))
+            }
+            _ => false,
+        };
+        let moments = row
+            .history
+            .iter()
+            .all(|moment| moment.observation.len() == description.normalizer.width() && is_action(&moment.previous_action));
+        let history = row.history.len();
+        let fits = moments && is_action(&row.previous_action) && history <= self.window.unwrap_or(0) && row.timestep < usize::MAX;
+        ensure!(fits, "the state of another policy, or of one that is executed otherwise");
+        let state = self.policy.network.backbone().restore_state_of(state, 1, &CPU)?;
+        (self.rows, self.state) = (vec![row], Some(state));
+        Ok(())
+    }
+
     /// An agent whose episodes have not begun.
     ///
     /// - `state`: of episodes that have not begun

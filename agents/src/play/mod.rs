@@ -23,7 +23,7 @@ mod actors_tests;
 pub(crate) mod agent;
 mod animated_png;
 mod cache_sweep;
-mod decision_agent;
+pub(crate) mod decision_agent;
 pub(crate) mod env_groups;
 pub(crate) mod episodes;
 pub(crate) mod evaluate;

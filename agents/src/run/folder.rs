@@ -30,6 +30,7 @@ const CHECKPOINTS: &str = "checkpoints";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
 pub(crate) const BEGUN_FROM: &str = "begun_from.json";
+pub(crate) const IMPORTED: &str = "imported.json";
 
 /// One run's folder.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl RunDir {
         let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock) };
         run.clean(path)?;
         let make = |checkpoints: &Path| remove(checkpoints).and_then(|()| fs::create_dir(checkpoints));
-        let origins = || [CONVERTED, BEGUN_FROM].iter().try_for_each(|name| remove(&path.join(name)));
+        let origins = || [CONVERTED, BEGUN_FROM, IMPORTED].iter().try_for_each(|name| remove(&path.join(name)));
         let made = make(&run.checkpoints()).and_then(|()| origins());
         made.with_context(|| format!("cannot write to {}", path.display()))?;
         Ok(Some(run))
@@ -376,8 +377,9 @@ fn is_free(path: &Path) -> Result<bool> {
     let names = entries(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let names: Vec<String> =
         names.collect::<std::io::Result<_>>().with_context(|| format!("cannot read the folder {}", path.display()))?;
-    let is_leftover =
-        |name: &String| [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM].contains(&name.as_str()) || name.starts_with(UNFINISHED);
+    let is_leftover = |name: &String| {
+        [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM, IMPORTED].contains(&name.as_str()) || name.starts_with(UNFINISHED)
+    };
     Ok(names.is_empty() || names.iter().any(|name| name == LOCK) && names.iter().all(is_leftover))
 }
 

@@ -36,6 +36,6 @@ pub use differing::differing_keys;
 pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
 pub use folder::RunDir;
-pub(crate) use folder::{BEGUN_FROM, CONVERTED, EVALUATIONS, is_of_step};
+pub(crate) use folder::{BEGUN_FROM, CONVERTED, EVALUATIONS, IMPORTED, is_of_step};
 pub use output::{check_file, check_folder};
 pub use tensorboard::log_video;

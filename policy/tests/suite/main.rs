@@ -8,4 +8,5 @@ mod golden;
 mod laws;
 mod mixers;
 mod policy;
+mod published;
 mod transfer;

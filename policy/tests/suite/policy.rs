@@ -4,8 +4,8 @@ use crate::common::*;
 use aaren_kernels::Dropout;
 use aaren_policy::mixer::names;
 use aaren_policy::{
-    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, Normalizer, PolicyConfig, PolicyError, Timesteps, Tokens,
-    checkpoint,
+    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, NormPlace, Normalizer, PolicyConfig, PolicyError,
+    Timesteps, Tokens, checkpoint,
 };
 use burn::backend::{Autodiff, Flex};
 use burn::prelude::*;
@@ -43,9 +43,16 @@ impl Trajectory {
 #[test]
 fn the_policy_that_acts_is_the_policy_that_was_trained() {
     for name in names() {
-        for tokens in [Tokens::Separate, Tokens::Merged, Tokens::Observation] {
+        for (tokens, norm) in [
+            (Tokens::Separate, NormPlace::Pre),
+            (Tokens::Merged, NormPlace::Pre),
+            (Tokens::Observation, NormPlace::Pre),
+            (Tokens::Published, NormPlace::Pre),
+            (Tokens::Published, NormPlace::Post),
+        ] {
             let mut policy = policy(name);
             policy.description.config.tokens = tokens;
+            policy.description.config.norm = norm;
             let mut weights = policy.clone();
             weights.network = DecisionNetwork::new(&policy.description, 3, &device()).unwrap();
             let policy = weights;
