@@ -5,26 +5,17 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::source::Source;
-use crate::device::CPU;
-use crate::play::agent::{Actions, ActorCriticAgent, ActorCriticSnapshot, Agent};
-use crate::play::decision_agent::{DecisionAgent, DecisionSnapshot};
+use crate::device::Cpu;
+use crate::play::{Acting, ExecutionMode};
 
 /// A policy of any kind in one environment.
 pub struct Player {
-    actor: Actor,
-    action: ActionSpec,
-    observation_width: usize,
-    /// Whether it must be told a return, and the one that it is told where nobody says another.
+    policy: AnyPolicy<Cpu>,
+    acting: Acting,
+    /// The return that a policy is told where nobody says another.
     target_return: Option<f64>,
-    is_told_return: bool,
     place: Place,
-    actions: Actions,
-}
-
-#[allow(clippy::large_enum_variant, reason = "there are never many of them")]
-enum Actor {
-    Decision(DecisionAgent),
-    ActorCritic(ActorCriticAgent),
+    action: ActionBatch,
 }
 
 /// Where in an episode.
@@ -42,13 +33,7 @@ enum Place {
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     place: Place,
-    actor: ActorSnapshot,
-}
-
-#[derive(Serialize, Deserialize)]
-enum ActorSnapshot {
-    Decision(DecisionSnapshot),
-    ActorCritic(ActorCriticSnapshot),
+    acting: Vec<u8>,
 }
 
 impl Player {
@@ -58,28 +43,23 @@ impl Player {
     /// If the policy cannot be executed as its job does.
     pub fn new(source: Source) -> Result<Self> {
         let Source { policy, window, target_return, .. } = source;
-        let (action, observation_width) = (policy.action().clone(), policy.observation_width());
-        let is_told_return =
-            matches!(&policy, AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go());
-        let actor = match policy {
-            AnyPolicy::Decision(policy) => {
-                let state = policy.initial_state(1, &CPU);
-                Actor::Decision(DecisionAgent::new(policy, state, window, 1))
-            }
-            AnyPolicy::ActorCritic(policy) => Actor::ActorCritic(ActorCriticAgent::new(policy, false, 1)),
-        };
-        let (place, actions) = (Place::Before, Actions::default());
-        Ok(Self { actor, action, observation_width, target_return, is_told_return, place, actions })
+        let acting = Acting::new(&policy, ExecutionMode { window, ..ExecutionMode::default() }, 1)?;
+        Ok(Self { policy, acting, target_return, place: Place::Before, action: ActionBatch::Discrete(Vec::new()) })
     }
 
     /// The actions.
     pub fn action(&self) -> &ActionSpec {
-        &self.action
+        self.policy.action()
     }
 
     /// Numbers in an observation.
     pub fn observation_width(&self) -> usize {
-        self.observation_width
+        self.policy.observation_width()
+    }
+
+    /// Whether the policy must be told a return.
+    fn is_told_return(&self) -> bool {
+        matches!(&self.policy, AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go())
     }
 
     /// Begins an episode.
@@ -91,11 +71,11 @@ impl Player {
     pub fn begin(&mut self, target_return: Option<f64>) -> Result<()> {
         let target = match target_return.or(self.target_return) {
             Some(target) => target,
-            None if self.is_told_return => bail!("the policy must be told which return to reach, and its job does not say one"),
+            None if self.is_told_return() => bail!("the policy must be told which return to reach, and its job does not say one"),
             None => 0.0,
         };
         ensure!(target.is_finite(), "a target return of {target}, expected a finite number");
-        self.agent().begin(0, 0, target);
+        self.acting.begin(0, 0, target);
         self.place = Place::First;
         Ok(())
     }
@@ -108,7 +88,7 @@ impl Player {
     /// # Errors
     /// An episode that has not begun, a number that is not finite, or too many or too few of them.
     pub fn step(&mut self, observation: &[f64], reward: f64) -> Result<&ActionBatch> {
-        let width = self.observation_width;
+        let width = self.observation_width();
         ensure!(observation.len() == width, "an observation of {} numbers, the policy is told {width}", observation.len());
         if let Some(at) = observation.iter().position(|number| !number.is_finite()) {
             bail!("number {at} of the observation is {}", observation[at]);
@@ -118,14 +98,12 @@ impl Player {
             Place::First => {}
             Place::Later => {
                 ensure!(reward.is_finite(), "a reward of {reward}");
-                self.agent().reward(0, reward);
+                self.acting.reward(0, reward);
             }
         }
         self.place = Place::Later;
-        let mut actions = std::mem::take(&mut self.actions);
-        self.agent().act(observation, &[true], &mut actions);
-        self.actions = actions;
-        Ok(&self.actions.executed)
+        self.action = self.acting.act(observation, &[true])?.executed;
+        Ok(&self.action)
     }
 
     /// All that is carried between two steps, as bytes: [`Player::restore`] goes on from there.
@@ -133,11 +111,7 @@ impl Player {
     /// # Errors
     /// If it cannot be written, which never happened.
     pub fn save(&self) -> Result<Vec<u8>> {
-        let actor = match &self.actor {
-            Actor::Decision(agent) => ActorSnapshot::Decision(agent.snapshot()),
-            Actor::ActorCritic(agent) => ActorSnapshot::ActorCritic(agent.snapshot()),
-        };
-        Ok(rmp_serde::to_vec(&Snapshot { place: self.place, actor })?)
+        Ok(rmp_serde::to_vec(&Snapshot { place: self.place, acting: self.acting.store()? })?)
     }
 
     /// Goes on from what [`Player::save`] gave, of this policy.
@@ -145,21 +119,11 @@ impl Player {
     /// # Errors
     /// If the bytes are not the state of this policy; nothing is changed then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let Snapshot { place, actor } = rmp_serde::from_slice(bytes).context("not a policy's state")?;
-        match (&mut self.actor, actor) {
-            (Actor::Decision(agent), ActorSnapshot::Decision(snapshot)) => agent.restore(snapshot)?,
-            (Actor::ActorCritic(agent), ActorSnapshot::ActorCritic(snapshot)) => agent.restore(snapshot)?,
-            _ => bail!("the state of a policy of another kind"),
-        }
-        self.place = place;
+        let Snapshot { place, acting } = rmp_serde::from_slice(bytes).context("not a policy's state")?;
+        let acting = Acting::restore(&self.policy, &acting)?;
+        ensure!(acting.rows() == 1, "the state has {} rows, expected one", acting.rows());
+        (self.acting, self.place) = (acting, place);
         Ok(())
-    }
-
-    fn agent(&mut self) -> &mut dyn Agent {
-        match &mut self.actor {
-            Actor::Decision(agent) => agent,
-            Actor::ActorCritic(agent) => agent,
-        }
     }
 }
 

@@ -221,9 +221,15 @@ impl Acting {
                     backbone.restore_state_of(state, rows.len(), &CPU)
                 };
                 let state = state.context("the state is another policy's")?;
-                Kind::Decision(DecisionAgent::resume(policy, state, window, rows))
+                Kind::Decision(DecisionAgent::resume(policy, state, window, rows)?)
             }
             (AnyPolicy::ActorCritic(policy), Episodes::ActorCritic { stochastic, generators, resets }) => {
+                ensure!(
+                    generators.len() == resets.len(),
+                    "the state has {} rows and noise for {}",
+                    resets.len(),
+                    generators.len()
+                );
                 let network = &policy.network;
                 let state = if is_bounded {
                     network.restore_state(state, &CPU)

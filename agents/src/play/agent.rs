@@ -1,11 +1,9 @@
 //! Agents: what chooses actions, for several environments at once.
 
 use aaren_envs::{Generator, Space, Spec};
-use aaren_policy::{ActionBatch, ActorCriticPolicy, PolicyState, StateRecord};
-use anyhow::Result;
+use aaren_policy::{ActionBatch, ActorCriticPolicy, PolicyState};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 
 use crate::device::{CPU, Cpu};
 
@@ -63,30 +61,7 @@ pub(crate) struct ActorCriticAgent {
     raw_actions: Vec<f32>,
 }
 
-/// All that an agent of one row carries between two steps, whose actions are not drawn.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct ActorCriticSnapshot {
-    reset: bool,
-    state: Vec<StateRecord>,
-}
-
 impl ActorCriticAgent {
-    /// What an agent of one row carries.
-    pub(crate) fn snapshot(&self) -> ActorCriticSnapshot {
-        let state = self.state.as_ref().map(PolicyState::to_records);
-        ActorCriticSnapshot { reset: self.resets[0], state: state.unwrap_or_default() }
-    }
-
-    /// Goes on from a snapshot, which may say anything.
-    ///
-    /// # Errors
-    /// If it is not one of this policy's; nothing is changed then.
-    pub(crate) fn restore(&mut self, snapshot: ActorCriticSnapshot) -> Result<()> {
-        self.state = Some(self.policy.network.restore_state_of(snapshot.state, 1, &CPU)?);
-        self.resets = vec![snapshot.reset];
-        Ok(())
-    }
-
     /// An agent whose episodes have not begun.
     pub(crate) fn new(policy: ActorCriticPolicy<Cpu>, stochastic: bool, rows: usize) -> Self {
         let state = policy.initial_state(rows, &CPU);

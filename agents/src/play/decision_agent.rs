@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use aaren_policy::{ActionBatch, ActionSpec, ActionValue, DecisionPolicy, NO_CHOICE, PolicyState, StateRecord, Timesteps};
+use aaren_policy::{ActionBatch, ActionSpec, ActionValue, DecisionPolicy, NO_CHOICE, PolicyState, Timesteps};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -39,27 +39,26 @@ pub(crate) struct DecisionAgent {
     state: Option<PolicyState<Cpu>>,
 }
 
-/// All that an agent of one row carries between two steps.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct DecisionSnapshot {
-    row: Row,
-    state: Vec<StateRecord>,
-}
-
 impl DecisionAgent {
-    /// What an agent of one row carries.
-    pub(crate) fn snapshot(&self) -> DecisionSnapshot {
-        let state = self.state.as_ref().map(PolicyState::to_records);
-        DecisionSnapshot { row: self.rows[0].clone(), state: state.unwrap_or_default() }
+    /// An agent whose episodes have not begun.
+    ///
+    /// - `state`: of episodes that have not begun
+    /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
+    pub(crate) fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
+        Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: Some(state) }
     }
 
-    /// Goes on from a snapshot, which may say anything.
+    /// An agent in the middle of episodes, which may say anything.
     ///
     /// # Errors
-    /// If it is not one of this policy's; nothing is changed then.
-    pub(crate) fn restore(&mut self, snapshot: DecisionSnapshot) -> Result<()> {
-        let DecisionSnapshot { row, state } = snapshot;
-        let description = &self.policy.description;
+    /// If they are not episodes of this policy.
+    pub(crate) fn resume(
+        policy: DecisionPolicy<Cpu>,
+        state: PolicyState<Cpu>,
+        window: Option<usize>,
+        rows: Vec<Row>,
+    ) -> Result<Self> {
+        let description = &policy.description;
         let is_action = |action: &Option<ActionBatch>| match (action, &description.action) {
             (None, _) => true,
             (Some(ActionBatch::Continuous(numbers)), ActionSpec::Continuous { low, .. }) => numbers.len() == low.len(),
@@ -69,29 +68,16 @@ impl DecisionAgent {
             }
             _ => false,
         };
-        let moments = row
-            .history
-            .iter()
-            .all(|moment| moment.observation.len() == description.normalizer.width() && is_action(&moment.previous_action));
-        let history = row.history.len();
-        let fits = moments && is_action(&row.previous_action) && history <= self.window.unwrap_or(0) && row.timestep < usize::MAX;
-        ensure!(fits, "the state of another policy, or of one that is executed otherwise");
-        let state = self.policy.network.backbone().restore_state_of(state, 1, &CPU)?;
-        (self.rows, self.state) = (vec![row], Some(state));
-        Ok(())
-    }
-
-    /// An agent whose episodes have not begun.
-    ///
-    /// - `state`: of episodes that have not begun
-    /// - `window`: timesteps that are computed anew at every step; `None` carries the state along
-    pub(crate) fn new(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: usize) -> Self {
-        Self { policy, window, rows: vec![Row::default(); rows], timesteps: Timesteps::new(), state: Some(state) }
-    }
-
-    /// An agent in the middle of episodes.
-    pub(crate) fn resume(policy: DecisionPolicy<Cpu>, state: PolicyState<Cpu>, window: Option<usize>, rows: Vec<Row>) -> Self {
-        Self { rows, ..Self::new(policy, state, window, 0) }
+        let is_moment =
+            |moment: &Moment| moment.observation.len() == description.normalizer.width() && is_action(&moment.previous_action);
+        let fits = |row: &Row| {
+            row.history.iter().all(is_moment)
+                && is_action(&row.previous_action)
+                && row.history.len() <= window.unwrap_or(0)
+                && row.timestep < usize::MAX
+        };
+        ensure!(rows.iter().all(fits), "the state is of another policy, or of one that is executed otherwise");
+        Ok(Self { rows, ..Self::new(policy, state, window, 0) })
     }
 
     /// Timesteps that are computed anew at every step.
