@@ -3,6 +3,7 @@
 use crate::episode::Episodes;
 use crate::error::DatasetError;
 use crate::format::{Format, JOURNAL};
+use crate::hdf5::is_hdf5;
 use crate::report::Strictness;
 use crate::trajectory::Dataset;
 use crate::verify::verify;
@@ -63,19 +64,38 @@ fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, ov
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|source| DatasetError::io(parent, "cannot be created", source))?;
     }
-    if path.exists() && !overwrite && !is_collecting(path) {
-        return Err(DatasetError::Exists { path: path.into() });
-    }
+    check_place(path, format, overwrite)?;
     match format {
         Format::D4rl => save_file(about, episodes, path),
         Format::Minari => save_directory(about, episodes, path),
     }
 }
 
-fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
-    if path.is_dir() {
-        return Err(DatasetError::wrong_kind(path, "a directory", "a file to write D4RL into"));
+/// Whether a dataset may be written to a place: nothing is there, or what [`save`] would replace. Long work may look before it begins.
+///
+/// # Errors
+/// [`DatasetError::Exists`] unless `overwrite` is set, [`DatasetError::WrongKind`] if what is there is not a dataset of this format: a
+/// file without the signature of HDF5, a directory without the metadata of Minari.
+pub fn check_place(path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
+    // A link that leads nowhere is something, too.
+    if path.symlink_metadata().is_err() || format == Format::Minari && is_collecting(path) {
+        return Ok(());
     }
+    if !overwrite && !is_collecting(path) {
+        return Err(DatasetError::Exists { path: path.into() });
+    }
+    let wrong = |found, expected| Err(DatasetError::wrong_kind(path, found, expected));
+    match format {
+        Format::D4rl if path.is_dir() => wrong("a directory", "a file to write D4RL into"),
+        Format::D4rl if !is_hdf5(path) => wrong("a file that is not HDF5", "nothing, or an HDF5 file to overwrite"),
+        Format::Minari if !path.join("data").join("metadata.json").is_file() => {
+            wrong("something that is not a Minari dataset", "nothing, or a Minari dataset to overwrite")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     let temporary = Temporary::beside(path)?;
     d4rl::write::write(about, episodes, &temporary.path, path)?;
     fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))
@@ -83,10 +103,6 @@ fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<()
 
 fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     let exists = path.exists() && !is_collecting(path);
-    if exists && !path.join("data").join("metadata.json").is_file() {
-        let expected = "nothing, or a Minari dataset to overwrite";
-        return Err(DatasetError::wrong_kind(path, "something that is not a Minari dataset", expected));
-    }
     let temporary = Temporary::beside(path)?;
     let data = temporary.path.join("data");
     fs::create_dir_all(&data).map_err(|source| DatasetError::io(path, "cannot be written", source))?;

@@ -50,6 +50,12 @@ fn saving_never_replaces_unless_asked() {
     fs::create_dir(&other).unwrap();
     assert!(matches!(save(&first, &other, Format::Minari, true), Err(DatasetError::WrongKind { .. })));
     assert!(matches!(save(&first, &other, Format::D4rl, true), Err(DatasetError::WrongKind { .. })));
+    let precious = directory.path().join("precious.toml");
+    fs::write(&precious, "seed = 1").unwrap();
+    for format in [Format::D4rl, Format::Minari] {
+        assert!(matches!(save(&first, &precious, format, true), Err(DatasetError::WrongKind { .. })));
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"seed = 1");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     let (minari, d4rl) = (destination(Format::Minari), destination(Format::D4rl));
     let goes_on = formats == Formats::Both && minari.is_dir() && !d4rl.exists();
     for format in formats.into_iter().filter(|&format| !(goes_on && format == Format::Minari)) {
-        check_destination(&destination(format), false, advice)?;
+        check_destination(&destination(format), format, false, advice)?;
     }
     let dataset = trajectories(job)?;
     interrupt::check()?;

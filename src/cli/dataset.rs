@@ -81,16 +81,12 @@ impl Command {
             Command::Info { source, max_episode_steps, json } => info(&source, &options(max_episode_steps, false), json),
             Command::Verify { source, max_episode_steps, strict } => verify(&source, &options(max_episode_steps, strict)),
             Command::Convert { source, destination, to, max_episode_steps, overwrite } => {
-                check_destination(&destination, overwrite, "--overwrite replaces it")?;
+                let format = Format::from(to);
+                check_destination(&destination, format, overwrite, "--overwrite replaces it")?;
                 let loaded = aaren_data::load_with(&source, &options(max_episode_steps, false))?;
-                save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
+                save(&loaded.dataset, &destination, format, overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
-                report::print(format!(
-                    "wrote {} to {} as {}",
-                    report::count(episodes, "episode"),
-                    destination.display(),
-                    Format::from(to)
-                ))
+                report::print(format!("wrote {} to {} as {}", report::count(episodes, "episode"), destination.display(), format))
             }
         }
     }
@@ -99,11 +95,9 @@ impl Command {
 /// Whether a dataset could be written here; `advice` is for a user whose target is taken.
 ///
 /// # Errors
-/// If something is there, or nothing can be written there.
-pub fn check_destination(path: &Path, overwrite: bool, advice: &str) -> Result<()> {
-    if !overwrite && path.exists() {
-        bail!("{} already exists; {advice}", path.display());
-    }
+/// If something is there that is not to be replaced, or nothing can be written there.
+pub fn check_destination(path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
+    aaren_data::check_place(path, format, overwrite).map_err(|error| advised(error, advice))?;
     check_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -112,10 +106,15 @@ pub fn check_destination(path: &Path, overwrite: bool, advice: &str) -> Result<(
 /// # Errors
 /// As [`aaren_data::save`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
-    aaren_data::save(dataset, path, format, overwrite).map_err(|error| match error {
+    aaren_data::save(dataset, path, format, overwrite).map_err(|error| advised(error, advice))
+}
+
+fn advised(error: DatasetError, advice: &str) -> anyhow::Error {
+    match error {
         DatasetError::Exists { path } => anyhow!("{} already exists; {advice}", path.display()),
+        error @ DatasetError::WrongKind { .. } => anyhow!("{error}; choose another place"),
         error => error.into(),
-    })
+    }
 }
 
 fn options(max_episode_steps: Option<NonZeroUsize>, strict: bool) -> LoadOptions {

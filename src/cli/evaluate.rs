@@ -4,7 +4,7 @@ use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, action_spec, evaluate_and_keep, evaluate_caches};
-use aaren_agents::run::{RunDir, check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
+use aaren_agents::run::{RunDir, check_folder, check_json_file, log_video, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -83,7 +83,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     check(&policy, &evaluation).with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
     // What cannot be written shows before the episodes are played.
     match (&args.json, &saved.run) {
-        (Some(Some(path)), _) => check_file(path).context("--json")?,
+        (Some(Some(path)), _) => check_json_file(path, &["format", "checkpoint_step"]).context("--json")?,
         (_, Some(run)) => check_folder(run.path())?,
         _ => {}
     }

@@ -146,6 +146,19 @@ fn cases() -> Vec<Case> {
                 file(to, "out/precious", b"do not touch");
             },
         ),
+        case(
+            "a config is not overwritten",
+            "dataset convert data.h5 job.toml --to d4rl --overwrite",
+            &["job.toml", "not HDF5", "another place"],
+            |to| {
+                file(to, "data.h5", &pendulum_file());
+                file(to, "job.toml", b"seed = 1");
+            },
+        ),
+        case("a config for a report", "evaluate run --json job.json", &["--json", "job.json", "not an earlier report"], |to| {
+            trained(to, "run");
+            file(to, "job.json", b"{\"seed\": 1}");
+        }),
         case("a format that cannot hold the data", "dataset convert in out --to d4rl", &["out", "discrete"], |to| {
             save_minari(to, "in");
         }),

@@ -1,10 +1,12 @@
 //! Looks whether an output can be written, before the work that it is for.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::de::IgnoredAny;
 
 /// Written and removed again: less would fit on a disk that is full.
 static PROBE: [u8; 1 << 16] = [0; 1 << 16];
@@ -32,6 +34,43 @@ pub fn check_file(path: &Path) -> Result<()> {
     probe(folder).with_context(context)
 }
 
+/// As [`check_file`], for JSON that is an object: a file that is there is replaced only if it is an object with these keys too, or empty, so
+/// that no config or other work is lost to a slip.
+///
+/// # Errors
+/// As there, and if something else is there.
+pub fn check_json_file(path: &Path, keys: &[&str]) -> Result<()> {
+    let has_keys = |file: File| {
+        let object = serde_json::from_reader::<_, HashMap<String, IgnoredAny>>(BufReader::new(file));
+        object.is_ok_and(|object| keys.iter().all(|key| object.contains_key(*key)))
+    };
+    check_kind(path, "an earlier report", has_keys)?;
+    check_file(path)
+}
+
+/// As [`check_file`], for files that begin with a signature: a file that is there is replaced only if it does too, or is empty.
+///
+/// # Errors
+/// As there, and if something else is there, which is not `what`.
+pub fn check_signed_file(path: &Path, what: &str, signature: &[u8]) -> Result<()> {
+    let is_signed = |file: File| {
+        let mut head = Vec::new();
+        file.take(signature.len() as u64).read_to_end(&mut head).is_ok() && head == signature
+    };
+    check_kind(path, what, is_signed)?;
+    check_file(path)
+}
+
+fn check_kind(path: &Path, what: &str, is_that: impl FnOnce(File) -> bool) -> Result<()> {
+    let is_other_work = path.is_file() && path.metadata().is_ok_and(|found| found.len() > 0);
+    ensure!(
+        !is_other_work || File::open(path).is_ok_and(is_that),
+        "{} is there and is not {what}, so it is not replaced; choose another name, or remove it",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Whether a folder could be made here, or written into, as far as can be told without making it.
 ///
 /// # Errors
@@ -56,6 +95,29 @@ fn probe(folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_of_the_same_kind_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, content: &str| {
+            fs::write(folder.path().join(name), content).unwrap();
+            folder.path().join(name)
+        };
+        let keys = ["format", "run"];
+        for (name, content, is_free) in [
+            ("report.json", r#"{"format": 1, "run": "a", "targets": [1]}"#, true),
+            ("empty.json", "", true),
+            ("job.json", r#"{"seed": 1}"#, false),
+            ("list.json", "[1]", false),
+            ("job.toml", "seed = 1", false),
+        ] {
+            assert_eq!(check_json_file(&at(name, content), &keys).is_ok(), is_free, "{name}");
+        }
+        check_json_file(&folder.path().join("new.json"), &keys).unwrap();
+        check_signed_file(&at("a.gif", "GIF89a..."), "a GIF", b"GIF8").unwrap();
+        let refused = check_signed_file(&at("b.gif", "GI"), "a GIF", b"GIF8").unwrap_err().to_string();
+        assert!(refused.contains("b.gif is there and is not a GIF"), "{refused}");
+    }
 
     #[test]
     fn what_can_be_written_leaves_nothing_and_what_cannot_says_why() {
