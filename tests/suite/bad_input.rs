@@ -155,6 +155,16 @@ fn cases() -> Vec<Case> {
                 file(to, "job.toml", b"seed = 1");
             },
         ),
+        case("a run's config for a report", "evaluate run --json run/config.json", &["--json", "file of the run", "run"], |to| {
+            trained(to, "run")
+        }),
+        case("a run's result for another", "evaluate run --json run/evaluation.json", &["--json", "file of the run"], |to| {
+            trained(to, "run")
+        }),
+        case("a file in a run for a video", "evaluate run --video run/events/x.gif", &["--video", "file of the run"], |to| {
+            trained(to, "run");
+            file(to, "run/events/x.gif", b"GIF89a");
+        }),
         case("a config for a report", "evaluate run --json job.json", &["--json", "job.json", "not an earlier report"], |to| {
             trained(to, "run");
             file(to, "job.json", b"{\"seed\": 1}");

@@ -26,7 +26,7 @@ const LOCK: &str = "lock";
 /// Evaluations after the training.
 pub(crate) const EVALUATIONS: &str = "evaluations";
 /// Complete checkpoints, one folder each.
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
 const BEGUN_FROM: &str = "begun_from.json";
