@@ -3,7 +3,9 @@
 use super::args::{Checkpoint, parse_checkpoint, show};
 use aaren_agents::config::{Changes, EnvConfig, Execution, Job};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::play::{Evaluation, SavedPolicy, Video, VideoOptions, action_spec, evaluate_and_keep, evaluate_caches};
+use aaren_agents::play::{
+    Evaluation, SavedPolicy, Video, VideoOptions, action_spec, bounded_caches, evaluate_and_keep, evaluate_caches,
+};
 use aaren_agents::run::{RunDir, check_folder, check_json_file, log_video, report, write_json_atomically, write_json_output};
 use aaren_policy::{AnyPolicy, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
@@ -68,6 +70,7 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    args.cache_sizes.iter().try_for_each(|&entries| bounded_caches(entries).map(drop))?;
     let changes = Changes { env: args.env.clone(), ..Changes::default() };
     if args.policy.join("config.json").is_file() {
         // What is wrong with the flags shows before a checkpoint is looked for.

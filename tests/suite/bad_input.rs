@@ -309,6 +309,12 @@ fn cases() -> Vec<Case> {
         case("a cache smaller than its sinks", "evaluate run --cache-sizes 4", &["--cache-sizes", "found 4", "sinks"], |to| {
             trained(to, "run")
         }),
+        case(
+            "a cache larger than all",
+            "evaluate run --cache-sizes 8,99999999999",
+            &["--cache-sizes", "99999999999", "2^24"],
+            |to| trained(to, "run"),
+        ),
         // Conversions.
         case("converting to other parameters", "convert run --mixer lstm", &["step-00000001", "mixer.query", "lstm"], |to| {
             trained(to, "run");

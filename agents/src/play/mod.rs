@@ -33,7 +33,7 @@ pub(crate) mod saved;
 pub(crate) mod spaces;
 mod video;
 
-pub use cache_sweep::evaluate_caches;
+pub use cache_sweep::{bounded_caches, evaluate_caches};
 pub use episodes::PlayedEpisode;
 pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
 pub use saved::SavedPolicy;
