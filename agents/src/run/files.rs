@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::words::short_name;
+
 /// Begins the name of everything that is not finished.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
@@ -20,6 +22,7 @@ pub(crate) const UNFINISHED: &str = ".unfinished-";
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?.to_string_lossy();
     // Two processes that write one file do not meet, and of each the whole file is seen.
+    let name = short_name(&name, 200);
     let unfinished = |process: u32| path.with_file_name(format!("{UNFINISHED}{process}-{name}"));
     let write = || {
         let mine = unfinished(std::process::id());
@@ -174,6 +177,8 @@ mod tests {
         write_output(Path::new("/dev/null"), b"text").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         assert!(format!("{:#}", write_output(&at("none/file"), b"").unwrap_err()).contains("none/file"));
+        // As long as a name may be: the temporary one must not be longer.
+        write_output(&at(&"x".repeat(255)), b"text").unwrap();
     }
 
     #[test]

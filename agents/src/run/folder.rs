@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
 use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
+use super::output::check_folder;
 use crate::config::Changes;
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
@@ -278,6 +279,16 @@ impl RunDir {
     /// If it cannot be written.
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         write_json_atomically(&self.path.join(name), value)
+    }
+
+    /// Whether a later evaluation could be written, as far as can be told before it is made.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or a link or a file is in the place of `evaluations/`.
+    pub fn check_evaluations(&self) -> Result<()> {
+        let folder = self.path.join(EVALUATIONS);
+        refuse_link(&folder)?;
+        check_folder(&folder)
     }
 
     /// Writes a later evaluation of the run as `evaluations/NAME.json`; gives its path.

@@ -74,7 +74,7 @@ pub fn check_json_file(path: &Path, keys: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// As there, and if something else is there, which is not `what`.
-pub fn check_signed_file(path: &Path, what: &str, signature: &[u8]) -> Result<()> {
+pub(crate) fn check_signed_file(path: &Path, what: &str, signature: &[u8]) -> Result<()> {
     let is_signed = |file: File| {
         let mut head = Vec::new();
         file.take(signature.len() as u64).read_to_end(&mut head).is_ok() && head == signature

@@ -134,8 +134,8 @@ pub(crate) fn silence() {
     IS_QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Writes a line about the progress to stderr, above the bars.
-pub(crate) fn say(text: &str) {
+/// Writes a line about the progress to stderr, above the bars; where nothing but errors is said, nothing.
+pub fn say(text: &str) {
     if !IS_QUIET.load(Ordering::Relaxed) {
         // A closed stderr is no reason to stop working.
         let _ = AboveBars.write_all(format!("{text}\n").as_bytes());
