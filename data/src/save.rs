@@ -9,6 +9,7 @@ use crate::trajectory::Dataset;
 use crate::verify::verify;
 use crate::{d4rl, minari};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Writes a dataset: a file for [`Format::D4rl`], a directory (the one with `data/` inside) for [`Format::Minari`].
@@ -21,8 +22,8 @@ use std::path::{Path, PathBuf};
 /// [`save_episodes`]. A trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
 ///
 /// # Errors
-/// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::WrongKind`] if
-/// something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
+/// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::Taken`] if it
+/// came to be there meanwhile, [`DatasetError::WrongKind`] if something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
     DatasetError::unless_ok(path, verify(dataset, Strictness::Normal))?;
     put(dataset, &dataset.trajectories.as_slice(), path, format, overwrite)
@@ -66,7 +67,7 @@ fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, ov
     }
     check_place(path, format, overwrite)?;
     match format {
-        Format::D4rl => save_file(about, episodes, path),
+        Format::D4rl => save_file(about, episodes, path, overwrite),
         Format::Minari => save_directory(about, episodes, path),
     }
 }
@@ -95,10 +96,25 @@ pub fn check_place(path: &Path, format: Format, overwrite: bool) -> Result<(), D
     }
 }
 
-fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
+fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path, overwrite: bool) -> Result<(), DatasetError> {
     let temporary = Temporary::beside(path)?;
     d4rl::write::write(about, episodes, &temporary.path, path)?;
-    fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))
+    // A second name is not given over a file that is there, as `rename` would. Some file systems have no second names.
+    match if overwrite { Err(ErrorKind::Unsupported.into()) } else { fs::hard_link(&temporary.path, path) } {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == ErrorKind::AlreadyExists => Err(DatasetError::Taken { path: path.into() }),
+        Err(_) => fs::rename(&temporary.path, path).map_err(|source| not_in_place(path, source)),
+    }
+}
+
+/// Why a dataset that is whole did not get its name: mostly that somebody else was faster.
+fn not_in_place(path: &Path, source: io::Error) -> DatasetError {
+    match source.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory => {
+            DatasetError::Taken { path: path.into() }
+        }
+        _ => DatasetError::io(path, "cannot be put in place", source),
+    }
 }
 
 fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
@@ -112,18 +128,21 @@ fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Resu
         // It does so inside its own directory, where it is found again should the process die in between.
         let (current, old) = (path.join("data"), path.join(".data.old"));
         if old.exists() {
-            fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
+            remove(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
         }
-        fs::rename(&current, &old).map_err(|source| DatasetError::io(path, "cannot be replaced", source))?;
+        fs::rename(&current, &old).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => DatasetError::Taken { path: path.into() }, // somebody else is replacing it
+            _ => not_in_place(path, source),
+        })?;
         if let Err(source) = fs::rename(&data, &current) {
             let _ = fs::rename(&old, &current);
-            return Err(DatasetError::io(path, "cannot be put in place", source));
+            return Err(not_in_place(path, source));
         }
-        fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
+        remove(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
     } else if path.exists() {
-        fs::rename(&data, path.join("data")).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
+        fs::rename(&data, path.join("data")).map_err(|source| not_in_place(path, source))?;
     } else {
-        fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
+        fs::rename(&temporary.path, path).map_err(|source| not_in_place(path, source))?;
     }
     mark_namespaces(about, path)
 }
@@ -194,6 +213,10 @@ impl Drop for Temporary {
     }
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+/// Removes a file or a folder; another process may have been faster.
+fn remove(path: &Path) -> io::Result<()> {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
