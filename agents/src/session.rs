@@ -29,7 +29,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
 use crate::play::evaluate::{Evaluation, evaluate};
-use crate::run::interrupt::Interrupted;
+use crate::run::interrupt::{Interrupted, Steps};
 use crate::run::metrics::Log;
 use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
@@ -175,6 +175,8 @@ pub(crate) struct Session<'a> {
     evaluated: Option<u64>,
     /// Whether the training has come to its end.
     is_over: bool,
+    /// A signal stops it at the end of a step.
+    _steps: Steps,
 }
 
 impl<'a> Session<'a> {
@@ -189,7 +191,7 @@ impl<'a> Session<'a> {
         observer: &'a mut dyn Observer,
         trained: &impl Trained,
     ) -> Result<Self> {
-        let step = trained.step();
+        let (step, steps) = (trained.step(), Steps::new());
         observer.begins(step)?;
         let log = Log::open(run, resume.then_some(step))?;
         made_by::note(run)?;
@@ -203,7 +205,8 @@ impl<'a> Session<'a> {
         let stop = schedule.stop.map(|config| EarlyStop::new(config, &metrics, RETURN_MEAN, LOSS)).transpose()?;
         let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
         let evaluated = log.resumed_after(step, RETURN_MEAN).then_some(step);
-        let mut session = Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over };
+        let mut session =
+            Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over, _steps: steps };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
         if session.schedule.evaluates(step) && evaluated.is_none() {
             session.evaluate_between(trained)?;

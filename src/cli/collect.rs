@@ -60,6 +60,7 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     for format in formats.into_iter().filter(|&format| !(goes_on && format == Format::Minari)) {
         check_destination(&destination(format), format, false, advice)?;
     }
+    let _steps = interrupt::Steps::new();
     let dataset = trajectories(job)?;
     interrupt::check()?;
     ensure!(!goes_on || holds(&minari, &dataset), "{} already exists; {advice}", minari.display());

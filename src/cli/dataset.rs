@@ -7,8 +7,8 @@ use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, S
 use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
-use aaren_agents::run::check_folder;
 use aaren_agents::run::report::{self, number};
+use aaren_agents::run::{check_folder, interrupt};
 
 /// What to do with a dataset.
 #[derive(Debug, Subcommand)]
@@ -106,6 +106,8 @@ pub fn check_destination(path: &Path, format: Format, overwrite: bool, advice: &
 /// # Errors
 /// As [`aaren_data::save`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
+    let place = path.to_path_buf();
+    let _leftovers = interrupt::Leftovers::new(move || drop(aaren_data::remove_leftovers(&place)));
     aaren_data::save(dataset, path, format, overwrite).map_err(|error| advised(error, advice))
 }
 

@@ -88,6 +88,7 @@ impl Video {
     /// A state that cannot be drawn, a file that cannot be written, or an interrupt.
     pub fn write(&mut self, moments: &[Moment]) -> Result<String> {
         ensure!(!moments.is_empty(), "--video: nothing of the episode was kept");
+        let _steps = interrupt::Steps::new();
         let (stride, seconds) = self.pace();
         let steps = moments.len().saturating_sub(1);
         let shown = self.options.steps.map_or(steps, |most| steps.min(usize::try_from(most).unwrap_or(usize::MAX)));

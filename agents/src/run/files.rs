@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::interrupt::Whole;
 use super::words::short_name;
 
 /// Begins the name of everything that is not finished.
@@ -25,6 +26,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let name = short_name(&name, 200);
     let unfinished = |process: u32| path.with_file_name(format!("{UNFINISHED}{process}-{name}"));
     let write = || {
+        let _whole = Whole::new();
         let mine = unfinished(std::process::id());
         remove(&mine)?;
         let mut file = File::create_new(&mine)?;
@@ -36,7 +38,9 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Removes what killed processes left of a file.
+/// Removes what killed processes left of a file or folder.
+///
+/// - `unfinished`: what it is called while a process writes it
 fn remove_leftovers(path: &Path, unfinished: &dyn Fn(u32) -> PathBuf) -> io::Result<()> {
     for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?.file_name();
