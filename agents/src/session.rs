@@ -368,7 +368,7 @@ impl<'a> Session<'a> {
 
     /// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.
     fn evaluate_best(&self, last: &EvaluationReport) -> Result<EvaluationReport> {
-        let Some((step, _)) = self.run.best().filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
+        let Some((step, _)) = self.run.best()?.filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
         let folder = self.run.checkpoint_at(step)?;
         let policy =
             checkpoint::load_any::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;

@@ -86,7 +86,7 @@ impl Checkpoint {
         match self {
             Checkpoint::Step(step) => Ok((step, run.checkpoint_at(step)?)),
             Checkpoint::Best => {
-                let (step, _) = run.best().with_context(|| format!("the run {path} has no evaluation yet"))?;
+                let (step, _) = run.best()?.with_context(|| format!("the run {path} has no evaluation yet"))?;
                 Ok((step, run.checkpoint_at(step)?))
             }
             Checkpoint::Latest => run

@@ -4,8 +4,9 @@ use super::args::{Checkpoint, JobArgs, Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device, Job};
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::play::SavedPolicy;
+use aaren_agents::run::interrupt::{self, Steps};
 use aaren_agents::run::report::{EvaluationReport, TrainSummary};
-use aaren_agents::run::{RunDir, check_folder, interrupt};
+use aaren_agents::run::{RunDir, check_folder};
 use aaren_agents::session::NoObserver;
 use aaren_agents::{device, ppo};
 use anyhow::{Context, Result, bail};
@@ -94,21 +95,30 @@ pub fn train(
         job.env().make()?;
     }
     // The folder is made last, so that a job that cannot start leaves none behind.
-    let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
-        if let Some(run) = run {
-            return Ok(run);
-        }
-        interrupt::check()?;
-        let run = match path {
-            Some(path) => RunDir::claim(path, keep_checkpoints)?,
-            None => RunDir::claim_next(&args.job.default_run(), keep_checkpoints)?,
+    let begin =
+        |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| -> Result<(RunDir, Steps)> {
+            // A signal stops the training at a step from here on; before, there is nothing to be kept.
+            let steps = Steps::new();
+            if let Some(run) = run {
+                return Ok((run, steps));
+            }
+            interrupt::check()?;
+            let run = match path {
+                Some(path) => RunDir::claim(path, keep_checkpoints)?,
+                None => RunDir::claim_next(&args.job.default_run(), keep_checkpoints)?,
+            };
+            let fill = || {
+                if let Some(from) = &from {
+                    fill(from, &run)?;
+                    run.note_origin(&from.folder, from.step)?;
+                }
+                run.begin(&job)
+            };
+            match fill() {
+                Ok(()) => Ok((run, steps)),
+                Err(error) => Err(run.abandon(error)),
+            }
         };
-        if let Some(from) = &from {
-            fill(from, &run)?;
-            run.note_origin(&from.folder, from.step)?;
-        }
-        run.begin(&job).map(|()| run)
-    };
     // What it begins with is in a checkpoint.
     let resumes = resume || from.is_some();
     let ((summary, report), run) = match &job {
@@ -118,12 +128,12 @@ pub fn train(
                 offline::review(offline, &dataset)?;
             }
             let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
-            let run = begin(run, offline.train.keep_checkpoints, &fill)?;
+            let (run, _steps) = begin(run, offline.train.keep_checkpoints, &fill)?;
             interrupt::check()?;
             (offline::train(offline, dataset, &run, resumes)?, run)
         }
         Job::Ppo(online) => {
-            let run = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
+            let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
             (ppo::train(online, &run, resumes, &mut NoObserver)?, run)
         }
         Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
@@ -133,5 +143,5 @@ pub fn train(
 
 /// The best checkpoint of a run, or the newest where none was marked.
 fn best(run: &RunDir) -> Result<(u64, PathBuf)> {
-    if run.best().is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
+    if run.best()?.is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
 }

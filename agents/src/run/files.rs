@@ -41,7 +41,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
 /// Removes what killed processes left of a file or folder.
 ///
 /// - `unfinished`: what it is called while a process writes it
-fn remove_leftovers(path: &Path, unfinished: &dyn Fn(u32) -> PathBuf) -> io::Result<()> {
+pub(crate) fn remove_leftovers(path: &Path, unfinished: &dyn Fn(u32) -> PathBuf) -> io::Result<()> {
     for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?.file_name();
         let process = entry.to_str().and_then(|name| name.strip_prefix(UNFINISHED)?.split_once('-')?.0.parse().ok());
@@ -118,7 +118,7 @@ pub(super) fn is_link(path: &Path) -> bool {
 }
 
 /// Removes a file, or a folder and what is in it, if it is there; of a link the link.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
