@@ -64,6 +64,8 @@ impl Cli {
     /// # Errors
     /// If an argument does not fit, the thread pool cannot be made, a file cannot be written, or the user interrupts.
     pub fn run(self) -> Result<()> {
+        // A signal stops a measurement at a step, so that what was measured is not lost.
+        let _steps = aaren_agents::run::interrupt::Steps::new();
         let json = self.json.as_deref();
         json.map_or(Ok(()), |path| aaren_agents::run::check_json_file(path, &["command", "machine"])).context("--json")?;
         match self.what {
