@@ -1,7 +1,7 @@
 //! Signals that ask a process to stop: Ctrl-C, SIGTERM (schedulers, `timeout`) and SIGHUP (a closed terminal).
 //!
 //! A process dies of them at once, unless a part of it says otherwise: work in [`Steps`] stops at a clean point, and a second Ctrl-C
-//! stops it at once; what is written under [`Whole`] is finished first; what [`Leftovers`] are of is removed.
+//! stops it at once; a short piece of writing is finished first; what [`Leftovers`] are of is removed.
 //!
 //! ```
 //! // Without a signal before it, this is no error.
