@@ -30,7 +30,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
 use crate::play::evaluate::Evaluation;
-use crate::run::interrupt::Interrupted;
+use crate::run::interrupt::{Interrupted, Steps};
 use crate::run::metrics::Log;
 use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
@@ -179,6 +179,8 @@ pub(crate) struct Session<'a> {
     evaluated: Option<u64>,
     /// Whether the training has come to its end.
     is_over: bool,
+    /// A signal stops it at the end of a step.
+    _steps: Steps,
 }
 
 impl<'a> Session<'a> {
@@ -193,7 +195,7 @@ impl<'a> Session<'a> {
         observer: &'a mut dyn Observer,
         trained: &impl Trained,
     ) -> Result<Self> {
-        let step = trained.step();
+        let (step, steps) = (trained.step(), Steps::new());
         observer.begins(step)?;
         let log = Log::open(run, resume.then_some(step))?;
         made_by::note(run)?;
@@ -212,7 +214,8 @@ impl<'a> Session<'a> {
             .transpose()?;
         let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
         let evaluated = log.resumed_after(step, schedule.judges.headline()).then_some(step);
-        let mut session = Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over };
+        let mut session =
+            Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over, _steps: steps };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
         if session.schedule.evaluates(step) && evaluated.is_none() {
             session.evaluate_between(trained)?;
@@ -376,7 +379,7 @@ impl<'a> Session<'a> {
 
     /// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.
     fn evaluate_best(&self, last: &EvaluationReport) -> Result<EvaluationReport> {
-        let Some((step, _)) = self.run.best().filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
+        let Some((step, _)) = self.run.best()?.filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
         let folder = self.run.checkpoint_at(step)?;
         let policy =
             checkpoint::load_any::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;

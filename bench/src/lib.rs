@@ -67,8 +67,10 @@ impl Cli {
     /// # Errors
     /// If an argument does not fit, the thread pool cannot be made, a file cannot be written, or the user interrupts.
     pub fn run(self) -> Result<()> {
+        // A signal stops a measurement at a step, so that what was measured is not lost.
+        let _steps = aaren_agents::run::interrupt::Steps::new();
         let json = self.json.as_deref();
-        json.map_or(Ok(()), aaren_agents::run::check_file).context("--json")?;
+        json.map_or(Ok(()), |path| aaren_agents::run::check_json_file(path, &["command", "machine"])).context("--json")?;
         match self.what {
             What::Act(args) => act::run(&args, json),
             What::Env(args) => env::run(&args, json),

@@ -154,6 +154,12 @@ pub enum DatasetError {
         /// Where the dataset was to be written.
         path: PathBuf,
     },
+    /// Something came there while the dataset was made.
+    #[error("{}: another command has just written there, and what it wrote is kept", path.display())]
+    Taken {
+        /// Where the dataset was to be written.
+        path: PathBuf,
+    },
     /// The format cannot hold this dataset.
     #[error("{}: cannot be saved as {format}: {problem}", path.display())]
     Unsupported {

@@ -50,6 +50,28 @@ const GROUPS: [&str; 4] = ["metadata", "virtual", "observations", "actions"];
 /// How many numbers are decoded at a time where an array is not wanted whole.
 const WINDOW: u64 = 1 << 20;
 
+/// The first bytes of an HDF5 file from its signature on; none if the file has no signature.
+fn superblock(reader: &mut std::fs::File, len: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
+    let mut start = 0;
+    while !head.starts_with(&SIGNATURE) {
+        if start >= len.min(LARGEST_USER_BLOCK) {
+            return Ok(None);
+        }
+        head.clear();
+        reader.seek(SeekFrom::Start(start))?;
+        reader.by_ref().take(64).read_to_end(&mut head)?;
+        start = (2 * start).max(512);
+    }
+    Ok(Some(head))
+}
+
+/// Whether a file has the signature of HDF5, be it whole or not.
+pub(crate) fn is_hdf5(path: &Path) -> bool {
+    let head = || superblock(&mut std::fs::File::open(path).ok()?, path.metadata().ok()?.len()).ok()?;
+    path.is_file() && head().is_some()
+}
+
 /// An open HDF5 file.
 pub(crate) struct Hdf5 {
     path: PathBuf,
@@ -65,17 +87,8 @@ impl Hdf5 {
         let io = |source| DatasetError::io(path, "cannot be read", source);
         let mut reader = std::fs::File::open(path).map_err(io)?;
         let len = reader.metadata().map_err(io)?.len();
-        let mut head = Vec::new();
-        let mut start = 0;
-        while !head.starts_with(&SIGNATURE) {
-            if start >= len.min(LARGEST_USER_BLOCK) {
-                return Err(DatasetError::invalid(path, "not an HDF5 file (bad signature)"));
-            }
-            head.clear();
-            reader.seek(SeekFrom::Start(start)).map_err(io)?;
-            reader.by_ref().take(64).read_to_end(&mut head).map_err(io)?;
-            start = (2 * start).max(512);
-        }
+        let head = superblock(&mut reader, len).map_err(io)?;
+        let head = head.ok_or_else(|| DatasetError::invalid(path, "not an HDF5 file (bad signature)"))?;
         drop(reader);
         // A file whose superblock is cut must have at least a whole one.
         let expected = end_of_file(&head).unwrap_or(96);

@@ -3,11 +3,13 @@
 use crate::episode::Episodes;
 use crate::error::DatasetError;
 use crate::format::{Format, JOURNAL};
+use crate::hdf5::is_hdf5;
 use crate::report::Strictness;
 use crate::trajectory::Dataset;
 use crate::verify::verify;
 use crate::{d4rl, minari};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Writes a dataset: a file for [`Format::D4rl`], a directory (the one with `data/` inside) for [`Format::Minari`].
@@ -20,8 +22,8 @@ use std::path::{Path, PathBuf};
 /// [`save_episodes`]. A trajectory without an end flag is written as truncated to D4RL, which has no other way to end it.
 ///
 /// # Errors
-/// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::WrongKind`] if
-/// something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
+/// [`DatasetError::Content`] if the dataset does not pass [`verify`], [`DatasetError::Exists`], [`DatasetError::Taken`] if it
+/// came to be there meanwhile, [`DatasetError::WrongKind`] if something else is there, [`DatasetError::Unsupported`] if the format cannot hold it, [`DatasetError::Io`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
     DatasetError::unless_ok(path, verify(dataset, Strictness::Normal))?;
     put(dataset, &dataset.trajectories.as_slice(), path, format, overwrite)
@@ -63,30 +65,60 @@ fn put(about: &Dataset, episodes: &dyn Episodes, path: &Path, format: Format, ov
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|source| DatasetError::io(parent, "cannot be created", source))?;
     }
-    if path.exists() && !overwrite && !is_collecting(path) {
-        return Err(DatasetError::Exists { path: path.into() });
-    }
+    check_place(path, format, overwrite)?;
     match format {
-        Format::D4rl => save_file(about, episodes, path),
+        Format::D4rl => save_file(about, episodes, path, overwrite),
         Format::Minari => save_directory(about, episodes, path),
     }
 }
 
-fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
-    if path.is_dir() {
-        return Err(DatasetError::wrong_kind(path, "a directory", "a file to write D4RL into"));
+/// Whether a dataset may be written to a place: nothing is there, or what [`save`] would replace. Long work may look before it begins.
+///
+/// # Errors
+/// [`DatasetError::Exists`] unless `overwrite` is set, [`DatasetError::WrongKind`] if what is there is not a dataset of this format: a
+/// file without the signature of HDF5, a directory without the metadata of Minari.
+pub fn check_place(path: &Path, format: Format, overwrite: bool) -> Result<(), DatasetError> {
+    // A link that leads nowhere is something, too.
+    if path.symlink_metadata().is_err() || format == Format::Minari && is_collecting(path) {
+        return Ok(());
     }
+    if !overwrite && !is_collecting(path) {
+        return Err(DatasetError::Exists { path: path.into() });
+    }
+    let wrong = |found, expected| Err(DatasetError::wrong_kind(path, found, expected));
+    match format {
+        Format::D4rl if path.is_dir() => wrong("a directory", "a file to write D4RL into"),
+        Format::D4rl if !is_hdf5(path) => wrong("a file that is not HDF5", "nothing, or an HDF5 file to overwrite"),
+        Format::Minari if !path.join("data").join("metadata.json").is_file() => {
+            wrong("something that is not a Minari dataset", "nothing, or a Minari dataset to overwrite")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn save_file(about: &Dataset, episodes: &dyn Episodes, path: &Path, overwrite: bool) -> Result<(), DatasetError> {
     let temporary = Temporary::beside(path)?;
     d4rl::write::write(about, episodes, &temporary.path, path)?;
-    fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))
+    // A second name is not given over a file that is there, as `rename` would. Some file systems have no second names.
+    match if overwrite { Err(ErrorKind::Unsupported.into()) } else { fs::hard_link(&temporary.path, path) } {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == ErrorKind::AlreadyExists => Err(DatasetError::Taken { path: path.into() }),
+        Err(_) => fs::rename(&temporary.path, path).map_err(|source| not_in_place(path, source)),
+    }
+}
+
+/// Why a dataset that is whole did not get its name: mostly that somebody else was faster.
+fn not_in_place(path: &Path, source: io::Error) -> DatasetError {
+    match source.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory => {
+            DatasetError::Taken { path: path.into() }
+        }
+        _ => DatasetError::io(path, "cannot be put in place", source),
+    }
 }
 
 fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Result<(), DatasetError> {
     let exists = path.exists() && !is_collecting(path);
-    if exists && !path.join("data").join("metadata.json").is_file() {
-        let expected = "nothing, or a Minari dataset to overwrite";
-        return Err(DatasetError::wrong_kind(path, "something that is not a Minari dataset", expected));
-    }
     let temporary = Temporary::beside(path)?;
     let data = temporary.path.join("data");
     fs::create_dir_all(&data).map_err(|source| DatasetError::io(path, "cannot be written", source))?;
@@ -96,18 +128,21 @@ fn save_directory(about: &Dataset, episodes: &dyn Episodes, path: &Path) -> Resu
         // It does so inside its own directory, where it is found again should the process die in between.
         let (current, old) = (path.join("data"), path.join(".data.old"));
         if old.exists() {
-            fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
+            remove(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
         }
-        fs::rename(&current, &old).map_err(|source| DatasetError::io(path, "cannot be replaced", source))?;
+        fs::rename(&current, &old).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => DatasetError::Taken { path: path.into() }, // somebody else is replacing it
+            _ => not_in_place(path, source),
+        })?;
         if let Err(source) = fs::rename(&data, &current) {
             let _ = fs::rename(&old, &current);
-            return Err(DatasetError::io(path, "cannot be put in place", source));
+            return Err(not_in_place(path, source));
         }
-        fs::remove_dir_all(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
+        remove(&old).map_err(|source| DatasetError::io(&old, "cannot be removed", source))?;
     } else if path.exists() {
-        fs::rename(&data, path.join("data")).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
+        fs::rename(&data, path.join("data")).map_err(|source| not_in_place(path, source))?;
     } else {
-        fs::rename(&temporary.path, path).map_err(|source| DatasetError::io(path, "cannot be put in place", source))?;
+        fs::rename(&temporary.path, path).map_err(|source| not_in_place(path, source))?;
     }
     mark_namespaces(about, path)
 }
@@ -178,6 +213,10 @@ impl Drop for Temporary {
     }
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+/// Removes a file or a folder; another process may have been faster.
+fn remove(path: &Path) -> io::Result<()> {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -50,6 +50,39 @@ fn saving_never_replaces_unless_asked() {
     fs::create_dir(&other).unwrap();
     assert!(matches!(save(&first, &other, Format::Minari, true), Err(DatasetError::WrongKind { .. })));
     assert!(matches!(save(&first, &other, Format::D4rl, true), Err(DatasetError::WrongKind { .. })));
+    let precious = directory.path().join("precious.toml");
+    fs::write(&precious, "seed = 1").unwrap();
+    for format in [Format::D4rl, Format::Minari] {
+        assert!(matches!(save(&first, &precious, format, true), Err(DatasetError::WrongKind { .. })));
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"seed = 1");
+}
+
+/// Episodes of which the last one is only there when somebody else has written to the place.
+struct Late<'a>(&'a Dataset, &'a std::path::Path, Format);
+
+impl aaren_data::Episodes for Late<'_> {
+    fn visit(&self, visit: &mut aaren_data::Visit<'_>) -> Result<(), DatasetError> {
+        self.0.trajectories.as_slice().visit(visit)?;
+        if !self.1.exists() {
+            save(&small(3, 5, false), self.1, self.2, false)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn whoever_is_first_has_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let dataset = small(3, 4, false);
+    for format in [Format::Minari, Format::D4rl] {
+        let late = directory.path().join(format!("late-{format}-v0"));
+        let taken = save_episodes(&dataset, &Late(&dataset, &late, format), &late, format, false).unwrap_err();
+        assert!(matches!(taken, DatasetError::Exists { .. } | DatasetError::Taken { .. }), "{taken}");
+        assert_eq!(load_path(&late).unwrap().dataset.trajectories[0].len(), 5, "the first is kept");
+    }
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing else is left");
 }
 
 #[test]

@@ -29,12 +29,15 @@ use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Name of the weights' file.
 pub const WEIGHTS: &str = "weights.safetensors";
 /// Name of the description's file.
 pub const DESCRIPTION: &str = "policy.json";
+/// Bytes of a description, at most.
+const LONGEST_DESCRIPTION: u64 = 1 << 28;
 
 /// Writes a policy of any kind into a folder that exists.
 ///
@@ -96,11 +99,14 @@ impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
 /// [`PolicyError::File`] if it is missing, [`PolicyError::Description`] if it is not one.
 pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let text = fs::read_to_string(&path).map_err(|source| PolicyError::File {
-        path: path.clone(),
-        action: "read the policy's description",
-        source,
-    })?;
+    let file = |source| PolicyError::File { path: path.clone(), action: "read the policy's description", source };
+    // Devices and pipes may have no end.
+    let found = fs::metadata(&path).map_err(file)?;
+    if !found.is_file() || found.len() > LONGEST_DESCRIPTION {
+        let problem = format!("expected a regular file of at most {} MiB", LONGEST_DESCRIPTION >> 20);
+        return Err(file(Error::new(ErrorKind::InvalidInput, problem)));
+    }
+    let text = fs::read_to_string(&path).map_err(file)?;
     let wrong = |source| PolicyError::Description { path: path.clone(), source };
     let mut json: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
     // The first checkpoints had one kind of policy and did not name it.

@@ -2,12 +2,12 @@
 
 use super::args::{JobArgs, show};
 use super::dataset::{check_destination, save};
-use aaren_agents::collect;
+use aaren_agents::collect::{self, Summary};
 use aaren_agents::config::{Formats, Job, OfflineJob};
 use aaren_agents::offline::trajectories;
 use aaren_agents::run::{interrupt, report};
 use aaren_data::{Dataset, Format, Trajectory};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct CollectArgs {
     /// How to store it [default: as in the config; minari where the data are scripted]
     #[arg(long, value_enum)]
     format: Option<Formats>,
-    /// Print what was made as JSON in place of a table
+    /// Print what was made as JSON in place of a table or lines
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +42,7 @@ pub fn run(args: &CollectArgs) -> Result<()> {
 
 /// The scripted data of a training job.
 fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
-    ensure!(job.data.scripted.is_some(), "data.scripted is missing: this job's data is not collected");
+    let scripted = job.data.scripted.as_ref().context("data.scripted is missing: this job's data is not collected")?;
     let formats = args.format.unwrap_or(Formats::Minari);
     let name = args.job.name();
     let destination = |format| {
@@ -58,26 +58,25 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     let (minari, d4rl) = (destination(Format::Minari), destination(Format::D4rl));
     let goes_on = formats == Formats::Both && minari.is_dir() && !d4rl.exists();
     for format in formats.into_iter().filter(|&format| !(goes_on && format == Format::Minari)) {
-        check_destination(&destination(format), false, advice)?;
+        check_destination(&destination(format), format, false, advice)?;
     }
+    let _steps = interrupt::Steps::new();
     let dataset = trajectories(job)?;
     interrupt::check()?;
     ensure!(!goes_on || holds(&minari, &dataset), "{} already exists; {advice}", minari.display());
     let steps: usize = dataset.trajectories.iter().map(Trajectory::len).sum();
+    let mut written = Vec::new();
     for format in formats {
         let path = destination(format);
         aaren_data::remove_leftovers(&path)?;
         if !(goes_on && format == Format::Minari) {
             save(&dataset, &path, format, false, advice)?;
         }
-        report::print(format!(
-            "wrote {}, {}, to {}",
-            report::count(dataset.trajectories.len(), "episode"),
-            report::count(steps, "step"),
-            path.display()
-        ))?;
+        written.push((format, path));
     }
-    Ok(())
+    let made = format!("wrote {}, {}", report::count(dataset.trajectories.len(), "episode"), report::count(steps, "step"));
+    let lines = written.iter().map(|(_, path)| format!("{made}, to {}", path.display())).collect::<Vec<_>>().join("\n");
+    show(args.json, &Summary::of_scripted(&dataset, scripted.collector, written), || lines)
 }
 
 /// Whether the dataset in a place has these episodes.

@@ -8,8 +8,8 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
 use aaren_agents::config::Incomplete;
-use aaren_agents::run::check_folder;
 use aaren_agents::run::report::{self, number};
+use aaren_agents::run::{check_folder, interrupt};
 
 /// What to do with a dataset.
 #[derive(Debug, Subcommand)]
@@ -95,16 +95,12 @@ impl Command {
                 verify(&source, &options(max_episode_steps, incomplete, strict))
             }
             Command::Convert { source, destination, to, max_episode_steps, incomplete, overwrite } => {
-                check_destination(&destination, overwrite, "--overwrite replaces it")?;
+                let format = Format::from(to);
+                check_destination(&destination, format, overwrite, "--overwrite replaces it")?;
                 let loaded = aaren_data::load_with(&source, &options(max_episode_steps, incomplete, false))?;
-                save(&loaded.dataset, &destination, to.into(), overwrite, "--overwrite replaces it")?;
+                save(&loaded.dataset, &destination, format, overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
-                report::print(format!(
-                    "wrote {} to {} as {}",
-                    report::count(episodes, "episode"),
-                    destination.display(),
-                    Format::from(to)
-                ))
+                report::print(format!("wrote {} to {} as {}", report::count(episodes, "episode"), destination.display(), format))
             }
         }
     }
@@ -113,11 +109,9 @@ impl Command {
 /// Whether a dataset could be written here; `advice` is for a user whose target is taken.
 ///
 /// # Errors
-/// If something is there, or nothing can be written there.
-pub fn check_destination(path: &Path, overwrite: bool, advice: &str) -> Result<()> {
-    if !overwrite && path.exists() {
-        bail!("{} already exists; {advice}", path.display());
-    }
+/// If something is there that is not to be replaced, or nothing can be written there.
+pub fn check_destination(path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
+    aaren_data::check_place(path, format, overwrite).map_err(|error| advised(error, advice))?;
     check_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -126,10 +120,17 @@ pub fn check_destination(path: &Path, overwrite: bool, advice: &str) -> Result<(
 /// # Errors
 /// As [`aaren_data::save`].
 pub fn save(dataset: &Dataset, path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
-    aaren_data::save(dataset, path, format, overwrite).map_err(|error| match error {
+    let place = path.to_path_buf();
+    let _leftovers = interrupt::Leftovers::new(move || drop(aaren_data::remove_leftovers(&place)));
+    aaren_data::save(dataset, path, format, overwrite).map_err(|error| advised(error, advice))
+}
+
+fn advised(error: DatasetError, advice: &str) -> anyhow::Error {
+    match error {
         DatasetError::Exists { path } => anyhow!("{} already exists; {advice}", path.display()),
+        error @ DatasetError::WrongKind { .. } => anyhow!("{error}; choose another place"),
         error => error.into(),
-    })
+    }
 }
 
 fn options(max_episode_steps: Option<NonZeroUsize>, incomplete: Incomplete, strict: bool) -> LoadOptions {

@@ -3,12 +3,18 @@
 use super::args::{Checkpoint, show};
 use aaren_agents::config::Execution;
 use aaren_agents::jobs::{EvaluateRequest, Prepared};
-use aaren_agents::play::{Video, VideoOptions, evaluate_and_keep, evaluate_caches};
-use aaren_agents::run::{check_file, check_folder, log_video, report, write_json_atomically, write_json_output};
+use aaren_agents::play::{SavedPolicy, Video, VideoOptions, bounded_caches, evaluate_and_keep, evaluate_caches};
+use aaren_agents::run::{RunDir, check_json_file, log_video, progress, report, write_json_atomically, write_json_output};
+use aaren_envs::Moment;
 use aaren_policy::mixer::CachePolicy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::Serialize;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+
+/// Bytes of an evaluation's name, at most: with its ending and on its way to the disk it must be a name that file systems take.
+const LONGEST_NAME: usize = 160;
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
@@ -68,46 +74,32 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    args.cache_sizes.iter().try_for_each(|&entries| bounded_caches(entries).map(drop))?;
     let Prepared { saved, policy, evaluation } = args.request().prepare()?;
     // What cannot be written shows before the episodes are played.
-    match (&args.json, &saved.run) {
-        (Some(Some(path)), _) => check_file(path).context("--json")?,
-        (_, Some(run)) => check_folder(run.path())?,
-        _ => {}
-    }
+    let report_to = args.report_to(&saved)?;
     if !args.cache_sizes.is_empty() {
         let report = evaluate_caches(&policy, &saved.name, saved.step, &args.cache_sizes, &evaluation)?;
-        match (&args.json, &saved.run) {
-            (Some(Some(path)), _) => write_json_output(path, &report)?,
-            (_, Some(run)) => write_json_atomically(&run.path().join("evaluation-caches.json"), &report)?,
-            _ => {}
-        }
-        return show(args.prints_json(), &report, || report.to_string());
+        let in_run = |run: &RunDir| {
+            let path = run.path().join("evaluation-caches.json");
+            write_json_atomically(&path, &report).map(|()| path)
+        };
+        return args.tell(&report, report_to, in_run);
     }
     // What a video lacks shows before the episodes are played.
     let options = VideoOptions { size: args.video_size, frame_rate: args.video_fps, steps: args.video_steps };
     let video = args.video.as_deref().map(|path| Video::new(path, &evaluation.env, options)).transpose()?;
     let (report, moments) = evaluate_and_keep(&policy, &saved.name, saved.step, &evaluation, video.is_some())?;
-    let written = match (&args.json, &saved.run) {
-        _ if args.is_to_stdout() => None,
-        (Some(Some(path)), _) => write_json_output(path, &report).map(|()| Some(path.clone()))?,
-        (_, Some(run)) => Some(run.write_evaluation(&args.name(saved.step), &report)?),
-        _ => None,
-    };
-    show(args.prints_json(), &report, || match written {
-        Some(path) => format!("{report}\nwrote {}", path.display()),
-        None => report.to_string(),
-    })?;
-    match video {
-        Some(mut video) => {
-            report::print(video.write(&moments)?)?;
-            match (&args.video, &saved.run) {
-                (Some(path), Some(run)) => log_video(run.path(), saved.step, path),
-                _ => Ok(()),
-            }
-        }
-        None => Ok(()),
-    }
+    let told = args.tell(&report, report_to, |run| run.write_evaluation(&args.name(saved.step), &report));
+    let drawn = video.map_or(Ok(()), |mut video| args.draw(&mut video, &moments, &saved));
+    told.and(drawn)
+}
+
+/// Where a report goes, beside what is printed.
+enum ReportTo<'a> {
+    Nowhere,
+    File(&'a Path),
+    Run(&'a RunDir),
 }
 
 impl EvaluateArgs {
@@ -136,6 +128,63 @@ impl EvaluateArgs {
         self.json.as_ref().is_some_and(|path| path.as_deref() == Some(Path::new("/dev/stdout")))
     }
 
+    /// Where the report goes: a look whether it can be written there, too.
+    fn report_to<'a>(&'a self, saved: &'a SavedPolicy) -> Result<ReportTo<'a>> {
+        match (&self.json, &saved.run) {
+            _ if self.is_to_stdout() => Ok(ReportTo::Nowhere),
+            (Some(Some(path)), _) => {
+                check_json_file(path, &["format", "checkpoint_step"]).context("--json")?;
+                Ok(ReportTo::File(path))
+            }
+            (_, None) => Ok(ReportTo::Nowhere),
+            (printed, Some(run)) => match run.check_evaluations() {
+                Ok(()) => Ok(ReportTo::Run(run)),
+                // It is printed whole.
+                Err(error) if printed.is_some() => {
+                    progress::say(&format!("warning: {error:#}; the report is printed and not kept in the run"));
+                    Ok(ReportTo::Nowhere)
+                }
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    bail!("{text}; --json FILE writes the report to a file elsewhere, --json alone prints it")
+                }
+            },
+        }
+    }
+
+    /// Prints a report, and writes it to where it goes; it is printed even if it cannot be written, for it may have taken hours.
+    fn tell<R: Serialize + Display>(
+        &self,
+        report: &R,
+        to: ReportTo<'_>,
+        in_run: impl FnOnce(&RunDir) -> Result<PathBuf>,
+    ) -> Result<()> {
+        let shown = show(self.prints_json(), report, || report.to_string());
+        let written = match to {
+            ReportTo::Nowhere => None,
+            ReportTo::File(path) => write_json_output(path, report).map(|()| Some(path.to_path_buf()))?,
+            ReportTo::Run(run) => Some(in_run(run)?),
+        };
+        shown?;
+        written.map_or(Ok(()), |path| self.say(&format!("wrote {}", path.display())))
+    }
+
+    /// Draws the video of an episode, and adds it to the log of the run.
+    fn draw(&self, video: &mut Video, moments: &[Moment], saved: &SavedPolicy) -> Result<()> {
+        self.say(&video.write(moments)?)?;
+        if let (Some(path), Some(run)) = (&self.video, &saved.run)
+            && let Err(error) = log_video(run.path(), saved.step, path)
+        {
+            progress::say(&format!("warning: {error:#}; TensorBoard will not show the video"));
+        }
+        Ok(())
+    }
+
+    /// Says a line beside the report: on stdout, where that holds a table, else on stderr, since stdout is JSON and nothing else.
+    fn say(&self, line: &str) -> Result<()> {
+        if self.prints_json() { Ok(progress::say(line)) } else { report::print(line) }
+    }
+
     /// Names an evaluation by what was changed.
     fn name(&self, step: u64) -> String {
         let list = |targets: &[f64]| targets.iter().map(f64::to_string).collect::<Vec<_>>().join("-");
@@ -150,7 +199,7 @@ impl EvaluateArgs {
             self.stochastic.then(|| "stochastic".into()),
             (!self.target_returns.is_empty()).then(|| format!("targets-{}", list(&self.target_returns))),
         ];
-        parts.into_iter().flatten().collect::<Vec<_>>().join("-")
+        report::short_name(&parts.into_iter().flatten().collect::<Vec<_>>().join("-"), LONGEST_NAME).into_owned()
     }
 }
 

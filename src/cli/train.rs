@@ -44,7 +44,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let trained = train(args, args.changes(), args.run.as_deref(), args.resume)?;
     show(args.json, &trained, || {
         let Trained { run, train, evaluation } = &trained;
-        let best = run.best().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
+        let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
             format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
         });
         format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())

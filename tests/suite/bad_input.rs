@@ -146,6 +146,29 @@ fn cases() -> Vec<Case> {
                 file(to, "out/precious", b"do not touch");
             },
         ),
+        case(
+            "a config is not overwritten",
+            "dataset convert data.h5 job.toml --to d4rl --overwrite",
+            &["job.toml", "not HDF5", "another place"],
+            |to| {
+                file(to, "data.h5", &pendulum_file());
+                file(to, "job.toml", b"seed = 1");
+            },
+        ),
+        case("a run's config for a report", "evaluate run --json run/config.json", &["--json", "file of the run", "run"], |to| {
+            trained(to, "run")
+        }),
+        case("a run's result for another", "evaluate run --json run/evaluation.json", &["--json", "file of the run"], |to| {
+            trained(to, "run")
+        }),
+        case("a file in a run for a video", "evaluate run --video run/events/x.gif", &["--video", "file of the run"], |to| {
+            trained(to, "run");
+            file(to, "run/events/x.gif", b"GIF89a");
+        }),
+        case("a config for a report", "evaluate run --json job.json", &["--json", "job.json", "not an earlier report"], |to| {
+            trained(to, "run");
+            file(to, "job.json", b"{\"seed\": 1}");
+        }),
         case("a format that cannot hold the data", "dataset convert in out --to d4rl", &["out", "discrete"], |to| {
             save_minari(to, "in");
         }),
@@ -286,6 +309,12 @@ fn cases() -> Vec<Case> {
         case("a cache smaller than its sinks", "evaluate run --cache-sizes 4", &["--cache-sizes", "found 4", "sinks"], |to| {
             trained(to, "run")
         }),
+        case(
+            "a cache larger than all",
+            "evaluate run --cache-sizes 8,99999999999",
+            &["--cache-sizes", "99999999999", "2^24"],
+            |to| trained(to, "run"),
+        ),
         // Conversions.
         case("converting to other parameters", "convert run --mixer lstm", &["step-00000001", "mixer.query", "lstm"], |to| {
             trained(to, "run");

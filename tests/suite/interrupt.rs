@@ -66,6 +66,55 @@ fn other_signals_end_it_at_the_next_clean_point_however_often_they_come() {
     }
 }
 
+/// The signal that a command ended by, or its exit code, and what it left; the signal comes when `begun` holds.
+fn killed(folder: &Path, arguments: &[&str], overrides: &[&str], signal: &str) -> (Option<i32>, Option<i32>) {
+    let mut command = aaren(folder, arguments, overrides);
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(700));
+    Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
+    let ended = (0..500).any(|_| {
+        sleep(Duration::from_millis(10));
+        process.try_wait().unwrap().is_some()
+    });
+    process.kill().ok();
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(ended, "{arguments:?} goes on after {signal}: {said}");
+    assert!(!said.contains("next step"), "{arguments:?}: {said}");
+    (std::os::unix::process::ExitStatusExt::signal(&output.status), output.status.code())
+}
+
+#[test]
+fn a_command_without_steps_dies_of_a_signal_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // Steps that take minutes, and data that are never whole.
+    let huge = ["policy.width=2048", "policy.feed_forward=8192", "policy.layers=8", "policy.heads=16", "train.batch_size=64"];
+    let endless = ["data.scripted.episodes=100000000"];
+    for (arguments, overrides) in [(["inspect"], &huge[..]), (["inspect"], &endless), (["train"], &endless)] {
+        for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+            assert_eq!(killed(folder.path(), &arguments, overrides, signal), (Some(number), None), "{arguments:?} {overrides:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_config_without_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("job.toml")).status().unwrap().success());
+    for config in ["job.toml", "/dev/zero"] {
+        let output = aaren(folder.path(), &["train", config], &[]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with("error: cannot read the config") && said.contains("/dev/stdin"), "{said}");
+    }
+    // A pipe that the process was given does.
+    let mut command = aaren(folder.path(), &["inspect", "/dev/stdin"], &[]);
+    let mut process = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stdin.take());
+    let output = process.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("env is missing"));
+}
+
 #[test]
 fn nohup_keeps_a_process_running() {
     let folder = tempfile::tempdir().unwrap();

@@ -169,7 +169,7 @@ fn resuming_a_finished_run_changes_nothing() {
 fn the_best_checkpoint_is_marked_kept_and_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let best = || RunDir::open(&run).unwrap().best();
+    let best = || RunDir::open(&run).unwrap().best().unwrap();
     train(&run, &small(&["evaluation.every=4", "train.keep_checkpoints=1"])).unwrap();
     let mut evaluated = lines_with(&run, "evaluation/return_mean");
     assert_eq!(evaluated.len(), 5);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{aaren, checkpoint, json, metrics, small, stdout, train, weights};
+use crate::common::{SMALL, aaren, checkpoint, json, metrics, small, stdout, train, weights};
 
 /// What `aaren` says of an error.
 fn error(folder: &Path, arguments: &[&str], overrides: &[&str]) -> String {
@@ -60,6 +60,7 @@ fn a_run_begins_with_the_weights_of_another() {
 
     let said = error(at, &["train", "--from", "old", "--run", "wide"], &small(&["policy.width=32"]));
     assert!(said.contains("cannot begin with the policy") && said.contains("of another shape"), "{said}");
+    assert!(!at.join("wide").exists(), "what is refused leaves no folder");
 
     // Online, with the backbone; then with all of that.
     fs::write(at.join("ppo.json"), PPO).unwrap();
@@ -74,4 +75,57 @@ fn a_run_begins_with_the_weights_of_another() {
     assert!(said.contains("set ppo.network to \"recurrent\""), "{said}");
     let said = error(at, &["train", "--from", "online", "--run", "back"], &small(&[]));
     assert!(said.contains("actor-critic"), "{said}");
+
+    // Which of its checkpoints is the best is not guessed.
+    fs::write(at.join("old/best"), "{}").unwrap();
+    for arguments in [&["train", "--from", "old", "--run", "next"][..], &["export", "old", "out"]] {
+        let said = error(at, arguments, if arguments[0] == "train" { SMALL } else { &[] });
+        assert!(said.contains("old/best: found \"{}\"") && said.lines().count() == 1, "{said}");
+    }
+    assert!(!at.join("next").exists() && !at.join("out").exists());
+}
+
+#[test]
+fn stdout_is_json_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    train(&at.join("run"), &small(&["train.steps=1"])).unwrap();
+    let parse = |arguments: &[&str], overrides: &[&str]| -> serde_json::Value {
+        let said = stdout(&mut aaren(at, arguments, overrides));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
+    };
+    let evaluate = ["evaluate", "run", "--episodes", "1", "--json", "--video", "a.gif", "--video-size", "64x48"];
+    assert_eq!(parse(&evaluate, &[])["checkpoint_step"], 1);
+    assert!(at.join("a.gif").is_file());
+    let made = parse(&["collect", "--json", "--output", "out"], &["data.scripted.episodes=3"]);
+    assert_eq!((&made["parts"][0]["episodes"], &made["parts"][0]["name"]), (&3.into(), &"expert".into()));
+    assert_eq!(made["written"], serde_json::json!([["minari", "out"]]));
+    assert_eq!(parse(&["dataset", "info", "out", "--json"], &[])["statistics"]["episodes"], 3);
+}
+
+#[test]
+fn an_evaluation_that_cannot_be_written_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    train(&at.join("run"), &small(&["train.steps=1"])).unwrap();
+    let output = aaren(at, &["evaluate", "run", "--episodes", "1", "--json", "/dev/full"], &[]).output().unwrap();
+    let (said, table) = (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    assert!(!output.status.success() && said.contains("/dev/full") && table.contains("return (mean ± std)"), "{said}{table}");
+
+    // A name of all that was changed, cut to what a file system takes.
+    let targets: Vec<String> = (0..60).map(|target| format!("--target-return=0.{target:03}")).collect();
+    let arguments = ["evaluate", "run", "--episodes", "1"].into_iter().chain(targets.iter().map(String::as_str));
+    stdout(&mut aaren(at, &arguments.collect::<Vec<_>>(), &[]));
+    let names: Vec<_> = fs::read_dir(at.join("run/evaluations")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.len() == 1 && names[0].len() < 200 && names[0].to_str().unwrap().starts_with("step-1-episodes-1"), "{names:?}");
+
+    // Where nothing can be written into the run, it says what else there is, and that does.
+    fs::remove_dir_all(at.join("run/evaluations")).unwrap();
+    fs::write(at.join("run/evaluations"), "").unwrap();
+    let said = error(at, &["evaluate", "run", "--episodes", "100000000"], &[]);
+    assert!(said.contains("evaluations is a file") && said.contains("--json FILE"), "{said}");
+    stdout(&mut aaren(at, &["evaluate", "run", "--episodes", "1", "--json", "out.json"], &[]));
+    assert_eq!(json(&at.join("out.json"))["checkpoint_step"], 1);
+    let said = stdout(&mut aaren(at, &["evaluate", "run", "--episodes", "1", "--json"], &[]));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap()["checkpoint_step"], 1);
 }

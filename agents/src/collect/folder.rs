@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use aaren_data::{Format, JOURNAL};
+use aaren_envs::read_text;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
@@ -75,8 +76,8 @@ impl Folder {
         let begun = json!({ "job": asked, "versions": versions(), "checksums of policies": policies });
         let path = journal.join(BEGUN);
         if path.is_file() {
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let before: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+            let text = read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let before: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
             let changed = differing_keys(&before, &begun);
             let changed: Vec<&str> = changed.iter().map(|key| key.strip_prefix("job.").unwrap_or(key)).collect();
             ensure!(

@@ -37,8 +37,9 @@ use anyhow::{Context, Result, ensure};
 use crate::config::{CollectJob, Part};
 use crate::play::agent::{ActorCriticAgent, Agent, UniformAgent};
 use crate::play::episodes::{Actors, EpisodeStart, play_episodes};
+use crate::run::interrupt::{self, Steps};
 use crate::run::progress::Progress;
-use crate::run::{interrupt, report};
+use crate::run::report;
 use folder::{Folder, check_output, is_written};
 use journal::{Journal, Parts};
 use policies::{FoundPolicy, find_policies};
@@ -64,6 +65,7 @@ pub fn collect(job: &CollectJob, output: &Path) -> Result<Summary> {
     // All that can be refused is refused before anything is written.
     check_output(job, output)?;
     let found = if job.collect.train.is_none() { find_policies(job, &spec)? } else { Vec::new() };
+    let _steps = Steps::new();
     let folder = Folder::open(job, output, &found)?;
     interrupt::check()?;
 

@@ -1,12 +1,13 @@
 //! Behaviour policies on disk: finding those that fit a task, saving them, and where they come from.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aaren_data::score;
-use aaren_envs::Spec;
+use aaren_envs::{Spec, read_text};
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,7 +15,9 @@ use crate::config::{Changes, CollectJob, EnvConfig, Job, Part};
 use crate::device::{CPU, Cpu};
 use crate::play::saved::{PROVENANCE, shipped};
 use crate::play::spaces::action_spec;
-use crate::run::report::number;
+use crate::run::files::{UNFINISHED, remove, remove_leftovers};
+use crate::run::interrupt::Whole;
+use crate::run::report::{number, short_name};
 use crate::run::{RunDir, made_by, write_json_atomically};
 
 /// Where a saved policy comes from, as far as is known.
@@ -103,8 +106,8 @@ pub(crate) fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<Found
     let checksum = crc32fast::hash(&fs::read(&weights).with_context(|| format!("cannot read {}", weights.display()))?);
     let provenance = match folder.join(PROVENANCE) {
         path if path.is_file() => {
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| path.display().to_string())?
+            let text = read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?
         }
         _ => checkpoint_provenance(&folder)?,
     };
@@ -165,7 +168,7 @@ fn locate(path: &Path, level: PolicyLevel) -> Result<PathBuf> {
     if path.join("config.json").is_file() {
         let run = RunDir::open(path)?;
         let step = match level {
-            PolicyLevel::Best => run.best().map(|(step, _)| step),
+            PolicyLevel::Best => run.best()?.map(|(step, _)| step),
             PolicyLevel::Reaches(wanted) => {
                 let reached = evaluations(&run)?.into_iter().find(|evaluation| evaluation.return_mean >= wanted);
                 let missing =
@@ -271,9 +274,11 @@ pub fn export(path: &Path, medium: Option<f64>, folder: &Path) -> Result<Provena
     };
     let level = medium.map_or(Ok(PolicyLevel::Best), reaches).context("--medium")?;
     let source = locate(path, level)?;
-    let provenance: Provenance = match fs::read(source.join(PROVENANCE)) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| source.join(PROVENANCE).display().to_string())?,
-        Err(_) => checkpoint_provenance(&source)?,
+    let path_of_provenance = source.join(PROVENANCE);
+    let provenance: Provenance = match read_text(&path_of_provenance) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| path_of_provenance.display().to_string())?,
+        Err(error) if error.kind() == ErrorKind::NotFound => checkpoint_provenance(&source)?,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path_of_provenance.display())),
     };
     checkpoint::load_any::<Cpu>(&source, &CPU)?;
     put(folder, |folder| {
@@ -290,14 +295,24 @@ pub fn export(path: &Path, medium: Option<f64>, folder: &Path) -> Result<Provena
 fn put(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     ensure!(!folder.exists(), "{} already exists; choose another folder, or remove it", folder.display());
     let name = folder.file_name().with_context(|| format!("{} is no folder name", folder.display()))?.to_string_lossy();
-    let unfinished = folder.with_file_name(format!(".unfinished-{name}"));
+    // Two processes that write one folder do not meet; the first to end has the name.
+    let unfinished = |process: u32| folder.with_file_name(format!("{UNFINISHED}{process}-{}", short_name(&name, 200)));
+    let mine = unfinished(std::process::id());
     let context = || format!("cannot write {}", folder.display());
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).with_context(context)?;
-    }
-    fs::create_dir_all(&unfinished).with_context(context)?;
-    fill(&unfinished).with_context(context)?;
-    fs::rename(&unfinished, folder).with_context(context)
+    let _whole = Whole::new();
+    remove(&mine).with_context(context)?;
+    fs::create_dir_all(&mine).with_context(context)?;
+    let put = || {
+        fill(&mine).with_context(context)?;
+        remove_leftovers(folder, &unfinished).with_context(context)?;
+        fs::rename(&mine, folder).map_err(|error| match error.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                anyhow!("{}: another command has just written there; choose another folder, or remove it", folder.display())
+            }
+            _ => anyhow!(error).context(context()),
+        })
+    };
+    put().inspect_err(|_| drop(remove(&mine)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use aaren_data::statistics::Spread;
+use aaren_data::statistics::{Spread, Statistics};
 use aaren_data::{Dataset, Format, score};
 use aaren_envs::Spec;
 use anyhow::Result;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::journal::Journal;
 use super::policies::{FoundPolicy, versions};
-use crate::config::{CollectJob, DatasetKind, Part};
+use crate::config::{CollectJob, Collector, DatasetKind, Part};
 use crate::run::report::{self, mean_std, number};
 
 /// What a collection made.
@@ -50,6 +50,32 @@ pub struct PartSummary {
     pub actions: String,
     /// Who acted, and where that policy comes from.
     pub policy: Option<Value>,
+}
+
+impl Summary {
+    /// What a scripted dataset is, in one part.
+    ///
+    /// - `written`: where it is, by format
+    pub fn of_scripted(dataset: &Dataset, collector: Collector, written: Vec<(Format, PathBuf)>) -> Self {
+        let statistics = Statistics::of(dataset, None);
+        let (name, actions) = match collector {
+            Collector::Expert => ("expert", "scripted"),
+            Collector::Random => (Part::Random.name(), "uniform"),
+        };
+        let part = PartSummary {
+            name: name.into(),
+            episodes: statistics.episodes as u64,
+            steps: statistics.steps as u64,
+            returns: statistics.returns,
+            lengths: statistics.lengths,
+            terminated: statistics.terminated as u64,
+            diverged: None,
+            normalised_score: statistics.score,
+            actions: actions.into(),
+            policy: None,
+        };
+        Self { id: dataset.id.clone(), parts: vec![part], written }
+    }
 }
 
 /// As a table.

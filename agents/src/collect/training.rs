@@ -107,7 +107,7 @@ fn train(
         ppo::train(trained, &run, resumes, &mut watcher)?;
     }
     if needed.contains(&Part::Medium) {
-        let best = run.best().map_or("none".into(), |(step, best)| format!("{} at step {step}", number(best)));
+        let best = run.best()?.map_or("none".into(), |(step, best)| format!("{} at step {step}", number(best)));
         ensure!(
             place(Part::Medium).is_dir(),
             "the training ended before an evaluation reached {}, which collect.fraction {} makes of the references of {}; the best \
@@ -118,7 +118,7 @@ fn train(
         );
     }
     if needed.contains(&Part::Expert) {
-        let (step, _) = run.best().context("the training ended without an evaluation")?;
+        let (step, _) = run.best()?.context("the training ended without an evaluation")?;
         let policy = checkpoint::load_any::<Cpu>(&run.checkpoint_at(step)?, &CPU)?;
         let AnyPolicy::ActorCritic(policy) = policy else { unreachable!("PPO trains actor-critics") };
         let evaluated = evaluation_of(&run, step)?.context("the best checkpoint's evaluation is not in the log")?;

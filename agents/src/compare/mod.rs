@@ -28,6 +28,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::run::interrupt::Whole;
 use crate::run::{check_folder, write_atomically, write_json_atomically};
 pub use comparison::Comparison;
 use results::{Results, incompatibilities};
@@ -88,6 +89,7 @@ pub fn compare(runs: &[PathBuf], options: &CompareOptions) -> Result<Comparison>
         Some(folder) => folder.clone(),
         None => common_parent(runs)?.join("compare"),
     };
+    let _whole = Whole::new();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     write_json_atomically(&folder.join("compare.json"), &comparison)?;
     write_atomically(&folder.join("compare.md"), comparison.markdown().as_bytes())?;

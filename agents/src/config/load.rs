@@ -1,8 +1,8 @@
 //! Reading a job: TOML or JSON files laid over each other, changes from the command line, and errors that name the key.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use aaren_envs::read_text;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -400,7 +400,7 @@ fn whole_numbers(json: Value) -> Value {
 /// - `wrong`: receives what is wrong with its keys
 fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>, wrong: &mut Vec<String>) -> Result<Value> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path).map_err(|error| {
         let hint = match (above.last(), error.kind()) {
             (Some(file), _) => format!(", the base of {}", file.display()),
             (None, std::io::ErrorKind::NotFound) => "; `aaren train` without a config runs the quickstart".into(),

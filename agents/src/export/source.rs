@@ -28,7 +28,7 @@ impl Source {
     /// # Errors
     /// If there is none, or its files are damaged.
     pub fn find(path: &Path) -> Result<Self> {
-        let saved = SavedPolicy::find(path, |run| match run.best() {
+        let saved = SavedPolicy::find(path, |run| match run.best()? {
             Some((step, _)) => Ok((step, run.checkpoint_at(step)?)),
             None => run.latest_checkpoint()?.with_context(|| format!("the run {} has no checkpoint yet", path.display())),
         })?;

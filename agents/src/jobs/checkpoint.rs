@@ -36,7 +36,7 @@ impl Checkpoint {
         match self {
             Checkpoint::Step(step) => Ok((step, run.checkpoint_at(step)?)),
             Checkpoint::Best => {
-                let (step, _) = run.best().with_context(|| format!("the run {path} has no evaluation yet"))?;
+                let (step, _) = run.best()?.with_context(|| format!("the run {path} has no evaluation yet"))?;
                 Ok((step, run.checkpoint_at(step)?))
             }
             Checkpoint::Latest => run
@@ -47,7 +47,7 @@ impl Checkpoint {
 
     /// The best checkpoint of a run, or the newest where none was marked.
     pub(crate) fn best_or_latest(run: &RunDir) -> Result<(u64, PathBuf)> {
-        if run.best().is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
+        if run.best()?.is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
     }
 }
 

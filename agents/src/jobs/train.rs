@@ -9,8 +9,9 @@ use super::Checkpoint;
 use crate::config::{Changes, Job};
 use crate::offline::{self, trajectories};
 use crate::play::SavedPolicy;
+use crate::run::interrupt::{self, Steps};
 use crate::run::report::{EvaluationReport, TrainSummary};
-use crate::run::{RunDir, check_folder, interrupt};
+use crate::run::{RunDir, check_folder};
 use crate::session::NoObserver;
 use crate::{device, ppo};
 
@@ -86,19 +87,27 @@ impl TrainRequest {
         }
         // The folder is made last, so that a job that cannot start leaves none behind.
         let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
+            // A signal stops the training at a step from here on; before, there is nothing to be kept.
+            let steps = Steps::new();
             if let Some(run) = run {
-                return Ok(run);
+                return Ok((run, steps));
             }
             interrupt::check()?;
             let run = match path {
                 Some(path) => RunDir::claim(path, keep_checkpoints)?,
                 None => RunDir::claim_next(&Path::new("runs").join(self.name()), keep_checkpoints)?,
             };
-            if let Some(from) = &from {
-                fill(from, &run)?;
-                run.note_origin(&from.folder, from.step)?;
+            let fill = || {
+                if let Some(from) = &from {
+                    fill(from, &run)?;
+                    run.note_origin(&from.folder, from.step)?;
+                }
+                run.begin(&job)
+            };
+            match fill() {
+                Ok(()) => Ok((run, steps)),
+                Err(error) => Err(run.abandon(error)),
             }
-            run.begin(&job).map(|()| run)
         };
         // What it begins with is in a checkpoint.
         let resumes = resume || from.is_some();
@@ -109,12 +118,12 @@ impl TrainRequest {
                     offline::review(offline, &dataset)?;
                 }
                 let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
-                let run = begin(run, offline.train.keep_checkpoints, &fill)?;
+                let (run, _steps) = begin(run, offline.train.keep_checkpoints, &fill)?;
                 interrupt::check()?;
                 (offline::train(offline, dataset, &run, resumes)?, run)
             }
             Job::Ppo(online) => {
-                let run = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
+                let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
                 (ppo::train(online, &run, resumes, &mut NoObserver)?, run)
             }
             Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),

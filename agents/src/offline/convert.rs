@@ -3,6 +3,7 @@
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Graph};
 use crate::offline::learner::Learner;
+use crate::run::interrupt::Whole;
 use crate::run::{CONVERTED, RunDir};
 use aaren_policy::{DecisionPolicy, Description, checkpoint, transfer::transfer_weights};
 use anyhow::{Context, Result, bail};
@@ -67,8 +68,8 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         .with_context(|| format!("{} cannot become a \"{}\"", folder.display(), job.policy.mixer_name()))?;
 
     // The job comes last: what a kill leaves before that is no run, and the same command makes it anew.
+    let _whole = Whole::new();
     let run = RunDir::claim(to, job.train.keep_checkpoints)?;
-    run.checkpoint(0, |folder| learner.save(folder))?;
     let conversion = Conversion {
         to: to.to_path_buf(),
         run: from.path().to_path_buf(),
@@ -78,9 +79,11 @@ pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrid
         carried: carried.transferred,
         drawn: carried.drawn,
     };
-    run.write_json(CONVERTED, &conversion)?;
-    run.begin(&job)?;
-    Ok(conversion)
+    let made = run.checkpoint(0, |folder| learner.save(folder)).and_then(|_| run.write_json(CONVERTED, &conversion));
+    match made.and_then(|()| run.begin(&job)) {
+        Ok(()) => Ok(conversion),
+        Err(error) => Err(run.abandon(error)),
+    }
 }
 
 /// What was done, and what can be done next.

@@ -13,7 +13,7 @@ use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::run::write_new;
 use crate::seeds;
 use crate::session::{LAST, Trained, save_last};
-use aaren_envs::derive_seed;
+use aaren_envs::{derive_seed, read_text};
 use aaren_kernels::Dropout;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -273,8 +273,8 @@ impl<B: TrainBackend> Learner<B> {
         }
         self.optimizer = self.optimizer.load(&folder.join(OPTIMIZER).with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        self.progress = serde_json::from_slice(&text).with_context(|| format!("{}: not a run's progress", path.display()))?;
+        let text = read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        self.progress = serde_json::from_str(&text).with_context(|| format!("{}: not a run's progress", path.display()))?;
         self.progress.check(folder).with_context(|| path.display().to_string())?;
         let path = folder.join(STATE);
         if path.exists() {

@@ -13,12 +13,13 @@ pub(crate) const SINKS: usize = 4;
 /// Every kind of bounded cache that keeps so many entries.
 ///
 /// # Errors
-/// If they are too few for one of the kinds.
-pub(crate) fn of_size(entries: usize) -> Result<[CachePolicy; 4]> {
+/// If they are too few for one of the kinds, or more than can be asked for.
+pub fn bounded_caches(entries: usize) -> Result<[CachePolicy; 4]> {
     ensure!(
-        entries > SINKS,
-        "--cache-sizes: found {entries}, expected at least {}: {SINKS} sinks and one recent entry",
-        SINKS + 1
+        (SINKS + 1..=CachePolicy::MOST_ENTRIES).contains(&entries),
+        "--cache-sizes: found {entries}, expected at least {}, {SINKS} sinks and one recent entry, and at most {} (2^24)",
+        SINKS + 1,
+        CachePolicy::MOST_ENTRIES
     );
     Ok([
         CachePolicy::Window { capacity: entries },
@@ -31,7 +32,7 @@ pub(crate) fn of_size(entries: usize) -> Result<[CachePolicy; 4]> {
 /// Plays the same episodes with the full cache and with every kind of cache of each size.
 ///
 /// # Errors
-/// A size that is too small, a policy without a KV cache, an environment that fails, or an interrupt.
+/// A size that is too small or too large, a policy without a KV cache, an environment that fails, or an interrupt.
 pub fn evaluate_caches(
     policy: &AnyPolicy<Cpu>,
     run: &str,
@@ -39,7 +40,7 @@ pub fn evaluate_caches(
     sizes: &[usize],
     evaluation: &Evaluation,
 ) -> Result<CacheReport> {
-    let bounded = sizes.iter().map(|&entries| of_size(entries)).collect::<Result<Vec<_>>>()?.concat();
+    let bounded = sizes.iter().map(|&entries| bounded_caches(entries)).collect::<Result<Vec<_>>>()?.concat();
     let mut evaluations = Vec::with_capacity(1 + bounded.len());
     // Bounded ones first to fail early: a policy without a cache to bound says so.
     for cache in bounded.into_iter().chain([CachePolicy::Full]) {
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_cache_keeps_as_many_entries() {
-        let caches = of_size(64).unwrap();
+        let caches = bounded_caches(64).unwrap();
         assert_eq!(caches.map(|cache| cache.to_string()), ["window:64", "sink:4+60", "h2o:64", "tova:64"]);
         assert_eq!(caches.map(kind), ["window", "sink", "h2o", "tova"]);
     }
@@ -124,7 +125,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_said() {
-        assert!(of_size(4).unwrap_err().to_string().contains("found 4, expected at least 5"));
-        assert_eq!(of_size(5).unwrap()[1], CachePolicy::Sink { sinks: 4, recent: 1 });
+        assert!(bounded_caches(4).unwrap_err().to_string().contains("found 4, expected at least 5"));
+        assert_eq!(bounded_caches(5).unwrap()[1], CachePolicy::Sink { sinks: 4, recent: 1 });
+        // What is written is read again.
+        for cache in bounded_caches(CachePolicy::MOST_ENTRIES).unwrap() {
+            assert_eq!(cache.to_string().parse::<CachePolicy>().unwrap(), cache);
+        }
+        assert!(bounded_caches(CachePolicy::MOST_ENTRIES + 1).unwrap_err().to_string().contains("at most 16777216"));
     }
 }

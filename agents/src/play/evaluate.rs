@@ -13,7 +13,7 @@ use super::latency::{LATENCY_STEPS, latency};
 use super::policy_agent::{ExecutionMode, policy_agent};
 use crate::config::{EnvConfig, EvaluationConfig, Execution, OfflineJob, PpoJob};
 use crate::device::Cpu;
-use crate::run::interrupt;
+use crate::run::interrupt::{self, Steps};
 use crate::run::made_by::MadeBy;
 use crate::run::progress::Progress;
 use crate::run::report::{EvaluationReport, FORMAT, TargetReport};
@@ -206,6 +206,7 @@ pub(crate) fn play_with_policy(
 ) -> Result<Vec<PlayedEpisode>> {
     let mode = ExecutionMode { window: evaluation.window, cache: evaluation.cache, stochastic: evaluation.stochastic };
     mode.check(policy)?;
+    let _steps = (!evaluation.beside).then(Steps::new);
     let Evaluation { actors: threads, envs_per_actor, .. } = *evaluation;
     let actors = Actors {
         env_id: &evaluation.env.id,

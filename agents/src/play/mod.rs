@@ -36,7 +36,7 @@ mod video;
 
 pub use acting::Acting;
 pub use agent::Actions;
-pub use cache_sweep::evaluate_caches;
+pub use cache_sweep::{bounded_caches, evaluate_caches};
 pub use episodes::PlayedEpisode;
 pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
 pub use policy_agent::ExecutionMode;

@@ -1,8 +1,9 @@
 //! A policy on disk: of a run, one of its checkpoints, exported, or one that comes with aaren.
 
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aaren_envs::read_text;
 use aaren_policy::{AnyPolicy, checkpoint};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -105,9 +106,10 @@ impl SavedPolicy {
 /// What a folder says of where its policy comes from; null without a word.
 fn provenance(folder: &Path) -> Result<Value> {
     let path = folder.join(PROVENANCE);
-    match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{}: not JSON", path.display())),
-        Err(_) => Ok(Value::Null),
+    match read_text(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::animated_png::AnimatedPng;
 use crate::config::EnvConfig;
 use crate::run::progress::Progress;
-use crate::run::{check_file, interrupt};
+use crate::run::{check_signed_file, interrupt};
 use aaren_envs::{Moment, Renderer};
 use anyhow::{Context, Result, bail, ensure};
 use gif::{Encoder, Frame, Repeat};
@@ -72,7 +72,11 @@ impl Video {
                 )
             }
         };
-        check_file(path).context("--video")?;
+        match format {
+            Format::Gif => check_signed_file(path, "a GIF", b"GIF8"),
+            Format::Png => check_signed_file(path, "a PNG", b"\x89PNG\r\n\x1a\n"),
+        }
+        .context("--video")?;
         let (width, height) = options.size;
         let renderer = aaren_envs::renderer(&env.id, &env.options, width, height).context("--video")?;
         Ok(Self { path: path.into(), format, options, renderer })
@@ -84,6 +88,7 @@ impl Video {
     /// A state that cannot be drawn, a file that cannot be written, or an interrupt.
     pub fn write(&mut self, moments: &[Moment]) -> Result<String> {
         ensure!(!moments.is_empty(), "--video: nothing of the episode was kept");
+        let _steps = interrupt::Steps::new();
         let (stride, seconds) = self.pace();
         let steps = moments.len().saturating_sub(1);
         let shown = self.options.steps.map_or(steps, |most| steps.min(usize::try_from(most).unwrap_or(usize::MAX)));
@@ -168,6 +173,10 @@ mod tests {
         let refused = error("clip.mp4", "TMaze-v0");
         assert!(refused.contains("name it clip.gif or clip.png") && refused.contains("ffmpeg -i clip.png"), "{refused}");
         assert!(error("clip", "TMaze-v0").contains("name it clip.gif"));
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes.png");
+        std::fs::write(&notes, "notes").unwrap();
+        assert!(error(notes.to_str().unwrap(), "TMaze-v0").contains("is not a PNG, so it is not replaced"));
         assert!(error("no/clip.gif", "TMaze-v0").contains("there is no folder no"));
         assert!(error("clip.gif", "Own-v0").starts_with("--video: Own-v0 does not support rendering"));
     }

@@ -12,7 +12,7 @@ use crate::play::rollout::EnvGroup;
 use crate::run::{is_of_step, write_new};
 use crate::seeds;
 use crate::session::{LAST, save_last};
-use aaren_envs::derive_seed;
+use aaren_envs::{derive_seed, read_text};
 use aaren_policy::transfer::transfer_weights;
 use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, Reset, checkpoint};
 use anyhow::{Context, Result, ensure};
@@ -369,9 +369,8 @@ impl Learner {
         let path = folder.join(OPTIMIZER);
         self.optimizer = self.optimizer.load(&path.with_extension("mpk"), &self.network)?;
         let path = folder.join(PROGRESS);
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        self.progress =
-            serde_json::from_slice(&text).with_context(|| format!("{}: not a training's progress", path.display()))?;
+        let text = read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        self.progress = serde_json::from_str(&text).with_context(|| format!("{}: not a training's progress", path.display()))?;
         let Progress { iteration, env_steps, updates, observations, reward_scale, .. } = &self.progress;
         let (width, envs) = (self.description.normalizer.width(), self.config.envs);
         ensure!(is_of_step(folder, *env_steps), "{}: says step {env_steps}, and the checkpoint is another", path.display());

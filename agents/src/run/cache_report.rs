@@ -38,6 +38,7 @@ pub(crate) struct CacheEvaluation {
     /// Bytes of one environment's state at the last step.
     pub state_bytes: usize,
     /// Microseconds that acting took at the last steps.
+    #[serde(deserialize_with = "super::encoding::null_is_nan")]
     pub microseconds: f64,
 }
 

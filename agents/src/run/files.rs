@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::interrupt::Whole;
+use super::words::short_name;
+
 /// Begins the name of everything that is not finished.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
@@ -20,8 +23,10 @@ pub(crate) const UNFINISHED: &str = ".unfinished-";
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?.to_string_lossy();
     // Two processes that write one file do not meet, and of each the whole file is seen.
+    let name = short_name(&name, 200);
     let unfinished = |process: u32| path.with_file_name(format!("{UNFINISHED}{process}-{name}"));
     let write = || {
+        let _whole = Whole::new();
         let mine = unfinished(std::process::id());
         remove(&mine)?;
         let mut file = File::create_new(&mine)?;
@@ -33,8 +38,10 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Removes what killed processes left of a file.
-fn remove_leftovers(path: &Path, unfinished: &dyn Fn(u32) -> PathBuf) -> io::Result<()> {
+/// Removes what killed processes left of a file or folder.
+///
+/// - `unfinished`: what it is called while a process writes it
+pub(crate) fn remove_leftovers(path: &Path, unfinished: &dyn Fn(u32) -> PathBuf) -> io::Result<()> {
     for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?.file_name();
         let process = entry.to_str().and_then(|name| name.strip_prefix(UNFINISHED)?.split_once('-')?.0.parse().ok());
@@ -111,7 +118,7 @@ pub(super) fn is_link(path: &Path) -> bool {
 }
 
 /// Removes a file, or a folder and what is in it, if it is there; of a link the link.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -174,6 +181,8 @@ mod tests {
         write_output(Path::new("/dev/null"), b"text").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         assert!(format!("{:#}", write_output(&at("none/file"), b"").unwrap_err()).contains("none/file"));
+        // As long as a name may be: the temporary one must not be longer.
+        write_output(&at(&"x".repeat(255)), b"text").unwrap();
     }
 
     #[test]

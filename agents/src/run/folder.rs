@@ -3,30 +3,34 @@
 //! Nothing in it is ever half written under its final name: files and folders are written under a temporary name, synced,
 //! then renamed. A killed job leaves at most temporary names behind, which readers ignore and [`RunDir::resume`] removes.
 
+mod best;
 mod job;
 
 use std::fs;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_atomically, write_json_atomically};
+use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically};
+use super::output::check_folder;
 use crate::config::Changes;
+use best::BEST;
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
 /// Begins the name of a checkpoint that could not be read.
 const DAMAGED: &str = "damaged-";
-/// Names the checkpoint that pruning must keep.
-const BEST: &str = "best";
+/// The job. A folder with it is a run.
+const CONFIG: &str = "config.json";
 /// Locked by the process that writes the run.
 const LOCK: &str = "lock";
 /// Evaluations after the training.
 pub(crate) const EVALUATIONS: &str = "evaluations";
 /// Complete checkpoints, one folder each.
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
 pub(crate) const BEGUN_FROM: &str = "begun_from.json";
@@ -39,6 +43,8 @@ pub struct RunDir {
     keep_checkpoints: usize,
     /// Held while this process writes the run, so that two jobs cannot write the same one. None in a run opened to read.
     _lock: Option<File>,
+    /// Whether this process made the folder.
+    is_made: bool,
 }
 
 impl RunDir {
@@ -79,13 +85,14 @@ impl RunDir {
         if !is_free(path)? {
             return Ok(None);
         }
+        let is_made = !path.exists();
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
         let Some(lock) = lock(path)? else { return Ok(None) };
         // Another process may have made a run between the look and the lock.
         if !is_free(path)? {
             return Ok(None);
         }
-        let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock) };
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock), is_made };
         run.clean(path)?;
         let make = |checkpoints: &Path| remove(checkpoints).and_then(|()| fs::create_dir(checkpoints));
         let origins = || [CONVERTED, BEGUN_FROM, IMPORTED].iter().try_for_each(|name| remove(&path.join(name)));
@@ -99,7 +106,18 @@ impl RunDir {
     /// # Errors
     /// If it cannot be written.
     pub fn begin(&self, job: &impl Serialize) -> Result<()> {
-        self.write_json("config.json", job)
+        self.write_json(CONFIG, job)
+    }
+
+    /// Leaves a claimed folder as it was before, since no run will be made of it; gives the reason back.
+    pub fn abandon(self, reason: anyhow::Error) -> anyhow::Error {
+        // What cannot be removed is what a killed job leaves: the folder is still free.
+        let made = [CONFIG, CHECKPOINTS, CONVERTED, BEGUN_FROM, LOCK];
+        let removed = made.iter().try_for_each(|name| remove(&self.path.join(name)));
+        if removed.is_ok() && self.is_made {
+            let _ = fs::remove_dir(&self.path);
+        }
+        reason
     }
 
     /// Says in a claimed folder which policy the run begins with, and how many steps are behind that.
@@ -151,7 +169,7 @@ impl RunDir {
             "{} is not a run folder: it has no config.json; `aaren train` makes run folders",
             path.display()
         );
-        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: 1, _lock: None };
+        let run = RunDir { path: path.to_path_buf(), keep_checkpoints: 1, _lock: None, is_made: false };
         let keep_checkpoints = run.job(&Changes::default())?.keep_checkpoints();
         Ok(RunDir { keep_checkpoints, ..run })
     }
@@ -197,26 +215,6 @@ impl RunDir {
         Ok(finished)
     }
 
-    /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
-    /// more. Pruning keeps the marked one, and no longer the one marked before. A return that is not a number is never the best.
-    ///
-    /// # Errors
-    /// If the marker cannot be written.
-    pub(crate) fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
-        if return_mean.is_nan() || self.best().is_some_and(|(_, best)| best > return_mean) {
-            return Ok(());
-        }
-        write_atomically(&self.path.join(BEST), format!("{} {return_mean}\n", checkpoint_name(step)).as_bytes())
-    }
-
-    /// The step marked best and the return that it reached, if one is.
-    pub fn best(&self) -> Option<(u64, f64)> {
-        let text = fs::read_to_string(self.path.join(BEST)).ok()?;
-        let (name, return_mean) = text.trim().split_once(' ')?;
-        let return_mean: f64 = return_mean.parse().ok()?;
-        Some((parse_checkpoint_name(name)?, return_mean)).filter(|_| !return_mean.is_nan())
-    }
-
     /// Step and folder of the newest complete checkpoint.
     ///
     /// # Errors
@@ -242,7 +240,8 @@ impl RunDir {
                         tracing::warn!(
                             "{error:#}; that checkpoint is set aside as {aside_path}, and training goes on from {older}"
                         );
-                        let unmarked = self.best().is_some_and(|(best, _)| best == *step).then(|| remove(&self.path.join(BEST)));
+                        let unmarked =
+                            self.marked().is_some_and(|(best, _)| best == *step).then(|| remove(&self.path.join(BEST)));
                         unmarked
                             .unwrap_or(Ok(()))
                             .and_then(|()| remove(&aside))
@@ -281,6 +280,16 @@ impl RunDir {
         write_json_atomically(&self.path.join(name), value)
     }
 
+    /// Whether a later evaluation could be written, as far as can be told before it is made.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or a link or a file is in the place of `evaluations/`.
+    pub fn check_evaluations(&self) -> Result<()> {
+        let folder = self.path.join(EVALUATIONS);
+        refuse_link(&folder)?;
+        check_folder(&folder)
+    }
+
     /// Writes a later evaluation of the run as `evaluations/NAME.json`; gives its path.
     ///
     /// # Errors
@@ -289,7 +298,7 @@ impl RunDir {
         let folder = self.path.join(EVALUATIONS);
         refuse_link(&folder)?;
         match fs::create_dir(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(error).with_context(|| format!("cannot make the folder {}", folder.display()));
             }
             _ => {}
@@ -320,7 +329,7 @@ impl RunDir {
     }
 
     fn prune(&self) -> Result<()> {
-        let (all, best) = (self.all_checkpoints()?, self.best().map(|(step, _)| step));
+        let (all, best) = (self.all_checkpoints()?, self.marked().map(|(step, _)| step));
         let kept_from = all.len().saturating_sub(self.keep_checkpoints.max(1));
         for (step, path) in &all[..kept_from] {
             if Some(*step) != best {

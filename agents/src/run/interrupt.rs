@@ -1,5 +1,7 @@
-//! Signals that ask a job to stop: Ctrl-C, SIGTERM (schedulers, `timeout`) and SIGHUP (a closed terminal). The job stops at a clean
-//! point; a second Ctrl-C stops the process.
+//! Signals that ask a process to stop: Ctrl-C, SIGTERM (schedulers, `timeout`) and SIGHUP (a closed terminal).
+//!
+//! A process dies of them at once, unless a part of it says otherwise: work in [`Steps`] stops at a clean point, and a second Ctrl-C
+//! stops it at once; a short piece of writing is finished first; what [`Leftovers`] are of is removed.
 //!
 //! ```
 //! // Without a signal before it, this is no error.
@@ -8,17 +10,101 @@
 //! ```
 
 use std::io::Write;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use thiserror::Error;
 
 use super::progress::AboveBars;
 
 /// The first signal; 0 before there was one.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// How many [`Steps`] and [`Whole`] there are.
+static STEPS: AtomicUsize = AtomicUsize::new(0);
+static WHOLE: AtomicUsize = AtomicUsize::new(0);
+
+type Removal = Box<dyn Fn() + Send>;
+
+/// What a signal removes before the process dies of it.
+static LEFTOVERS: Mutex<Option<Removal>> = Mutex::new(None);
+
+/// Work that looks for a signal at every step ([`check`]): while this is there, a signal is left to it.
+#[derive(Debug)]
+#[must_use]
+pub struct Steps(());
+
+impl Steps {
+    /// From now on.
+    #[allow(clippy::new_without_default, reason = "it counts")]
+    pub fn new() -> Self {
+        STEPS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        STEPS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Something short that is not to be left half done, such as a file on its way to its name: a process that was sent a signal dies of it
+/// when it is done.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Whole(());
+
+impl Whole {
+    pub(crate) fn new() -> Self {
+        WHOLE.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let is_last = WHOLE.fetch_sub(1, Ordering::SeqCst) == 1;
+        let signal = SIGNAL.load(Ordering::SeqCst);
+        if is_last && signal != 0 && STEPS.load(Ordering::SeqCst) == 0 {
+            die(signal);
+        }
+    }
+}
+
+/// Something long that leaves files behind where it is cut off: a signal has them removed before the process dies of it. There is one at a
+/// time.
+#[derive(Debug)]
+#[must_use]
+pub struct Leftovers(());
+
+impl Leftovers {
+    /// - `remove`: called in another thread while the work goes on
+    pub fn new(remove: impl Fn() + Send + 'static) -> Self {
+        *LEFTOVERS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(remove));
+        Self(())
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        *LEFTOVERS.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Ends the process by a signal, as if nobody handled it.
+fn die(signal: i32) {
+    if let Some(remove) = &*LEFTOVERS.lock().unwrap_or_else(PoisonError::into_inner) {
+        remove();
+    }
+    let _ = emulate_default_handler(signal);
+    // Where the system would not.
+    std::process::exit(128 + signal);
+}
 
 /// A job stopped because the user asked for it.
 #[derive(Clone, Copy, Debug, Error)]
@@ -35,11 +121,14 @@ pub(crate) fn install() -> Result<()> {
     let mut signals = Signals::new(handled).context("cannot handle signals")?;
     let handle = move || {
         for signal in signals.forever() {
-            let is_first = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-            if is_first {
+            let is_first = SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            let (is_whole, has_steps) = (WHOLE.load(Ordering::SeqCst) > 0, STEPS.load(Ordering::SeqCst) > 0);
+            if !is_whole && !has_steps {
+                die(signal);
+            } else if is_first && has_steps {
                 // A closed stderr must not stop the handler.
                 let _ = writeln!(AboveBars, "stopping at the next step; press Ctrl-C again to stop at once");
-            } else if signal == SIGINT {
+            } else if signal == SIGINT && !is_first {
                 // Not so for the others: `timeout` and systemd send two of them at once.
                 std::process::exit(i32::from(exit_code()));
             }

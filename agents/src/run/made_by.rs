@@ -1,9 +1,11 @@
 //! What makes a run: the program and the machine.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use aaren_envs::read_text;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +84,9 @@ pub(crate) fn note(run: &RunDir) -> Result<()> {
 /// If the file is damaged.
 pub(crate) fn read(run: &Path) -> Result<Vec<MadeBy>> {
     let path = run.join(FILE);
-    match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{}: not what made a run", path.display())),
-        Err(_) => Ok(Vec::new()),
+    match read_text(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{}: not what made a run", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }

@@ -37,5 +37,6 @@ pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
 pub use folder::RunDir;
 pub(crate) use folder::{BEGUN_FROM, CONVERTED, EVALUATIONS, IMPORTED, is_of_step};
-pub use output::{check_file, check_folder};
+pub(crate) use output::check_signed_file;
+pub use output::{check_file, check_folder, check_json_file};
 pub use tensorboard::log_video;

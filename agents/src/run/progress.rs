@@ -173,8 +173,8 @@ pub(crate) fn silence() {
     IS_QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Writes a line about the progress to stderr, above the bars.
-pub(crate) fn say(text: &str) {
+/// Writes a line about the progress to stderr, above the bars; where nothing but errors is said, nothing.
+pub fn say(text: &str) {
     if let Some(listener) = LISTENER.get() {
         return listener(News::Line(text.into()));
     }

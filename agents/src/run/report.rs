@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::encoding;
 use super::made_by::MadeBy;
 use super::words::{asked_for, plain};
-pub use super::words::{count, number};
+pub use super::words::{count, number, short_name};
 pub use validation::ValidationReport;
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.

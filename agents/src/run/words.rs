@@ -38,6 +38,15 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     text.chars().map(spelled).collect()
 }
 
+/// A name of at most so many bytes for a file: a longer one is cut, and ends with a checksum of the whole, so that two stay apart.
+pub fn short_name(name: &str, most: usize) -> Cow<'_, str> {
+    if name.len() <= most {
+        return name.into();
+    }
+    let sum = format!("-{:08x}", crc32fast::hash(name.as_bytes()));
+    format!("{}{sum}", &name[..name.floor_char_boundary(most - sum.len())]).into()
+}
+
 /// Target returns in words, `none` for a policy that is not told one; two that are not the same are not printed alike.
 pub(crate) fn asked_for(targets: &[Option<f64>]) -> Vec<String> {
     let short = |target: &Option<f64>| target.map_or("none".into(), number);
@@ -57,6 +66,15 @@ mod tests {
     fn unlike_target_returns_have_unlike_names() {
         let asked = [Some(1800.0), Some(0.5), Some(0.50001), Some(0.5), None];
         assert_eq!(asked_for(&asked), ["1800", "0.5", "0.50001", "0.5", "none"]);
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let long = |last: &str| "µ".repeat(100) + last;
+        let (one, other) = (long("1"), long("2"));
+        let [one, other] = [&one, &other].map(|name| short_name(name, 50));
+        assert!(one.len() <= 50 && one.starts_with("µµµ") && one != other, "{one} {other}");
+        assert_eq!(short_name("targets-1", 9), "targets-1");
     }
 
     #[test]

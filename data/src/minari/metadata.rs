@@ -74,7 +74,7 @@ pub(super) struct Description {
 
 /// Reads and checks `metadata.json`.
 pub(super) fn read(path: &Path, options: &LoadOptions, report: &mut Report) -> Result<Description, DatasetError> {
-    let text = std::fs::read_to_string(path)
+    let text = aaren_envs::read_text(path)
         .map_err(|source| DatasetError::io(path, "cannot be read, and every Minari dataset has one", source))?;
     let value = parse(&text).map_err(|source| json_error(path, "metadata.json", source))?;
     let Value::Object(mut keys) = value else {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::error::EnvError;
+use crate::text_file::read_text;
 
 /// Reads a file as JSON.
 pub(super) fn read(file: &Path) -> Result<Value, EnvError> {
@@ -13,7 +14,7 @@ pub(super) fn read(file: &Path) -> Result<Value, EnvError> {
         problem: format!("{problem}: {source}"),
         source: Some(source),
     };
-    let text = std::fs::read_to_string(file).map_err(|error| failed("cannot be read", error.into()))?;
+    let text = read_text(file).map_err(|error| failed("cannot be read", error.into()))?;
     serde_json::from_str(&text).map_err(|error| failed("is no JSON", error.into()))
 }
 

@@ -57,6 +57,9 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
+    /// The most entries that can be asked for.
+    pub const MOST_ENTRIES: usize = 1 << 24;
+
     /// Entries that are kept after a token, if there is a bound.
     pub fn capacity(self) -> Option<usize> {
         match self {
@@ -99,7 +102,7 @@ impl FromStr for CachePolicy {
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let wrong = |problem: &str| PolicyError::Cache { text: text.into(), problem: problem.into() };
         let entries = |number: &str| match number.parse::<usize>() {
-            Ok(number) if number <= 1 << 24 => Ok(number),
+            Ok(number) if number <= CachePolicy::MOST_ENTRIES => Ok(number),
             _ => Err(wrong("expected whole numbers of entries, up to 2^24")),
         };
         let at_least = |number: usize, least: usize| {

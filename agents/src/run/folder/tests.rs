@@ -64,9 +64,17 @@ fn pruning_keeps_the_newest_and_the_best() {
     run.checkpoint(123_456_789, fill("x")).unwrap();
     assert_eq!(steps(&run), [10, 30, 123_456_789]);
     run.mark_best(30, -0.2).unwrap();
-    assert_eq!(run.best(), Some((10, -0.1)), "a worse one is not marked");
+    assert_eq!(run.best().unwrap(), Some((10, -0.1)), "a worse one is not marked");
     run.mark_best(30, 0.1 + 0.2).unwrap();
-    assert_eq!(run.best(), Some((30, 0.1 + 0.2)));
+    assert_eq!(run.best().unwrap(), Some((30, 0.1 + 0.2)));
+    // A damaged mark is said, and made anew by the next evaluation.
+    for damaged in ["", "step-30 1", "step-00000030", "step-00000030 nan"] {
+        fs::write(run.path().join("best"), damaged).unwrap();
+        let said = format!("{:#}", run.best().unwrap_err());
+        assert!(said.contains("best: found") && said.contains("remove the file"), "{said}");
+    }
+    run.mark_best(30, 0.1 + 0.2).unwrap();
+    assert_eq!(run.best().unwrap(), Some((30, 0.1 + 0.2)));
     run.checkpoint(200_000_000, fill("x")).unwrap();
     assert_eq!(steps(&run), [30, 123_456_789, 200_000_000]);
     assert_eq!(run.latest_checkpoint().unwrap().unwrap().0, 200_000_000);
@@ -190,7 +198,7 @@ fn a_damaged_checkpoint_is_set_aside_for_an_older_one() {
     assert_eq!(format!("{:#}", run.load_newest(load(&|_| false)).unwrap_err()), "cannot resume: seven is damaged");
     assert_eq!(steps(&run), [5, 7], "where none can be read, nothing is moved");
     assert_eq!(run.load_newest(load(&|text| text == "five")).unwrap().unwrap(), "five");
-    assert_eq!((steps(&run), run.best()), (vec![5], None));
+    assert_eq!((steps(&run), run.best().unwrap()), (vec![5], None));
     run.checkpoint(6, fill("six")).unwrap();
     assert_eq!(steps(&run), [6]);
     assert!(run.checkpoints().join("damaged-step-00000007/weights").is_file());
@@ -201,12 +209,12 @@ fn a_return_that_is_not_a_number_is_never_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
     run.mark_best(1, f64::NAN).unwrap();
-    assert_eq!(run.best(), None);
+    assert_eq!(run.best().unwrap(), None);
     run.mark_best(2, -5.0).unwrap();
     run.mark_best(3, f64::NAN).unwrap();
-    assert_eq!(run.best(), Some((2, -5.0)));
+    assert_eq!(run.best().unwrap(), Some((2, -5.0)));
     fs::write(run.path().join(BEST), "step-00000004 NaN\n").unwrap(); // of an older version
-    assert_eq!(run.best(), None);
+    assert_eq!(run.best().unwrap(), None);
 }
 
 #[test]

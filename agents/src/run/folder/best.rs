@@ -1,0 +1,58 @@
+//! The mark of the checkpoint that evaluated best.
+
+use std::io::ErrorKind;
+
+use aaren_envs::read_text;
+use anyhow::{Context, Result};
+
+use super::{RunDir, checkpoint_name, parse_checkpoint_name};
+use crate::run::files::write_atomically;
+
+/// Names the checkpoint that pruning must keep.
+pub(super) const BEST: &str = "best";
+
+impl RunDir {
+    /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
+    /// more. Pruning keeps the marked one, and no longer the one marked before. A return that is not a number is never the best.
+    ///
+    /// # Errors
+    /// If the marker cannot be written.
+    pub(crate) fn mark_best(&self, step: u64, return_mean: f64) -> Result<()> {
+        if return_mean.is_nan() || self.marked().is_some_and(|(_, best)| best > return_mean) {
+            return Ok(());
+        }
+        write_atomically(&self.path.join(BEST), format!("{} {return_mean}\n", checkpoint_name(step)).as_bytes())
+    }
+
+    /// The step marked best and the return that it reached, if one is.
+    ///
+    /// # Errors
+    /// If the mark is damaged: which checkpoint is the best is then not known.
+    pub fn best(&self) -> Result<Option<(u64, f64)>> {
+        let path = self.path.join(BEST);
+        let text = match read_text(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let mark = || {
+            let (name, return_mean) = text.trim().split_once(' ')?;
+            let return_mean: f64 = return_mean.parse().ok()?;
+            Some((parse_checkpoint_name(name)?, return_mean)).filter(|_| !return_mean.is_nan())
+        };
+        let damaged = || {
+            let (found, checkpoints) = (text.chars().take(40).collect::<String>(), self.checkpoints());
+            format!(
+                "{}: found {found:?}, expected a checkpoint and its return; name one of the folders in {}, or remove the file to take the \
+                 newest",
+                path.display(),
+                checkpoints.display()
+            )
+        };
+        mark().with_context(damaged).map(Some)
+    }
+
+    /// The same while the run is written, where a damaged mark is as none: the next evaluation writes it anew.
+    pub(super) fn marked(&self) -> Option<(u64, f64)> {
+        self.best().ok().flatten()
+    }
+}
