@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use super::files::{CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically};
+use super::files::{
+    CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
+};
 use super::output::check_folder;
 use crate::config::Changes;
 use best::BEST;
