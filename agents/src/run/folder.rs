@@ -15,11 +15,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
 use super::files::{
-    CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
+    BEST, CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
 };
 use super::output::check_folder;
 use crate::config::Changes;
-use best::BEST;
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
