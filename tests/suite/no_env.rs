@@ -56,7 +56,7 @@ fn a_job_without_an_environment_takes_all_from_its_data() {
     assert!(tagged, "TensorBoard has the loss");
     // The best checkpoint is that of the smallest loss, the later one of two.
     let least = losses.iter().copied().reduce(|best, other| if other.1 <= best.1 { other } else { best }).unwrap();
-    assert_eq!(RunDir::open(&run).unwrap().best(), Some((least.0, -least.1)));
+    assert_eq!(RunDir::open(&run).unwrap().best().unwrap(), Some((least.0, -least.1)));
     assert_eq!(json(&run.join("evaluation-best.json"))["validation"]["loss"], least.1);
     let config = json(&run.join("config.json"));
     assert!(config.get("env").is_none(), "{config}");

@@ -12,6 +12,12 @@ use serde::Serialize;
 use super::interrupt::Whole;
 use super::words::short_name;
 
+/// The job, in a run folder: a folder with it is a run.
+pub(super) const CONFIG: &str = "config.json";
+/// Names the checkpoint that pruning must keep, in a run folder.
+pub(super) const BEST: &str = "best";
+/// Complete checkpoints, in a run folder, a folder each.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// Begins the name of everything that is not finished.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 

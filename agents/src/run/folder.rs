@@ -14,23 +14,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
-use super::files::{UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically};
+use super::files::{
+    BEST, CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
+};
 use super::output::check_folder;
 use crate::config::Changes;
-use best::BEST;
 
 /// Begins the name of a checkpoint that is being replaced by a newer one of the same step.
 const REPLACED: &str = ".replaced-";
 /// Begins the name of a checkpoint that could not be read.
 const DAMAGED: &str = "damaged-";
-/// The job. A folder with it is a run.
-const CONFIG: &str = "config.json";
 /// Locked by the process that writes the run.
 const LOCK: &str = "lock";
 /// Evaluations after the training.
 pub(crate) const EVALUATIONS: &str = "evaluations";
-/// Complete checkpoints, one folder each.
-pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
 pub(crate) const BEGUN_FROM: &str = "begun_from.json";

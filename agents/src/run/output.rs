@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::IgnoredAny;
 
-use super::folder::CHECKPOINTS;
+use super::files::{CHECKPOINTS, CONFIG};
 
 /// Written and removed again: less would fit on a disk that is full.
 static PROBE: [u8; 1 << 16] = [0; 1 << 16];
@@ -50,7 +50,7 @@ pub fn check_file(path: &Path) -> Result<()> {
 
 /// The run that a file belongs to which is there: whatever lies in its folder, at any depth, by this name or by that of what a link leads to.
 fn run_of(path: &Path) -> Option<PathBuf> {
-    let is_run = |folder: &&Path| folder.join("config.json").is_file() && folder.join(CHECKPOINTS).is_dir();
+    let is_run = |folder: &&Path| folder.join(CONFIG).is_file() && folder.join(CHECKPOINTS).is_dir();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let places = [path.canonicalize().ok().filter(|file| file.is_file())?, folder.canonicalize().ok()?.join(path.file_name()?)];
     places.iter().find_map(|place| place.ancestors().skip(1).find(is_run).map(Path::to_path_buf))

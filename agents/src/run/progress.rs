@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::report::duration;
+use super::words::duration;
 
 /// How long a job that cannot draw bars stays silent between two lines about its progress.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::encoding;
 use super::made_by::MadeBy;
 use super::words::{asked_for, plain};
-pub use super::words::{count, number, short_name};
+pub use super::words::{count, duration, number, short_name};
 pub use validation::ValidationReport;
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
@@ -408,18 +408,6 @@ pub fn align_right(table: &mut Table, first: usize) {
 /// `mean ± std`.
 pub(crate) fn mean_std(mean: f64, std: f64) -> String {
     format!("{} ± {}", number(mean), number(std))
-}
-
-/// A time in the unit that suits it.
-pub fn duration(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{} s", number(seconds));
-    }
-    let whole = seconds.round() as u64;
-    match (whole / 3600, whole % 3600 / 60, whole % 60) {
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
-    }
 }
 
 /// A short time in microseconds.

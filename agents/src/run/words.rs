@@ -16,6 +16,18 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A time in the unit that suits it.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{} s", number(seconds));
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole % 3600 / 60, whole % 60) {
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
 /// A number of things: `1 episode`, `20 episodes`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })

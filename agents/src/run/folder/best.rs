@@ -6,10 +6,7 @@ use aaren_envs::read_text;
 use anyhow::{Context, Result};
 
 use super::{RunDir, checkpoint_name, parse_checkpoint_name};
-use crate::run::files::write_atomically;
-
-/// Names the checkpoint that pruning must keep.
-pub(super) const BEST: &str = "best";
+use crate::run::files::{BEST, write_atomically};
 
 impl RunDir {
     /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
