@@ -15,7 +15,7 @@ const CARGO: [&str; 3] = ["--features", "--release", "--all-targets"];
 const SECTIONS: [&str; 7] = ["data.", "train.", "policy.", "ppo.", "evaluation.", "collect.", "env."];
 
 /// Endings of files, whose names begin like keys.
-const FILES: [&str; 7] = [".json", ".toml", ".html", ".md", ".safetensors", ".hdf5", ".jsonl"];
+const FILES: [&str; 8] = [".json", ".toml", ".html", ".md", ".safetensors", ".hdf5", ".jsonl", ".pkl"];
 
 /// String literals of the program, without those of tests and of attributes, documentation among them.
 fn literals(tokens: TokenStream, found: &mut Vec<String>) {

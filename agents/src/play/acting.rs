@@ -226,7 +226,7 @@ impl Acting {
             (AnyPolicy::ActorCritic(policy), Episodes::ActorCritic { stochastic, generators, resets }) => {
                 ensure!(
                     generators.len() == resets.len(),
-                    "the state has {} rows and noise for {}",
+                    "the state is another policy's: it has {} rows and noise for {}",
                     resets.len(),
                     generators.len()
                 );

@@ -34,7 +34,7 @@ impl RunDir {
         let mark = || {
             let (name, return_mean) = text.trim().split_once(' ')?;
             let return_mean: f64 = return_mean.parse().ok()?;
-            Some((parse_checkpoint_name(name)?, return_mean)).filter(|_| !return_mean.is_nan())
+            Some((parse_checkpoint_name(name)?, return_mean))
         };
         let damaged = || {
             let (found, checkpoints) = (text.chars().take(40).collect::<String>(), self.checkpoints());
@@ -45,7 +45,8 @@ impl RunDir {
                 checkpoints.display()
             )
         };
-        mark().with_context(damaged).map(Some)
+        // Older versions marked returns that are not numbers.
+        Ok(Some(mark().with_context(damaged)?).filter(|(_, return_mean)| !return_mean.is_nan()))
     }
 
     /// The same while the run is written, where a damaged mark is as none: the next evaluation writes it anew.
