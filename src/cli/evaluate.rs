@@ -182,7 +182,11 @@ impl EvaluateArgs {
 
     /// Says a line beside the report: on stdout, where that holds a table, else on stderr, since stdout is JSON and nothing else.
     fn say(&self, line: &str) -> Result<()> {
-        if self.prints_json() { Ok(progress::say(line)) } else { report::print(line) }
+        if !self.prints_json() {
+            return report::print(line);
+        }
+        progress::say(line);
+        Ok(())
     }
 
     /// Names an evaluation by what was changed.

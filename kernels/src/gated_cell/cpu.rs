@@ -153,12 +153,11 @@ pub(super) fn gated_cell<R: Real>(inputs: CellInputs<Flex>) -> CellOutputs<Flex>
     let (mut packed, mut trace) = (vec![R::zero(); batch * length], vec![R::zero(); batch * traced]);
     let tasks = tasks(batch);
     let buffers = split(&mut packed, &tasks, length).into_iter().zip(split(&mut trace, &tasks, traced));
-    let work = |((start, _), (packed, trace)): ((usize, usize), (&mut [R], &mut [R]))| sequence.forward(start, packed, trace);
-    let all: Vec<_> = tasks.iter().copied().zip(buffers).collect();
+    let all: Vec<_> = tasks.iter().map(|(start, _)| *start).zip(buffers).collect();
     if sequence.is_sequential(batch) {
-        all.into_iter().for_each(work);
+        all.into_iter().for_each(|(start, (packed, trace))| sequence.forward(start, packed, trace));
     } else {
-        all.into_par_iter().for_each(work);
+        all.into_par_iter().for_each(|(start, (packed, trace))| sequence.forward(start, packed, trace));
     }
     CellOutputs { packed: tensor(packed, [batch, length]), trace: Some(tensor(trace, [batch, traced])) }
 }

@@ -20,7 +20,7 @@ pub(crate) fn gated_cell<B: Backend>(inputs: CellInputs<B>) -> FloatTensor<B> {
     for token in 0..time {
         let begins = reset.clone().slice([0..batch, token..token + 1]).expand([batch, width]);
         for (part, state) in state.iter_mut().enumerate() {
-            let fresh = fresh.clone().slice([part..part + 1]).expand([batch, width]);
+            let fresh = fresh.clone().slice([part..part + 1, 0..width]).expand([batch, width]);
             *state = state.clone().mask_where(begins.clone(), fresh);
         }
         let of_input = x.clone().slice([0..batch, token..token + 1]).reshape([batch, gates]);
