@@ -144,8 +144,9 @@ fn check_observations(dataset: &Dataset, strictness: Strictness, report: &mut Re
         for (index, &value) in trajectory.observations.iter().enumerate() {
             let (step, column) = (index / low.len(), index % low.len());
             // Bounds are rounded to the type of the observations too.
-            let room = ACTION_TOLERANCE * low[column].abs().max(high[column].abs()).clamp(1.0, 1e6);
-            if value < low[column] - room || value > high[column] + room {
+            let room = |bound: f64| ACTION_TOLERANCE * bound.abs().max(1.0);
+            let (low, high) = (low[column], high[column]);
+            if value < low - room(low) || value > high + room(high) {
                 outside.add(episode, row, step, column, value);
             }
         }
@@ -188,5 +189,31 @@ fn check_actions(dataset: &Dataset, strictness: Strictness, report: &mut Report)
         }
     } else if let Some(text) = outside.describe("actions outside the bounds of the action space") {
         report.suspect(strictness, Check::ActionBounds, outside.count, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted;
+
+    #[test]
+    fn observations_outside_of_their_bounds_are_said_on_either_side() {
+        let config = serde_json::json!({ "env": "Pendulum-v1", "collector": "random", "episodes": 1, "seed": 3 });
+        let mut dataset = scripted::collect(&serde_json::from_value(config).unwrap()).unwrap();
+        let found = |dataset: &Dataset, strictness| {
+            let report = verify(dataset, strictness);
+            let is = |finding: &&crate::report::Finding| finding.check == Check::ObservationBounds;
+            (report.warnings.iter().filter(is).map(|finding| finding.count).sum::<usize>(), report.is_ok())
+        };
+        assert_eq!(found(&dataset, Strictness::Strict), (0, true));
+        dataset.trajectories[0].observations[3] = -1.001; // cosine of the second step
+        dataset.trajectories[0].observations[8] = 8.1; // velocity of the third
+        assert_eq!(found(&dataset, Strictness::Normal), (2, true));
+        assert_eq!(found(&dataset, Strictness::Strict), (0, false));
+        // What has no lower bound has an upper one all the same.
+        dataset.observation_space =
+            Space::Box { low: vec![f64::NEG_INFINITY; 3], high: vec![1.0, 1.0, 8.0], dtype: aaren_envs::Dtype::Float32 };
+        assert_eq!(found(&dataset, Strictness::Normal), (1, true));
     }
 }

@@ -120,10 +120,18 @@ fn a_file_without_timeouts_needs_a_time_limit() {
     fs::copy(path, &copy).unwrap();
     let error = text(&load_path(&copy).unwrap_err());
     assert!(error.contains("time limit is unknown"), "{error}");
+    let lengths = |options: LoadOptions| {
+        let loaded = load_with(copy.to_str().unwrap(), &options).unwrap();
+        let said = loaded.warnings.iter().any(|warning| warning.text.contains("the limit of the job's task"));
+        (loaded.dataset.trajectories.iter().map(Trajectory::len).collect::<Vec<usize>>(), said)
+    };
+    let cut = vec![10, 10, 4, 10, 10, 3]; // the last 9 rows stay unfinished
+    let of_task = LoadOptions { task_limit: Some(10), ..LoadOptions::default() };
+    assert_eq!(lengths(of_task.clone()), (cut.clone(), true));
     let options = LoadOptions { max_episode_steps: Some(10), ..LoadOptions::default() };
+    assert_eq!(lengths(options.clone()), (cut, false));
+    assert_ne!(lengths(LoadOptions { max_episode_steps: Some(7), ..of_task }).0[0], 10, "what is asked for comes first");
     let trajectories = load_with(copy.to_str().unwrap(), &options).unwrap().dataset.trajectories;
-    let lengths: Vec<usize> = trajectories.iter().map(Trajectory::len).collect();
-    assert_eq!(lengths, [10, 10, 4, 10, 10, 3], "the last 9 rows stay unfinished");
     assert!(trajectories[0].end.truncated && !trajectories[0].end.terminated && trajectories[2].end.terminated);
 }
 

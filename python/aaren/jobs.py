@@ -171,9 +171,9 @@ def _log(run: str) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _asked(policy: Path, target_return: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _asked(policy: Path, checkpoint: str | int | None, target_return: Any, progress: bool, **values: Any) -> dict[str, Any]:
+    """The arguments of `evaluate`, all of them, as a request."""
     targets = [] if target_return is None else np.atleast_1d(np.asarray(target_return, dtype=np.float64)).tolist()
-    checkpoint = values.pop("checkpoint")
     return {
         "policy": os.fspath(policy),
         "target_returns": targets,
@@ -226,21 +226,7 @@ def evaluate(
     Raises:
         Error: what is wrong with the policy or the request.
     """
-    asked = _asked(
-        policy,
-        target_return,
-        {
-            "checkpoint": checkpoint,
-            "env": env,
-            "episodes": episodes,
-            "actors": actors,
-            "envs_per_actor": envs_per_actor,
-            "execution": execution,
-            "cache": cache,
-            "stochastic": stochastic,
-            "seed": seed,
-        },
-    )
+    asked = _asked(**locals())
     with translated("evaluate", **_EVALUATE_FLAGS):
         result, text = _aaren.evaluate(show(progress), asked)
     report = _numbers(json.loads(result))
@@ -272,21 +258,7 @@ def record(
     Raises:
         Error: what is wrong with the policy or the request.
     """
-    asked = _asked(
-        policy,
-        target_return,
-        {
-            "checkpoint": checkpoint,
-            "env": env,
-            "episodes": episodes,
-            "actors": actors,
-            "envs_per_actor": envs_per_actor,
-            "execution": execution,
-            "cache": cache,
-            "stochastic": stochastic,
-            "seed": seed,
-        },
-    )
+    asked = _asked(**locals())
     with translated("record", **_EVALUATE_FLAGS):
         recorded = _aaren.record(show(progress), asked)
     for episode in recorded:

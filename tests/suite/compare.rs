@@ -68,6 +68,29 @@ fn runs_stand_side_by_side_with_what_differs() {
 }
 
 #[test]
+fn runs_that_were_asked_for_other_returns_or_began_with_other_weights_are_other_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let seeded = |seed: usize| run(folder.path(), &format!("seed{seed}"), &[&format!("seed={seed}")]);
+    let (one, two, begun, half) = (seeded(1), seeded(2), seeded(3), run(folder.path(), "half", &["seed=4"]));
+    write_json_atomically(&begun.join("begun_from.json"), &json!({ "policy": "runs/old", "step": 7 })).unwrap();
+    let config = OfflineJob::quickstart(&["seed=4".into()]).unwrap();
+    let evaluation = evaluation_report("half", &config, vec![target_report(Some(0.5), &[0.5, 0.5], 2)]);
+    write_json_atomically(&half.join("evaluation.json"), &evaluation).unwrap();
+
+    let agents = |runs: &[&PathBuf]| {
+        let runs: Vec<PathBuf> = runs.iter().map(|path| path.to_path_buf()).collect();
+        let (_, content) = compared(&runs, &CompareOptions::default());
+        let of_runs: Vec<u64> = content["runs"].as_array().unwrap().iter().map(|run| run["agent"].as_u64().unwrap()).collect();
+        (of_runs, content["differences"]["weights"].clone())
+    };
+    assert_eq!(agents(&[&one, &two]), (vec![0, 0], Value::Null));
+    assert_eq!(agents(&[&one, &half, &two]).0, [0, 1, 0]);
+    assert_eq!(agents(&[&half, &one, &two]).0, [0, 1, 1], "whatever the order");
+    let (of_runs, weights) = agents(&[&one, &begun, &two]);
+    assert_eq!((of_runs, weights), (vec![0, 1, 0], json!(["drawn", "begun from runs/old", "drawn"])));
+}
+
+#[test]
 fn data_are_told_apart_by_their_numbers_where_they_are_known() {
     let folder = tempfile::tempdir().unwrap();
     let named = |name: &str, source: &str, checksum: u32| {

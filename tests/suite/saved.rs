@@ -62,6 +62,9 @@ fn a_run_begins_with_the_weights_of_another() {
     assert!(said.contains("cannot begin with the policy") && said.contains("of another shape"), "{said}");
     assert!(!at.join("wide").exists(), "what is refused leaves no folder");
 
+    let said = error(at, &["train", "--from", "old", "--run", "told"], &small(&["policy.tokens=merged"]));
+    assert!(said.contains("policy.tokens: the policy") && said.contains("mean something else"), "{said}");
+
     // Online, with the backbone; then with all of that.
     fs::write(at.join("ppo.json"), PPO).unwrap();
     stdout(&mut aaren(at, &["train", "ppo.json", "--from", "old", "--run", "online"], &[]));

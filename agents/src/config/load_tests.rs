@@ -7,6 +7,14 @@ fn changes(settings: &[&str]) -> Changes {
     Changes { set: settings.iter().map(|text| text.to_string()).collect(), ..Changes::default() }
 }
 
+#[test]
+fn three_keys_are_a_job_that_learns_online() {
+    let text = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"network": "recurrent", "env_steps": 20480}}"#;
+    let job = Job::parse(text, &Changes::default()).and_then(Job::ppo).unwrap();
+    assert_eq!(job.evaluation, crate::config::EvaluationConfig::default());
+    job.env.make().unwrap();
+}
+
 fn load(text: &str, settings: &[&str]) -> Result<OfflineJob> {
     from_text("job.json", text, &changes(settings))?.offline()
 }

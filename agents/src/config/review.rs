@@ -172,6 +172,7 @@ mod tests {
             (quickstart, &["train.steps=99", "train.warmup_steps=9"], &["evaluation.every: found 100", "99 steps"]),
             (ONLINE, &["ppo.env_steps=4095"], &["ppo.env_steps: found 4095", "4096", "ppo.rollout_len to 102"]),
             (ONLINE, &["evaluation.every=9000"], &["evaluation.every: found 9000", "ppo.env_steps"]),
+            (ONLINE, &["ppo.network=recurrent", "ppo.hidden=[7]"], &["ppo.hidden: found [7]", "ppo.network"]),
         ] {
             review(base, settings, false).unwrap();
             let message = review(base, settings, true).expect_err(settings[0]).to_string();

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::config::{Changes, Job};
 use crate::device::Cpu;
 use crate::play::{Evaluation, SavedPolicy};
+use crate::run::RunDir;
 
 /// A policy and how its job executes it.
 #[derive(Clone, Debug)]
@@ -28,10 +29,7 @@ impl Source {
     /// # Errors
     /// If there is none, or its files are damaged.
     pub fn find(path: &Path) -> Result<Self> {
-        let saved = SavedPolicy::find(path, |run| match run.best()? {
-            Some((step, _)) => Ok((step, run.checkpoint_at(step)?)),
-            None => run.latest_checkpoint()?.with_context(|| format!("the run {} has no checkpoint yet", path.display())),
-        })?;
+        let saved = SavedPolicy::find(path, RunDir::best_or_latest)?;
         let policy = saved.load().with_context(|| format!("cannot export {}", path.display()))?;
         let evaluation = match saved.job(&Changes::default())? {
             // Trained without an environment it has no window to be played in.

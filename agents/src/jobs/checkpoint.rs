@@ -44,11 +44,6 @@ impl Checkpoint {
                 .with_context(|| format!("the run {path} has no checkpoint yet; train it with --resume first")),
         }
     }
-
-    /// The best checkpoint of a run, or the newest where none was marked.
-    pub(crate) fn best_or_latest(run: &RunDir) -> Result<(u64, PathBuf)> {
-        if run.best()?.is_some() { Checkpoint::Best } else { Checkpoint::Latest }.of(run)
-    }
 }
 
 impl FromStr for Checkpoint {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::Checkpoint;
 use crate::config::{Changes, Job};
 use crate::offline::{self, trajectories};
 use crate::play::SavedPolicy;
@@ -76,7 +75,7 @@ impl TrainRequest {
             job.review()?;
             (job, None)
         };
-        let from = self.from.as_deref().map(|path| SavedPolicy::find(path, Checkpoint::best_or_latest));
+        let from = self.from.as_deref().map(|path| SavedPolicy::find(path, RunDir::best_or_latest));
         let from = from.transpose().context("--from")?;
         if run.is_none() {
             if let Some(path) = path {

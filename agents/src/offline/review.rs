@@ -68,6 +68,14 @@ mod tests {
         let message = review(&job("1"), &dataset).unwrap_err().to_string();
         assert!(message.contains("policy.return_scale: found 1, ") && message.contains("null"), "{message}");
         assert!(review(&job("1e6"), &dataset).is_err());
+        let windowed = |length: usize| {
+            let mut job = job("null");
+            job.train.context_length = ContextLength::Timesteps(length);
+            job
+        };
+        review(&windowed(6000), &dataset).unwrap(); // 30 times the longest
+        let message = review(&windowed(6001), &dataset).unwrap_err().to_string();
+        assert!(message.contains("train.context_length: found 6001") && message.contains("200 would do"), "{message}");
         let empty = Dataset { trajectories: Vec::new(), ..dataset };
         assert_eq!(return_scale(&empty), 1.0);
         assert!(review(&job("null"), &empty).unwrap_err().to_string().contains("no transition"));

@@ -41,7 +41,7 @@ enum Format {
 /// use aaren_agents::{config::OfflineJob, play::{Video, VideoOptions}};
 ///
 /// let options = VideoOptions { size: (64, 48), frame_rate: None, steps: None };
-/// let refused = Video::new("clip.mp4".as_ref(), &OfflineJob::quickstart(&[])?.env, options).err().unwrap();
+/// let refused = Video::new("clip.mp4".as_ref(), OfflineJob::quickstart(&[])?.task()?, options).err().unwrap();
 /// assert!(refused.to_string().contains("name it clip.gif"));
 /// # Ok::<(), anyhow::Error>(())
 /// ```

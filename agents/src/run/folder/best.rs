@@ -1,6 +1,7 @@
 //! The mark of the checkpoint that evaluated best.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use aaren_envs::read_text;
 use anyhow::{Context, Result};
@@ -47,6 +48,19 @@ impl RunDir {
         };
         // Older versions marked returns that are not numbers.
         Ok(Some(mark().with_context(damaged)?).filter(|(_, return_mean)| !return_mean.is_nan()))
+    }
+
+    /// Step and folder of the checkpoint marked best, or of the newest where none is marked.
+    ///
+    /// # Errors
+    /// If the mark is damaged, what it names is gone, or there is no checkpoint.
+    pub(crate) fn best_or_latest(&self) -> Result<(u64, PathBuf)> {
+        match self.best()? {
+            Some((step, _)) => Ok((step, self.checkpoint_at(step)?)),
+            None => self
+                .latest_checkpoint()?
+                .with_context(|| format!("the run {} has no checkpoint yet; train it with --resume first", self.path.display())),
+        }
     }
 
     /// The same while the run is written, where a damaged mark is as none: the next evaluation writes it anew.
