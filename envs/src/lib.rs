@@ -53,7 +53,7 @@ pub use bare::BareSimulation;
 pub use check::check_env;
 pub use env::{Action, Env, Spec, Step, StepEnd};
 pub use error::EnvError;
-pub use gymnasium::{GYMNASIUM_OPTIONS, gymnasium_name, gymnasium_spec};
+pub use gymnasium::{GYMNASIUM_OPTIONS, gymnasium_name, gymnasium_spec, set_interpreter};
 pub use options::{OptionDefault, OptionInfo, Options};
 pub use registry::{TaskInfo, bare_simulation, known_spec, make, make_copies, mujoco_version, register, renderer, tasks};
 pub use render::{Moment, Renderer};

@@ -162,6 +162,28 @@ fn a_policy_with_it_is_stored_and_loaded() {
 }
 
 #[test]
+fn a_name_goes_to_one_of_several_threads_and_to_all_that_register_the_same() {
+    struct Others;
+    impl MixerFamily for Others {
+        type Mixer<B: KernelBackend> = Average<B>;
+    }
+    for name in ["raced-1", "raced-2", "raced-3", "raced-4", "raced-5", "raced-6"] {
+        let gate = std::sync::Barrier::new(8);
+        let has_it = |number: usize| {
+            gate.wait();
+            if number % 2 == 0 { register::<Averages>(name, "").is_ok() } else { register::<Others>(name, "").is_ok() }
+        };
+        let took: Vec<bool> = std::thread::scope(|scope| {
+            let has_it = &has_it;
+            let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || has_it(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (even, odd): (Vec<_>, Vec<_>) = (took.iter().step_by(2).collect(), took.iter().skip(1).step_by(2).collect());
+        assert!(even.iter().all(|one| *one == even[0]) && odd.iter().all(|one| *one == odd[0]) && even[0] != odd[0], "{took:?}");
+    }
+}
+
+#[test]
 fn its_options_are_checked_and_its_name_is_its_own() {
     let mut config = config(average());
     let mut error = |options: serde_json::Value| {

@@ -19,6 +19,12 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _aaren(module: &Bound<'_, PyModule>) -> PyResult<()> {
     aaren_agents::run::made_by::set_commit(aaren::COMMIT);
+    // Environments of Gymnasium run where this module does, whatever PATH says.
+    if let Ok(interpreter) = module.py().import("sys")?.getattr("executable")?.extract::<String>()
+        && !interpreter.is_empty()
+    {
+        aaren_envs::set_interpreter(&interpreter);
+    }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("build", aaren::VERSION)?;
     module.add("mujoco_version", aaren_envs::mujoco_version())?;

@@ -245,6 +245,8 @@ impl RunDir {
                             .and_then(|()| fs::rename(path, &aside))
                             .with_context(|| format!("cannot rename {}", path.display()))
                     })?;
+                    // What the run was ended in before, it does now.
+                    self.prune()?;
                     return Ok(Some(loaded));
                 }
             }

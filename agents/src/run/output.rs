@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::files::{CHECKPOINTS, CONFIG};
 
-/// Written and removed again: less would fit on a disk that is full.
+/// Written to a file that has no name: less would fit on a disk that is full.
 static PROBE: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Whether a file could be written here, as far as can be told without writing it.
@@ -107,11 +107,9 @@ pub fn check_folder(path: &Path) -> Result<()> {
     probe(there).with_context(context)
 }
 
+/// Nothing is left of it, not even where the process is killed.
 fn probe(folder: &Path) -> std::io::Result<()> {
-    let path = folder.join(format!(".unfinished-probe-{}", std::process::id()));
-    let written = File::create_new(&path).and_then(|mut file| file.write_all(&PROBE));
-    let removed = fs::remove_file(&path);
-    written.and(removed)
+    tempfile::tempfile_in(folder)?.write_all(&PROBE)
 }
 
 #[cfg(test)]

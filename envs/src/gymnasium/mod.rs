@@ -20,6 +20,7 @@ use crate::options::OptionInfo;
 use crate::task::Outcome;
 use group::Group;
 use settings::Settings;
+pub use settings::set_interpreter;
 
 /// Options of every `gymnasium:` environment, beside `max_episode_steps` (Gymnasium's own limit where absent) and `reward_delay`.
 pub const GYMNASIUM_OPTIONS: &[OptionInfo] = settings::OPTIONS;

@@ -1,5 +1,7 @@
 //! What a job says of an environment in Python.
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -9,6 +11,15 @@ use crate::options::{OptionInfo, Options};
 
 /// What names of Gymnasium's environments begin with here. What follows is for `gymnasium.make`, with `module:` in front or not.
 pub(super) const PREFIX: &str = "gymnasium:";
+
+/// The interpreter of a job that names none, where that is not the first `python3` of PATH.
+static INTERPRETER: OnceLock<String> = OnceLock::new();
+
+/// Says which interpreter runs the environments of jobs that name none: for a program that is itself in Python, its own. The first call
+/// counts.
+pub fn set_interpreter(path: &str) {
+    INTERPRETER.get_or_init(|| path.into());
+}
 
 /// Options of every environment in Python.
 pub(super) const OPTIONS: &[OptionInfo] = &[
@@ -85,7 +96,10 @@ impl Settings {
             Value::String(name) => Ok(name.clone()),
             other => Err(options.error("module", format!("{other}, expected the name of a module, or a list of names"))),
         };
-        let python = options.text("python")?;
+        let python = match INTERPRETER.get() {
+            Some(ours) if !values.contains_key("python") => ours.clone(),
+            _ => options.text("python")?,
+        };
         if python.is_empty() {
             return Err(options.error("python", "\"\", expected an interpreter such as \"python3\"".into()));
         }

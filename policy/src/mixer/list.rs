@@ -142,13 +142,11 @@ pub fn list() -> Vec<(&'static str, &'static str)> {
 /// # Errors
 /// [`PolicyError::MixerName`] if another mixer has the name. To register the same one twice is no error.
 pub fn register<F: MixerFamily>(name: &'static str, sentence: &'static str) -> Result<(), PolicyError> {
-    if registry::find(name).is_some_and(|mixer| mixer.is::<F>()) {
-        return Ok(());
-    }
-    if resolve(name).is_ok() {
+    let is_ours =
+        name == "attention" || STACKS.iter().any(|(stack, ..)| *stack == name) || LIST.iter().any(|mixer| mixer.name == name);
+    if is_ours || !registry::insert::<F>(name, sentence) {
         return Err(PolicyError::MixerName { name: name.into() });
     }
-    registry::insert::<F>(name, sentence);
     Ok(())
 }
 

@@ -10,14 +10,14 @@ const TAG: &str = "Custom";
 static REGISTERED: RwLock<Vec<&'static Kind>> = RwLock::new(Vec::new());
 const LOCK: &str = "no thread panics while it holds the lock";
 
-/// Adds a mixer under a name that no other has.
-pub(super) fn insert<F: MixerFamily>(name: &'static str, sentence: &'static str) {
-    let kind = Kind::new::<F>(name, TAG, sentence);
+/// Adds a mixer under a name, if no other has it; says whether the name is this mixer's now. Several threads may add the same one.
+pub(super) fn insert<F: MixerFamily>(name: &'static str, sentence: &'static str) -> bool {
     let mut registered = REGISTERED.write().expect(LOCK);
-    // Another thread may have been quicker.
-    if registered.iter().all(|other| other.name != name) {
-        registered.push(Box::leak(Box::new(kind)));
+    if let Some(known) = registered.iter().find(|other| other.name == name) {
+        return known.is::<F>();
     }
+    registered.push(Box::leak(Box::new(Kind::new::<F>(name, TAG, sentence))));
+    true
 }
 
 /// All that are registered, in the order in which they were.
