@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, Summary, statistics::Spread, verify_source};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
 use aaren_agents::config::Incomplete;
@@ -112,7 +112,7 @@ impl Command {
 /// If something is there that is not to be replaced, or nothing can be written there.
 pub fn check_destination(path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
     aaren_data::check_place(path, format, overwrite).map_err(|error| advised(error, advice))?;
-    check_folder(path.parent().unwrap_or(Path::new(".")))
+    check_folder(path.parent().unwrap_or(Path::new("."))).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a dataset; `advice` is for a user whose target is taken.
