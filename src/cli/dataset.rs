@@ -156,15 +156,15 @@ fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {
     row("path", summary.path.display().to_string());
     row("format", summary.format.to_string());
     row("environment", known(summary.task.clone()));
-    row("time limit", known(summary.max_episode_steps.map(|steps| format!("{steps} steps"))));
+    row("time limit", known(summary.max_episode_steps.map(|steps| report::count(steps, "step"))));
     let recorded = |space: &Option<String>| space.as_ref().map(|space| format!(", recorded as {space}")).unwrap_or_default();
     let observations = recorded(&summary.recorded_observation_space);
-    row("observations", format!("{} numbers{observations}", summary.observation_width));
+    row("observations", report::count(summary.observation_width, "number") + &observations);
     let kind = match summary.action_space {
-        aaren_envs::Space::Box { .. } => "numbers",
-        aaren_envs::Space::Discrete { .. } => "choices",
+        aaren_envs::Space::Box { .. } => "number",
+        aaren_envs::Space::Discrete { .. } => "choice",
     };
-    row("actions", format!("{} {kind}{}", summary.action_width, recorded(&summary.recorded_action_space)));
+    row("actions", report::count(summary.action_width, kind) + &recorded(&summary.recorded_action_space));
     row("episodes", statistics.episodes.to_string());
     row("steps", statistics.steps.to_string());
     row("returns (mean ± std)", spread(&statistics.returns));

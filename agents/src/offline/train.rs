@@ -1,7 +1,7 @@
 //! Learning from trajectories: the loop, from top to bottom.
 
 use super::batch::Batches;
-use super::describe::{describe, settle};
+use super::describe::{describe, is_settled, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
@@ -66,7 +66,7 @@ fn train_on<B: TrainBackend>(
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let record = DataRecord::of(&dataset);
     let data = record.mark;
-    let states_all = job.policy.return_scale.is_some() && job.env.is_some();
+    let states_all = is_settled(job) && job.env.is_some();
     let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
