@@ -169,9 +169,9 @@ fn a_name_goes_to_one_of_several_threads_and_to_all_that_register_the_same() {
     }
     for name in ["raced-1", "raced-2", "raced-3", "raced-4", "raced-5", "raced-6"] {
         let gate = std::sync::Barrier::new(8);
-        let has_it = |number: usize| {
+        let has_it = |number: u32| {
             gate.wait();
-            if number % 2 == 0 { register::<Averages>(name, "").is_ok() } else { register::<Others>(name, "").is_ok() }
+            if number.is_multiple_of(2) { register::<Averages>(name, "").is_ok() } else { register::<Others>(name, "").is_ok() }
         };
         let took: Vec<bool> = std::thread::scope(|scope| {
             let has_it = &has_it;
