@@ -301,6 +301,10 @@ fn what_cannot_be_collected_is_said_before_anything_is_written() {
     let with = |path: &Path| job(root, "medium", &[format!("collect.policies.medium={}", path.display())]);
     let ready = root.join("ready");
     collect(&with(&medium), &ready).unwrap();
+    // What is left where the last step of a collection, the removal of its journal, is killed.
+    let half_removed = ready.join(format!(".{}.removed", aaren_data::JOURNAL));
+    fs::create_dir(&half_removed).unwrap();
+    fs::write(half_removed.join("begun.json"), "{}").unwrap();
     fs::write(root.join("file"), "").unwrap();
     fs::create_dir(root.join("full")).unwrap();
     fs::write(root.join("full/notes.txt"), "").unwrap();
@@ -322,6 +326,7 @@ fn what_cannot_be_collected_is_said_before_anything_is_written() {
         }
         assert!(!root.join("out").exists(), "{what}");
     }
+    assert!(!half_removed.exists(), "the dataset stands alone");
     let output = aaren(root, &["collect", "collect.json"], &["collect.dataset=medum"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.starts_with("error: ") && said.contains("medum") && said.lines().count() == 1, "{said}");

@@ -37,6 +37,15 @@ fn a_policy_is_evaluated_wherever_it_is() {
     assert!(said.contains("wrote run/evaluations/step-3-seed-9-episodes-1-targets-0.5.json"), "{said}");
     assert!(error(at, &["evaluate", "saved", "--checkpoint", "best"], &[]).contains("--checkpoint: saved is no run folder"));
 
+    // A job that was changed by hand.
+    let path = at.join("run/config.json");
+    let (written, mut job) = (fs::read(&path).unwrap(), json(&path));
+    job["evaluation"]["target_returns"] = serde_json::json!([]);
+    fs::write(&path, job.to_string()).unwrap();
+    assert!(error(at, &["evaluate", "run"], &[]).contains("error: run does not say which return to ask for"));
+    stdout(&mut aaren(at, &["evaluate", "run", "--target-return", "1", "--episodes", "1"], &[]));
+    fs::write(&path, written).unwrap();
+
     // Without a word of where it comes from it still says its task.
     fs::remove_file(at.join("saved/provenance.json")).unwrap();
     assert!(error(at, &["evaluate", "saved"], &[]).contains("say it with --target-return"));

@@ -29,7 +29,7 @@ fn removed(output: &Path) -> PathBuf {
     output.join(format!(".{JOURNAL}.removed"))
 }
 
-/// Refuses an output folder in which something else is.
+/// Refuses an output folder in which something else is. The rest of a journal whose removal was killed is removed.
 pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
     let advice = "choose another place with --output";
     ensure!(!output.exists() || output.is_dir(), "{} is a file, expected a folder for the dataset; {advice}", output.display());

@@ -16,7 +16,7 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
 /// Height of a row of a [`strips`].
 const ROW: f64 = 30.0;
-/// Width of a character of a tick, at most on the average: fonts differ.
+/// Room for a character of a tick. Fonts differ, and a word that is cut is worse than a margin.
 const CHARACTER: f64 = 7.8;
 
 /// What surrounds a line.

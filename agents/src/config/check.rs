@@ -146,8 +146,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
     let mixers = mixer::choices();
     let named = std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
     for (key, name) in named {
-        // Another name of the Transformer's, as issues and papers have it.
-        if name != "attention" && !mixers.contains(&name.as_str()) {
+        if name != mixer::ATTENTION && !mixers.contains(&name.as_str()) {
             let hint = did_you_mean(name, mixers.iter().copied());
             bail!("{key}: there is no mixer \"{name}\"; there are {}{hint}", mixers.join(", "));
         }

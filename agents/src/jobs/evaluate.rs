@@ -123,6 +123,7 @@ impl EvaluateRequest {
             let (is_the_jobs, evaluation) = match (policy, &job) {
                 (AnyPolicy::Decision(policy), Job::Offline(job)) => {
                     let evaluation = Evaluation::try_from(job).with_context(|| self.policy.display().to_string())?;
+                    self.expect_target(!evaluation.target_returns.is_empty())?;
                     (policy.description.config == job.policy, evaluation)
                 }
                 (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => {
@@ -149,16 +150,19 @@ impl EvaluateRequest {
         );
         match policy {
             AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go() => {
-                ensure!(
-                    !self.target_returns.is_empty(),
-                    "{path} does not say which return to ask for; say it with --target-return"
-                );
+                self.expect_target(!self.target_returns.is_empty())?;
                 self.check_targets()?;
                 evaluation.target_returns = self.target_returns.iter().copied().map(Some).collect();
             }
             _ => ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
         }
         Ok(evaluation)
+    }
+
+    fn expect_target(&self, is_said: bool) -> Result<()> {
+        let path = self.policy.display();
+        ensure!(is_said, "{path} does not say which return to ask for; say it with --target-return");
+        Ok(())
     }
 
     fn check_targets(&self) -> Result<()> {

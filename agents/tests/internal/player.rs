@@ -5,6 +5,7 @@ use aaren_policy::{
     ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, DecisionNetwork,
     DecisionPolicy, Description, HiddenActivation, Normalizer, PolicyConfig,
 };
+use rayon::prelude::*;
 
 use super::{Player, Source};
 use crate::device::CPU;
@@ -102,7 +103,7 @@ fn a_restored_player_goes_on_as_if_nothing_had_been() {
 
 #[test]
 fn what_is_no_state_is_refused_and_changes_nothing() {
-    for source in sources() {
+    sources().into_par_iter().for_each(|source| {
         let mut player = Player::new(source).unwrap();
         player.begin(None).unwrap();
         (0..3).for_each(|step| drop(player.step(&observation(step), 0.1).unwrap().clone()));
@@ -110,8 +111,7 @@ fn what_is_no_state_is_refused_and_changes_nothing() {
         for length in [0, 1, state.len() / 2, state.len() - 1] {
             assert!(player.restore(&state[..length]).is_err());
         }
-        // An odd stride, so that every byte of a number is met somewhere.
-        for at in (0..state.len()).step_by((state.len() / 100).max(7) | 1) {
+        for at in (0..state.len()).step_by(7) {
             let mut flipped = state.clone();
             flipped[at] ^= 0x15;
             // Refused, or a state whose numbers are others.
@@ -121,7 +121,7 @@ fn what_is_no_state_is_refused_and_changes_nothing() {
             }
         }
         assert_eq!(player.save().unwrap(), state);
-    }
+    });
     let of = |mixer| Player::new(decision(mixer, continuous(), None)).unwrap();
     let error = of("aaren").restore(&of("gru").save().unwrap()).unwrap_err().to_string();
     assert!(error.contains("state"), "{error}");

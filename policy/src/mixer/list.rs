@@ -142,8 +142,7 @@ pub fn list() -> Vec<(&'static str, &'static str)> {
 /// # Errors
 /// [`PolicyError::MixerName`] if another mixer has the name. To register the same one twice is no error.
 pub fn register<F: MixerFamily>(name: &'static str, sentence: &'static str) -> Result<(), PolicyError> {
-    let is_ours =
-        name == "attention" || STACKS.iter().any(|(stack, ..)| *stack == name) || LIST.iter().any(|mixer| mixer.name == name);
+    let is_ours = name == ATTENTION || STACKS.iter().any(|(stack, ..)| *stack == name) || LIST.iter().any(|own| own.name == name);
     if is_ours || !registry::insert::<F>(name, sentence) {
         return Err(PolicyError::MixerName { name: name.into() });
     }
@@ -154,9 +153,12 @@ fn unknown(name: &str) -> PolicyError {
     PolicyError::UnknownMixer { name: name.into(), known: choices().join(", ") }
 }
 
-/// The mixers that a name stands for: itself, or a stack's. `"attention"` is another name of the Transformer's.
+/// Another name of the Transformer's, as issues and papers have it.
+pub const ATTENTION: &str = "attention";
+
+/// The mixers that a name stands for: itself, or a stack's; [`ATTENTION`] for the Transformer's.
 pub(crate) fn resolve(name: &str) -> Result<Vec<&'static str>, PolicyError> {
-    let name = if name == "attention" { "transformer" } else { name };
+    let name = if name == ATTENTION { "transformer" } else { name };
     if let Some((_, mixers, _)) = STACKS.iter().find(|(stack, ..)| *stack == name) {
         return Ok(mixers.to_vec());
     }
