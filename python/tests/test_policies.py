@@ -186,9 +186,11 @@ def test_what_is_wrong_is_one_clear_exception(runs: Path, tmp_path: Path) -> Non
             call()
 
 
-def test_threads_do_not_wait_for_each_other(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A measurement, which is printed; that all threads come to the same actions is asserted."""
-    policies = [aaren.load(runs / "gru") for _ in range(4)]
+def test_threads_do_not_wait_for_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A measurement, which is printed, of a policy of the size that jobs have; that all threads come to the same actions is asserted."""
+    ppo = {"network": "recurrent", "env_steps": 256, "envs": 4, "envs_per_group": 2, "rollout_len": 32}
+    aaren.train({"env": {"id": "Pendulum-v1"}, "ppo": ppo, "evaluation": {"final_episodes": 1}}, run=tmp_path / "run", progress=False)
+    policies = [aaren.load(tmp_path / "run") for _ in range(4)]
     observations = np.random.default_rng(1).normal(size=(8, 3))
     results: dict[int, bytes] = {}
 
