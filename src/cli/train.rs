@@ -63,10 +63,13 @@ impl TrainArgs {
     /// Refuses to train a run each where several processes were started together and nobody said so.
     pub fn check_launcher(&self) -> Result<()> {
         match launcher::started_together() {
-            Some((name, size)) if self.distributed.is_none() => bail!(
-                "this is one of {size} processes that were started together ({name} says so), and each would train a run of its own; \
-                 train one run in all of them with --distributed mpi, or say that this is meant with --distributed none"
-            ),
+            Some((name, size)) if self.distributed.is_none() => {
+                launcher::let_the_first_speak();
+                bail!(
+                    "this is one of {size} processes that were started together ({name} says so), and each would train a run of its own; \
+                     train one run in all of them with --distributed mpi, or say that this is meant with --distributed none"
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -109,6 +112,7 @@ fn train_over_mpi(request: &TrainRequest, timeout: Duration) -> Result<Option<Tr
 
 #[cfg(not(feature = "mpi"))]
 fn train_over_mpi(_: &TrainRequest, _: Duration) -> Result<Option<Trained>> {
+    launcher::let_the_first_speak();
     bail!("--distributed: this build has no MPI; install an MPI library and build with `cargo build --release --features mpi`")
 }
 

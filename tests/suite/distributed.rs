@@ -20,7 +20,7 @@ use crate::kill_points::shim;
 const MARK: &str = "AAREN_TEST_MARK";
 
 /// The longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The launcher; None, with a printed reason, where this cannot be tested.
 fn mpirun() -> Option<PathBuf> {
@@ -271,14 +271,14 @@ fn a_stopped_process_is_not_waited_for_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let settings = small(&[OFFLINE, &["train.steps=1000000", "train.checkpoint_every=5"]].concat());
-    let mut launched = launch(&mpirun, folder.path(), &[(2, training(&["--collective-timeout", "2"], &settings))]);
+    let mut launched = launch(&mpirun, folder.path(), &[(2, training(&["--collective-timeout", "5"], &settings))]);
     launched.wait_for("a checkpoint", || checkpoint(&run, 10).exists());
     launched.signal(1, "-STOP");
     let stopped = Instant::now();
     let error = the_error(&launched.finish());
-    assert!(stopped.elapsed() < Duration::from_secs(20), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(30), "{:?}", stopped.elapsed());
     assert!(error.starts_with("error: rank 0: training stopped; the newest checkpoint is run/checkpoints/step-"), "{error}");
-    assert!(error.contains("by step ") && error.contains("waited 2 s for another process"), "{error}");
+    assert!(error.contains(": at step ") && error.contains("waited 5 s for another process"), "{error}");
 }
 
 #[test]
@@ -286,11 +286,11 @@ fn an_evaluation_does_not_wait_for_a_stopped_process_either() {
     let (Some(mpirun), _alone) = (mpirun(), alone()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let settings = small(&["train.shards=2", "train.steps=2", "evaluation.final_episodes=10000000"]);
-    let mut launched = launch(&mpirun, folder.path(), &[(2, training(&["--collective-timeout", "2"], &settings))]);
+    let mut launched = launch(&mpirun, folder.path(), &[(2, training(&["--collective-timeout", "5"], &settings))]);
     launched.wait_for("the evaluation", || folder.path().join("run/train.json").exists());
     launched.signal(1, "-STOP");
     let error = the_error(&launched.finish());
-    assert!(error.starts_with("error: rank 0: ") && error.contains("waited 2 s for another process"), "{error}");
+    assert!(error.starts_with("error: rank 0: ") && error.contains("waited 5 s for another process"), "{error}");
 }
 
 #[test]
@@ -432,6 +432,11 @@ fn processes_that_were_started_together_must_be_told_what_to_do() {
     }
     let own = ["train", "--run", "run", "--distributed", "none"];
     stdout(aaren(folder.path(), &own, &small(&["train.steps=1"])).env("PMI_SIZE", "4"));
+    let slurm = aaren(folder.path(), &["train"], &[]).envs([("PMIX_RANK", "0"), ("SLURM_STEP_NUM_TASKS", "2")]).output().unwrap();
+    assert!(the_error(&slurm).contains("SLURM_STEP_NUM_TASKS"), "{}", said(&slurm));
+    // The others leave it to the first one to say.
+    let output = aaren(folder.path(), &["train"], &[]).envs([("PMI_RANK", "1"), ("PMI_SIZE", "2")]).output().unwrap();
+    assert_eq!((output.status.code(), said(&output)), (Some(1), String::new()));
     let several = ["train", "--distributed", "mpi", "--seeds", "1..2"];
     assert!(the_error(&aaren(folder.path(), &several, &[]).output().unwrap()).contains("--seeds"));
     if !cfg!(feature = "mpi") {

@@ -6,13 +6,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use mpi::Threading;
 use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 
-use super::{Exchange, Ranks, WaitedTooLong};
+use super::{Exchange, Ranks, WaitedTooLong, launcher};
 use crate::run::interrupt::{self, Interrupted};
 use crate::run::process::{message, panic_message};
 
@@ -41,6 +41,13 @@ pub fn run<T>(timeout: Duration, work: impl FnOnce(&Ranks) -> Result<T>) -> Resu
     // All calls come from this thread.
     let (universe, _) = mpi::initialize_with_threading(Threading::Funneled).context("MPI has been started before")?;
     let (world, abort) = (universe.world(), universe.world());
+    if let (1, Some((name, started))) = (world.size(), launcher::started_together()) {
+        launcher::let_the_first_speak();
+        bail!(
+            "the launcher started {started} processes ({name} says so), and MPI knows of one: the launcher belongs to another MPI library than \
+             the one that this program was built for"
+        );
+    }
     let ranks = Ranks::new(Mpi { world, timeout });
     let outcome = catch_unwind(AssertUnwindSafe(|| work(&ranks)));
     let outcome = outcome.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_message(&*panic))));
@@ -49,7 +56,12 @@ pub fn run<T>(timeout: Duration, work: impl FnOnce(&Ranks) -> Result<T>) -> Resu
     match outcome {
         Err(error) if size > 1 && !is_agreed(&error) => {
             if rank != 0 {
+                let was_asked = interrupt::requested();
                 std::thread::sleep(AFTER_RANK_0);
+                // Another rank has ended the job, and the launcher is about to end this process.
+                if interrupt::requested() && (!was_asked || error.is::<WaitedTooLong>()) {
+                    std::process::exit(1);
+                }
             }
             eprintln!("error: rank {rank}: {}", message(&error));
             abort.abort(if error.is::<Interrupted>() { interrupt::exit_code().into() } else { 1 })
@@ -57,7 +69,8 @@ pub fn run<T>(timeout: Duration, work: impl FnOnce(&Ranks) -> Result<T>) -> Resu
         outcome => {
             drop((ranks, universe)); // ends MPI
             if rank != 0 && outcome.is_err() {
-                std::process::exit(interrupt::exit_code().into());
+                // As if nothing were wrong: a launcher kills all when one says otherwise, and rank 0 has not yet said what to do.
+                std::process::exit(0);
             }
             outcome
         }

@@ -30,11 +30,11 @@ impl Ranks {
     /// If the processes cannot share them evenly; `key` is what says how many there are.
     pub(crate) fn shards(&self, count: usize, key: &str) -> Result<Shards> {
         let (rank, size) = (self.rank(), self.size());
+        let more = if size.is_power_of_two() { format!(", or begin a run with --set {key}={size}") } else { String::new() };
         ensure!(
             count.is_multiple_of(size),
             "{key}: found {count} with {size} processes, which cannot share that many parts of a batch evenly; start a number of processes \
-             that divides it, or begin a run with --set {key}={}",
-            size.next_power_of_two()
+             that divides it{more}"
         );
         Ok(Shards { count, own: rank * count / size..(rank + 1) * count / size })
     }

@@ -287,7 +287,7 @@ impl Learner {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
             tree.push(flatten::<Graph, _>(&self.network, &gradients));
         }
-        let sum = ranks.mean(&self.shards, tree, updates)?;
+        let sum = ranks.mean(&self.shards, tree, updates).with_context(|| format!("at step {}", self.progress.env_steps))?;
         Ok((Update::over(&sum.numbers), unflatten::<Graph, _>(&self.network, &sum.vector)))
     }
 

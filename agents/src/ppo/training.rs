@@ -99,7 +99,9 @@ impl Training {
         if ranks.size() == 1 {
             return Ok(own);
         }
-        let all = ranks.gather(GroupRollout::write(&own)?).context("sharing the rollouts")?;
+        let all = ranks
+            .gather(GroupRollout::write(&own)?)
+            .with_context(|| format!("sharing the rollouts after step {}", self.learner.progress.env_steps))?;
         Ok(all.iter().map(|bytes| GroupRollout::read(bytes, policy)).collect::<Result<Vec<_>>>()?.concat())
     }
 

@@ -2,7 +2,7 @@
 
 use aaren_kernels::Dropout;
 use aaren_policy::{DecisionNetwork, PolicyState};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{ElementConversion, Tensor};
 
@@ -76,7 +76,7 @@ pub(super) fn in_shards<B: TrainBackend>(
         tree.push(flatten::<B, _>(network, &gradients));
         after.push(state.detach());
     }
-    let sum = ranks.mean(shards, tree, losses)?;
+    let sum = ranks.mean(shards, tree, losses).with_context(|| format!("at step {step}"))?;
     let loss = check(sum.mean(0), step)?;
     Ok(Backward { loss: Loss::Read(loss), gradients: unflatten::<B, _>(network, &sum.vector), states: after })
 }
