@@ -214,7 +214,14 @@ fn left(run: &Path, step: u64) -> Left {
 const OFFLINE: &[&str] =
     &["train.shards=4", "policy.dropout=0.2", "train.row_length=5", "train.cut_segments=continue", "train.keep_checkpoints=99"];
 
-const PPO: &str = r#"{
+const MLP: &str = r#"{
+    "env": {"id": "Pendulum-v1", "options": {"max_episode_steps": 23}},
+    "ppo": {"hidden": [16], "env_steps": 512, "envs": 8, "envs_per_group": 2, "rollout_len": 16, "minibatches": 2, "epochs": 2,
+            "shards": 4, "checkpoint_every": 256, "keep_checkpoints": 9},
+    "evaluation": {"episodes": 3, "every": 256}
+}"#;
+
+const AAREN: &str = r#"{
     "env": {"id": "Pendulum-v1", "options": {"max_episode_steps": 23}},
     "policy": {"mixer": "aaren", "width": 12, "heads": 2, "layers": 1, "feed_forward": 16},
     "ppo": {"network": "recurrent", "env_steps": 512, "envs": 8, "envs_per_group": 2, "rollout_len": 16, "minibatches": 1, "epochs": 2,
@@ -226,11 +233,13 @@ const PPO: &str = r#"{
 fn processes_reach_the_bits_of_one() {
     let (Some(mpirun), _alone) = (mpirun(), alone()) else { return };
     let offline = small(&[OFFLINE, &["evaluation.every=8"]].concat());
-    let jobs: [(&[&str], &[&str], u64); 2] = [(&[], &offline, 20), (&["ppo.json"], &[], 512)];
+    let jobs: [(&[&str], &[&str], u64); 3] = [(&[], &offline, 20), (&["mlp.json"], &[], 512), (&["aaren.json"], &[], 512)];
     for (arguments, overrides, step) in jobs {
         let of = |processes: usize| {
             let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("ppo.json"), PPO).unwrap();
+            [("mlp.json", MLP), ("aaren.json", AAREN)]
+                .iter()
+                .for_each(|(name, job)| fs::write(folder.path().join(name), job).unwrap());
             train_with(&mpirun, processes, folder.path(), arguments, overrides);
             left(&folder.path().join("run"), step)
         };

@@ -2,7 +2,7 @@
 //!
 //! The arithmetic of a step is laid down by the number of *shards* that a batch is cut into (`train.shards`, `ppo.shards`), and
 //! processes, called ranks, only decide where it is done: the gradients of shards are added in a binary tree over their numbers
-//! ([`Tree`]), whoever adds them. So every number of ranks that divides the number of shards gives the same bits. No arithmetic is done
+//! (`shards.rs`), whoever adds them. So every number of ranks that divides the number of shards gives the same bits. No arithmetic is done
 //! by what carries the numbers ([`Exchange`]), because that may add in whatever order it likes.
 //!
 //! ```
