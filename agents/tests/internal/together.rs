@@ -61,11 +61,14 @@ const PPO: &str = r#"{
 const AAREN: [&str; 2] =
     ["ppo.network=recurrent", r#"policy={"mixer": "aaren", "width": 12, "heads": 2, "layers": 1, "feed_forward": 16}"#];
 
+/// Steps and bytes, by parameter.
+type Moments = BTreeMap<String, (usize, Vec<u8>, Vec<u8>)>;
+
 /// Everything that a training leaves but how long it took.
 #[derive(Debug, PartialEq)]
 struct Left {
     weights: BTreeMap<String, Vec<u8>>,
-    moments: BTreeMap<String, BTreeMap<String, (usize, Vec<u8>, Vec<u8>)>>,
+    moments: BTreeMap<String, Moments>,
     /// States of rows, and of environments.
     states: BTreeMap<String, Vec<u8>>,
     progress: BTreeMap<String, Value>,

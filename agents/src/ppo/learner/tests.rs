@@ -29,12 +29,12 @@ fn the_replay_begins_with_the_state_that_was_stored() {
     let mut learner = Learner::new(describe(&job, &spec).unwrap(), &config, 1).unwrap();
     let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
     let make = || aaren_envs::make(&job.env.id, &job.env.options);
-    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4).unwrap()];
-    groups[0].begin(&play(0)).unwrap();
+    let mut group = EnvGroup::new(&make, &learner.policy(), 0, 4).unwrap();
+    group.begin(&play(0)).unwrap();
     for iteration in 0..6 {
         let policy = learner.policy();
-        groups[0].play(&policy, &play(iteration)).unwrap();
-        let rollouts = [groups[0].take_rollout()];
+        group.play(&policy, &play(iteration)).unwrap();
+        let rollouts = [group.take_rollout()];
         let targets = vec![targets(&policy, &rollouts[0], &learner.progress.reward_scale, &config)];
         let sequences = learner.sequences(&rollouts, &targets).unwrap();
         let begun = rollouts[0].rollouts.iter().any(|rollout| !rollout.resets[0]);
