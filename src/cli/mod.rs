@@ -81,7 +81,8 @@ enum Command {
 impl Cli {
     /// How much is said on stderr.
     pub fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
+        let is_follower = matches!(&self.command, Command::Train(args) if args.is_follower());
+        match (self.quiet || is_follower && self.verbose < 2, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, 0) => Verbosity::Normal,
             (false, 1) => Verbosity::Verbose,

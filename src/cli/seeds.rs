@@ -33,6 +33,7 @@ fn folder(base: &Path, seed: u64) -> PathBuf {
 /// Trains a run for every seed that has not finished, and compares them.
 pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
     let Seeds(seeds) = seeds;
+    args.expect_one_run()?;
     ensure!(
         !args.job.set.iter().any(|setting| setting.starts_with("seed=")),
         "--set seed: it would give all runs of --seeds the same seed; leave one of them out"

@@ -6,6 +6,7 @@ mod common;
 mod compare;
 mod configs;
 mod determinism;
+mod distributed;
 mod divergence;
 mod events;
 mod exchange;

@@ -45,6 +45,15 @@ impl Job {
         }
     }
 
+    /// The parts of a batch that several processes can share, and the key that says how many.
+    pub(crate) fn shards(&self) -> (&'static str, usize) {
+        match self {
+            Job::Offline(job) => ("train.shards", job.train.shards),
+            Job::Ppo(job) => ("ppo.shards", job.ppo.shards),
+            Job::Collect(_) => ("collect", 1),
+        }
+    }
+
     /// What is logged beside the lines that every run has.
     pub(crate) fn log(&self) -> LogConfig {
         match self {

@@ -18,6 +18,7 @@ use crossbeam::channel::Sender;
 
 use super::agent::{Actions, Agent};
 use crate::run::interrupt;
+use crate::run::process::panic_message;
 
 /// Makes an environment; called by every actor for each of its environments.
 pub(crate) type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
@@ -154,12 +155,6 @@ pub(crate) fn warn_of_divergence(episode: impl Display, error: &EnvError) {
         NAMED => tracing::warn!("{episode} ends here, as truncated: {error}; further ones are only counted"),
         _ => {}
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a message".into())
 }
 
 /// One actor thread's environments and agent.

@@ -7,6 +7,7 @@ use aaren_envs::{Env, EnvError, Moment, Spec, derive_seed};
 use aaren_policy::AnyPolicy;
 use aaren_policy::mixer::CachePolicy;
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
 use super::latency::{LATENCY_STEPS, latency};
@@ -263,24 +264,67 @@ pub fn evaluate_and_keep(
     evaluation: &Evaluation,
     keeps_first: bool,
 ) -> Result<(EvaluationReport, Vec<Moment>)> {
-    let env = &evaluation.env;
-    let episodes = (evaluation.target_returns.len() * evaluation.episodes) as u64;
-    let progress = (!evaluation.beside).then(|| Progress::new(episodes, "evaluating"));
     let started = Instant::now();
     let mut starts = evaluation.starts();
     starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
-    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), false, |_| {
-        progress.iter().for_each(|bar| bar.inc(1))
-    })?;
+    let mut episodes = play_starts(policy, &starts, evaluation)?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
-    let wall_seconds = started.elapsed().as_secs_f64();
-    drop(progress);
+    let outcomes: Vec<Outcome> = episodes.iter().map(Outcome::from).collect();
+    Ok((report(policy, run, step, evaluation, &outcomes, started.elapsed().as_secs_f64())?, moments))
+}
 
+/// What is reported of an episode.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    episode_return: f64,
+    length: usize,
+    terminated: bool,
+    diverged: bool,
+}
+
+impl From<&PlayedEpisode> for Outcome {
+    fn from(episode: &PlayedEpisode) -> Self {
+        let &PlayedEpisode { episode_return, length, terminated, diverged, .. } = episode;
+        Self { episode_return, length, terminated, diverged }
+    }
+}
+
+/// Plays the episodes that one of several processes plays of an evaluation: of `size` the `rank`-th, and every `size`-th after it.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn play_share(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation, rank: usize, size: usize) -> Result<Vec<Outcome>> {
+    let starts: Vec<EpisodeStart> = evaluation.starts().into_iter().skip(rank).step_by(size).collect();
+    Ok(play_starts(policy, &starts, evaluation)?.iter().map(Outcome::from).collect())
+}
+
+/// Plays episodes with a bar that shows how many are played.
+fn play_starts(policy: &AnyPolicy<Cpu>, starts: &[EpisodeStart], evaluation: &Evaluation) -> Result<Vec<PlayedEpisode>> {
+    let progress = (!evaluation.beside).then(|| Progress::new(starts.len() as u64, "evaluating"));
+    let finished = |_: &PlayedEpisode| progress.iter().for_each(|bar| bar.inc(1));
+    play_with_policy(policy, starts, evaluation, &|| evaluation.make_env(), false, finished)
+}
+
+/// The report of an evaluation whose episodes have been played, and the cost of a step where it is asked for.
+///
+/// - `episodes`: in the order of [`Evaluation::starts`]
+///
+/// # Errors
+/// A task that cannot be made.
+pub(crate) fn report(
+    policy: &AnyPolicy<Cpu>,
+    run: &str,
+    step: u64,
+    evaluation: &Evaluation,
+    episodes: &[Outcome],
+    wall_seconds: f64,
+) -> Result<EvaluationReport> {
+    let env = &evaluation.env;
     let score = |value: f64| {
         let reference = aaren_data::score::of_env(&env.id, &env.options)?;
         Some(aaren_data::score::normalised_score(value, reference.min, reference.max))
     };
-    let target = |(target, episodes): (&Option<f64>, &[PlayedEpisode])| {
+    let target = |(target, episodes): (&Option<f64>, &[Outcome])| {
         let returns = episodes.iter().map(|episode| episode.episode_return).collect();
         let lengths = episodes.iter().map(|episode| episode.length).collect();
         let terminated = episodes.iter().filter(|episode| episode.terminated).count();
@@ -296,7 +340,7 @@ pub fn evaluate_and_keep(
         (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
     };
     let bound = if evaluation.cache == CachePolicy::Full { String::new() } else { format!(", {}", evaluation.cache) };
-    let report = EvaluationReport {
+    Ok(EvaluationReport {
         format: FORMAT,
         run: run.into(),
         checkpoint_step: step,
@@ -318,8 +362,7 @@ pub fn evaluate_and_keep(
             .latency_steps
             .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.cache, evaluation.window, steps))
             .transpose()?,
-    };
-    Ok((report, moments))
+    })
 }
 
 /// The seeds of episodes, from the root seed of an evaluation.

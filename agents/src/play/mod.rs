@@ -27,6 +27,7 @@ pub(crate) mod decision_agent;
 pub(crate) mod env_groups;
 pub(crate) mod episodes;
 pub(crate) mod evaluate;
+pub(crate) mod group_rollout;
 mod latency;
 mod policy_agent;
 pub(crate) mod rollout;

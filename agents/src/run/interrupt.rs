@@ -161,6 +161,16 @@ pub fn forget() {
     SIGNAL.store(0, Ordering::Relaxed);
 }
 
+/// The signal that asked to stop; 0 without one.
+pub(crate) fn signal() -> i32 {
+    SIGNAL.load(Ordering::Relaxed)
+}
+
+/// Takes over a signal that another process of the same job was sent: this one stops as that one does, with the same exit code.
+pub(crate) fn agree(signal: i32) {
+    let _ = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed); // the first one stands
+}
+
 /// Whether the user asked to stop.
 pub(crate) fn requested() -> bool {
     SIGNAL.load(Ordering::Relaxed) != 0

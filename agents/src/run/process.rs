@@ -78,6 +78,12 @@ pub fn message(error: &anyhow::Error) -> String {
     plain(&one_line(error)).into_owned()
 }
 
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".into())
+}
+
 /// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already
 /// (many error types print their source) is not said twice.
 fn one_line(error: &anyhow::Error) -> String {
