@@ -57,6 +57,20 @@ pub(crate) fn save_last(policy: &impl checkpoint::Saved<Cpu>, checkpoint: &Path)
     Ok(checkpoint::save(policy, &folder)?)
 }
 
+/// How often in a row the evaluations in a run's log were no better.
+fn early_stop(run: &RunDir, config: StopConfig) -> Result<EarlyStop> {
+    let names = Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS };
+    EarlyStop::new(config, &run.path().join("metrics.jsonl"), names)
+}
+
+/// Whether the log of a run says that its training was to end early.
+///
+/// # Errors
+/// If the log cannot be read.
+pub(crate) fn ends_early(run: &RunDir, config: StopConfig) -> Result<bool> {
+    Ok(early_stop(run, config)?.is_due())
+}
+
 /// What is trained, as a session sees it.
 pub trait Trained {
     /// Steps made, in the session's unit.
@@ -205,13 +219,7 @@ impl<'a> Session<'a> {
         if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, log.resumed_with(name)?))) {
             progress.message(format!("{word} {}", number(value)));
         }
-        let metrics = run.path().join("metrics.jsonl");
-        let stop = schedule
-            .stop
-            .map(|config| {
-                EarlyStop::new(config, &metrics, Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS })
-            })
-            .transpose()?;
+        let stop = schedule.stop.map(|config| early_stop(run, config)).transpose()?;
         let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
         let evaluated = log.resumed_after(step, schedule.judges.headline()).then_some(step);
         let mut session =

@@ -42,13 +42,16 @@ impl TrainArgs {
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let trained = train(args, args.changes(), args.run.as_deref(), args.resume)?;
-    show(args.json, &trained, || {
-        let Trained { run, train, evaluation } = &trained;
-        let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
-            format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
-        });
-        format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
-    })
+    show(args.json, &trained, || summary(&trained))
+}
+
+/// What a training ended with, for a person.
+pub fn summary(trained: &Trained) -> String {
+    let Trained { run, train, evaluation } = trained;
+    let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
+        format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
+    });
+    format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
 }
 
 /// Trains in a run folder, a new one or one that is resumed.

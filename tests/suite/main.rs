@@ -22,3 +22,4 @@ mod remedies;
 mod resume;
 mod saved;
 mod schema;
+mod table;
