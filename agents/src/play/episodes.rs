@@ -59,6 +59,26 @@ pub struct PlayedEpisode {
     pub(crate) moments: Option<Vec<Moment>>,
 }
 
+/// What came of an episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpisodeResult {
+    /// Undiscounted sum of rewards.
+    pub episode_return: f64,
+    /// Environment steps.
+    pub length: usize,
+    /// Whether the task itself ended it.
+    pub terminated: bool,
+    /// Whether the simulation diverged, and so ended it; it then counts as truncated.
+    pub diverged: bool,
+}
+
+impl From<&PlayedEpisode> for EpisodeResult {
+    fn from(episode: &PlayedEpisode) -> Self {
+        let PlayedEpisode { episode_return, length, terminated, diverged, .. } = *episode;
+        Self { episode_return, length, terminated, diverged }
+    }
+}
+
 /// Who plays, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Actors<'a> {
