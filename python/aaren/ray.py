@@ -16,6 +16,8 @@ import hashlib
 import json
 import logging
 import os
+import platform
+import socket
 import sys
 import tempfile
 import time
@@ -41,8 +43,14 @@ _Files = list[tuple[str, bytes]]
 # What runs on the workers.
 
 
-def _use(threads: int) -> None:
-    """Has this worker compute with so many threads, if it has not computed yet."""
+def _begin(build: str, threads: int) -> None:
+    """Has this worker compute with so many threads, if it has not computed yet.
+
+    Raises:
+        Error: if it has another build of the package than who asked, which might compute something else.
+    """
+    if build != _aaren.build:
+        raise _aaren.Error(f"{platform.node()} has aaren {_aaren.build}, and the work was given out by {build}; install one build on all machines")
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
 
 
@@ -60,10 +68,12 @@ def _unpacked(files: _Files) -> Iterator[FilePath]:
 _loaded: dict[str, _aaren.Evaluation] = {}
 
 
-def _play(sent: tuple[str, str, _Files, dict[str, Any]], threads: int, first: int, count: int) -> list[tuple[float, int, bool, bool]]:
+def _play(
+    build: str, threads: int, sent: tuple[str, str, _Files, dict[str, Any]], first: int, count: int
+) -> list[tuple[float, int, bool, bool]]:
     """Plays episodes of an evaluation, by their numbers."""
     name, policy, files, asked = sent
-    _use(threads)
+    _begin(build, threads)
     if name not in _loaded:
         _loaded.clear()
         with _unpacked(files) as folder:
@@ -71,18 +81,21 @@ def _play(sent: tuple[str, str, _Files, dict[str, Any]], threads: int, first: in
     return _loaded[name].play(first, count)
 
 
-def _collect(sent: tuple[str, str, _Files], threads: int, first: int, count: int) -> bytes:
+def _collect(build: str, threads: int, sent: tuple[str, str, _Files], first: int, count: int) -> bytes:
     """Plays episodes of a part of a collection, by their numbers."""
     job, part, files = sent
-    _use(threads)
+    _begin(build, threads)
     with _unpacked(files) as folder:
         return _aaren.collect_part(job, part, str(folder) if files else None, first, count)
 
 
-def _train(folder: str, manifest: str, chosen: dict[str, Any], threads: int) -> str:
+def _train(build: str, threads: int, folder: str, manifest: str, chosen: dict[str, Any]) -> str:
     """Makes a run of a table, or goes on with it; waits while another process is at it."""
-    _use(threads)
-    os.chdir(folder)
+    _begin(build, threads)
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise _aaren.Error(f"{platform.node()} has no folder {folder}, which the machines of a table share ({error.strerror})") from None
     wait = 1.0
     while (how := _aaren.table_run(Silent(), manifest, chosen, 0)) == "busy":
         # The worker that a lost piece was on may not have ended yet.
@@ -101,9 +114,14 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
         return
     try:
+        host, _, port = (address or "").rpartition(":")
+        if port.isdecimal() and "/" not in host:
+            # Ray itself would wait for a long time.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _aaren.Error(f"address: no cluster of Ray can be reached at {address or 'this machine'}: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise _aaren.Error(f"address: no cluster of Ray can be reached at {address or 'this machine'}: {what}") from None
     try:
         yield
     finally:
@@ -222,7 +240,7 @@ def evaluate(
             shown, began, done = show(progress), time.perf_counter(), 0
 
             def submit(first: int) -> Any:
-                return task.remote(sent, cpus_per_task, first, min(episodes_per_task, count - first))
+                return task.remote(_aaren.build, cpus_per_task, sent, first, min(episodes_per_task, count - first))
 
             def take(first: int, made: Callable[[], Any]) -> bool:
                 nonlocal done
@@ -321,7 +339,7 @@ def _collect_part(
         _moved(shown, f"collecting {part}", steps, wanted)
         return is_enough
 
-    _share(firsts(), lambda first: task.remote(sent, cpus, first, episodes), take, cpus)
+    _share(firsts(), lambda first: task.remote(_aaren.build, cpus, sent, first, episodes), take, cpus)
 
 
 def table(
@@ -365,7 +383,7 @@ def table(
 
                 def submit(piece: dict[str, Any]) -> Any:
                     of = {"rows": [piece["row"]] if piece["row"] else [], "agents": [piece["agent"]] if piece["agent"] else []}
-                    return task.remote(folder, manifest, {**chosen, **of, "seeds": [piece["seed"]]}, cpus_per_task)
+                    return task.remote(_aaren.build, cpus_per_task, folder, manifest, {**chosen, **of, "seeds": [piece["seed"]]})
 
                 def take(piece: dict[str, Any], made: Callable[[], Any]) -> bool:
                     try:
@@ -378,8 +396,9 @@ def table(
                 _share(missing, submit, take, cpus_per_task)
         result, text, wrong = _aaren.table(Silent(), manifest, chosen, jobs=0)
     if wrong is not None:
-        said = "; ".join(f"{name}: {how}" for name, how in failed.items())
-        raise _aaren.Error(said or wrong)
+        said = [f"{name}: {how}" for name, how in failed.items()]
+        more = [f"and {len(said) - 5} more"] if len(said) > 5 else []
+        raise _aaren.Error("; ".join(said[:5] + more) or wrong)
     values: dict[str, Any] = json.loads(result)
     return Report(values, text, values["runs"])
 

@@ -134,9 +134,18 @@ def test_the_commands_of_the_book_are_commands() -> None:
     assert {_parser().parse_args(shlex.split(line)[3:]).command for line in lines} == {"evaluate", "collect", "table"}
 
 
-def test_what_is_wrong_is_one_clear_error(cluster: Cluster, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from aaren.ray import main
+def test_what_is_wrong_is_one_clear_error(
+    cluster: Cluster, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aaren.ray import _begin, _cluster, main
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(aaren.Error, match="no cluster of Ray can be reached at 127.0.0.1:1: .*refused"), _cluster("127.0.0.1:1"):
+        pass
+    monkeypatch.undo()
+
+    with pytest.raises(aaren.Error, match="and the work was given out by another; install one build"):
+        _begin("another", 1)
     assert main(["evaluate", str(runs / "cartpole"), "--episodes", "3", "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["targets"][0]["episodes"] == 3
     for arguments, words in [

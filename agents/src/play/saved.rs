@@ -20,6 +20,9 @@ const POLICIES: &str = "policies";
 /// Beside a saved policy: where it comes from.
 pub(crate) const PROVENANCE: &str = "provenance.json";
 
+/// Paths below any folder, and what the files contain.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
 /// A policy on disk.
 ///
 /// ```no_run
@@ -101,7 +104,7 @@ impl SavedPolicy {
     ///
     /// # Errors
     /// Names the file that cannot be read.
-    pub fn files(&self) -> Result<(PathBuf, Vec<(PathBuf, Vec<u8>)>)> {
+    pub fn files(&self) -> Result<(PathBuf, Files)> {
         let name = Path::new(&self.name);
         let mut wanted = Vec::new();
         let place = match &self.run {
