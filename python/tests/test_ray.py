@@ -1,4 +1,7 @@
-"""On a cluster of three raylets, a killed worker and a lost machine change no byte."""
+"""On a cluster of three raylets, a killed worker and a lost machine change no byte.
+
+Skipped without Ray, which is large: ``pip install ray==2.60.0`` into the environment of ``scripts/wheel.sh`` has that run them.
+"""
 
 import json
 import os
