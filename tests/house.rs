@@ -24,7 +24,7 @@ const CRATES: [(&str, &[&str], &[&str]); 9] = [
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -40,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
     ("jobs", &["config", "run", "device", "play", "exchange", "session", "offline", "ppo"]),
     ("compare", &["config", "run"]),
+    ("table", &["config", "run", "jobs", "compare"]),
     ("lib", &[]),
 ];
 

@@ -1,7 +1,7 @@
 //! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
 //!
 //! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect, jobs`, `play <- export`,
-//! `compare <- run`, and `run <- exchange <- session`.
+//! `compare <- run`, `run <- exchange <- session`, and `table <- jobs, compare`.
 //!
 //! ```
 //! use aaren_agents::config::{Changes, Job};
@@ -28,6 +28,7 @@ pub mod ppo;
 pub mod run;
 mod seeds;
 pub mod session;
+pub mod table;
 
 #[cfg(test)]
 #[path = "../tests/internal/together.rs"]

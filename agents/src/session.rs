@@ -28,6 +28,7 @@ use aaren_data::Trajectory;
 use aaren_policy::{AnyPolicy, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
 use crate::exchange::{Ranks, SharedRun};
 use crate::play::evaluate::Evaluation;
@@ -57,6 +58,20 @@ pub(crate) fn save_last(policy: &impl checkpoint::Saved<Cpu>, checkpoint: &Path)
     let folder = checkpoint.join(LAST);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     Ok(checkpoint::save(policy, &folder)?)
+}
+
+/// How often in a row the evaluations in a run's log were no better.
+fn early_stop(run: &RunDir, config: StopConfig) -> Result<EarlyStop> {
+    let names = Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS };
+    EarlyStop::new(config, &run.path().join("metrics.jsonl"), names)
+}
+
+/// Whether the log of a run says that its training was to end early.
+///
+/// # Errors
+/// If the log cannot be read.
+pub(crate) fn ends_early(run: &RunDir, config: StopConfig) -> Result<bool> {
+    Ok(early_stop(run, config)?.is_due())
 }
 
 /// What is trained, as a session sees it.
@@ -146,9 +161,7 @@ impl<'a> Session<'a> {
         if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, logged(name)?))) {
             progress.message(format!("{word} {}", number(value)));
         }
-        let names = || Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS };
-        let stop = schedule.stop.zip(run.first());
-        let stop = stop.map(|(config, run)| EarlyStop::new(config, &run.path().join("metrics.jsonl"), names())).transpose()?;
+        let stop = schedule.stop.zip(run.first()).map(|(config, run)| early_stop(run, config)).transpose()?;
         // What rank 0 finds in its log decides for all.
         let (is_over, is_evaluated) = run.ranks().from_first(|| {
             let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);

@@ -95,14 +95,16 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         _ => Some(train(args, args.changes(), args.run.as_deref(), args.resume)?),
     };
     // Rank 0 speaks for all.
-    let Some(trained) = trained else { return Ok(()) };
-    show(args.json, &trained, || {
-        let Trained { run, train, evaluation } = &trained;
-        let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
-            format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
-        });
-        format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
-    })
+    trained.map_or(Ok(()), |trained| show(args.json, &trained, || summary(&trained)))
+}
+
+/// What a training ended with, for a person.
+pub fn summary(trained: &Trained) -> String {
+    let Trained { run, train, evaluation } = trained;
+    let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
+        format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
+    });
+    format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
 }
 
 #[cfg(feature = "mpi")]

@@ -23,3 +23,4 @@ mod remedies;
 mod resume;
 mod saved;
 mod schema;
+mod table;

@@ -15,6 +15,7 @@ use aaren_envs::{Action, Autoreset, Env, EnvError, Moment, Space, Spec, Step, St
 use aaren_policy::{ActionValue, NO_CHOICE};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use super::agent::{Actions, Agent};
 use crate::run::interrupt;
@@ -58,6 +59,26 @@ pub struct PlayedEpisode {
     pub recorded: Option<Episode>,
     /// What can be drawn of it; where it was asked for.
     pub(crate) moments: Option<Vec<Moment>>,
+}
+
+/// What came of an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeResult {
+    /// Undiscounted sum of rewards.
+    pub episode_return: f64,
+    /// Environment steps.
+    pub length: usize,
+    /// Whether the task itself ended it.
+    pub terminated: bool,
+    /// Whether the simulation diverged, and so ended it; it then counts as truncated.
+    pub diverged: bool,
+}
+
+impl From<&PlayedEpisode> for EpisodeResult {
+    fn from(episode: &PlayedEpisode) -> Self {
+        let PlayedEpisode { episode_return, length, terminated, diverged, .. } = *episode;
+        Self { episode_return, length, terminated, diverged }
+    }
 }
 
 /// Who plays, and how.

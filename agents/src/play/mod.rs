@@ -38,7 +38,7 @@ mod video;
 pub use acting::Acting;
 pub use agent::Actions;
 pub use cache_sweep::{bounded_caches, evaluate_caches};
-pub use episodes::PlayedEpisode;
+pub use episodes::{EpisodeResult, PlayedEpisode};
 pub use evaluate::{Evaluation, evaluate, evaluate_and_keep};
 pub use policy_agent::ExecutionMode;
 pub use saved::SavedPolicy;

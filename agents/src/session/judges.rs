@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::device::Cpu;
 use crate::exchange::Ranks;
-use crate::play::evaluate::{Evaluation, Outcome, play_share, report};
+use crate::play::episodes::EpisodeResult;
+use crate::play::evaluate::{Evaluation, play_share};
 use crate::run::report::{EvaluationReport, ValidationReport};
 
 /// The headline of an evaluation in the log.
@@ -55,7 +56,7 @@ impl Judges {
                 return Ok(None);
             }
             let mut report = match &self.evaluation {
-                Some(evaluation) => report(&policy, run, step, evaluation, played, started.elapsed().as_secs_f64())?,
+                Some(evaluation) => evaluation.report(&policy, run, step, played, started.elapsed().as_secs_f64())?,
                 None => EvaluationReport::without_env(run, step, &self.data, policy.mixer(), policy.parameters()),
             };
             report.validation = self.validation.as_ref().map(|validate| validate(&policy)).transpose()?;
@@ -76,7 +77,7 @@ impl Judges {
 }
 
 /// The episodes of all ranks, each of which played every so-many-th, in order.
-fn in_order(shares: Vec<Vec<Outcome>>) -> Vec<Outcome> {
+fn in_order(shares: Vec<Vec<EpisodeResult>>) -> Vec<EpisodeResult> {
     let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
     let mut all = Vec::new();
     loop {
