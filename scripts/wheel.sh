@@ -29,9 +29,9 @@ if ! "$python" -c "import maturin, gymnasium, mujoco, imageio, pytest, minari, h
     python3 -m venv "$venv" || skip "python3 makes no virtual environment (Debian: apt install python3-venv)"
     "$python" -m pip install --quiet --disable-pip-version-check maturin==1.16.0 'gymnasium[mujoco]==1.4.0' mujoco==3.17.0 pytest \
         'minari[hdf5]==0.5.4' pandas mypy abi3audit || skip "pip cannot install what it needs"
-    # Large, and needed by Minari's collector alone, whose test is skipped without it.
-    "$python" -m pip install --quiet --disable-pip-version-check jax ||
-        echo "warning: jax cannot be installed; the test with Minari's collector is skipped" >&2
+    # Large, and needed by Minari's collector and its columnar storage alone, whose tests are skipped without them.
+    "$python" -m pip install --quiet --disable-pip-version-check jax pyarrow ||
+        echo "warning: jax and pyarrow cannot be installed; the tests with Minari's collector are skipped" >&2
 fi
 
 wheels=$target/python/wheels

@@ -187,12 +187,12 @@ impl Policy {
         let cache = parse("cache", cache)?;
         let policy = lock(&self.policy).clone();
         let path = self.saved.run.as_ref().map_or(&*self.saved.folder, |run| run.path());
-        // Where the policy says no task, the environment that it is given is the task, whatever it is called.
+        // Where neither the policy nor its job says a task, the environment of Gymnasium that it is given is the task, whatever its name.
         let environment = match &policy {
             AnyPolicy::Decision(policy) => &policy.description.environment,
             AnyPolicy::ActorCritic(policy) => &policy.description.environment,
         };
-        let env = (self.saved.run.is_none() && environment["id"].is_null()).then(|| "given".to_owned());
+        let env = environment["id"].is_null().then(|| "gymnasium:given".to_owned());
         let request =
             EvaluateRequest { env, episodes, target_returns, seed, execution, cache, stochastic, ..EvaluateRequest::of(path) };
         let evaluation = request.evaluation(&self.saved, &policy).map_err(|error| failure(&error))?;

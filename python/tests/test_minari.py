@@ -67,7 +67,7 @@ def test_a_policy_is_trained_on_a_recorded_environment_that_aaren_does_not_know(
     }
     run = tmp_path / "run"
     report = aaren.train(job, run=run, seed=1, progress=False)
-    assert report["train"]["steps"] == 150 and np.isfinite(report["evaluation"]["loss"]), report["evaluation"]
+    assert report["train"]["steps"] == 150 and np.isfinite(report["evaluation"]["validation"]["loss"])
 
     policy = aaren.load(run)
     played = aaren.play(policy, name, episodes=3, target_return=90.0, seed=5)

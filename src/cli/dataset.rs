@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, Summary, statistics::Spread, verify_source};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
 use aaren_agents::config::Incomplete;
@@ -112,7 +112,7 @@ impl Command {
 /// If something is there that is not to be replaced, or nothing can be written there.
 pub fn check_destination(path: &Path, format: Format, overwrite: bool, advice: &str) -> Result<()> {
     aaren_data::check_place(path, format, overwrite).map_err(|error| advised(error, advice))?;
-    check_folder(path.parent().unwrap_or(Path::new(".")))
+    check_folder(path.parent().unwrap_or(Path::new("."))).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a dataset; `advice` is for a user whose target is taken.
@@ -156,15 +156,15 @@ fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {
     row("path", summary.path.display().to_string());
     row("format", summary.format.to_string());
     row("environment", known(summary.task.clone()));
-    row("time limit", known(summary.max_episode_steps.map(|steps| format!("{steps} steps"))));
+    row("time limit", known(summary.max_episode_steps.map(|steps| report::count(steps, "step"))));
     let recorded = |space: &Option<String>| space.as_ref().map(|space| format!(", recorded as {space}")).unwrap_or_default();
     let observations = recorded(&summary.recorded_observation_space);
-    row("observations", format!("{} numbers{observations}", summary.observation_width));
+    row("observations", report::count(summary.observation_width, "number") + &observations);
     let kind = match summary.action_space {
-        aaren_envs::Space::Box { .. } => "numbers",
-        aaren_envs::Space::Discrete { .. } => "choices",
+        aaren_envs::Space::Box { .. } => "number",
+        aaren_envs::Space::Discrete { .. } => "choice",
     };
-    row("actions", format!("{} {kind}{}", summary.action_width, recorded(&summary.recorded_action_space)));
+    row("actions", report::count(summary.action_width, kind) + &recorded(&summary.recorded_action_space));
     row("episodes", statistics.episodes.to_string());
     row("steps", statistics.steps.to_string());
     row("returns (mean ± std)", spread(&statistics.returns));

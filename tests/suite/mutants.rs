@@ -168,7 +168,7 @@ fn peak_memory() -> u64 {
 /// with the folder what a user does. `share` of the mutants are tried: formats that take long to read have fewer.
 fn survives(name: &str, share: f64, prepare: impl FnOnce(&Path) -> PathBuf, read: impl Fn(&Path) -> Result<()>) {
     let asked = std::env::var("AAREN_MUTANTS").ok().map(|count| count.parse().expect("AAREN_MUTANTS is a number"));
-    let count: u64 = asked.unwrap_or((200.0 * share) as u64);
+    let count: u64 = asked.unwrap_or((80.0 * share) as u64);
     let number = |name| std::env::var(name).map_or(0, |text| text.parse::<u64>().unwrap());
     match std::env::var_os("AAREN_MUTANTS_CHILD") {
         Some(notes) => try_all(Path::new(&notes), number("AAREN_MUTANTS_FROM")..count, prepare, read),

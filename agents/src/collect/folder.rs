@@ -24,6 +24,11 @@ pub(super) fn is_written(path: &Path, format: Format) -> bool {
     }
 }
 
+/// What the journal is called while it is removed.
+fn removed(output: &Path) -> PathBuf {
+    output.join(format!(".{JOURNAL}.removed"))
+}
+
 /// Refuses an output folder in which something else is.
 pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
     let advice = "choose another place with --output";
@@ -31,6 +36,11 @@ pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
     let journal = output.join(JOURNAL);
     if journal.join(BEGUN).is_file() || !output.is_dir() {
         return Ok(());
+    }
+    // A kill may have come between the last of the work and the last of the clearing up.
+    let removed = removed(output);
+    if removed.exists() {
+        fs::remove_dir_all(&removed).with_context(|| format!("cannot remove {}", removed.display()))?;
     }
     for format in Formats::Both {
         let path = job.destination(output, format);
@@ -108,7 +118,7 @@ impl Folder {
     pub(super) fn finish(self) -> Result<()> {
         let context = || format!("cannot remove {}", self.journal.display());
         // Under a name that is no collection's, so that a kill in the middle leaves nothing to go on with.
-        let removed = self.output.join(format!(".{JOURNAL}.removed"));
+        let removed = removed(&self.output);
         if removed.exists() {
             fs::remove_dir_all(&removed).with_context(context)?;
         }

@@ -16,8 +16,8 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
 /// Height of a row of a [`strips`].
 const ROW: f64 = 30.0;
-/// Width of a character of a tick, about.
-const CHARACTER: f64 = 7.0;
+/// Width of a character of a tick, at most on the average: fonts differ.
+const CHARACTER: f64 = 7.8;
 
 /// What surrounds a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

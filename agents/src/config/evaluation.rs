@@ -18,8 +18,8 @@ pub struct EvaluationConfig {
     /// Episodes for each target return in the evaluation at the end. Default (null): `episodes`.
     #[serde(default)]
     pub final_episodes: Option<usize>,
-    /// Returns to ask the policy for, in units of reward; the first is the headline. At least one, unless `policy.tokens` is
-    /// `"observation"`: such a policy is not told a return. A job without `env` takes the highest return of its data.
+    /// Returns to ask the policy for, in units of reward; the first is the headline. Default (none): the highest return of the data. A
+    /// policy whose `policy.tokens` is `"observation"` is not told a return.
     #[serde(default)]
     pub target_returns: Vec<f64>,
     /// Actor threads.

@@ -152,7 +152,6 @@ fn what_is_wrong_is_named_with_its_key() {
         (SMALLEST, &["evaluation.execution=fast"], &["evaluation.execution", "fast", "streaming"]),
         (SMALLEST, &["train=5"], &["train", "5"]),
         (SMALLEST, &["data.source=5"], &["data.source", "5", "or a list of them"]),
-        (SMALLEST, &["evaluation={}"], &["evaluation.target_returns", "found none"]),
         (SMALLEST, &["env.options=5"], &["env.options", "5"]),
         ("{}", &[], &["job.json", "env is missing"]),
         (r#"{"env": {}}"#, &[], &["env.id is missing"]),

@@ -71,6 +71,7 @@ impl EvaluateRequest {
     /// # Errors
     /// What is wrong with the request, the policy, or both together.
     pub fn prepare(&self) -> Result<Prepared> {
+        self.check_job()?;
         let (saved, policy) = self.load()?;
         let evaluation = self.evaluation(&saved, &policy)?;
         check_spaces(&policy, evaluation.env.make()?.spec())
@@ -80,20 +81,24 @@ impl EvaluateRequest {
         Ok(Prepared { saved, policy, evaluation })
     }
 
-    /// Loads the policy, whatever it is evaluated in.
-    ///
-    /// # Errors
-    /// What is wrong with the policy, or with what the request changes in the job of its run.
-    pub fn load(&self) -> Result<(SavedPolicy, AnyPolicy<Cpu>)> {
+    /// What is wrong with the request for a run's job, before a checkpoint is looked for.
+    fn check_job(&self) -> Result<()> {
         let changes = Changes { env: self.env.clone(), ..Changes::default() };
         if self.policy.join("config.json").is_file() {
-            // What is wrong with the request shows before a checkpoint is looked for.
             let job = self.changed(RunDir::open(&self.policy)?.job(&changes)?)?;
             job.check()?;
             if let Job::Offline(job) = &job {
                 job.task().with_context(|| self.policy.display().to_string())?;
             }
         }
+        Ok(())
+    }
+
+    /// Loads the policy, whatever it is evaluated in.
+    ///
+    /// # Errors
+    /// What is wrong with the policy.
+    pub fn load(&self) -> Result<(SavedPolicy, AnyPolicy<Cpu>)> {
         let checkpoint = self.checkpoint.unwrap_or(Checkpoint::Latest);
         let saved = SavedPolicy::find(&self.policy, |run| checkpoint.of(run))?;
         let path = self.policy.display();

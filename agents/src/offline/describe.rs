@@ -16,12 +16,17 @@ pub(super) fn return_scale(dataset: &Dataset) -> f64 {
     }
 }
 
-/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the return scale and, without an
-/// environment, the highest return as the one to ask for in a task that is named later. What the job says stays.
+/// Whether a job says all that [`settle`] would take from its data.
+pub(super) fn is_settled(job: &OfflineJob) -> bool {
+    job.policy.return_scale.is_some() && (!job.evaluation.target_returns.is_empty() || !job.policy.tokens.has_return_to_go())
+}
+
+/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the return scale, and the
+/// highest return as the one to ask for. What the job says stays.
 pub(crate) fn settle(job: &OfflineJob, dataset: &Dataset) -> OfflineJob {
     let mut job = job.clone();
     job.policy.return_scale.get_or_insert_with(|| return_scale(dataset));
-    if job.env.is_none() && job.evaluation.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
+    if !is_settled(&job) {
         let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
         job.evaluation.target_returns = returns.reduce(f64::max).into_iter().collect();
     }
@@ -99,6 +104,22 @@ mod tests {
     use super::*;
     use aaren_data::scripted;
     use aaren_envs::{Dtype, Space};
+
+    #[test]
+    fn what_a_job_does_not_say_is_taken_from_its_data() {
+        let job = |settings: &[String]| OfflineJob::quickstart(settings).unwrap();
+        let random = r#"data.scripted={"collector": "random", "episodes": 5}"#;
+        let open = job(&[random.into(), r#"env={"id": "Pendulum-v1"}"#.into(), "evaluation.target_returns=[]".into()]);
+        let dataset = crate::offline::trajectories(&open).unwrap();
+        let highest = dataset.trajectories.iter().map(Trajectory::episode_return).fold(f64::NEG_INFINITY, f64::max);
+        let settled = settle(&open, &dataset);
+        assert!(!is_settled(&open) && is_settled(&settled));
+        assert_eq!(settled.target_returns(), [Some(highest)]);
+        let said = job(&["evaluation.target_returns=[0.5]".into()]);
+        assert_eq!(settle(&said, &dataset).target_returns(), [Some(0.5)]);
+        let untold = job(&["evaluation.target_returns=[]".into(), "policy.tokens=observation".into()]);
+        assert_eq!(settle(&untold, &dataset).target_returns(), [None]);
+    }
 
     #[test]
     fn without_a_task_the_actions_are_those_of_the_data() {

@@ -2,7 +2,7 @@
 
 use super::batch::Batches;
 use super::data::expect_alike;
-use super::describe::{describe, settle};
+use super::describe::{describe, is_settled, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
@@ -85,7 +85,7 @@ fn train_on<B: TrainBackend>(
     let record = DataRecord::of(&dataset);
     let shards = ranks.shards(job.train.shards, "train.shards")?;
     let data = record.mark;
-    let states_all = job.policy.return_scale.is_some() && job.env.is_some();
+    let states_all = is_settled(job) && job.env.is_some();
     let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;

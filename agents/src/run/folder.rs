@@ -245,8 +245,10 @@ impl RunDir {
                             .and_then(|()| fs::rename(path, &aside))
                             .with_context(|| format!("cannot rename {}", path.display()))
                     })?;
-                    // What the run was ended in before, it does now.
-                    self.prune()?;
+                    // What a checkpoint did not come to is done now; one that is marked best has come to it.
+                    if self.marked().is_none_or(|(best, _)| best != step) {
+                        self.prune()?;
+                    }
                     return Ok(Some(loaded));
                 }
             }

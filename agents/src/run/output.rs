@@ -98,8 +98,9 @@ fn check_kind(path: &Path, what: &str, is_that: impl FnOnce(File) -> bool) -> Re
 /// # Errors
 /// If something that is no folder is in the way, the folder cannot be written, or the disk is full.
 pub fn check_folder(path: &Path) -> Result<()> {
-    let context = || format!("cannot write to the folder {}", path.display());
-    let above = path.ancestors().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let named = |folder| if folder == Path::new("") { Path::new(".") } else { folder };
+    let context = || format!("cannot write to the folder {}", named(path).display());
+    let above = path.ancestors().map(named);
     let there = above.into_iter().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     if !there.is_dir() {
         bail!("{}: {} is a file; choose another place", context(), there.display());
