@@ -243,8 +243,9 @@ impl<'a> Session<'a> {
         if saves {
             let shares = self.run.ranks().gather(trained.share()?)?;
             if let Some(run) = self.run.first() {
-                let folder = run.checkpoint(step, |folder| trained.save(folder, &shares));
-                tracing::info!("wrote {}", folder.with_context(|| self.newest_checkpoint())?.display());
+                let written = run.checkpoint(step, |folder| trained.save(folder, &shares));
+                let folder = written.with_context(|| self.newest_checkpoint())?;
+                tracing::info!("wrote {}", folder.display());
             }
             self.log.as_ref().map_or(Ok(()), Log::sync)?;
         }
