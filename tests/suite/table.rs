@@ -183,6 +183,18 @@ fn a_folder_with_another_run_is_refused_with_what_differs() {
     );
 }
 
+#[test]
+fn what_a_run_took_from_its_data_makes_no_other_job() {
+    let folder = tempfile::tempdir().unwrap();
+    manifest(folder.path(), "agents = [\"aaren\"]", &["train.steps=3"]);
+    let open = ["--index", "0", "--set", "policy.return_scale=null"];
+    stdout(&mut table(folder.path(), &open));
+    assert!(json(&folder.path().join("runs/mine/aaren-seed1/config.json"))["policy"]["return_scale"].is_number());
+    assert!(stdout(&mut table(folder.path(), &open)).contains("finished before"));
+    let said = refused(&mut table(folder.path(), &["--index", "0", "--set", "policy.return_scale=7"]));
+    assert!(said.contains("policy.return_scale is ") && said.contains("and 7.0 in the table"), "{said}");
+}
+
 /// Jobs that take a second or two, and can be broken off.
 const LONG: &[&str] = &["train.steps=600", "train.checkpoint_every=50", "policy.dropout=0.2", "train.log_every=100"];
 

@@ -6,9 +6,27 @@ use aaren_envs::read_text;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::config::Job;
-use crate::run::RunDir;
+use crate::config::{Job, keys};
+use crate::run::{RunDir, differing_keys, is_without_effect};
 use crate::session::ends_early;
+
+/// Keys that a training takes from its data where its job leaves them out, and then writes into its folder.
+const FROM_DATA: [&str; 2] = ["policy.return_scale", "evaluation.target_returns"];
+
+/// The keys in which the job of a run is another than one that is asked for: not those that cannot change a result, nor those that the
+/// run took from its data because it was not told.
+///
+/// # Errors
+/// If a job cannot be written as JSON.
+pub fn other_keys(there: &Job, asked: &Job) -> Result<Vec<String>> {
+    let (there, asked) = (serde_json::to_value(there)?, serde_json::to_value(asked)?);
+    let is_open = |key: &str| match keys::get(&asked, key) {
+        None | Some(Value::Null) => true,
+        Some(value) => value.as_array().is_some_and(Vec::is_empty),
+    };
+    let matters = |key: &String| !(is_without_effect(key) || FROM_DATA.contains(&&**key) && is_open(key));
+    Ok(differing_keys(&there, &asked).into_iter().filter(matters).collect())
+}
 
 /// Whether a run has made all steps of its job, or as many as early stopping let it, and has the results of these very steps.
 ///

@@ -18,5 +18,5 @@ mod train;
 
 pub use checkpoint::Checkpoint;
 pub use evaluate::{EvaluateRequest, Prepared};
-pub use finished::is_finished;
+pub use finished::{is_finished, other_keys};
 pub use train::{TrainRequest, Trained};

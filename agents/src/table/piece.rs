@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::config::{Changes, Job, keys};
-use crate::jobs::{TrainRequest, Trained, is_finished};
-use crate::run::{RunDir, Taken, differing_keys, is_without_effect};
+use crate::jobs::{TrainRequest, Trained, is_finished, other_keys};
+use crate::run::{RunDir, Taken};
 
 /// One run of a table.
 #[derive(Clone, Debug)]
@@ -67,17 +67,17 @@ impl Piece {
     fn state_of_run(&self) -> Result<State> {
         let run = RunDir::open(&self.run)?;
         let job = run.job(&Changes::default())?;
-        let (there, asked) = (serde_json::to_value(&job)?, serde_json::to_value(&self.job)?);
-        let other: Vec<String> = differing_keys(&there, &asked).into_iter().filter(|key| !is_without_effect(key)).collect();
+        let other = other_keys(&job, &self.job)?;
         if let Some(first) = other.first() {
-            let value = |json: &serde_json::Value| keys::get(json, first).cloned().unwrap_or_default().to_string();
+            let value =
+                |job: &Job| anyhow::Ok(keys::get(&serde_json::to_value(job)?, first).cloned().unwrap_or_default().to_string());
             let more = if other.len() == 1 { String::new() } else { format!(" (and {} differ too)", other[1..].join(", ")) };
             return Ok(State::Refused(format!(
                 "{} holds a run of another job: {first} is {} there, and {} in the table{more}; choose another folder (--runs), remove that run, or \
                  change the table",
                 self.run.display(),
-                value(&there),
-                value(&asked)
+                value(&job)?,
+                value(&self.job)?
             )));
         }
         Ok(if is_finished(&run, &job)? { State::Finished } else { State::Begun })

@@ -10,6 +10,9 @@ use super::piece::Piece;
 use crate::config::mistakes::Mistakes;
 use crate::config::{Changes, Job, keys};
 
+/// Runs of a table, at most: all of their jobs are read at once.
+const MOST_RUNS: usize = 10_000;
+
 /// Which runs of a manifest are meant, and what changes in all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
@@ -51,6 +54,15 @@ impl Plan {
         let rows = chosen("--rows", if manifest.rows.is_empty() { &nothing } else { &manifest.rows }, &choice.rows)?;
         let agents = chosen("--agents", if manifest.agents.is_empty() { &nothing } else { &manifest.agents }, &choice.agents)?;
         let seeds = if choice.seeds.is_empty() { &manifest.seeds } else { &choice.seeds };
+        if let Some((_, seed)) = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed)) {
+            bail!("{}: seeds: {seed} is there twice", path.display());
+        }
+        let count = rows.len().saturating_mul(agents.len()).saturating_mul(seeds.len());
+        ensure!(
+            count <= MOST_RUNS,
+            "{}: a table of {count} runs, expected at most {MOST_RUNS}; make several of it",
+            path.display()
+        );
         if let Some(setting) = choice.set.iter().find(|setting| setting.starts_with("seed=")) {
             bail!("--set {setting}: it would give all runs the same seed; --seeds says which there are");
         }
@@ -238,6 +250,11 @@ mod tests {
         let text = "rows = [{ name = \"a-b\" }, { name = \"a\" }]\nagents = [{ name = \"c\" }, { name = \"b-c\" }]";
         let message = plan(text, &Choice::default()).unwrap_err().to_string();
         assert!(message.contains("would both be the run a-b-c-seed1; rename one"), "{message}");
+        let message = plan("seeds = [4, 2, 4]", &Choice::default()).unwrap_err().to_string();
+        assert_eq!(message, "tables/mine.toml: seeds: 4 is there twice");
+        let many = Choice { seeds: (0..5001).collect(), agents: vec!["wide".into()], ..Choice::default() };
+        let message = plan(TABLE, &many).unwrap_err().to_string();
+        assert_eq!(message, "tables/mine.toml: a table of 10002 runs, expected at most 10000; make several of it");
         let missing = plan("agents = [\"no/such.toml\"]", &Choice::default()).unwrap_err().to_string();
         assert!(missing.contains("such: cannot read the config configs/no/such.toml"), "{missing}");
     }
