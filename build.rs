@@ -15,7 +15,7 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=build.rs");
     let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    let features = [("MUJOCO", "mujoco"), ("CUDA", "cuda"), ("VULKAN", "vulkan")];
+    let features = [("MUJOCO", "mujoco"), ("CUDA", "cuda"), ("VULKAN", "vulkan"), ("MPI", "mpi")];
     let features: Vec<&str> = features.iter().filter(|(variable, _)| has(variable)).map(|(_, name)| *name).collect();
     let features = if features.is_empty() { "no features".to_owned() } else { features.join(" ") };
     // Cargo's own variable calls the profile `dev` by its folder's name, `debug`.

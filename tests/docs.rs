@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aaren_agents::config::{Changes, Job};
+use aaren_agents::table::{Choice, Plan};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -254,6 +255,36 @@ fn commands_make_jobs() {
         }
     }
     assert!(count > 20, "only {count} jobs were found");
+}
+
+/// The manifests in commands are there, with the rows and agents that are named.
+#[test]
+fn commands_make_tables() {
+    let mut count = 0;
+    for page in pages() {
+        for command in
+            commands(&page).0.into_iter().filter(|command| command[0] == "table" && command.len() > 1 && command[1] != "MANIFEST")
+        {
+            let (mut manifest, mut choice) = (None, Choice::default());
+            let mut words = command[1..].iter();
+            while let Some(word) = words.next() {
+                let mut value = || words.next().unwrap_or_else(|| panic!("{page}: {command:?}: {word} has no value")).clone();
+                let list = |value: String| value.split(',').map(String::from).collect();
+                match word.as_str() {
+                    "--rows" => choice.rows = list(value()),
+                    "--agents" => choice.agents = list(value()),
+                    "--set" => choice.set.push(value()),
+                    "--list" | "--json" => {}
+                    flag if flag.starts_with("--") => drop(value()),
+                    file => manifest = Some(root().join(file)),
+                }
+            }
+            let manifest = manifest.unwrap_or_else(|| panic!("{page}: {command:?} has no manifest"));
+            Plan::read(&manifest, &choice).unwrap_or_else(|error| panic!("{page}: {command:?}: {error:#}"));
+            count += 1;
+        }
+    }
+    assert!(count > 2, "only {count} tables were found");
 }
 
 #[test]

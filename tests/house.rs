@@ -24,7 +24,7 @@ const CRATES: [(&str, &[&str], &[&str]); 9] = [
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -32,13 +32,15 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("device", &["config", "run"]),
     ("play", &["seeds", "config", "run", "device"]),
     ("export", &["config", "run", "device", "play"]),
-    ("session", &["seeds", "config", "run", "device", "play"]),
-    ("offline", &["seeds", "optim", "config", "run", "device", "play", "session"]),
-    ("ppo", &["seeds", "optim", "config", "run", "device", "play", "session"]),
+    ("exchange", &["run"]),
+    ("session", &["seeds", "config", "run", "device", "play", "exchange"]),
+    ("offline", &["seeds", "optim", "config", "run", "device", "play", "exchange", "session"]),
+    ("ppo", &["seeds", "optim", "config", "run", "device", "play", "exchange", "session"]),
     ("collect", &["seeds", "optim", "config", "run", "device", "play", "session", "offline", "ppo"]),
     ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
-    ("jobs", &["config", "run", "device", "play", "session", "offline", "ppo"]),
+    ("jobs", &["config", "run", "device", "play", "exchange", "session", "offline", "ppo"]),
     ("compare", &["config", "run"]),
+    ("table", &["config", "run", "jobs", "compare"]),
     ("lib", &[]),
 ];
 

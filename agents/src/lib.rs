@@ -1,7 +1,7 @@
 //! Jobs: train a policy on trajectories or online, evaluate it with actor threads, collect datasets, compare runs.
 //!
-//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect, jobs`, `play <- export`, and
-//! `compare <- run`.
+//! Arrows of the rooms: `config <- run <- device <- play <- session <- offline, ppo <- collect, inspect, jobs`, `play <- export`,
+//! `compare <- run`, `run <- exchange <- session`, and `table <- jobs, compare`.
 //!
 //! ```
 //! use aaren_agents::config::{Changes, Job};
@@ -17,6 +17,7 @@ pub mod collect;
 pub mod compare;
 pub mod config;
 pub mod device;
+pub mod exchange;
 pub mod export;
 pub mod inspect;
 pub mod jobs;
@@ -27,3 +28,8 @@ pub mod ppo;
 pub mod run;
 mod seeds;
 pub mod session;
+pub mod table;
+
+#[cfg(test)]
+#[path = "../tests/internal/together.rs"]
+mod together_tests;

@@ -18,27 +18,30 @@
 
 mod judges;
 mod observer;
+mod schedule;
+mod snapshot;
 mod stop;
 
-use std::thread::JoinHandle;
 use std::{fs, path::Path};
 
 use aaren_data::Trajectory;
 use aaren_policy::{AnyPolicy, checkpoint};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::config::StopConfig;
 use crate::device::{CPU, Cpu};
+use crate::exchange::{Ranks, SharedRun};
 use crate::play::evaluate::Evaluation;
 use crate::run::interrupt::{Interrupted, Steps};
 use crate::run::metrics::Log;
 use crate::run::progress::{Progress, say};
 use crate::run::report::{EvaluationReport, TrainSummary, number};
-use crate::run::words::asked_for;
-use crate::run::{RunDir, interrupt, made_by};
+use crate::run::{RunDir, made_by};
 pub(crate) use judges::{Judges, Validate};
 use judges::{RETURN_MEAN, VALIDATION_LOSS};
 pub use observer::{NoObserver, Observer};
+pub(crate) use schedule::Schedule;
+use snapshot::{Beside, Line, Reports, Snapshot, scalars};
 use stop::{EarlyStop, Names};
 
 /// The loss of learning from trajectories in the log.
@@ -55,6 +58,20 @@ pub(crate) fn save_last(policy: &impl checkpoint::Saved<Cpu>, checkpoint: &Path)
     let folder = checkpoint.join(LAST);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     Ok(checkpoint::save(policy, &folder)?)
+}
+
+/// How often in a row the evaluations in a run's log were no better.
+fn early_stop(run: &RunDir, config: StopConfig) -> Result<EarlyStop> {
+    let names = Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS };
+    EarlyStop::new(config, &run.path().join("metrics.jsonl"), names)
+}
+
+/// Whether the log of a run says that its training was to end early.
+///
+/// # Errors
+/// If the log cannot be read.
+pub(crate) fn ends_early(run: &RunDir, config: StopConfig) -> Result<bool> {
+    Ok(early_stop(run, config)?.is_due())
 }
 
 /// What is trained, as a session sees it.
@@ -81,96 +98,34 @@ pub trait Trained {
         None
     }
 
+    /// What this process alone has of a checkpoint, where several train together.
+    ///
+    /// # Errors
+    /// What cannot be stored.
+    fn share(&mut self) -> Result<Vec<u8>>;
+
     /// Writes all that going on from here needs into a folder that exists.
+    ///
+    /// - `shares`: of all processes
     ///
     /// # Errors
     /// Names the file that could not be written.
-    fn save(&mut self, folder: &Path) -> Result<()>;
+    fn save(&mut self, folder: &Path, shares: &[Vec<u8>]) -> Result<()>;
+
+    /// Tells whether two processes have the same weights.
+    fn checksum(&self) -> u32;
 
     /// How the training went.
     fn summary(&self) -> TrainSummary;
 }
 
-/// When a session does what, in steps of its unit: optimizer steps, or environment steps.
-#[derive(Clone)]
-pub(crate) struct Schedule {
-    /// Steps of the training.
-    pub steps: u64,
-    /// Steps that one update makes.
-    pub stride: u64,
-    /// Steps between two lines of the log.
-    pub log_every: u64,
-    /// Steps between two checkpoints. There is always one at the end.
-    pub checkpoint_every: u64,
-    /// Steps between two evaluations; 0 evaluates only at the end.
-    pub evaluate_every: u64,
-    /// Episodes of an evaluation while training.
-    pub episodes: usize,
-    /// What judges the policy.
-    pub judges: Judges,
-    /// Whether evaluations in the middle of training run beside it.
-    pub beside: bool,
-    /// When the training ends early.
-    pub stop: Option<StopConfig>,
-}
-
-impl Schedule {
-    /// Whether an update that ends at `step` is the first to reach a multiple of `every`.
-    fn is_due(&self, every: u64, step: u64) -> bool {
-        step / every > step.saturating_sub(self.stride) / every
-    }
-
-    /// Whether the policy is evaluated after a step, in the middle of training.
-    fn evaluates(&self, step: u64) -> bool {
-        self.evaluate_every > 0
-            && !self.judges.are_none()
-            && (1..self.steps).contains(&step)
-            && self.is_due(self.evaluate_every, step)
-    }
-}
-
-/// The policies of a step, to be judged.
-struct Snapshot {
-    step: u64,
-    /// Seconds of the run at that step.
-    seconds: f64,
-    policy: AnyPolicy<Cpu>,
-    /// Of the last step's weights, where `policy` is of averaged ones.
-    last: Option<AnyPolicy<Cpu>>,
-    /// The loss as last logged, for early stopping.
-    loss: Option<f64>,
-}
-
-/// What the policies of a step reached, in the order of [`Snapshot`].
-type Reports = (EvaluationReport, Option<EvaluationReport>);
-
-impl Snapshot {
-    fn judge(&self, run: &str, judges: &Judges) -> Result<Reports> {
-        let judge = |policy| judges.judge(policy, run, self.step);
-        Ok((judge(&self.policy)?, self.last.as_ref().map(judge).transpose()?))
-    }
-}
-
-/// An evaluation that runs beside the training.
-struct Beside {
-    thread: JoinHandle<Result<(Snapshot, Reports)>>,
-    /// Lines of the log that come after that of the evaluation.
-    held: Vec<Line>,
-}
-
-/// A line of the log.
-struct Line {
-    step: u64,
-    seconds: f64,
-    values: Vec<(&'static str, f64)>,
-}
-
 /// The run folder, the log, the progress bar, and whether to keep training.
 pub(crate) struct Session<'a> {
-    run: &'a RunDir,
+    run: SharedRun<'a>,
     schedule: Schedule,
     observer: &'a mut dyn Observer,
-    log: Log,
+    /// On rank 0.
+    log: Option<Log>,
     progress: Progress,
     stop: Option<EarlyStop>,
     beside: Option<Beside>,
@@ -189,7 +144,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// A file that cannot be written, an evaluation that fails, or an observer that does.
     pub(crate) fn begin(
-        run: &'a RunDir,
+        run: SharedRun<'a>,
         resume: bool,
         schedule: Schedule,
         observer: &'a mut dyn Observer,
@@ -197,23 +152,22 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let (step, steps) = (trained.step(), Steps::new());
         observer.begins(step)?;
-        let log = Log::open(run, resume.then_some(step))?;
-        made_by::note(run)?;
-        let seconds = if resume { log.wall_seconds() } else { 0.0 };
+        let log = run.first().map(|run| Log::open(run, resume.then_some(step))).transpose()?;
+        run.first().map_or(Ok(()), made_by::note)?;
+        let seconds = log.as_ref().filter(|_| resume).map_or(0.0, Log::wall_seconds);
         let progress = Progress::resumed(schedule.steps, "training", step, seconds);
+        let logged = |name| log.as_ref()?.resumed_with(name);
         let known = [("loss", "train/loss"), ("return", "rollout/return_mean")];
-        if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, log.resumed_with(name)?))) {
+        if let Some((word, value)) = known.into_iter().find_map(|(word, name)| Some((word, logged(name)?))) {
             progress.message(format!("{word} {}", number(value)));
         }
-        let metrics = run.path().join("metrics.jsonl");
-        let stop = schedule
-            .stop
-            .map(|config| {
-                EarlyStop::new(config, &metrics, Names { return_mean: RETURN_MEAN, validation: VALIDATION_LOSS, loss: LOSS })
-            })
-            .transpose()?;
-        let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
-        let evaluated = log.resumed_after(step, schedule.judges.headline()).then_some(step);
+        let stop = schedule.stop.zip(run.first()).map(|(config, run)| early_stop(run, config)).transpose()?;
+        // What rank 0 finds in its log decides for all.
+        let (is_over, is_evaluated) = run.ranks().from_first(|| {
+            let is_over = step >= schedule.steps || stop.as_ref().is_some_and(EarlyStop::is_due);
+            Ok((is_over, log.as_ref().is_some_and(|log| log.resumed_after(step, schedule.judges.headline()))))
+        })?;
+        let evaluated = is_evaluated.then_some(step);
         let mut session =
             Self { run, schedule, observer, log, progress, stop, beside: None, step, evaluated, is_over, _steps: steps };
         // A break may have come between a checkpoint and the evaluation that belongs to it.
@@ -230,10 +184,7 @@ impl<'a> Session<'a> {
 
     /// Where the training can be taken up again, for errors.
     pub(crate) fn newest_checkpoint(&self) -> String {
-        match self.run.latest_checkpoint() {
-            Ok(Some((_, folder))) => format!("training stopped; the newest checkpoint is {}", folder.display()),
-            _ => "training stopped before its first checkpoint".into(),
-        }
+        self.run.newest_checkpoint()
     }
 
     /// Tells the observer which episodes an iteration played.
@@ -256,13 +207,16 @@ impl<'a> Session<'a> {
         self.step = step;
         self.progress.set(step);
         self.is_over |= step >= self.schedule.steps;
-        let is_stopped = !self.is_over && interrupt::requested();
+        let is_stopped = !self.is_over && self.run.ranks().is_asked_to_stop();
         let evaluates = !self.is_over && self.schedule.evaluates(step);
         let logs = self.is_over || self.schedule.is_due(self.schedule.log_every, step);
         let saves = self.is_over || is_stopped || evaluates || self.schedule.is_due(self.schedule.checkpoint_every, step);
         if logs || saves {
             // The one place where a GPU is waited for.
             trained.read_metrics().with_context(|| self.newest_checkpoint())?;
+            if self.run.ranks().size() > 1 {
+                self.compare(trained.checksum())?;
+            }
         }
         // A checkpoint is written only when all that came before it is: log, marks and checkpoints are those of an evaluation that was
         // waited for.
@@ -270,26 +224,61 @@ impl<'a> Session<'a> {
             self.settle()?;
         }
         if logs {
-            let (metrics, message) = trained.metrics();
+            let (mut metrics, message) = trained.metrics();
+            if self.run.ranks().size() > 1 {
+                metrics.push(("time/exchange_seconds", self.run.ranks().take_seconds()));
+            }
             tracing::debug!(step, ?metrics);
             if let (Some(stop), Some((_, loss))) = (&mut self.stop, metrics.iter().find(|(name, _)| *name == LOSS)) {
                 stop.loss = Some(*loss);
             }
-            match &mut self.beside {
-                Some(beside) => beside.held.push(Line { step, seconds: self.log.wall_seconds(), values: metrics }),
-                None => self.log.scalars(step, &metrics)?,
+            let seconds = self.wall_seconds();
+            match (&mut self.beside, &mut self.log) {
+                (Some(beside), _) => beside.held.push(Line { step, seconds, values: metrics }),
+                (None, Some(log)) => log.scalars(step, &metrics)?,
+                (None, None) => {}
             }
             self.progress.message(message);
         }
         if saves {
-            let folder = self.run.checkpoint(step, |folder| trained.save(folder)).with_context(|| self.newest_checkpoint())?;
-            tracing::info!("wrote {}", folder.display());
-            self.log.sync()?;
+            let shares = self.run.ranks().gather(trained.share()?)?;
+            if let Some(run) = self.run.first() {
+                let written = run.checkpoint(step, |folder| trained.save(folder, &shares));
+                let folder = written.with_context(|| self.newest_checkpoint())?;
+                tracing::info!("wrote {}", folder.display());
+            }
+            self.log.as_ref().map_or(Ok(()), Log::sync)?;
         }
         if is_stopped {
+            // None may end before the run is saved: a launcher then ends all.
+            self.run.ranks().meet()?;
             return Err(anyhow::Error::new(Interrupted).context(self.stopped()));
         }
         if evaluates { self.evaluate_between(trained) } else { Ok(()) }
+    }
+
+    /// Whether all ranks have the same weights.
+    ///
+    /// # Errors
+    /// Names the ranks that have others.
+    fn compare(&self, checksum: u32) -> Result<()> {
+        let all = self.run.ranks().gather_values(checksum)?;
+        let others = all.iter().enumerate().filter(|(_, other)| **other != all[0]);
+        let others: Vec<String> = others.map(|(rank, _)| rank.to_string()).collect();
+        ensure!(
+            others.is_empty(),
+            "{}: after step {} rank {} has other weights than rank 0; processors of different kinds round differently: use machines of one \
+             kind",
+            self.newest_checkpoint(),
+            self.step,
+            others.join(", ")
+        );
+        Ok(())
+    }
+
+    /// Seconds that the run has taken.
+    fn wall_seconds(&self) -> f64 {
+        self.log.as_ref().map_or(0.0, Log::wall_seconds)
     }
 
     /// Ends the training: its summary, and the evaluation that counts.
@@ -298,15 +287,15 @@ impl<'a> Session<'a> {
     /// An environment that fails, a file that cannot be written, or an interrupt.
     pub(crate) fn finish(mut self, trained: &impl Trained) -> Result<(TrainSummary, EvaluationReport)> {
         self.progress.finish();
-        let summary = trained.summary();
+        let summary = self.run.ranks().from_first(|| Ok(trained.summary()))?;
         self.run.write_json("train.json", &summary)?;
         let mut snapshot = self.snapshot(trained);
         let step = snapshot.step;
-        let reports = snapshot.judge(&self.run.name(), &self.schedule.judges).with_context(|| self.stopped())?;
-        reports.0.headline().map_or(Ok(()), |reached| self.run.mark_best(step, reached))?;
+        let reports = self.judge(&snapshot, &self.schedule.judges)?;
+        self.mark_best(step, &reports.0)?;
         // A step has one evaluation in the log, also where its evaluation ended the training.
         if self.evaluated != Some(step) {
-            snapshot.seconds = self.log.wall_seconds();
+            snapshot.seconds = self.wall_seconds();
             self.log_evaluation(&snapshot, &reports)?;
             // The training is at its end whatever the observer says.
             let _ = self.observer.evaluated(step, &snapshot.policy, &reports.0)?;
@@ -317,37 +306,72 @@ impl<'a> Session<'a> {
             self.run.write_json("evaluation-last.json", &last)?;
         }
         self.run.write_json("evaluation-best.json", &self.evaluate_best(&report)?)?;
-        self.log.finish(step)?;
+        self.log.as_mut().map_or(Ok(()), |log| log.finish(step))?;
+        self.run.ranks().meet()?;
         Ok((summary, report))
     }
 
+    /// What the policies of a step reach, by the work of all ranks.
+    fn judge(&self, snapshot: &Snapshot, judges: &Judges) -> Result<Reports> {
+        snapshot.judge(&self.name(), judges, self.run.ranks()).with_context(|| self.stopped())
+    }
+
+    /// The name of the run, which rank 0 knows.
+    fn name(&self) -> String {
+        self.run.first().map(RunDir::name).unwrap_or_default()
+    }
+
+    fn mark_best(&self, step: u64, report: &EvaluationReport) -> Result<()> {
+        let reached = self.run.first().zip(report.headline());
+        reached.map_or(Ok(()), |(run, reached)| run.mark_best(step, reached))
+    }
+
+    /// Logs an evaluation.
+    fn log_evaluation(&mut self, snapshot: &Snapshot, reports: &Reports) -> Result<()> {
+        let names = scalars(reports);
+        if names.is_empty() {
+            return Ok(());
+        }
+        let scalars: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.evaluated = Some(snapshot.step);
+        self.log.as_mut().map_or(Ok(()), |log| log.scalars_at(snapshot.step, snapshot.seconds, &scalars))
+    }
+
     fn stopped(&self) -> String {
-        let (step, steps, path) = (self.step, self.schedule.steps, self.run.path().display());
-        format!("stopped at step {step} of {steps}; the run is saved, go on with `aaren train --resume --run {path}`")
+        let (step, steps) = (self.step, self.schedule.steps);
+        let go_on = self.run.first().map(|run| format!(", go on with `aaren train --resume --run {}`", run.path().display()));
+        format!("stopped at step {step} of {steps}; the run is saved{}", go_on.unwrap_or_default())
     }
 
     fn snapshot(&self, trained: &impl Trained) -> Snapshot {
         let (policy, last) = (trained.policy(), trained.last_policy());
         let loss = self.stop.as_ref().and_then(|stop| stop.loss);
-        Snapshot { step: trained.step(), seconds: self.log.wall_seconds(), policy, last, loss }
+        Snapshot { step: trained.step(), seconds: self.wall_seconds(), policy, last, loss }
     }
 
     /// Evaluates a step whose checkpoint is there already, or begins to where that is to be done beside the training.
     fn evaluate_between(&mut self, trained: &impl Trained) -> Result<()> {
         // What may end the training is waited for: there must be no step after it.
         let may_stop = self.observer.may_stop() || self.stop.as_ref().is_some_and(EarlyStop::may_be_due);
-        let beside = self.schedule.beside && !may_stop;
+        // Rank 0 alone knows how the evaluations so far went.
+        let beside = self.run.ranks().from_first(|| Ok(self.schedule.beside && !may_stop))?;
         let between = |evaluation: &Evaluation| Evaluation { beside, ..evaluation.between(self.schedule.episodes) };
         let judges = Judges { evaluation: self.schedule.judges.evaluation.as_ref().map(between), ..self.schedule.judges.clone() };
-        let (name, snapshot) = (self.run.name(), self.snapshot(trained));
+        let (name, snapshot) = (self.name(), self.snapshot(trained));
         if beside {
-            let judge = move || snapshot.judge(&name, &judges).map(|reports| (snapshot, reports));
-            let thread = std::thread::Builder::new().name("evaluation".into()).spawn(judge).context("evaluation.beside")?;
-            self.beside = Some(Beside { thread, held: Vec::new() });
+            // Rank 0 has it to itself: the others are told nothing while they train.
+            if self.run.ranks().is_first() {
+                let judge = move || snapshot.judge(&name, &judges, &Ranks::alone()).map(|reports| (snapshot, reports));
+                let thread = std::thread::Builder::new().name("evaluation".into()).spawn(judge).context("evaluation.beside")?;
+                self.beside = Some(Beside { thread, held: Vec::new() });
+            }
             return Ok(());
         }
-        let reports = snapshot.judge(&name, &judges).with_context(|| self.stopped())?;
-        self.judged(&Snapshot { seconds: self.log.wall_seconds(), ..snapshot }, &reports)
+        let reports = self.judge(&snapshot, &judges)?;
+        self.judged(&Snapshot { seconds: self.wall_seconds(), ..snapshot }, &reports)?;
+        // Rank 0 has read the log of what came before.
+        self.is_over = self.run.ranks().from_first(|| Ok(self.is_over))?;
+        Ok(())
     }
 
     /// Waits for the evaluation that runs beside the training, and does what is to be done after it.
@@ -356,13 +380,14 @@ impl<'a> Session<'a> {
         let judged = thread.join().unwrap_or_else(|_| Err(anyhow!("the evaluation beside the training panicked")));
         let (snapshot, reports) = judged.with_context(|| self.stopped())?;
         self.judged(&snapshot, &reports)?;
-        held.into_iter().try_for_each(|line| self.log.scalars_at(line.step, line.seconds, &line.values))
+        let Some(log) = &mut self.log else { return Ok(()) };
+        held.into_iter().try_for_each(|line| log.scalars_at(line.step, line.seconds, &line.values))
     }
 
     /// An evaluation in the middle of training has ended.
     fn judged(&mut self, snapshot: &Snapshot, reports: &Reports) -> Result<()> {
         let step = snapshot.step;
-        reports.0.headline().map_or(Ok(()), |reached| self.run.mark_best(step, reached))?;
+        self.mark_best(step, &reports.0)?;
         self.log_evaluation(snapshot, reports)?;
         say(&format!("step {step}: {}", reports.0.line()));
         self.is_over |= self.observer.evaluated(step, &snapshot.policy, &reports.0)?.is_break();
@@ -379,46 +404,18 @@ impl<'a> Session<'a> {
 
     /// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.
     fn evaluate_best(&self, last: &EvaluationReport) -> Result<EvaluationReport> {
-        let Some((step, _)) = self.run.best()?.filter(|(step, _)| *step != last.checkpoint_step) else { return Ok(last.clone()) };
-        let folder = self.run.checkpoint_at(step)?;
-        let policy =
-            checkpoint::load_any::<Cpu>(&folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))?;
+        let best = self.run.first().map_or(Ok(None), RunDir::best)?.filter(|(step, _)| *step != last.checkpoint_step);
+        let best = best.map(|(step, _)| step);
+        let folder = best.and_then(|step| Some(self.run.first()?.checkpoint_at(step))).transpose()?;
+        let load = |folder: &Path| -> Result<AnyPolicy<Cpu>> {
+            checkpoint::load_any(folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))
+        };
+        let loaded = folder.as_deref().map(load).transpose()?;
+        let Some(policy) = self.run.on_copy(folder.as_deref(), loaded, load)? else { return Ok(last.clone()) };
         let untimed = |evaluation: &Evaluation| Evaluation { latency_steps: None, ..evaluation.clone() };
         let judges = Judges { evaluation: self.schedule.judges.evaluation.as_ref().map(untimed), ..self.schedule.judges.clone() };
-        judges.judge(&policy, &self.run.name(), step).with_context(|| self.stopped())
-    }
-
-    /// Logs every target return under its own name, the first also under none; of the last step's weights the headline.
-    fn log_evaluation(&mut self, snapshot: &Snapshot, (report, last): &Reports) -> Result<()> {
-        let mut names = Vec::new();
-        let asked: Vec<Option<f64>> = report.targets.iter().map(|target| target.target_return).collect();
-        let named = asked_for(&asked).into_iter().zip(&report.targets).enumerate();
-        let folders = named.filter(|(index, _)| !asked[..*index].contains(&asked[*index]));
-        let folders = folders.flat_map(|(index, (name, target))| {
-            let headline = (index == 0).then(|| "evaluation".to_string());
-            let own = target.target_return.map(|_| format!("evaluation/{name}"));
-            headline.into_iter().chain(own).map(move |folder| (folder, target))
-        });
-        for (folder, target) in folders {
-            names.push((format!("{folder}/return_mean"), target.return_mean));
-            names.push((format!("{folder}/return_std"), target.return_std));
-            names.push((format!("{folder}/length_mean"), target.length_mean));
-            names.extend(target.normalised_score.map(|score| (format!("{folder}/normalised_score"), score)));
-        }
-        if !report.targets.is_empty() {
-            names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
-        }
-        names.extend(report.validation.map(|validation| (VALIDATION_LOSS.into(), validation.loss)));
-        if let Some(last) = last {
-            names.extend(last.targets.first().map(|target| ("evaluation_last/return_mean".into(), target.return_mean)));
-            names.extend(last.validation.map(|validation| ("validation_last/loss".into(), validation.loss)));
-        }
-        if names.is_empty() {
-            return Ok(());
-        }
-        let scalars: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.evaluated = Some(snapshot.step);
-        self.log.scalars_at(snapshot.step, snapshot.seconds, &scalars)
+        let report = judges.judge(&policy, &self.name(), best.unwrap_or_default(), self.run.ranks());
+        report.with_context(|| self.stopped())
     }
 }
 

@@ -15,7 +15,10 @@ Jobs are those of the command line:
 
     >>> run = aaren.train("configs/ppo/tmaze.toml", seed=2)
     >>> report = aaren.evaluate(run["run"], episodes=100)
-    >>> table = aaren.compare(["runs/a", "runs/b"])
+    >>> results = aaren.compare(["runs/a", "runs/b"])
+    >>> results = aaren.table("configs/tables/tmaze.toml", jobs=2)
+
+On a cluster of Ray, `aaren.ray` does such work.
 
 What goes wrong in a job or a policy is an `aaren.Error`; a value that makes no sense is a `ValueError` or a `TypeError`.
 """
@@ -39,7 +42,7 @@ except ImportError as error:
 
 from ._aaren import Error, __version__
 from .environments import Env, VectorEnv, register, tasks
-from .jobs import Report, compare, evaluate, record, train
+from .jobs import Report, compare, evaluate, record, table, train
 from .policies import Played, Policy, State, load, play
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "play",
     "record",
     "register",
+    "table",
     "tasks",
     "train",
 ]

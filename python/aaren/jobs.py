@@ -1,4 +1,4 @@
-"""Whole jobs: train, evaluate, record, compare. What they do and leave behind is what the program ``aaren`` does and leaves behind."""
+"""Whole jobs: train, table, evaluate, record, compare. What they do and leave behind is what the program ``aaren`` does and leaves behind."""
 
 from __future__ import annotations
 
@@ -159,6 +159,59 @@ def train(
     values: dict[str, Any] = json.loads(result)
     _numbers(values["evaluation"])
     return Report(values, text, _log(values["run"]))
+
+
+def _chosen(
+    rows: Sequence[str], agents: Sequence[str], seeds: str | Sequence[int], runs: Path | None, settings: list[str]
+) -> dict[str, Any]:
+    """Which runs of a table, as a request."""
+    words = {name: [given] if isinstance(given, str) else list(given) for name, given in (("rows", rows), ("agents", agents))}
+    numbers = _aaren.parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
+    return {**words, "seeds": numbers, "runs": None if runs is None else os.fspath(runs), "set": settings}
+
+
+def table(
+    manifest: Path,
+    *,
+    rows: Sequence[str] = (),
+    agents: Sequence[str] = (),
+    seeds: str | Sequence[int] = (),
+    runs: Path | None = None,
+    jobs: int | None = None,
+    set: Sequence[str] = (),
+    progress: bool = True,
+    **overrides: Any,
+) -> Report:
+    """Trains a run for every row, agent and seed of a manifest, in processes of their own, and compares them.
+
+    Finished runs are left as they are and broken ones go on, so the same call makes what is missing. Ctrl-C has all runs saved, and raises
+    ``KeyboardInterrupt``.
+
+    Args:
+        manifest: a file, TOML or JSON: rows, agents and seeds.
+        rows: names of rows, in which ``*`` stands for anything. Default: all.
+        agents: names of agents, in the same way.
+        seeds: in place of those of the manifest: numbers, or words such as ``"1..5"``.
+        runs: folder for the run folders. Default: as in the manifest, or ``runs/`` and its name.
+        jobs: processes at a time; 0 trains nothing and compares what has finished. Default: the number of processors.
+        set: keys of all jobs as the program takes them, ``"train.steps=1e5"``.
+        progress: whether a line is said on stderr as a run ends.
+        overrides: any other keys of all jobs, nested or dotted.
+
+    Returns:
+        ``runs``, how each ended, and ``comparison``, as in ``compare.json``. Its data frame has a row a run.
+
+    Raises:
+        Error: what is wrong with the manifest; or, when all other runs have ended, which runs did not finish, and why.
+    """
+    names = ("rows", "agents", "seeds", "runs", "jobs")
+    with translated("table", **{name: name for name in names}):
+        chosen = _chosen(rows, agents, seeds, runs, [*set, *_settings(overrides)])
+        result, text, wrong = _aaren.table(show(progress), os.fspath(manifest), chosen, jobs=jobs)
+        if wrong is not None:
+            raise _aaren.Error(wrong)
+    values: dict[str, Any] = json.loads(result)
+    return Report(values, text, values["runs"])
 
 
 def _log(run: str) -> list[dict[str, Any]]:

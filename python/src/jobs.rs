@@ -35,7 +35,7 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 ///
 /// Signals are Python's: where its handler raises, as it does for Ctrl-C, the job is asked to stop, and once it has saved what it made,
 /// what was raised is raised here. `show` is called with the news; what it raises ends the job in the same way.
-fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     py: Python<'_>,
     name: &str,
     show: Option<&Bound<'_, PyAny>>,
@@ -131,7 +131,7 @@ pub(crate) fn train(
 /// What `evaluate` and `record` are asked for.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Asked {
+pub(crate) struct Asked {
     policy: PathBuf,
     checkpoint: Option<String>,
     env: Option<String>,
@@ -146,7 +146,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn request(self) -> PyResult<EvaluateRequest> {
+    pub(crate) fn request(self) -> PyResult<EvaluateRequest> {
         Ok(EvaluateRequest {
             policy: self.policy,
             checkpoint: parse("checkpoint", self.checkpoint.as_deref())?,

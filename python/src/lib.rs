@@ -10,9 +10,11 @@ mod error;
 mod fork;
 mod jobs;
 mod news;
+mod parts;
 mod policy;
 mod vector;
 
+use aaren_agents::run::process::set_program;
 use pyo3::prelude::*;
 
 /// The module `aaren._aaren`.
@@ -24,6 +26,8 @@ fn _aaren(module: &Bound<'_, PyModule>) -> PyResult<()> {
         && !interpreter.is_empty()
     {
         aaren_envs::set_interpreter(&interpreter);
+        // Processes of a table run the program where this module is.
+        set_program([&*interpreter, "-m", "aaren"].map(Into::into).to_vec());
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("build", aaren::VERSION)?;
@@ -34,12 +38,19 @@ fn _aaren(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<vector::VectorEnv>()?;
     module.add_class::<policy::Policy>()?;
     module.add_class::<policy::State>()?;
+    module.add_class::<parts::Evaluation>()?;
+    module.add_class::<parts::Collection>()?;
     module.add_function(wrap_pyfunction!(env::tasks, module)?)?;
     module.add_function(wrap_pyfunction!(jobs::train, module)?)?;
     module.add_function(wrap_pyfunction!(jobs::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(jobs::record, module)?)?;
     module.add_function(wrap_pyfunction!(jobs::compare, module)?)?;
     module.add_function(wrap_pyfunction!(jobs::main, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::collect_part, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::parse_seeds, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::table, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::table_list, module)?)?;
+    module.add_function(wrap_pyfunction!(parts::table_run, module)?)?;
     module.add_function(wrap_pyfunction!(news::drain, module)?)?;
     Ok(())
 }

@@ -69,32 +69,14 @@ pub fn show(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> St
     report::print(if json { serde_json::to_string_pretty(value)? } else { text() })
 }
 
-/// More runs than anybody wants of one command.
-const MOST_SEEDS: u64 = 1000;
-
 /// Different seeds, at least two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds(pub Vec<u64>);
 
-/// Reads `1..5`, both ends included, `1,2,7`, or a mixture.
+/// Reads at least two seeds.
 pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
-    let wrong = || "expected seeds such as 1..5, both ends included, or 1,2,7".to_string();
-    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
-    let mut seeds = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = match part.split_once("..") {
-            Some((first, last)) => (number(first)?, number(last.trim_start_matches('='))?),
-            None => (number(part)?, number(part)?),
-        };
-        if first > last || last - first >= MOST_SEEDS {
-            return Err(format!("{part} has no seeds, or more than {MOST_SEEDS}; {}", wrong()));
-        }
-        seeds.extend(first..=last);
-    }
-    let all = seeds.iter().collect::<std::collections::HashSet<_>>().len();
-    match (seeds.len(), all == seeds.len()) {
-        (1, _) => Err("expected at least two seeds; --seed is for one".into()),
-        (_, false) => Err("one of the seeds is there twice".into()),
-        _ => Ok(Seeds(seeds)),
+    match aaren_agents::config::parse_seeds(text)? {
+        seeds if seeds.len() == 1 => Err("expected at least two seeds; --seed is for one".into()),
+        seeds => Ok(Seeds(seeds)),
     }
 }

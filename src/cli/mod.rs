@@ -15,6 +15,7 @@ mod inspect;
 mod mixers;
 mod schema;
 mod seeds;
+mod table;
 mod train;
 
 use aaren_agents::run::process::Verbosity;
@@ -39,6 +40,8 @@ pub struct Cli {
 enum Command {
     /// Train a policy on trajectories or online, and evaluate it
     Train(train::TrainArgs),
+    /// Train a run for every row, agent and seed of a manifest, and compare them
+    Table(table::TableArgs),
     /// Evaluate a trained policy with actor threads
     Evaluate(evaluate::EvaluateArgs),
     /// Put the results of several runs side by side
@@ -81,7 +84,8 @@ enum Command {
 impl Cli {
     /// How much is said on stderr.
     pub fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
+        let is_follower = matches!(&self.command, Command::Train(args) if args.is_follower());
+        match (self.quiet || is_follower && self.verbose < 2, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, 0) => Verbosity::Normal,
             (false, 1) => Verbosity::Verbose,
@@ -99,6 +103,7 @@ impl Cli {
                 Some(seeds) => seeds::run(&args, seeds),
                 None => train::run(&args),
             },
+            Command::Table(args) => table::run(args),
             Command::Evaluate(args) => evaluate::run(&args),
             Command::Compare(args) => compare::run(args),
             Command::Collect(args) => collect::run(&args),

@@ -4,6 +4,7 @@ use super::args::{Seeds, show};
 use super::train::{TrainArgs, train};
 use aaren_agents::compare::{self, CompareOptions, Comparison};
 use aaren_agents::config::{Changes, Job};
+use aaren_agents::jobs;
 use aaren_agents::run::{RunDir, report};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -33,6 +34,7 @@ fn folder(base: &Path, seed: u64) -> PathBuf {
 /// Trains a run for every seed that has not finished, and compares them.
 pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
     let Seeds(seeds) = seeds;
+    args.expect_one_run()?;
     ensure!(
         !args.job.set.iter().any(|setting| setting.starts_with("seed=")),
         "--set seed: it would give all runs of --seeds the same seed; leave one of them out"
@@ -86,17 +88,11 @@ fn tell(args: &TrainArgs, line: String) -> Result<()> {
     if args.json { Ok(()) } else { report::print(line) }
 }
 
-/// Whether a run came to the end of a job that is its own. One that early stopping ended is looked at again, which is quick.
+/// Whether a run came to the end of a job that is its own.
 fn is_finished(path: &Path, job: &Job) -> Result<bool> {
     let run = RunDir::open(path)?;
-    let has = |name: &str| path.join(name).is_file();
-    let (steps, is_evaluated) = match job {
-        Job::Offline(job) => (job.train.steps, has("evaluation.json") && has("evaluation-best.json")),
-        Job::Ppo(job) => (job.ppo.env_steps, has("evaluation.json")),
-        Job::Collect(_) => return Ok(false),
-    };
-    let has_steps = run.latest_checkpoint()?.is_some_and(|(step, _)| step >= steps);
-    Ok(is_evaluated && has_steps && run.job(&Changes::default())? == *job)
+    let there = run.job(&Changes::default())?;
+    Ok(jobs::other_keys(&there, job)?.is_empty() && jobs::is_finished(&run, &there)?)
 }
 
 #[cfg(test)]
@@ -105,21 +101,9 @@ mod tests {
     use crate::cli::args::parse_seeds;
 
     #[test]
-    fn seeds_are_ranges_with_both_ends_and_lists() {
-        for (text, seeds) in [("1..5", &[1, 2, 3, 4, 5][..]), ("1..=2", &[1, 2]), ("1,2,7", &[1, 2, 7]), ("7, 1..2", &[7, 1, 2])]
-        {
-            assert_eq!(parse_seeds(text), Ok(Seeds(seeds.to_vec())), "{text}");
-        }
-        for (text, words) in [
-            ("", "expected seeds such as"),
-            ("one", "expected seeds such as"),
-            ("5..1", "no seeds"),
-            ("0..18446744073709551615", "more than 1000"),
-            ("3", "--seed is for one"),
-            ("1..3,2", "twice"),
-        ] {
-            assert!(parse_seeds(text).unwrap_err().contains(words), "{text}: {:?}", parse_seeds(text));
-        }
+    fn one_seed_is_none_of_several() {
+        assert_eq!(parse_seeds("1..2"), Ok(Seeds(vec![1, 2])));
+        assert!(parse_seeds("3").unwrap_err().contains("--seed is for one"));
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use super::args::{JobArgs, Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device};
+use aaren_agents::exchange::launcher;
 use aaren_agents::jobs::{TrainRequest, Trained};
 use aaren_agents::run::report;
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
@@ -27,9 +29,24 @@ pub struct TrainArgs {
     /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job
     #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
     from: Option<PathBuf>,
+    /// Train one run in all the processes that a launcher such as mpirun or srun started
+    #[arg(long, value_name = "HOW")]
+    distributed: Option<Distributed>,
+    /// Seconds that processes wait for one that does not come, before the training ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), requires = "distributed")]
+    collective_timeout: u64,
     /// Print the results as JSON in place of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// What processes that were started together do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Distributed {
+    /// They train one run, over MPI
+    Mpi,
+    /// Each trains a run of its own
+    None,
 }
 
 impl TrainArgs {
@@ -37,24 +54,78 @@ impl TrainArgs {
     pub fn changes(&self) -> Changes {
         Changes { device: self.device, ..self.job.changes() }
     }
+
+    /// Whether this process does what another one says.
+    pub fn is_follower(&self) -> bool {
+        self.distributed == Some(Distributed::Mpi) && launcher::is_follower()
+    }
+
+    /// Refuses to train a run each where several processes were started together and nobody said so.
+    pub fn check_launcher(&self) -> Result<()> {
+        match launcher::started_together() {
+            Some((name, size)) if self.distributed.is_none() => {
+                launcher::let_the_first_speak();
+                bail!(
+                    "this is one of {size} processes that were started together ({name} says so), and each would train a run of its own; \
+                     train one run in all of them with --distributed mpi, or say that this is meant with --distributed none"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what several processes do not do together.
+    pub fn expect_one_run(&self) -> Result<()> {
+        ensure!(
+            self.distributed != Some(Distributed::Mpi),
+            "--distributed mpi trains one run, and --seeds asks for several; start a command for each --seed"
+        );
+        self.check_launcher()
+    }
 }
 
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let trained = train(args, args.changes(), args.run.as_deref(), args.resume)?;
-    show(args.json, &trained, || {
-        let Trained { run, train, evaluation } = &trained;
-        let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
-            format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
-        });
-        format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
-    })
+    args.check_launcher()?;
+    let trained = match args.distributed {
+        Some(Distributed::Mpi) => {
+            let request = request(args, args.changes(), args.run.as_deref(), args.resume);
+            train_over_mpi(&request, Duration::from_secs(args.collective_timeout))?
+        }
+        _ => Some(train(args, args.changes(), args.run.as_deref(), args.resume)?),
+    };
+    // Rank 0 speaks for all.
+    trained.map_or(Ok(()), |trained| show(args.json, &trained, || summary(&trained)))
+}
+
+/// What a training ended with, for a person.
+pub fn summary(trained: &Trained) -> String {
+    let Trained { run, train, evaluation } = trained;
+    let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
+        format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
+    });
+    format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
+}
+
+#[cfg(feature = "mpi")]
+fn train_over_mpi(request: &TrainRequest, timeout: Duration) -> Result<Option<Trained>> {
+    aaren_agents::exchange::mpi::run(timeout, |ranks| request.train_together(ranks))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn train_over_mpi(_: &TrainRequest, _: Duration) -> Result<Option<Trained>> {
+    launcher::let_the_first_speak();
+    bail!("--distributed: this build has no MPI; install an MPI library and build with `cargo build --release --features mpi`")
 }
 
 /// Trains in a run folder, a new one or one that is resumed.
 ///
 /// - `run`: the folder; none for the next free one of the job's name
 pub fn train(args: &TrainArgs, changes: Changes, run: Option<&Path>, resume: bool) -> Result<Trained> {
+    request(args, changes, run, resume).train()
+}
+
+fn request(args: &TrainArgs, changes: Changes, run: Option<&Path>, resume: bool) -> TrainRequest {
     let (files, from) = (args.job.files.clone(), args.from.clone());
-    TrainRequest { files, changes, run: run.map(Path::to_path_buf), resume, from }.train()
+    TrainRequest { files, changes, run: run.map(Path::to_path_buf), resume, from }
 }

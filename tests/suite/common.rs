@@ -144,7 +144,7 @@ pub fn metrics(run: &Path) -> Vec<Value> {
 }
 
 /// Names that say how fast something was, not what it was.
-const SPEEDS: [&str; 7] = [
+const SPEEDS: [&str; 8] = [
     "wall_seconds",
     "train/timesteps_per_second",
     "train/step_milliseconds",
@@ -152,6 +152,7 @@ const SPEEDS: [&str; 7] = [
     "time/collect_seconds",
     "time/update_seconds",
     "time/env_steps_per_second",
+    "time/exchange_seconds",
 ];
 
 /// The lines that have a name, without all that no two runs have in common. JSON keeps every bit of a number here.

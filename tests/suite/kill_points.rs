@@ -16,7 +16,7 @@ use crate::events::tensorboard_files;
 use serde_json::Value;
 
 /// The library that counts changes; None where there is no C compiler.
-fn shim() -> Option<&'static Path> {
+pub fn shim() -> Option<&'static Path> {
     static SHIM: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
         let (root, to) = (Path::new(env!("CARGO_MANIFEST_DIR")), std::env::temp_dir());

@@ -43,7 +43,9 @@ fn every_shipped_job_names_the_schema() {
     fn visit(folder: &Path, depth: usize) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.ends_with("tables") {
+                // tests/suite/table.rs looks at these.
+            } else if path.is_dir() {
                 visit(&path, depth + 1);
             } else if path.extension().is_some_and(|extension| extension == "toml") && !path.is_symlink() {
                 let line = format!("#:schema {}job.schema.json", "../".repeat(depth));

@@ -57,6 +57,7 @@ pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
 }
 
 /// The output folder of a collection under way.
+#[derive(Debug)]
 pub(super) struct Folder {
     pub(super) output: PathBuf,
     /// Journals, and what they are of.

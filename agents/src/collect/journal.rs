@@ -106,22 +106,43 @@ impl Journal {
     /// # Errors
     /// If the disk refuses; the journal is then as it was.
     pub(crate) fn append(&mut self, index: u64, time: u64, episode: &Episode, diverged: bool) -> Result<()> {
-        let payload = encode(index, time, episode, diverged);
-        let mut record = Vec::with_capacity(HEAD + payload.len());
-        record.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-        record.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
-        record.extend_from_slice(&payload);
+        self.append_record(index, time, &record(index, time, episode, diverged), &episode.trajectory, diverged)
+    }
+
+    /// Appends episodes that another process has recorded, but for those that are here already.
+    ///
+    /// - `records`: as [`record`] makes them, behind one another
+    ///
+    /// # Errors
+    /// If they are damaged, or the disk refuses.
+    pub(crate) fn append_records(&mut self, mut records: &[u8]) -> Result<()> {
+        while !records.is_empty() {
+            let damaged = || "the records of episodes are damaged";
+            let (head, rest) = records.split_at_checked(HEAD).with_context(damaged)?;
+            let (bytes, checksum) = split_head(head);
+            let bytes = usize::try_from(bytes).ok().filter(|&bytes| bytes <= rest.len()).with_context(damaged)?;
+            ensure!(crc32fast::hash(&rest[..bytes]) == checksum, "{}", damaged());
+            let (index, time, diverged, episode) = decode(&rest[..bytes]).with_context(damaged)?;
+            if !self.records.contains_key(&index) {
+                self.append_record(index, time, &records[..HEAD + bytes], &episode.trajectory, diverged)?;
+            }
+            records = &rest[bytes..];
+        }
+        Ok(())
+    }
+
+    fn append_record(&mut self, index: u64, time: u64, record: &[u8], trajectory: &Trajectory, diverged: bool) -> Result<()> {
         let file = self.file.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut write = || {
             file.seek(SeekFrom::Start(self.end))?;
-            file.write_all(&record)
+            file.write_all(record)
         };
         let written: std::io::Result<()> = write();
         if let Err(error) = written {
             let _ = file.set_len(self.end);
             return Err(error).with_context(|| format!("cannot write the journal {}", self.path.display()));
         }
-        let found = Record { diverged, ..Record::of(&episode.trajectory, time, self.end, payload.len() as u64) };
+        let found = Record { diverged, ..Record::of(trajectory, time, self.end, (record.len() - HEAD) as u64) };
         self.records.insert(index, found);
         self.end += record.len() as u64;
         Ok(())
@@ -208,6 +229,16 @@ impl Episodes for Parts<'_> {
 fn split_head(head: &[u8]) -> (u64, u32) {
     let bytes = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
     (bytes, u32::from_le_bytes(head[8..HEAD].try_into().expect("four bytes")))
+}
+
+/// An episode as the journal holds it: its length in bytes, its checksum, and itself.
+pub(super) fn record(index: u64, time: u64, episode: &Episode, diverged: bool) -> Vec<u8> {
+    let payload = encode(index, time, episode, diverged);
+    let mut record = Vec::with_capacity(HEAD + payload.len());
+    record.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    record.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    record.extend_from_slice(&payload);
+    record
 }
 
 /// Little-endian numbers, every list after its length.
@@ -368,6 +399,24 @@ mod tests {
         assert_eq!(Journal::open(&path).unwrap().records().len(), 1);
         std::fs::write(&path, b"something that is longer than the signature").unwrap();
         assert!(format!("{:#}", Journal::open(&path).unwrap_err()).contains("not a journal"));
+    }
+
+    #[test]
+    fn episodes_of_other_processes_are_taken_once_and_only_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(&folder.path().join("x.journal")).unwrap();
+        journal.append(1, 0, &episode(1, 4), true).unwrap();
+        let records = [2, 1, 0].map(|index| record(index, 0, &episode(index, 3 + index as usize), index == 1)).concat();
+        for len in [HEAD - 1, HEAD, records.len() - 1] {
+            let error = journal.append_records(&records[records.len() - len..]).unwrap_err();
+            assert!(format!("{error:#}").contains("damaged"), "{error:#}");
+        }
+        journal.append_records(&records).unwrap();
+        journal.append_records(&records).unwrap();
+        let found: Vec<(u64, usize)> = journal.records().iter().map(|(index, record)| (*index, record.steps)).collect();
+        assert_eq!(found, [(0, 3), (1, 4), (2, 5)]);
+        assert_eq!(journal.read(2).unwrap(), episode(2, 5));
+        assert_eq!(Journal::open(&folder.path().join("x.journal")).unwrap().records(), journal.records());
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) struct FoundPolicy {
     pub provenance: Provenance,
     /// Of the file of weights: says whether two policies are the same.
     pub checksum: u32,
+    /// Where it is.
+    pub folder: PathBuf,
 }
 
 /// Which checkpoint of a run.
@@ -111,7 +113,7 @@ pub(crate) fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<Found
         }
         _ => checkpoint_provenance(&folder)?,
     };
-    Ok(FoundPolicy { policy, provenance, checksum })
+    Ok(FoundPolicy { policy, provenance, checksum, folder })
 }
 
 /// The policies that a job's parts need, from disk.

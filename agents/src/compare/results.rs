@@ -12,7 +12,7 @@ use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
 use crate::run::data_mark::{self, DataMark, DataRecord};
 use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
-use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys};
+use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys, is_without_effect};
 
 /// What one run left behind.
 pub(super) struct Results {
@@ -31,14 +31,6 @@ pub(super) struct Results {
     pub(super) origin: Option<(&'static str, Value)>,
     /// Mean return of that, where the run knows it.
     pub(super) data_return: Option<f64>,
-}
-
-/// Whether a key, in whatever section, cannot change what a run learns or how it is judged.
-fn is_without_effect(key: &str) -> bool {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    key == "strict"
-        || key.starts_with("log.")
-        || ["log", "actors", "beside", "log_every", "checkpoint_every", "keep_checkpoints"].contains(&last)
 }
 
 impl Results {

@@ -170,6 +170,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
 fn check_train(train: &TrainConfig) -> Result<()> {
     within("train.steps", train.steps, 1, 1 << 40)?;
     within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
+    check_shards("train.shards", train.shards, "train.batch_size", train.batch_size)?;
     if let ContextLength::Timesteps(timesteps) = train.context_length {
         within("train.context_length", timesteps, 1, MOST_TIMESTEPS)?;
     }
@@ -234,12 +235,15 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
             let of = "ppo.envs times ppo.rollout_len";
             within_derived("ppo.minibatches", ppo.minibatches, timesteps, of)?;
             divides("ppo.minibatches", ppo.minibatches, of, timesteps)?;
+            check_shards("ppo.shards", ppo.shards, "the timesteps of a minibatch", timesteps / ppo.minibatches)?;
         }
         Network::Recurrent => {
             // A recurrent network replays whole groups.
             let of = "the number of groups, ppo.envs by ppo.envs_per_group";
             within_derived("ppo.minibatches", ppo.minibatches, ppo.groups(), of)?;
             divides("ppo.minibatches", ppo.minibatches, of, ppo.groups())?;
+            let of = "the groups of a minibatch, ppo.envs by ppo.envs_per_group by ppo.minibatches";
+            check_shards("ppo.shards", ppo.shards, of, ppo.groups() / ppo.minibatches)?;
         }
     }
     positive("ppo.learning_rate", ppo.learning_rate)?;
@@ -255,6 +259,12 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     ppo.target_kl.map_or(Ok(()), |kl| positive("ppo.target_kl", kl))?;
     within("ppo.checkpoint_every", ppo.checkpoint_every, 1, u64::MAX)?;
     within("ppo.keep_checkpoints", ppo.keep_checkpoints, 1, usize::MAX)
+}
+
+/// Gradients are added in a binary tree over equal parts of a batch.
+fn check_shards(key: &str, shards: usize, of: &str, whole: usize) -> Result<()> {
+    let fits = shards.is_power_of_two() && whole.is_multiple_of(shards);
+    allow(key, shards, fits, &format!("a power of two that divides {of}, which is {whole}"))
 }
 
 fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
@@ -314,6 +324,9 @@ mod tests {
         for (setting, words) in [
             ("train.steps=0", &["train.steps", "found 0", "1 to"][..]),
             ("train.batch_size=0", &["train.batch_size", "found 0"]),
+            ("train.shards=0", &["train.shards", "found 0", "power of two"]),
+            ("train.shards=3", &["train.shards", "found 3", "power of two"]),
+            (r#"train={"batch_size": 12, "shards": 8}"#, &["train.shards", "found 8", "divides train.batch_size, which is 12"]),
             ("train.learning_rate=0", &["train.learning_rate", "found 0", "above 0"]),
             ("train.learning_rate=-1e-3", &["train.learning_rate", "found -0.001"]),
             ("train.weight_decay=-1", &["train.weight_decay", "at least 0"]),

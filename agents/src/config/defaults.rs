@@ -36,13 +36,16 @@ pub(super) fn derive(json: &mut Value) {
         unless_said(ppo, "minibatches", |ppo| {
             let envs = number(ppo, "envs", default.envs)?;
             match ppo.get("network").and_then(Value::as_str) {
+                // Each of as many groups, or timesteps, as there are shards at least.
                 Some("recurrent") => {
-                    largest_divisor(envs / number(ppo, "envs_per_group", default.envs_per_group)?, MOST_MINIBATCHES)
+                    let groups = envs / number(ppo, "envs_per_group", default.envs_per_group)?;
+                    largest_divisor(share(groups, number(ppo, "shards", default.shards)?), MOST_MINIBATCHES)
                 }
                 // Of two timesteps at least: advantages are normalised within a minibatch.
                 _ => {
                     let timesteps = envs.checked_mul(number(ppo, "rollout_len", default.rollout_len)?)?;
-                    largest_divisor(timesteps, MOST_MINIBATCHES.min(timesteps / 2))
+                    let share = share(timesteps, number(ppo, "shards", default.shards)?);
+                    largest_divisor(share, MOST_MINIBATCHES.min(timesteps / 2))
                 }
             }
         });
@@ -57,6 +60,11 @@ fn unless_said(section: &mut Map<String, Value>, key: &str, number: impl Fn(&Map
             section.insert(key.into(), number.into());
         }
     }
+}
+
+/// What each of some shards has of a whole; where they do not divide it, the number of shards is what is wrong.
+fn share(whole: u64, shards: u64) -> u64 {
+    if whole.is_multiple_of(shards) { whole / shards } else { whole }
 }
 
 /// The largest number up to `most` that divides `whole`; 1 divides all.
@@ -99,5 +107,7 @@ mod tests {
         assert_eq!(sizes(r#"{"envs": 1, "rollout_len": 9}"#), (1, 3)); // of three timesteps
         assert_eq!(sizes(r#"{"envs": 1, "rollout_len": 1, "normalise_advantages": false}"#), (1, 1));
         assert_eq!(sizes(r#"{"envs": 8, "envs_per_group": 4}"#), (4, 32));
+        assert_eq!(sizes(r#"{"network": "recurrent", "envs": 16, "shards": 4}"#), (2, 2)); // of four groups
+        assert_eq!(sizes(r#"{"envs": 3, "rollout_len": 32, "shards": 32}"#), (1, 3));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob};
+use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob, StopConfig};
 
 /// A job: what one config file, or several laid over each other, ask for. Its kind is that of its keys: `ppo` learns online,
 /// `collect` makes a dataset, anything else learns from `data`.
@@ -42,6 +42,33 @@ impl Job {
             Job::Offline(job) => job.device,
             Job::Ppo(job) => job.device,
             Job::Collect(_) => Device::Cpu,
+        }
+    }
+
+    /// The parts of a batch that several processes can share, and the key that says how many.
+    pub(crate) fn shards(&self) -> (&'static str, usize) {
+        match self {
+            Job::Offline(job) => ("train.shards", job.train.shards),
+            Job::Ppo(job) => ("ppo.shards", job.ppo.shards),
+            Job::Collect(_) => ("collect", 1),
+        }
+    }
+
+    /// The steps after which a training ends, as its checkpoints count them, and the key that says so.
+    pub(crate) fn length(&self) -> Option<(u64, &'static str)> {
+        match self {
+            Job::Offline(job) => Some((job.train.steps, "train.steps")),
+            Job::Ppo(job) => Some((job.ppo.iterations() * job.ppo.steps_per_iteration(), "ppo.env_steps")),
+            Job::Collect(_) => None,
+        }
+    }
+
+    /// When a training ends early, if it may.
+    pub(crate) fn stop(&self) -> Option<StopConfig> {
+        match self {
+            Job::Offline(job) => job.evaluation.stop,
+            Job::Ppo(job) => job.evaluation.stop,
+            Job::Collect(_) => None,
         }
     }
 

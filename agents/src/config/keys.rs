@@ -10,7 +10,7 @@ const OPTIONS: [&str; 2] = ["env.options", "policy.options.custom"];
 ///
 /// - `known`: a valid job in which every key is present
 /// - `wrong`: receives a sentence for each, with the nearest known key
-pub(super) fn check_known(json: &mut Value, known: &Value, wrong: &mut Vec<String>) {
+pub(crate) fn check_known(json: &mut Value, known: &Value, wrong: &mut Vec<String>) {
     check_below(json, known, "", wrong);
 }
 
@@ -41,12 +41,12 @@ fn hint(key: &str, known: &Map<String, Value>) -> String {
 }
 
 /// The keys of an object, for a message.
-pub(super) fn list(known: &Map<String, Value>) -> String {
+pub(crate) fn list(known: &Map<String, Value>) -> String {
     known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// `; did you mean "name"?` for the nearest of `names`, or nothing if none is near.
-pub(super) fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
         .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
@@ -60,7 +60,7 @@ fn join(prefix: &str, key: &str) -> String {
 }
 
 /// The value at a dotted key.
-pub(super) fn get<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn get<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(json, |json, key| json.get(key))
 }
 
@@ -94,7 +94,7 @@ pub(super) fn set(json: &mut Value, path: &str, value: Value, known: &Value) -> 
 }
 
 /// Lays `over` over `under`: objects key by key, anything else, lists and null included, as a whole.
-pub(super) fn merge(under: &mut Value, over: Value) {
+pub(crate) fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use aaren_envs::read_text;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
+use super::text::{self, typed, whole_numbers};
 use super::{
     CollectJob, Device, EnvConfig, EvaluationConfig, Job, LogConfig, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, StopConfig,
     defaults, keys,
@@ -343,56 +343,16 @@ impl Kind {
 }
 
 /// The keys of jobs of every kind.
-fn known() -> Value {
+pub(crate) fn known() -> Value {
     let mut known = Kind::Ppo.all_keys();
     keys::merge(&mut known, Kind::Offline.all_keys());
     keys::merge(&mut known, Kind::Collect.all_keys());
     known
 }
 
-/// The text of a file as JSON.
+/// The text of a job as JSON.
 fn parse(name: &str, text: &str, is_json: bool) -> Result<Value> {
-    let json = if is_json {
-        let parsed = serde_json::from_str::<Unique>(text);
-        parsed.map_err(|error| not_valid(name, "JSON", error.line(), error.column(), &error.to_string()))?.0
-    } else {
-        let parsed = text.parse::<toml::Table>();
-        let table = parsed.map_err(|error| {
-            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let (line, column) =
-                (before.matches('\n').count() + 1, before.rsplit('\n').next().map_or(0, |end| end.chars().count()) + 1);
-            not_valid(name, "TOML", line, column, error.message())
-        })?;
-        serde_json::to_value(table)?
-    };
-    ensure!(
-        json.is_object(),
-        "{name}: expected a JSON object with the keys {}",
-        keys::list(known().as_object().expect("an object"))
-    );
-    Ok(whole_numbers(json))
-}
-
-fn not_valid(name: &str, format: &str, line: usize, column: usize, error: &str) -> anyhow::Error {
-    let what = error.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(error);
-    anyhow!("{name}, line {line}, column {column}: not valid {format}: {what}")
-}
-
-/// Makes whole numbers of those that are written otherwise: `1e5` is one where one is meant, and where none is meant it will do too.
-fn whole_numbers(json: Value) -> Value {
-    match json {
-        Value::Number(number) => match number.as_f64() {
-            Some(float)
-                if number.is_f64() && float.fract() == 0.0 && (0.0..9e15).contains(&float) && float.is_sign_positive() =>
-            {
-                (float as u64).into()
-            }
-            _ => Value::Number(number),
-        },
-        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
-        Value::Object(object) => Value::Object(object.into_iter().map(|(key, value)| (key, whole_numbers(value))).collect()),
-        other => other,
-    }
+    text::parse(name, text, is_json, &|| keys::list(known().as_object().expect("an object")))
 }
 
 /// A file, laid over its bases. `above` holds the files that led here.
@@ -431,18 +391,6 @@ fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>, wrong: &mut V
     let mut merged = read_over(&base, known, above, wrong)?;
     keys::merge(&mut merged, json);
     Ok(merged)
-}
-
-/// JSON as a job; its ranges are still to be checked.
-fn typed<T: DeserializeOwned>(json: Value) -> Result<T> {
-    serde_path_to_error::deserialize(json).map_err(|error| anyhow!("{}: {}", error.path(), in_words(error.inner())))
-}
-
-/// An error about a value, without Rust's names for its type.
-fn in_words(error: &serde_json::Error) -> String {
-    [("u64", "a whole number"), ("usize", "a whole number"), ("f64", "a number"), ("a sequence", "a list")]
-        .into_iter()
-        .fold(error.to_string(), |text, (name, words)| text.replace(&format!("expected {name}"), &format!("expected {words}")))
 }
 
 #[cfg(test)]

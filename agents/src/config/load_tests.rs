@@ -30,7 +30,9 @@ fn every_file_in_configs_parses() {
     fn visit(folder: &Path, files: &mut usize) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.ends_with("tables") {
+                // These are no jobs.
+            } else if path.is_dir() {
                 visit(&path, files);
             } else if path.extension().is_some_and(|extension| extension == "toml") {
                 // Parts of a job are laid over each other; alone each has known keys.

@@ -21,16 +21,18 @@ mod env;
 mod evaluation;
 mod job;
 mod json;
-mod keys;
+pub(crate) mod keys;
 mod load;
 mod log;
 pub(crate) mod memory;
-mod mistakes;
+pub(crate) mod mistakes;
 mod offline;
 mod ppo;
 mod review;
 mod schedule;
 mod schema;
+mod seed_list;
+pub(crate) mod text;
 
 pub(crate) use caution::caution;
 pub(crate) use collect::Part;
@@ -39,6 +41,7 @@ pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, StopConfig, StopMetric};
 pub use job::Job;
 pub use load::Changes;
+pub(crate) use load::known;
 pub use log::LogConfig;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
@@ -46,6 +49,7 @@ pub use offline::{
 pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;
 pub use schema::{keys_page, schema};
+pub use seed_list::parse_seeds;
 
 fn default_seed() -> u64 {
     1

@@ -258,6 +258,9 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Rows in the batch of one optimizer step.
     pub batch_size: usize,
+    /// Equal parts of a batch, a power of two: each has a forward and a backward pass of its own, and their gradients are added in a
+    /// binary tree. As many processes as divide it can share them (`--distributed mpi`) and reach the same bits as one.
+    pub shards: usize,
     /// Length of the segments that are cut from trajectories.
     pub context_length: ContextLength,
     /// Timesteps in a row. Default (null): `context_length`, or the longest episode in the data for `"episode"`.
@@ -292,6 +295,7 @@ impl Default for TrainConfig {
         Self {
             steps: 10_000,
             batch_size: 64,
+            shards: 1,
             context_length: ContextLength::Timesteps(20),
             row_length: None,
             cut_segments: CutSegments::Drop,

@@ -97,6 +97,10 @@ pub struct PpoConfig {
     /// `rollout_len`, for a recurrent network one that divides the number of groups, `envs` by `envs_per_group`.
     #[schemars(with = "Option<usize>")]
     pub minibatches: usize,
+    /// Equal parts of a minibatch, a power of two: of its timesteps for MLPs, of its groups of environments for a recurrent network.
+    /// Each has a forward and a backward pass of its own, and their gradients are added in a binary tree. As many processes as divide
+    /// it can share them (`--distributed mpi`) and reach the same bits as one.
+    pub shards: usize,
     /// Adam's step size after the warm-up.
     pub learning_rate: f64,
     /// Environment steps, rounded up to whole iterations, over which the learning rate rises linearly from 0.
@@ -163,6 +167,7 @@ impl Default for PpoConfig {
             rollout_len: 1024,
             epochs: 10,
             minibatches: 32,
+            shards: 1,
             learning_rate: 3e-4,
             warmup_steps: 0,
             schedule: LearningRateSchedule::Constant,

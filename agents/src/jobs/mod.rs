@@ -13,8 +13,10 @@
 
 mod checkpoint;
 mod evaluate;
+mod finished;
 mod train;
 
 pub use checkpoint::Checkpoint;
 pub use evaluate::{EvaluateRequest, Prepared};
+pub use finished::{is_finished, other_keys};
 pub use train::{TrainRequest, Trained};

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::config::{Changes, Job};
+use crate::exchange::{Ranks, SharedRun};
 use crate::offline::{self, trajectories};
 use crate::play::SavedPolicy;
 use crate::run::interrupt::{self, Steps};
@@ -57,9 +58,63 @@ impl TrainRequest {
     /// # Errors
     /// What is wrong with the job, its data or its folder, before anything is written; later as [`offline::train`] and [`ppo::train`].
     pub fn train(&self) -> Result<Trained> {
+        self.train_together(&Ranks::alone())?.context("one process is the first of all")
+    }
+
+    /// The same in several processes, each of which calls this. Rank 0 reads the job, says it to the others and writes the run; gives
+    /// nothing to the others.
+    ///
+    /// # Errors
+    /// As [`TrainRequest::train`], [`offline::train_together`] and [`ppo::train_together`].
+    pub fn train_together(&self, ranks: &Ranks) -> Result<Option<Trained>> {
+        let begun = if ranks.is_first() { Some(self.read()?) } else { None };
+        // What it begins with is in a checkpoint.
+        let (text, resumes) = ranks.from_first(|| {
+            let job = begun.as_ref().map(|(job, ..)| serde_json::to_string(job)).transpose()?;
+            Ok((job.unwrap_or_default(), self.resume || self.from.is_some()))
+        })?;
+        let (job, run, from) = match begun {
+            Some(begun) => begun,
+            None => (Job::parse(&text, &Changes::default())?, None, None),
+        };
+        let (key, shards) = job.shards();
+        ranks.shards(shards, key)?;
+        device::require(job.device())?;
+        // The folder is made last, so that a job that cannot start leaves none behind.
+        let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
+            // A signal stops the training at a step from here on; before, there is nothing to be kept.
+            let steps = Steps::new();
+            match (run, ranks.is_first()) {
+                (None, true) => self.begin(&job, from.as_ref(), keep_checkpoints, fill).map(|run| (Some(run), steps)),
+                (run, _) => Ok((run, steps)),
+            }
+        };
+        let ((train, evaluation), run) = match &job {
+            Job::Offline(offline) => {
+                let dataset = trajectories(offline)?;
+                offline::expect_alike(&dataset, ranks)?;
+                if ranks.is_first() && run.is_none() {
+                    offline::review(offline, &dataset)?;
+                }
+                let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
+                let (run, _steps) = begin(run, offline.train.keep_checkpoints, &fill)?;
+                interrupt::check()?;
+                (offline::train_together(offline, dataset, SharedRun::new(run.as_ref(), ranks), resumes)?, run)
+            }
+            Job::Ppo(online) => {
+                let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
+                (ppo::train_together(online, SharedRun::new(run.as_ref(), ranks), resumes, &mut NoObserver)?, run)
+            }
+            Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
+        };
+        Ok(run.map(|run| Trained { run, train, evaluation }))
+    }
+
+    /// The job, the run that goes on, and the policy that a new one begins with: looked at before long work.
+    fn read(&self) -> Result<(Job, Option<RunDir>, Option<SavedPolicy>)> {
         let Self { files, changes, run: path, resume, .. } = self;
-        let (path, resume) = (path.as_deref(), *resume);
-        let (job, run) = if resume {
+        let path = path.as_deref();
+        let (job, run) = if *resume {
             let path = path.context("--resume needs --run")?;
             let mut run = RunDir::resume(path)?;
             // What the files leave out is as the run has it, defaults that were derived when it began too.
@@ -84,49 +139,32 @@ impl TrainRequest {
             check_folder(path.unwrap_or(Path::new("runs")))?;
             job.env().map_or(Ok(()), |env| env.make().map(drop))?;
         }
-        // The folder is made last, so that a job that cannot start leaves none behind.
-        let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
-            // A signal stops the training at a step from here on; before, there is nothing to be kept.
-            let steps = Steps::new();
-            if let Some(run) = run {
-                return Ok((run, steps));
-            }
-            interrupt::check()?;
-            let run = match path {
-                Some(path) => RunDir::claim(path, keep_checkpoints)?,
-                None => RunDir::claim_next(&Path::new("runs").join(self.name()), keep_checkpoints)?,
-            };
-            let fill = || {
-                if let Some(from) = &from {
-                    fill(from, &run)?;
-                    run.note_origin(&from.folder, from.step)?;
-                }
-                run.begin(&job)
-            };
-            match fill() {
-                Ok(()) => Ok((run, steps)),
-                Err(error) => Err(run.abandon(error)),
-            }
+        Ok((job, run, from))
+    }
+
+    /// Makes the run folder, and what the run begins with.
+    fn begin(
+        &self,
+        job: &Job,
+        from: Option<&SavedPolicy>,
+        keep_checkpoints: usize,
+        fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>,
+    ) -> Result<RunDir> {
+        interrupt::check()?;
+        let run = match &self.run {
+            Some(path) => RunDir::claim(path, keep_checkpoints)?,
+            None => RunDir::claim_next(&Path::new("runs").join(self.name()), keep_checkpoints)?,
         };
-        // What it begins with is in a checkpoint.
-        let resumes = resume || from.is_some();
-        let ((train, evaluation), run) = match &job {
-            Job::Offline(offline) => {
-                let dataset = trajectories(offline)?;
-                if run.is_none() {
-                    offline::review(offline, &dataset)?;
-                }
-                let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_from(offline, &dataset, from, run);
-                let (run, _steps) = begin(run, offline.train.keep_checkpoints, &fill)?;
-                interrupt::check()?;
-                (offline::train(offline, dataset, &run, resumes)?, run)
+        let fill = || {
+            if let Some(from) = from {
+                fill(from, &run)?;
+                run.note_origin(&from.folder, from.step)?;
             }
-            Job::Ppo(online) => {
-                let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
-                (ppo::train(online, &run, resumes, &mut NoObserver)?, run)
-            }
-            Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
+            run.begin(job)
         };
-        Ok(Trained { run, train, evaluation })
+        match fill() {
+            Ok(()) => Ok(run),
+            Err(error) => Err(run.abandon(error)),
+        }
     }
 }

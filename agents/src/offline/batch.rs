@@ -1,7 +1,7 @@
 //! Batches on the device that is trained on, prepared ahead of the optimizer.
 
-use super::segments::{Batch, Segment, SegmentSampler};
-use crate::{device::TrainBackend, play::episodes::panic_message};
+use super::segments::{Batch, Segment, SegmentSampler, SharedBatch};
+use crate::{device::TrainBackend, exchange::Shards, run::process::panic_message};
 use aaren_policy::{Description, TimestepTensors, Timesteps};
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::{Tensor, TensorData};
@@ -17,6 +17,7 @@ pub(crate) struct Batches<B: TrainBackend>(Receiver<Result<DeviceBatch<B>>>);
 impl<B: TrainBackend> Batches<B> {
     /// Batches from `first_step` to the last before `steps`; the thread ends with them, or when this is dropped.
     ///
+    /// - `shards`: whose rows are filled
     /// - `cut`: what the batch before left over of its rows' segments
     ///
     /// # Errors
@@ -24,6 +25,7 @@ impl<B: TrainBackend> Batches<B> {
     pub(crate) fn prepare(
         sampler: SegmentSampler,
         description: Description,
+        shards: Shards,
         first_step: u64,
         steps: u64,
         mut cut: Vec<Option<Segment>>,
@@ -31,7 +33,7 @@ impl<B: TrainBackend> Batches<B> {
         let (sender, batches) = crossbeam::channel::bounded(BATCHES_AHEAD);
         let prepare = move || {
             for step in first_step..steps {
-                let batch = sampler.batch(step, &cut);
+                let batch = sampler.shared_batch(step, &cut, &shards);
                 cut.clone_from(&batch.cut);
                 let batch = DeviceBatch::copy(batch, &description);
                 let is_last = batch.is_err();
@@ -55,11 +57,20 @@ impl<B: TrainBackend> Batches<B> {
 
 /// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
 pub struct DeviceBatch<B: TrainBackend> {
+    /// Of the shards that this process works on, in order.
+    pub(super) parts: Vec<DevicePart<B>>,
+    /// Of all parts here together.
+    pub(super) size: BatchSize,
+    /// Of all rows, those of other processes included.
+    pub(super) cut: Vec<Option<Segment>>,
+}
+
+/// A shard of a batch: a forward and a backward pass.
+pub(super) struct DevicePart<B: TrainBackend> {
     pub(super) inputs: TimestepTensors<B>,
     /// `[timesteps, action width]`
     pub(super) actions: Tensor<B, 2>,
-    pub(super) size: BatchSize,
-    pub(super) cut: Vec<Option<Segment>>,
+    pub(super) rows: usize,
 }
 
 impl<B: TrainBackend> DeviceBatch<B> {
@@ -71,24 +82,26 @@ impl<B: TrainBackend> DeviceBatch<B> {
     /// # Errors
     /// If the device has no memory for it.
     pub fn new(timesteps: Timesteps, actions: Vec<f32>, rows: usize, description: &Description) -> Result<Self> {
-        Self::copy(Batch { timesteps, actions, cut: vec![None; rows] }, description)
+        let cut = vec![None; rows];
+        Self::copy(SharedBatch { own: vec![Batch { timesteps, actions, cut: cut.clone() }], cut }, description)
     }
 
-    /// Copies a batch to the device.
+    /// Copies this process's part of a batch to the device.
     ///
     /// # Errors
     /// If the device has no memory for it.
-    pub(crate) fn copy(batch: Batch, description: &Description) -> Result<Self> {
-        let (rows, timesteps, width) = (batch.cut.len(), batch.timesteps.len(), description.action.width());
-        let size = BatchSize::new(rows, timesteps, description);
+    pub(crate) fn copy(batch: SharedBatch, description: &Description) -> Result<Self> {
+        let SharedBatch { own, cut } = batch;
+        let sum = |of: fn(&Batch) -> usize| own.iter().map(of).sum();
+        let size = BatchSize::new(sum(|part| part.cut.len()), sum(|part| part.timesteps.len()), description);
         on_device::<B, _>(|| {
-            let device = B::device();
-            Self {
-                inputs: batch.timesteps.to_tensors::<B>(rows, description.config.tokens, &device),
-                actions: Tensor::from_data(TensorData::new(batch.actions, [timesteps, width]), &device),
-                size,
-                cut: batch.cut,
-            }
+            let (device, width) = (B::device(), description.action.width());
+            let part = |Batch { timesteps, actions, cut }| DevicePart {
+                inputs: timesteps.to_tensors::<B>(cut.len(), description.config.tokens, &device),
+                actions: Tensor::from_data(TensorData::new(actions, [timesteps.len(), width]), &device),
+                rows: cut.len(),
+            };
+            Self { parts: own.into_iter().map(part).collect(), size, cut }
         })
         .with_context(|| format!("with {size}"))
     }

@@ -7,6 +7,8 @@ use aaren_envs::{Space, Spec};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
+use crate::exchange::Ranks;
+use crate::run::data_mark::DataMark;
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
@@ -206,6 +208,18 @@ fn shape(space: &Space) -> String {
         Space::Box { low, .. } => format!("{} numbers", low.len()),
         Space::Discrete { n, start } => format!("{n} choices from {start}"),
     }
+}
+
+/// Refuses to train where the processes of a job have different data.
+///
+/// # Errors
+/// Names the first that has other data than rank 0; or a rank that does not come.
+pub(crate) fn expect_alike(dataset: &Dataset, ranks: &Ranks) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let mark = DataMark::of(dataset);
+    mark.expect_alike(&ranks.gather_values(mark)?)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The learner: weights, optimizer and all else that one optimizer step changes, and that a resumed run must find again.
 
+mod backward;
+mod progress;
+
 use super::batch::{BatchSize, DeviceBatch, on_device};
-use super::segments::Segment;
 use crate::config::TrainConfig;
 use crate::device::{Cpu, Graph, TrainBackend};
+use crate::exchange::{Ranks, Shards};
 use crate::optim::AdamW;
 use crate::optim::average::average;
-use crate::optim::gradient::{Clipping, is_finite};
-use crate::run::data_mark::DataMark;
-use crate::run::is_of_step;
+use crate::optim::gradient::{Clipping, checksum, is_finite};
 use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::run::write_new;
 use crate::seeds;
@@ -17,11 +18,11 @@ use aaren_envs::{derive_seed, read_text};
 use aaren_kernels::Dropout;
 use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
+use backward::{Backward, Loss, in_shards, whole};
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
-use burn::tensor::{ElementConversion, Tensor};
-use serde::{Deserialize, Serialize};
+use burn::tensor::Tensor;
+use progress::Progress;
 use std::{fs, path::Path, time::Instant};
 
 /// PyTorch's value, which the published runs use; Burn's default is larger.
@@ -30,60 +31,6 @@ const ADAM_EPSILON: f64 = 1e-8;
 const OPTIMIZER: &str = "optimizer";
 pub(crate) const PROGRESS: &str = "progress.json";
 const STATE: &str = "state.mpk";
-
-/// More steps or timesteps than any run makes.
-const MOST: u64 = 1 << 60;
-
-/// How far a run has come.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Progress {
-    /// Optimizer steps made.
-    pub step: u64,
-    /// Timesteps that went through the loss.
-    pub timesteps: u64,
-    /// Seconds spent training, evaluations left out.
-    pub seconds: f64,
-    /// Sums over the steps since the last line of the log.
-    pub interval: Interval,
-    /// Mean loss over the last interval that was logged.
-    pub logged_loss: Option<f64>,
-    /// What the last batch left over of its rows' segments.
-    pub cut: Vec<Option<Segment>>,
-    /// What was trained on; none in checkpoints of older versions.
-    pub data: Option<DataMark>,
-}
-
-impl Progress {
-    /// Whether this can be the progress that a checkpoint of that name holds.
-    fn check(&self, folder: &Path) -> Result<()> {
-        let step = self.step;
-        ensure!(is_of_step(folder, step), "says step {step}, and the checkpoint is another");
-        let counts = [self.timesteps, self.interval.steps, self.interval.timesteps];
-        ensure!(counts.iter().all(|&count| count < MOST), "counts {counts:?}, which no run reaches");
-        Ok(())
-    }
-
-    /// Counts seconds that the steps since the last line of the log took.
-    pub(crate) fn add_seconds(&mut self, seconds: f64) {
-        self.seconds += seconds;
-        self.interval.seconds += seconds;
-    }
-}
-
-/// Sums over optimizer steps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Interval {
-    /// How many.
-    pub steps: u64,
-    /// Timesteps that went through the loss.
-    pub timesteps: u64,
-    /// Seconds that they took.
-    pub seconds: f64,
-    /// Losses.
-    pub loss: f64,
-    /// Norms before clipping.
-    pub gradient_norm: f64,
-}
 
 /// Sums over steps whose numbers have not been read back.
 struct PendingMetrics<B: TrainBackend> {
@@ -119,8 +66,10 @@ pub struct Learner<B: TrainBackend = Graph> {
     description: Description,
     config: TrainConfig,
     seed: u64,
-    /// The state after the last batch, where rows go on with segments that were cut.
-    state: Option<PolicyState<B>>,
+    /// The parts of a batch, and those that this learner works on.
+    shards: Shards,
+    /// After the last batch, of the rows of each own part, where rows go on with segments that were cut; else nothing.
+    states: Vec<PolicyState<B>>,
     pending: Option<PendingMetrics<B>>,
     /// How far the run has come.
     pub(crate) progress: Progress,
@@ -135,8 +84,13 @@ impl<B: TrainBackend> Learner<B> {
         let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
         let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().no_decay());
         let (average, config) = (config.ema.map(|_| network.clone()), config.clone());
-        let progress = Progress::default();
-        Ok(Self { network, average, optimizer, description, config, seed, state: None, pending: None, progress })
+        let (progress, shards, states) = (Progress::default(), Shards::all(config.shards), Vec::new());
+        Ok(Self { network, average, optimizer, description, config, seed, shards, states, pending: None, progress })
+    }
+
+    /// One of several learners, of which each works on some of the shards of a batch.
+    pub(crate) fn of_shards(self, shards: Shards) -> Self {
+        Self { shards, ..self }
     }
 
     /// The learning rate of a step.
@@ -151,36 +105,50 @@ impl<B: TrainBackend> Learner<B> {
     /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
     /// nothing is read back, and [`Learner::read_metrics`] finds out; there, if memory runs out.
     pub fn update(&mut self, batch: DeviceBatch<B>) -> Result<()> {
-        let (step, size) = (self.progress.step, batch.size);
-        on_device::<B, _>(|| self.step(batch)).with_context(|| format!("by step {step}, with {size}"))?
+        self.update_with(batch, &Ranks::alone())
     }
 
-    fn step(&mut self, batch: DeviceBatch<B>) -> Result<()> {
-        let DeviceBatch { inputs, actions, size, cut } = batch;
-        let BatchSize { rows, timesteps, .. } = size;
-        let device = B::device();
-        let state = self.state.take().unwrap_or_else(|| self.network.backbone().initial_state(rows, &device));
-        let step = self.progress.step;
-        let dropout =
-            Dropout { probability: self.description.config.dropout, seed: derive_seed(self.seed, &[seeds::DROPOUT, step]) };
+    /// The same step on all ranks, each with its part of the batch.
+    ///
+    /// # Errors
+    /// As [`Learner::update`], on all ranks; or a rank that does not come.
+    pub(crate) fn update_with(&mut self, batch: DeviceBatch<B>, ranks: &Ranks) -> Result<()> {
+        let (step, size) = (self.progress.step, batch.size);
+        on_device::<B, _>(|| self.step(batch, ranks)).with_context(|| format!("by step {step}, with {size}"))?
+    }
 
-        let (loss, state) = self.network.loss(&inputs, actions, state, dropout);
-        let measured_loss = B::IS_SYNCHRONOUS.then(|| loss.clone().into_scalar().elem::<f64>());
-        if let Some(loss) = measured_loss {
-            ensure!(loss.is_finite(), "the loss is {loss} at step {step}; lower train.learning_rate or look at the data");
+    fn step(&mut self, batch: DeviceBatch<B>, ranks: &Ranks) -> Result<()> {
+        let DeviceBatch { mut parts, size, cut } = batch;
+        let (step, shards) = (self.progress.step, &self.shards);
+        let (found, expected) = (parts.len(), shards.own.len());
+        ensure!(found == expected, "the batch has {found} parts, and train.shards says {expected}");
+        let mut states = std::mem::take(&mut self.states);
+        if states.is_empty() {
+            let backbone = self.network.backbone();
+            states = parts.iter().map(|part| backbone.initial_state(part.rows, &B::device())).collect();
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        let dropout = |place: &[u64]| Dropout {
+            probability: self.description.config.dropout,
+            seed: derive_seed(self.seed, &[&[seeds::DROPOUT, step], place].concat()),
+        };
+        let Backward { loss, gradients, states } = match shards.count {
+            1 => whole(&self.network, parts.remove(0), states.remove(0), dropout(&[]), step)?,
+            _ => in_shards(&self.network, parts, states, |shard| dropout(&[shard as u64]), shards, ranks, step)?,
+        };
         let clipping = Clipping::new(&self.network, &gradients, self.config.gradient_clip);
-        let measured = if let Some(loss) = measured_loss {
-            let gradient_norm = clipping.norm();
-            ensure!(
-                gradient_norm.is_finite(),
-                "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
-            );
-            Some((loss, gradient_norm))
-        } else {
-            self.accumulate(loss.inner(), clipping.norm.clone(), size);
-            None
+        let measured = match loss {
+            Loss::Read(loss) => {
+                let gradient_norm = clipping.norm();
+                ensure!(
+                    gradient_norm.is_finite(),
+                    "the gradient's norm is {gradient_norm} at step {step}; lower train.learning_rate or look at the data"
+                );
+                Some((loss, gradient_norm))
+            }
+            Loss::OnDevice(loss) => {
+                self.accumulate(loss, clipping.norm.clone(), size);
+                None
+            }
         };
         let learning_rate = self.learning_rate(step);
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
@@ -189,7 +157,8 @@ impl<B: TrainBackend> Learner<B> {
         }
 
         // Segments that were cut go on from here, but gradients do not reach back over the border.
-        self.state = cut.iter().any(Option::is_some).then(|| state.detach());
+        self.states = if cut.iter().any(Option::is_some) { states } else { Vec::new() };
+        let timesteps = size.timesteps * self.shards.count / self.shards.own.len();
         let progress = &mut self.progress;
         progress.step += 1;
         progress.timesteps += timesteps as u64;
@@ -230,6 +199,16 @@ impl<B: TrainBackend> Learner<B> {
     /// # Errors
     /// Names the file that could not be written; or a weight is not finite, then nothing is written.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
+        self.save_with(folder, self.records())
+    }
+
+    /// States of the own parts of a batch, where rows go on.
+    fn records(&self) -> Vec<Vec<StateRecord>> {
+        self.states.iter().map(PolicyState::to_records).collect()
+    }
+
+    /// As [`Learner::save`], with the states of all parts of a batch.
+    fn save_with(&self, folder: &Path, mut states: Vec<Vec<StateRecord>>) -> Result<()> {
         let step = self.progress.step;
         let policy = self.policy();
         ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
@@ -244,10 +223,11 @@ impl<B: TrainBackend> Learner<B> {
         let path = folder.join(PROGRESS);
         fs::write(&path, serde_json::to_vec_pretty(&self.progress)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        if let Some(state) = &self.state {
+        if !states.is_empty() {
             let path = folder.join(STATE);
-            fs::write(&path, rmp_serde::to_vec(&state.to_records())?)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            // Of a batch that is not cut into parts, as before there were any.
+            let bytes = if self.shards.count == 1 { rmp_serde::to_vec(&states.remove(0)) } else { rmp_serde::to_vec(&states) };
+            fs::write(&path, bytes?).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }
@@ -279,15 +259,29 @@ impl<B: TrainBackend> Learner<B> {
         let path = folder.join(STATE);
         if path.exists() {
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let records: Vec<StateRecord> =
-                rmp_serde::from_slice(&bytes).with_context(|| format!("{}: not a policy's state", path.display()))?;
-            let (backbone, rows) = (self.network.backbone(), self.config.batch_size);
-            let state = backbone.restore_state_of(records, rows, &B::device()).with_context(|| path.display().to_string())?;
-            self.state = Some(state);
+            self.states = self.load_states(&bytes).with_context(|| path.display().to_string())?;
         }
         let goes_on = self.progress.cut.iter().any(Option::is_some);
-        ensure!(goes_on == self.state.is_some(), "{}: segments go on where states do, and here only one of them", path.display());
+        ensure!(
+            goes_on != self.states.is_empty(),
+            "{}: segments go on where states do, and here only one of them",
+            path.display()
+        );
         Ok(self)
+    }
+
+    /// States of the own parts of a batch, of those of all.
+    fn load_states(&self, bytes: &[u8]) -> Result<Vec<PolicyState<B>>> {
+        let read = match self.shards.count {
+            1 => rmp_serde::from_slice(bytes).map(|records| vec![records]),
+            _ => rmp_serde::from_slice::<Vec<Vec<StateRecord>>>(bytes),
+        };
+        let all = read.context("not a policy's state")?;
+        let (found, expected) = (all.len(), self.shards.count);
+        ensure!(found == expected, "states of {found} parts of a batch, expected {expected}");
+        let (backbone, rows, device) = (self.network.backbone(), self.config.batch_size / expected, B::device());
+        let own = all.into_iter().skip(self.shards.own.start).take(self.shards.own.len());
+        own.map(|records| Ok(backbone.restore_state_of(records, rows, &device)?)).collect()
     }
 
     /// Trained numbers.
@@ -369,8 +363,18 @@ impl<B: TrainBackend> Trained for Learner<B> {
         Learner::last_policy(self).map(Into::into)
     }
 
-    fn save(&mut self, folder: &Path) -> Result<()> {
-        Learner::save(self, folder)
+    fn share(&mut self) -> Result<Vec<u8>> {
+        Ok(rmp_serde::to_vec(&self.records())?)
+    }
+
+    fn save(&mut self, folder: &Path, shares: &[Vec<u8>]) -> Result<()> {
+        let states = shares.iter().map(|share| rmp_serde::from_slice::<Vec<Vec<StateRecord>>>(share));
+        let states: Vec<_> = states.collect::<Result<_, _>>().context("states of another kind")?;
+        self.save_with(folder, states.concat())
+    }
+
+    fn checksum(&self) -> u32 {
+        checksum(&self.network)
     }
 
     fn summary(&self) -> TrainSummary {

@@ -1,6 +1,7 @@
 //! Trajectories to packed batches: segments back to back in rows of one fixed length, with reset flags and without padding.
 
 use crate::config::{ContextLength, CutSegments, TrainConfig};
+use crate::exchange::Shards;
 use crate::seeds;
 use aaren_data::{Actions, Dataset};
 use aaren_envs::derive_seed;
@@ -83,6 +84,15 @@ pub(crate) struct Batch {
     pub cut: Vec<Option<Segment>>,
 }
 
+/// The parts of a batch that a process works on.
+#[derive(Debug)]
+pub(crate) struct SharedBatch {
+    /// One for each of its shards, in order.
+    pub own: Vec<Batch>,
+    /// What is left of the last segment of every row, those of other processes included.
+    pub cut: Vec<Option<Segment>>,
+}
+
 /// Draws batches. The batch of a step is a function of the seed, the step and what the step before cut off.
 #[derive(Debug)]
 pub(crate) struct SegmentSampler {
@@ -138,11 +148,22 @@ impl SegmentSampler {
         batch
     }
 
-    /// The batch of an optimizer step. `cut` is what the step before left over, empty for the first.
+    /// The batch of an optimizer step, whole. `cut` is what the step before left over, empty for the first.
+    #[cfg(test)]
     pub(crate) fn batch(&self, step: u64, cut: &[Option<Segment>]) -> Batch {
+        let SharedBatch { mut own, cut } = self.shared_batch(step, cut, &Shards::all(1));
+        Batch { cut, ..own.remove(0) }
+    }
+
+    /// The batch of an optimizer step: its rows in equal parts, of which this process's are filled. All segments are drawn, from the one
+    /// generator, so that the rows are the same whoever works on them.
+    pub(crate) fn shared_batch(&self, step: u64, cut: &[Option<Segment>], shards: &Shards) -> SharedBatch {
         let mut generator = Pcg64Mcg::seed_from_u64(derive_seed(self.seed, &[seeds::SEGMENTS, step]));
-        let mut batch = Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: Vec::with_capacity(self.rows) };
+        let rows = self.rows / shards.count;
+        let empty = || Batch { timesteps: Timesteps::new(), actions: Vec::new(), cut: vec![None; rows] };
+        let mut batch = SharedBatch { own: shards.own.clone().map(|_| empty()).collect(), cut: Vec::with_capacity(self.rows) };
         for row in 0..self.rows {
+            let mut part = (row / rows).checked_sub(shards.own.start).and_then(|part| batch.own.get_mut(part));
             let mut continued = cut.get(row).copied().flatten();
             let mut free = self.row_length;
             let mut left_over = None;
@@ -150,8 +171,10 @@ impl SegmentSampler {
                 let is_continued = continued.is_some();
                 let segment = continued.take().unwrap_or_else(|| self.draw(&mut generator));
                 let end = segment.end.min(segment.start + free);
-                for t in segment.start..end {
-                    self.push(&mut batch, segment.trajectory, t, t == segment.start && !is_continued);
+                if let Some(part) = &mut part {
+                    for t in segment.start..end {
+                        self.push(part, segment.trajectory, t, t == segment.start && !is_continued);
+                    }
                 }
                 free -= end - segment.start;
                 if end < segment.end && self.cut_segments == CutSegments::Continue {
@@ -301,6 +324,32 @@ mod tests {
             cut = batch.cut;
         }
         assert!(continued > 20, "{continued}");
+    }
+
+    #[test]
+    fn the_parts_of_a_batch_are_the_rows_of_the_whole_whoever_has_them() {
+        let config = TrainConfig {
+            batch_size: 8,
+            context_length: ContextLength::Episode,
+            row_length: Some(10),
+            cut_segments: CutSegments::Continue,
+            ..Default::default()
+        };
+        let sampler = sampler(&[33, 4, 17], config);
+        let mut cut = Vec::new();
+        for step in 0..5 {
+            let whole = sampler.batch(step, &cut);
+            for own in [0..4, 0..2, 2..4, 3..4] {
+                let shared = sampler.shared_batch(step, &cut, &Shards { count: 4, own: own.clone() });
+                assert_eq!(shared.cut, whole.cut);
+                assert_eq!(shared.own.len(), own.len());
+                let actions = shared.own.iter().flat_map(|part| part.actions.iter().copied()).collect::<Vec<_>>();
+                assert_eq!(actions, whole.actions[own.start * 2 * 10 * 3..own.end * 2 * 10 * 3]);
+                assert!(shared.own.iter().all(|part| part.timesteps.len() == 2 * 10));
+            }
+            cut = whole.cut;
+        }
+        assert!(cut.iter().any(Option::is_some));
     }
 
     #[test]

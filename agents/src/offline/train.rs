@@ -1,12 +1,14 @@
 //! Learning from trajectories: the loop, from top to bottom.
 
 use super::batch::Batches;
+use super::data::expect_alike;
 use super::describe::{describe, is_settled, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
 use crate::device::{Graph, TrainBackend};
+use crate::exchange::{Ranks, SharedRun};
 use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
 use crate::run::data_mark::{self, DataRecord};
@@ -46,6 +48,20 @@ use std::{sync::Arc, time::Instant};
 /// A loss that is not finite, a file that cannot be written, an environment that fails, or
 /// [`Interrupted`](crate::run::interrupt::Interrupted) after Ctrl-C, when the run has been saved.
 pub fn train(job: &OfflineJob, dataset: Dataset, run: &RunDir, resume: bool) -> Result<(TrainSummary, EvaluationReport)> {
+    train_together(job, dataset, SharedRun::new(Some(run), &Ranks::alone()), resume)
+}
+
+/// The same on all ranks of a run, each with the whole dataset and some of the shards of every batch (`train.shards`). Every number of
+/// ranks that divides it reaches the same weights bit for bit.
+///
+/// # Errors
+/// As [`train`]; or a rank that has other data, has other weights, or does not come.
+pub fn train_together(
+    job: &OfflineJob,
+    dataset: Dataset,
+    run: SharedRun<'_>,
+    resume: bool,
+) -> Result<(TrainSummary, EvaluationReport)> {
     match job.device {
         Device::Cpu => train_on::<Graph>(job, dataset, run, resume),
         #[cfg(feature = "vulkan")]
@@ -61,21 +77,24 @@ pub fn train(job: &OfflineJob, dataset: Dataset, run: &RunDir, resume: bool) -> 
 fn train_on<B: TrainBackend>(
     job: &OfflineJob,
     dataset: Dataset,
-    run: &RunDir,
+    run: SharedRun<'_>,
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
+    let ranks = run.ranks();
+    expect_alike(&dataset, ranks)?;
     let record = DataRecord::of(&dataset);
+    let shards = ranks.shards(job.train.shards, "train.shards")?;
     let data = record.mark;
     let states_all = is_settled(job) && job.env.is_some();
     let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
     let source = Arc::new(SegmentSource::new(dataset)?);
-    let new = || Learner::<B>::new(description.clone(), &job.train, job.seed);
+    let new = || Learner::<B>::new(description.clone(), &job.train, job.seed).map(|new| new.of_shards(shards.clone()));
     let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
     let mut learner = resumed.map_or_else(new, Ok)?;
-    let cannot_resume = || match run.latest_checkpoint() {
-        Ok(Some((_, folder))) => format!("cannot resume: {}", folder.join(PROGRESS).display()),
+    let cannot_resume = || match run.first().map(RunDir::latest_checkpoint) {
+        Some(Ok(Some((_, folder)))) => format!("cannot resume: {}", folder.join(PROGRESS).display()),
         _ => "cannot resume".into(),
     };
     learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).with_context(cannot_resume)?;
@@ -91,11 +110,12 @@ fn train_on<B: TrainBackend>(
     run.write_json(data_mark::FILE, &record)?;
     let mut observer = NoObserver;
     let mut session = Session::begin(run, resume, schedule(job, validation)?, &mut observer, &learner)?;
-    let batches = Batches::prepare(sampler, description, learner.progress.step, job.train.steps, learner.progress.cut.clone())?;
+    let (first, cut) = (learner.progress.step, learner.progress.cut.clone());
+    let batches = Batches::prepare(sampler, description, shards, first, job.train.steps, cut)?;
     while session.keeps_training() {
         let started = Instant::now();
         let batch = batches.next().with_context(|| session.newest_checkpoint())?;
-        learner.update(batch).with_context(|| session.newest_checkpoint())?;
+        learner.update_with(batch, ranks).with_context(|| session.newest_checkpoint())?;
         learner.progress.add_seconds(started.elapsed().as_secs_f64());
         session.end_step(&mut learner)?;
     }

@@ -11,6 +11,7 @@ use super::learner::Learner;
 use super::segments::{SegmentSampler, SegmentSource};
 use crate::config::{Device, OfflineJob};
 use crate::device::{Graph, TrainBackend};
+use crate::exchange::Shards;
 use crate::session::Trained;
 
 /// Steps that are timed, after one that is not.
@@ -51,8 +52,8 @@ fn trial_on<B: TrainBackend>(job: &OfflineJob, dataset: Dataset) -> Result<Trial
             learner.read_metrics()?; // the first step also compiles kernels and fills pools of memory
             started = Instant::now();
         }
-        let batch = sampler.batch(step, &[]);
-        timesteps = batch.timesteps.len();
+        let batch = sampler.shared_batch(step, &[], &Shards::all(job.train.shards));
+        timesteps = batch.own.iter().map(|part| part.timesteps.len()).sum();
         learner.update(DeviceBatch::copy(batch, &description)?)?;
     }
     learner.read_metrics()?;

@@ -67,6 +67,19 @@ pub(crate) fn is_finite<B: Backend, M: Module<B>>(module: &M) -> bool {
     finite.0
 }
 
+/// CRC-32 of every parameter's bits, in the order of a visit: tells whether two modules are the same.
+pub(crate) fn checksum<B: Backend, M: Module<B>>(module: &M) -> u32 {
+    struct Checksum(crc32fast::Hasher);
+    impl<B: Backend> ModuleVisitor<B> for Checksum {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.update(param.val().into_data().as_bytes());
+        }
+    }
+    let mut checksum = Checksum(crc32fast::Hasher::new());
+    module.visit(&mut checksum);
+    checksum.0.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +115,7 @@ mod tests {
             let mut broken = layer.clone();
             broken.bias = broken.bias.map(|bias| bias + Tensor::from_floats([0.0, 0.0, number], &CPU));
             assert!(!is_finite(&broken), "{number}");
+            assert_ne!(checksum(&broken), checksum(&layer));
         }
     }
 }

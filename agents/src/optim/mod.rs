@@ -18,7 +18,8 @@
 
 mod adamw;
 pub(crate) mod average;
+pub(crate) mod flat;
 pub(crate) mod gradient;
-mod moments;
+pub(crate) mod moments;
 
 pub use adamw::AdamW;

@@ -106,3 +106,15 @@ where
         self.moments.insert(param.id, AdaptorRecord::from_state(AdamWState::new(state)));
     }
 }
+
+/// Steps and bytes of the moments in a file, by parameter: Burn writes them in any order.
+#[cfg(test)]
+pub(crate) fn moments_in(path: &Path) -> std::collections::BTreeMap<String, (usize, Vec<u8>, Vec<u8>)> {
+    let stored: Stored = rmp_serde::from_slice(&fs::read(path).unwrap()).unwrap();
+    let of = |Version::V1(rank)| {
+        let (Rank::Rank1(moments) | Rank::Rank2(moments) | Rank::Rank3(moments) | Rank::Rank4(moments)) = rank;
+        let Parts { time, moment_1, moment_2 } = moments.momentum;
+        (time, moment_1.as_bytes().to_vec(), moment_2.as_bytes().to_vec())
+    };
+    stored.item.into_iter().map(|(name, version)| (name, of(version))).collect()
+}

@@ -15,9 +15,11 @@ use aaren_envs::{Action, Autoreset, Env, EnvError, Moment, Space, Spec, Step, St
 use aaren_policy::{ActionValue, NO_CHOICE};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam::channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use super::agent::{Actions, Agent};
 use crate::run::interrupt;
+use crate::run::process::panic_message;
 
 /// Makes an environment; called by every actor for each of its environments.
 pub(crate) type MakeEnv<'a> = dyn Fn() -> Result<Box<dyn Env>, EnvError> + Sync + 'a;
@@ -57,6 +59,26 @@ pub struct PlayedEpisode {
     pub recorded: Option<Episode>,
     /// What can be drawn of it; where it was asked for.
     pub(crate) moments: Option<Vec<Moment>>,
+}
+
+/// What came of an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeResult {
+    /// Undiscounted sum of rewards.
+    pub episode_return: f64,
+    /// Environment steps.
+    pub length: usize,
+    /// Whether the task itself ended it.
+    pub terminated: bool,
+    /// Whether the simulation diverged, and so ended it; it then counts as truncated.
+    pub diverged: bool,
+}
+
+impl From<&PlayedEpisode> for EpisodeResult {
+    fn from(episode: &PlayedEpisode) -> Self {
+        let PlayedEpisode { episode_return, length, terminated, diverged, .. } = *episode;
+        Self { episode_return, length, terminated, diverged }
+    }
 }
 
 /// Who plays, and how.
@@ -154,12 +176,6 @@ pub(crate) fn warn_of_divergence(episode: impl Display, error: &EnvError) {
         NAMED => tracing::warn!("{episode} ends here, as truncated: {error}; further ones are only counted"),
         _ => {}
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a message".into())
 }
 
 /// One actor thread's environments and agent.

@@ -1,14 +1,15 @@
 //! Evaluation: episodes in actor threads for every target return, and the cost of a step.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use aaren_envs::{Env, EnvError, Moment, Spec, derive_seed};
 use aaren_policy::AnyPolicy;
 use aaren_policy::mixer::CachePolicy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use super::episodes::{Actors, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
+use super::episodes::{Actors, EpisodeResult, EpisodeStart, MakeEnv, PlayedEpisode, play_episodes};
 use super::latency::{LATENCY_STEPS, latency};
 use super::policy_agent::{ExecutionMode, policy_agent};
 use crate::config::{EnvConfig, EvaluationConfig, Execution, OfflineJob, PpoJob};
@@ -184,6 +185,85 @@ impl Evaluation {
         play_with_policy(policy, &self.starts(), self, make_env, true, finished)
     }
 
+    /// Episodes for all target returns together.
+    pub fn count(&self) -> usize {
+        self.target_returns.len() * self.episodes
+    }
+
+    /// Plays some of the episodes, by their numbers: all of the first target return come first, then all of the next. They are those that
+    /// [`evaluate`] plays, bit for bit, so that several processes can share them; [`Evaluation::report`] takes them together.
+    ///
+    /// # Errors
+    /// Numbers that are not there, or as [`Evaluation::play`].
+    pub fn play_range(&self, policy: &AnyPolicy<Cpu>, numbers: Range<usize>) -> Result<Vec<EpisodeResult>> {
+        let starts = self.starts();
+        let of_all = || format!("there are no episodes {} to {}, but {} in all", numbers.start, numbers.end, starts.len());
+        let starts = starts.get(numbers.clone()).with_context(of_all)?;
+        let played = play_with_policy(policy, starts, self, &|| self.make_env(), false, |_| ())?;
+        Ok(played.iter().map(EpisodeResult::from).collect())
+    }
+
+    /// The report of all episodes, wherever they were played. The cost of a step is measured here.
+    ///
+    /// - `results`: of the episodes in their order
+    ///
+    /// # Errors
+    /// Another number of results, or an environment that fails.
+    pub fn report(
+        &self,
+        policy: &AnyPolicy<Cpu>,
+        run: &str,
+        step: u64,
+        results: &[EpisodeResult],
+        wall_seconds: f64,
+    ) -> Result<EvaluationReport> {
+        ensure!(results.len() == self.count(), "found the results of {} episodes, expected {}", results.len(), self.count());
+        let env = &self.env;
+        let score = |value: f64| {
+            let reference = aaren_data::score::of_env(&env.id, &env.options)?;
+            Some(aaren_data::score::normalised_score(value, reference.min, reference.max))
+        };
+        let target = |(target, episodes): (&Option<f64>, &[EpisodeResult])| {
+            let returns = episodes.iter().map(|episode| episode.episode_return).collect();
+            let lengths = episodes.iter().map(|episode| episode.length).collect();
+            let terminated = episodes.iter().filter(|episode| episode.terminated).count();
+            let diverged = episodes.iter().filter(|episode| episode.diverged).count() as u64;
+            TargetReport { diverged, ..TargetReport::new(*target, returns, lengths, terminated, score) }
+        };
+        let targets = self.target_returns.iter().zip(results.chunks(self.episodes)).map(target).collect();
+        let env_steps: u64 = results.iter().map(|episode| episode.length as u64).sum();
+        let execution = match (policy, self.window, self.stochastic) {
+            (AnyPolicy::Decision(_), None, _) => "streaming",
+            (AnyPolicy::Decision(_), Some(_), _) => "window",
+            (AnyPolicy::ActorCritic(_), _, false) => "deterministic",
+            (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
+        };
+        let bound = if self.cache == CachePolicy::Full { String::new() } else { format!(", {}", self.cache) };
+        Ok(EvaluationReport {
+            format: FORMAT,
+            run: run.into(),
+            checkpoint_step: step,
+            env_id: env.id.clone(),
+            env_options: env.options.clone(),
+            data: self.data.clone(),
+            mixer: policy.mixer(),
+            execution: execution.to_owned() + &bound,
+            seed: self.seed,
+            episode_seeds: episode_seeds(self.seed, self.episodes),
+            made_by: Some(MadeBy::this()),
+            parameters: policy.parameters(),
+            targets,
+            validation: None,
+            env_steps,
+            wall_seconds,
+            env_steps_per_second: env_steps as f64 / wall_seconds,
+            latency: self
+                .latency_steps
+                .map(|steps| latency(&*self.make_env()?, policy, self.cache, self.window, steps))
+                .transpose()?,
+        })
+    }
+
     /// Seeds of the episodes, in order: of the environment, and of the noise of a policy that draws its actions. Every target return
     /// has the same.
     pub fn seeds(&self) -> Vec<(u64, u64)> {
@@ -263,63 +343,35 @@ pub fn evaluate_and_keep(
     evaluation: &Evaluation,
     keeps_first: bool,
 ) -> Result<(EvaluationReport, Vec<Moment>)> {
-    let env = &evaluation.env;
-    let episodes = (evaluation.target_returns.len() * evaluation.episodes) as u64;
-    let progress = (!evaluation.beside).then(|| Progress::new(episodes, "evaluating"));
     let started = Instant::now();
     let mut starts = evaluation.starts();
     starts.iter_mut().take(1).for_each(|start| start.keeps_moments = keeps_first);
-    let mut episodes = play_with_policy(policy, &starts, evaluation, &|| evaluation.make_env(), false, |_| {
-        progress.iter().for_each(|bar| bar.inc(1))
-    })?;
+    let mut episodes = play_starts(policy, &starts, evaluation)?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
-    drop(progress);
+    let results: Vec<EpisodeResult> = episodes.iter().map(EpisodeResult::from).collect();
+    Ok((evaluation.report(policy, run, step, &results, wall_seconds)?, moments))
+}
 
-    let score = |value: f64| {
-        let reference = aaren_data::score::of_env(&env.id, &env.options)?;
-        Some(aaren_data::score::normalised_score(value, reference.min, reference.max))
-    };
-    let target = |(target, episodes): (&Option<f64>, &[PlayedEpisode])| {
-        let returns = episodes.iter().map(|episode| episode.episode_return).collect();
-        let lengths = episodes.iter().map(|episode| episode.length).collect();
-        let terminated = episodes.iter().filter(|episode| episode.terminated).count();
-        let diverged = episodes.iter().filter(|episode| episode.diverged).count() as u64;
-        TargetReport { diverged, ..TargetReport::new(*target, returns, lengths, terminated, score) }
-    };
-    let targets = evaluation.target_returns.iter().zip(episodes.chunks(evaluation.episodes)).map(target).collect();
-    let env_steps: u64 = episodes.iter().map(|episode| episode.length as u64).sum();
-    let execution = match (policy, evaluation.window, evaluation.stochastic) {
-        (AnyPolicy::Decision(_), None, _) => "streaming",
-        (AnyPolicy::Decision(_), Some(_), _) => "window",
-        (AnyPolicy::ActorCritic(_), _, false) => "deterministic",
-        (AnyPolicy::ActorCritic(_), _, true) => "stochastic",
-    };
-    let bound = if evaluation.cache == CachePolicy::Full { String::new() } else { format!(", {}", evaluation.cache) };
-    let report = EvaluationReport {
-        format: FORMAT,
-        run: run.into(),
-        checkpoint_step: step,
-        env_id: env.id.clone(),
-        env_options: env.options.clone(),
-        data: evaluation.data.clone(),
-        mixer: policy.mixer(),
-        execution: execution.to_owned() + &bound,
-        seed: evaluation.seed,
-        episode_seeds: episode_seeds(evaluation.seed, evaluation.episodes),
-        made_by: Some(MadeBy::this()),
-        parameters: policy.parameters(),
-        targets,
-        validation: None,
-        env_steps,
-        wall_seconds,
-        env_steps_per_second: env_steps as f64 / wall_seconds,
-        latency: evaluation
-            .latency_steps
-            .map(|steps| latency(&*evaluation.make_env()?, policy, evaluation.cache, evaluation.window, steps))
-            .transpose()?,
-    };
-    Ok((report, moments))
+/// Plays the episodes that one of several processes plays of an evaluation: of `size` the `rank`-th, and every `size`-th after it.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(crate) fn play_share(
+    policy: &AnyPolicy<Cpu>,
+    evaluation: &Evaluation,
+    rank: usize,
+    size: usize,
+) -> Result<Vec<EpisodeResult>> {
+    let starts: Vec<EpisodeStart> = evaluation.starts().into_iter().skip(rank).step_by(size).collect();
+    Ok(play_starts(policy, &starts, evaluation)?.iter().map(EpisodeResult::from).collect())
+}
+
+/// Plays episodes with a bar that shows how many are played.
+fn play_starts(policy: &AnyPolicy<Cpu>, starts: &[EpisodeStart], evaluation: &Evaluation) -> Result<Vec<PlayedEpisode>> {
+    let progress = (!evaluation.beside).then(|| Progress::new(starts.len() as u64, "evaluating"));
+    let finished = |_: &PlayedEpisode| progress.iter().for_each(|bar| bar.inc(1));
+    play_with_policy(policy, starts, evaluation, &|| evaluation.make_env(), false, finished)
 }
 
 /// The seeds of episodes, from the root seed of an evaluation.

@@ -7,6 +7,7 @@
 
 use super::agent::{Actions, ActorCriticAgent, Agent};
 use super::episodes::{begin_trajectory, env_action, push_transition, warn_of_divergence};
+use super::group_rollout::{FinishedEpisode, GroupRollout, Rollout};
 use crate::device::{CPU, Cpu};
 use crate::seeds;
 use aaren_data::Trajectory;
@@ -17,44 +18,6 @@ use serde::{Deserialize, Serialize};
 
 /// More episodes or steps than any training plays.
 const MOST: u64 = 1 << 60;
-
-/// One environment's part of a rollout.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rollout {
-    /// As the environment showed them, `[time, observation width]`.
-    pub raw_observations: Vec<f64>,
-    /// As the policy saw them, `[time, observation width]`.
-    pub observations: Vec<f32>,
-    /// Whether each timestep is the first of its episode, `[time]`.
-    pub resets: Vec<bool>,
-    /// What the policy drew, before it was put within the bounds: `[time, action width]`.
-    pub raw_actions: Vec<f32>,
-    /// Of the raw_actions, under the policy that acted: `[time]`.
-    pub log_probs: Vec<f32>,
-    /// Raw, `[time]`.
-    pub rewards: Vec<f64>,
-    /// `[time]`
-    pub ends: Vec<StepEnd>,
-    /// The observation after every truncated step, as the policy would have seen it: `[truncated steps, observation width]`.
-    pub last_observations: Vec<f32>,
-    /// The observation after the last step, where its episode continues: `[observation width]`, or nothing.
-    pub next_observation: Vec<f32>,
-    /// Episodes that ended, with the timestep that ended them.
-    pub episodes: Vec<(usize, FinishedEpisode)>,
-}
-
-/// An episode that training played.
-#[derive(Clone, Debug)]
-pub(crate) struct FinishedEpisode {
-    /// Undiscounted sum of raw rewards.
-    pub episode_return: f64,
-    /// Environment steps.
-    pub length: usize,
-    /// Whether the simulation diverged, and so ended it.
-    pub diverged: bool,
-    /// All of it, where it was asked for.
-    pub trajectory: Option<Trajectory>,
-}
 
 /// An environment between two steps, all that must be stored to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -211,22 +174,10 @@ impl EnvGroup {
         Ok(())
     }
 
-    /// What the policy carried when the last rollout began.
-    pub(crate) fn first_state(&self) -> &PolicyState<Cpu> {
-        &self.first_state
-    }
-
-    /// The last rollout, an environment each.
-    pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Rollout> {
-        self.slots.iter().map(|slot| &slot.rollout)
-    }
-
-    /// Takes the episodes that ended in the last rollout, with the timestep that ended them and the environment's number.
-    pub(crate) fn take_episodes(&mut self) -> impl Iterator<Item = (usize, u64, FinishedEpisode)> {
-        self.slots.iter_mut().flat_map(|slot| {
-            let index = slot.index;
-            slot.rollout.episodes.drain(..).map(move |(timestep, episode)| (timestep, index, episode))
-        })
+    /// Takes what the last rollout gave.
+    pub(crate) fn take_rollout(&mut self) -> GroupRollout {
+        let rollouts = self.slots.iter_mut().map(|slot| std::mem::take(&mut slot.rollout)).collect();
+        GroupRollout { rollouts, first_state: self.first_state.clone() }
     }
 
     /// Plays `rollout_len` timesteps in every environment.
@@ -431,13 +382,15 @@ mod tests {
         group.begin(&play).unwrap();
         group.play(&policy, &play).unwrap();
         let truncated = StepEnd { terminated: false, truncated: true };
-        for rollout in group.rollouts() {
+        let rollout = group.take_rollout();
+        for rollout in &rollout.rollouts {
             let ends: Vec<usize> = (0..7).filter(|&t| rollout.ends[t] == truncated).collect();
             assert_eq!((ends, rollout.rewards[2], rollout.resets[3]), (vec![2, 5], 0.0, true));
             // The value that follows is that of the last observation there was.
             assert_eq!(rollout.last_observations[..3], rollout.observations[6..9]);
         }
-        let episodes: Vec<_> = group.take_episodes().map(|(.., episode)| (episode.length, episode.diverged)).collect();
+        let episodes = rollout.rollouts.into_iter().flat_map(|rollout| rollout.episodes);
+        let episodes: Vec<_> = episodes.map(|(_, episode)| (episode.length, episode.diverged)).collect();
         assert_eq!(episodes, [(3, true); 4]);
     }
 }

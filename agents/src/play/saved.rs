@@ -1,5 +1,6 @@
 //! A policy on disk: of a run, one of its checkpoints, exported, or one that comes with aaren.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +12,16 @@ use serde_json::Value;
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Cpu};
 use crate::run::RunDir;
+use crate::run::files::CONFIG;
 
 /// The folder of the policies that come with aaren.
 const POLICIES: &str = "policies";
 
 /// Beside a saved policy: where it comes from.
 pub(crate) const PROVENANCE: &str = "provenance.json";
+
+/// Paths below any folder, and what the files contain.
+type Files = Vec<(PathBuf, Vec<u8>)>;
 
 /// A policy on disk.
 ///
@@ -92,6 +97,32 @@ impl SavedPolicy {
         let job = provenance(&self.folder)?["job"].take();
         let read = || Job::parse(&job.to_string(), changes).with_context(|| self.folder.join(PROVENANCE).display().to_string());
         (!job.is_null()).then(read).transpose()
+    }
+
+    /// What another machine needs to play it as here: the files that say what it is, of which job, and its weights, by paths below any folder,
+    /// and the path of the policy there.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read.
+    pub fn files(&self) -> Result<(PathBuf, Files)> {
+        let name = Path::new(&self.name);
+        let mut wanted = Vec::new();
+        let place = match &self.run {
+            Some(run) => {
+                wanted.push((name.join(CONFIG), run.path().join(CONFIG)));
+                let folder = self.folder.canonicalize().with_context(|| format!("cannot read {}", self.folder.display()))?;
+                name.join("checkpoints").join(folder.file_name().context("a checkpoint has a name")?)
+            }
+            None => name.to_path_buf(),
+        };
+        wanted.extend([checkpoint::DESCRIPTION, checkpoint::WEIGHTS].map(|file| (place.join(file), self.folder.join(file))));
+        if self.folder.join(PROVENANCE).is_file() {
+            wanted.push((place.join(PROVENANCE), self.folder.join(PROVENANCE)));
+        }
+        let read = |(path, file): (PathBuf, PathBuf)| {
+            Ok((path, fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?))
+        };
+        Ok((place, wanted.into_iter().map(read).collect::<Result<_>>()?))
     }
 
     /// The policy, to act with.

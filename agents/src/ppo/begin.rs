@@ -3,6 +3,7 @@
 use super::training::Training;
 use crate::config::PpoJob;
 use crate::device::{CPU, Graph};
+use crate::exchange::Ranks;
 use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
 use crate::session::Trained as _;
@@ -16,7 +17,8 @@ use anyhow::{Context, Result};
 pub fn begin_from(job: &PpoJob, from: &SavedPolicy, run: &RunDir) -> Result<()> {
     let policy = checkpoint::load_any::<Graph>(&from.folder, &CPU)?;
     let context = || format!("this job cannot begin with the policy {}", from.folder.display());
-    let mut training = Training::with(job, false, |learner| learner.begin_from(policy)).with_context(context)?;
-    run.checkpoint(0, |folder| training.save(folder))?;
+    let mut training = Training::with(job, false, &Ranks::alone(), |learner| learner.begin_from(policy)).with_context(context)?;
+    let share = training.share()?;
+    run.checkpoint(0, |folder| training.save(folder, &[share]))?;
     Ok(())
 }

@@ -1,25 +1,31 @@
 //! The learner: weights, optimizer, and the update of one minibatch.
 
+mod losses;
+
+use super::minibatch::{Minibatch, moments};
 use super::normalize::{Moments, RewardScale};
 use super::targets::Targets;
 use super::transitions::{Sequences, Transitions};
 use crate::config::PpoConfig;
 use crate::device::{CPU, Cpu, Graph};
+use crate::exchange::{Ranks, Shards, Tree};
 use crate::optim::AdamW;
 use crate::optim::average::average;
-use crate::optim::gradient::{Clipping, is_finite};
-use crate::play::rollout::EnvGroup;
+use crate::optim::flat::{flatten, unflatten};
+use crate::optim::gradient::{Clipping, checksum, is_finite};
+use crate::play::group_rollout::GroupRollout;
 use crate::run::{is_of_step, write_new};
 use crate::seeds;
 use crate::session::{LAST, save_last};
 use aaren_envs::{derive_seed, read_text};
 use aaren_policy::transfer::transfer_weights;
-use aaren_policy::{ActionTensors, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, Reset, checkpoint};
+use aaren_policy::{ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, ensure};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
-use burn::tensor::{Tensor, TensorData};
+pub(crate) use losses::Update;
+use losses::losses;
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 
@@ -27,8 +33,6 @@ type Network = ActorCriticNetwork<Graph>;
 
 /// As published for PPO; larger than Adam's own.
 const ADAM_EPSILON: f64 = 1e-5;
-/// Added to the standard deviation of advantages.
-const ADVANTAGE_EPSILON: f64 = 1e-8;
 
 /// More optimizer steps than any training makes.
 const MOST_UPDATES: u64 = 1 << 60;
@@ -66,29 +70,10 @@ pub(crate) struct Learner {
     optimizer: AdamW<Graph, Network>,
     description: ActorCriticDescription,
     config: PpoConfig,
+    /// The parts of a minibatch, and those that this learner works on.
+    shards: Shards,
     /// How far the training has come.
     pub progress: Progress,
-}
-
-/// Numbers of one optimizer step.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Update {
-    /// Of the clipped surrogate.
-    pub policy_loss: f64,
-    /// Mean squared error of values.
-    pub value_loss: f64,
-    /// Mean over timesteps.
-    pub entropy: f64,
-    /// All three, weighted.
-    pub loss: f64,
-    /// Estimate of the KL divergence from the policy that acted: mean of `ratio - 1 - ln ratio`.
-    pub approx_kl: f64,
-    /// Share of timesteps whose ratio is clipped.
-    pub clip_fraction: f64,
-    /// Largest distance of a ratio from 1.
-    pub ratio_distance: f64,
-    /// Norm over all parameters, before clipping.
-    pub gradient_norm: f64,
 }
 
 impl Learner {
@@ -110,7 +95,20 @@ impl Learner {
         };
         let optimizer = AdamW::new(ADAM_EPSILON, 0.0, Vec::new());
         let average = config.ema.map(|_| network.clone());
-        Ok(Self { network, average, optimizer, description, config: config.clone(), progress })
+        Ok(Self {
+            network,
+            average,
+            optimizer,
+            description,
+            config: config.clone(),
+            shards: Shards::all(config.shards),
+            progress,
+        })
+    }
+
+    /// One of several learners, of which each works on some of the shards of a minibatch.
+    pub(crate) fn of_shards(self, shards: Shards) -> Self {
+        Self { shards, ..self }
     }
 
     /// With the weights of a policy in place of drawn ones: all of an actor-critic's, with the normalization that they know, or the
@@ -149,18 +147,18 @@ impl Learner {
     }
 
     /// Takes a rollout's rewards into the scale of rewards.
-    pub(crate) fn scale_rewards(&mut self, groups: &[EnvGroup]) {
-        for (env, rollout) in groups.iter().flat_map(EnvGroup::rollouts).enumerate() {
+    pub(crate) fn scale_rewards(&mut self, groups: &[GroupRollout]) {
+        for (env, rollout) in groups.iter().flat_map(|group| &group.rollouts).enumerate() {
             self.progress.reward_scale.add(env, rollout, self.config.gamma);
         }
     }
 
     /// Takes the observations of a rollout into the normalization of the next one, where the job wants one.
-    pub(crate) fn observe(&mut self, groups: &[EnvGroup]) {
+    pub(crate) fn observe(&mut self, groups: &[GroupRollout]) {
         if !self.config.normalise_observations {
             return;
         }
-        let rollouts = groups.iter().flat_map(EnvGroup::rollouts);
+        let rollouts = groups.iter().flat_map(|group| &group.rollouts);
         rollouts.for_each(|rollout| self.progress.observations.add(&rollout.raw_observations));
         self.description.normalizer = self.progress.observations.normalizer();
     }
@@ -184,12 +182,12 @@ impl Learner {
     ///
     /// # Errors
     /// If a state cannot be moved into the graph.
-    pub(crate) fn sequences(&self, groups: &[EnvGroup], targets: &[Vec<Targets>]) -> Result<Vec<Sequences>> {
-        let sequence = |groups: &[EnvGroup], targets: &[Vec<Targets>]| -> Result<Sequences> {
+    pub(crate) fn sequences(&self, groups: &[GroupRollout], targets: &[Vec<Targets>]) -> Result<Vec<Sequences>> {
+        let sequence = |groups: &[GroupRollout], targets: &[Vec<Targets>]| -> Result<Sequences> {
             let mut transitions = Transitions::default();
             groups.iter().zip(targets).for_each(|(group, targets)| transitions.push(group, targets));
-            let rows = groups.iter().map(|group| group.rollouts().count()).sum();
-            let state = self.network.restore_state(groups[0].first_state().to_records(), &CPU)?;
+            let rows = groups.iter().map(|group| group.rollouts.len()).sum();
+            let state = self.network.restore_state(groups[0].first_state.to_records(), &CPU)?;
             Ok(Sequences { transitions, rows, state })
         };
         match self.network.is_recurrent() {
@@ -199,15 +197,22 @@ impl Learner {
     }
 
     /// The minibatch of some indices: of timesteps for MLPs, of groups of environments for recurrent policies, whose time is never
-    /// shuffled.
-    pub(crate) fn minibatch(&self, sequences: &[Sequences], indices: &[usize]) -> Vec<Sequences> {
-        match self.network.is_recurrent() {
+    /// shuffled. Only the shards that this learner works on are put together.
+    pub(crate) fn minibatch(&self, sequences: &[Sequences], indices: &[usize]) -> Minibatch {
+        let of = |index: usize| match self.network.is_recurrent() {
+            true => &sequences[index].transitions.advantages[..],
+            false => &sequences[0].transitions.advantages[index..=index],
+        };
+        let part = |indices: &[usize]| match self.network.is_recurrent() {
             true => indices.iter().map(|&index| sequences[index].clone()).collect(),
             false => {
                 let transitions = sequences[0].transitions.select(indices);
                 vec![Sequences { rows: transitions.len(), transitions, state: sequences[0].state.clone() }]
             }
-        }
+        };
+        let parts = self.shards.own_of(indices).map(|(_, indices)| part(indices)).collect();
+        let advantages = self.config.normalise_advantages.then(|| moments(indices.iter().flat_map(|&index| of(index)).copied()));
+        Minibatch { parts, advantages }
     }
 
     /// How many indices an epoch shuffles and splits into minibatches.
@@ -230,71 +235,35 @@ impl Learner {
         Sequences { transitions, rows, state: self.network.initial_state(rows, &CPU) }
     }
 
-    /// One optimizer step. With `most_kl`, none is made once the policy is further than that from the one that acted.
+    /// One optimizer step, on all ranks. With `most_kl`, none is made once the policy is further than that from the one that acted.
     ///
     /// # Errors
-    /// If the loss or the gradient is not finite; the weights are as before then.
-    pub(crate) fn update(&mut self, minibatch: &[Sequences], learning_rate: f64, most_kl: Option<f64>) -> Result<(Update, bool)> {
-        let config = &self.config;
-        let (clip, count) = (config.clip as f32, minibatch.iter().map(|sequence| sequence.transitions.len()).sum::<usize>());
-        let column = |of: fn(&Transitions) -> &Vec<f32>| -> Vec<f32> {
-            minibatch.iter().flat_map(|sequence| of(&sequence.transitions)).copied().collect()
+    /// If the loss or the gradient is not finite, on all ranks; the weights are as before then. Or a rank that does not come.
+    pub(crate) fn update(
+        &mut self,
+        minibatch: &Minibatch,
+        learning_rate: f64,
+        most_kl: Option<f64>,
+        ranks: &Ranks,
+    ) -> Result<(Update, bool)> {
+        let at = self.progress.env_steps;
+        let is_made = |update: &Update| -> Result<bool> {
+            ensure!(update.loss.is_finite(), "the loss is {} at step {at}; lower ppo.learning_rate", update.loss);
+            Ok(most_kl.is_none_or(|most| update.approx_kl <= most))
         };
-        let tensor = |numbers: Vec<f32>| Tensor::<Graph, 1>::from_data(TensorData::new(numbers, [count]), &CPU);
-
-        // The same forward pass that acted, over whole sequences.
-        let outputs: Vec<_> = minibatch.iter().map(|sequence| self.forward(sequence)).collect();
-        let entropy = outputs.iter().map(|(distributions, ..)| distributions.entropy()).reduce(|a, b| a + b);
-        let entropy = entropy.context("a minibatch of nothing")? / minibatch.len() as f64; // sequences are equally long
-        let log_probs = cat(outputs.iter().map(|(_, log_probs, _)| log_probs.clone()).collect());
-        let values = cat(outputs.into_iter().map(|(.., values)| values).collect());
-
-        // Clipped surrogate.
-        let advantages = match config.normalise_advantages {
-            true => normalised(column(|transitions| &transitions.advantages)),
-            false => column(|transitions| &transitions.advantages),
-        };
-        let log_ratio = log_probs - tensor(column(|transitions| &transitions.log_probs));
-        let ratio = log_ratio.clone().exp();
-        let advantages = tensor(advantages);
-        let unclipped = ratio.clone() * advantages.clone();
-        let clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * advantages;
-        let policy_loss = unclipped.min_pair(clipped).mean().neg();
-
-        // Values.
-        let value_targets = tensor(column(|transitions| &transitions.value_targets));
-        let square = |error: Tensor<Graph, 1>| error.clone() * error;
-        let value_loss = match config.value_clip {
-            None => square(values - value_targets).mean(),
-            Some(most) => {
-                let before = tensor(column(|transitions| &transitions.values));
-                let clipped = before.clone() + (values.clone() - before).clamp(-most, most);
-                square(values - value_targets.clone()).max_pair(square(clipped - value_targets)).mean()
+        let (mut update, gradients) = match self.shards.count {
+            1 => {
+                let (loss, update) = losses(&self.network, &self.config, &minibatch.parts[0], minibatch.advantages)?;
+                let gradients = || GradientsParams::from_grads(loss.backward(), &self.network);
+                (update, is_made(&update)?.then(gradients))
+            }
+            _ => {
+                let (update, gradients) = self.in_shards(minibatch, ranks)?;
+                (update, is_made(&update)?.then_some(gradients))
             }
         };
-        let loss =
-            policy_loss.clone() + value_loss.clone() * config.value_coefficient - entropy.clone() * config.entropy_coefficient;
-
-        let number = |tensor: Tensor<Graph, 1>| f64::from(tensor.into_scalar());
-        let log_ratios: Vec<f32> = log_ratio.into_data().to_vec().expect("policies compute in f32");
-        let mean = |of: &dyn Fn(f64) -> f64| log_ratios.iter().map(|&x| of(f64::from(x))).sum::<f64>() / count as f64;
-        let mut update = Update {
-            policy_loss: number(policy_loss),
-            value_loss: number(value_loss),
-            entropy: number(entropy),
-            loss: number(loss.clone()),
-            approx_kl: mean(&|log_ratio| log_ratio.exp_m1() - log_ratio),
-            clip_fraction: mean(&|log_ratio| f64::from(u8::from(log_ratio.exp_m1().abs() > config.clip))),
-            ratio_distance: log_ratios.iter().map(|&x| f64::from(x).exp_m1().abs()).fold(0.0, f64::max),
-            gradient_norm: 0.0,
-        };
-        let at = self.progress.env_steps;
-        ensure!(update.loss.is_finite(), "the loss is {} at step {at}; lower ppo.learning_rate", update.loss);
-        if most_kl.is_some_and(|most| update.approx_kl > most) {
-            return Ok((update, false));
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        let clipping = Clipping::new(&self.network, &gradients, config.gradient_clip);
+        let Some(gradients) = gradients else { return Ok((update, false)) };
+        let clipping = Clipping::new(&self.network, &gradients, self.config.gradient_clip);
         update.gradient_norm = clipping.norm();
         ensure!(
             update.gradient_norm.is_finite(),
@@ -303,23 +272,28 @@ impl Learner {
         );
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
         self.progress.updates += 1;
-        if let (Some(decay), Some(so_far)) = (config.ema, self.average.take()) {
+        if let (Some(decay), Some(so_far)) = (self.config.ema, self.average.take()) {
             self.average = Some(average(so_far, &self.network, decay, self.progress.updates));
         }
         Ok((update, true))
     }
 
-    /// Distributions, log-probabilities of the raw_actions, and values.
-    fn forward(&self, sequence: &Sequences) -> (ActionTensors<Graph>, Tensor<Graph, 1>, Tensor<Graph, 1>) {
-        let Sequences { transitions, rows, state } = sequence;
-        let matrix = |numbers: &[f32]| {
-            let width = numbers.len() / transitions.len();
-            Tensor::<Graph, 2>::from_data(TensorData::new(numbers.to_vec(), [transitions.len(), width]), &CPU)
-        };
-        let reset = Reset::new(transitions.resets.clone(), *rows, &CPU);
-        let (distributions, values, _) = self.network.forward(matrix(&transitions.observations), &reset, state.clone());
-        let log_probs = distributions.log_prob(matrix(&transitions.raw_actions));
-        (distributions, log_probs, values)
+    /// The mean over the shards of a minibatch, each with a pass of its own. Whoever works on them, the same bits.
+    fn in_shards(&self, minibatch: &Minibatch, ranks: &Ranks) -> Result<(Update, GradientsParams)> {
+        let (mut tree, mut updates) = (Tree::default(), Vec::new());
+        for part in &minibatch.parts {
+            let (loss, update) = losses(&self.network, &self.config, part, minibatch.advantages)?;
+            updates.push(update.numbers().to_vec());
+            let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+            tree.push(flatten::<Graph, _>(&self.network, &gradients));
+        }
+        let sum = ranks.mean(&self.shards, tree, updates).with_context(|| format!("at step {}", self.progress.env_steps))?;
+        Ok((Update::over(&sum.numbers), unflatten::<Graph, _>(&self.network, &sum.vector)))
+    }
+
+    /// Tells whether two learners have the same weights.
+    pub(crate) fn checksum(&self) -> u32 {
+        checksum(&self.network)
     }
 
     /// Writes the policy, the optimizer and the progress into a folder that exists.
@@ -382,19 +356,6 @@ impl Learner {
         );
         Ok(self)
     }
-}
-
-fn cat(mut tensors: Vec<Tensor<Graph, 1>>) -> Tensor<Graph, 1> {
-    if tensors.len() == 1 { tensors.remove(0) } else { Tensor::cat(tensors, 0) }
-}
-
-/// Shifted to mean 0 and scaled to standard deviation 1.
-fn normalised(numbers: Vec<f32>) -> Vec<f32> {
-    let count = numbers.len() as f64;
-    let mean = numbers.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-    let variance = numbers.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
-    let deviation = variance.sqrt() + ADVANTAGE_EPSILON;
-    numbers.into_iter().map(|x| ((f64::from(x) - mean) / deviation) as f32).collect()
 }
 
 #[cfg(test)]

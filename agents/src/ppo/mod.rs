@@ -22,6 +22,7 @@
 mod begin;
 mod gae;
 mod learner;
+mod minibatch;
 mod normalize;
 mod targets;
 mod train;
@@ -30,5 +31,5 @@ mod transitions;
 pub(crate) mod trial;
 
 pub use begin::begin_from;
-pub use train::train;
+pub use train::{train, train_together};
 pub use training::describe;

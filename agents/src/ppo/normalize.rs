@@ -1,6 +1,6 @@
 //! Running statistics that normalise observations and scale rewards.
 
-use crate::play::rollout::Rollout;
+use crate::play::group_rollout::Rollout;
 use aaren_policy::Normalizer;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use super::{gae::advantages, normalize::RewardScale};
 use crate::config::PpoConfig;
 use crate::device::{CPU, Cpu};
-use crate::play::rollout::{EnvGroup, Rollout};
+use crate::play::group_rollout::{GroupRollout, Rollout};
 use aaren_policy::{ActorCriticPolicy, Reset};
 use burn::tensor::{Tensor, TensorData};
 
@@ -25,7 +25,7 @@ type Values = (Vec<f64>, Vec<f64>);
 /// The targets of a group's environments.
 pub(crate) fn targets(
     policy: &ActorCriticPolicy<Cpu>,
-    group: &EnvGroup,
+    group: &GroupRollout,
     scale: &RewardScale,
     config: &PpoConfig,
 ) -> Vec<Targets> {
@@ -40,15 +40,15 @@ pub(crate) fn targets(
         let narrow = |numbers: Vec<f64>| numbers.into_iter().map(|x| x as f32).collect();
         Targets { values: narrow(values), advantages: narrow(advantages), value_targets }
     };
-    group.rollouts().zip(values).map(of).collect()
+    group.rollouts.iter().zip(values).map(of).collect()
 }
 
 /// One pass over the rollout with the state that the policy held when it began. Last observations of episodes stand in the
 /// sequence where they were seen, each before the reset that begins the next episode, so a recurrent critic judges them with all
 /// that it knew then.
-fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
+fn values(policy: &ActorCriticPolicy<Cpu>, group: &GroupRollout) -> Vec<Values> {
     let width = policy.description.normalizer.width();
-    let rows: Vec<&Rollout> = group.rollouts().collect();
+    let rows: Vec<&Rollout> = group.rollouts.iter().collect();
     let longest = rows.iter().map(|row| row.rewards.len() + row.last_observations.len() / width + 1).max().unwrap_or(1);
     let (mut observations, mut resets) = (Vec::new(), Vec::new());
     for row in &rows {
@@ -74,7 +74,7 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
     }
     let inputs = Tensor::from_data(TensorData::new(observations, [resets.len(), width]), &CPU);
     let reset = Reset::new(resets, rows.len(), &CPU);
-    let values = policy.network.forward_critic(inputs, &reset, group.first_state().clone());
+    let values = policy.network.forward_critic(inputs, &reset, group.first_state.clone());
     let values: Vec<f32> = values.into_data().to_vec().expect("policies compute in f32");
 
     let of = |(row, sequence): (&&Rollout, &[f32])| {
@@ -100,7 +100,7 @@ fn values(policy: &ActorCriticPolicy<Cpu>, group: &EnvGroup) -> Vec<Values> {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::play::rollout::RolloutSpec;
+    use crate::play::rollout::{EnvGroup, RolloutSpec};
     use crate::ppo::describe;
     use crate::ppo::learner::Learner;
 
@@ -125,12 +125,13 @@ mod tests {
             group.begin(&play(0)).unwrap();
             group.play(&policy, &play(0)).unwrap();
             group.play(&policy, &play(1)).unwrap(); // begins at the fourth step of an episode
+            let group = group.take_rollout();
             let values = values(&policy, &group);
 
-            for (row, (rollout, (values, values_after))) in group.rollouts().zip(&values).enumerate() {
+            for (row, (rollout, (values, values_after))) in group.rollouts.iter().zip(&values).enumerate() {
                 assert_eq!((values.len(), values_after.len()), (18, 18));
                 let mut last = rollout.last_observations.chunks_exact(3);
-                let mut state = group.first_state().clone();
+                let mut state = group.first_state.clone();
                 let mut step = |observation: &[f32], reset: bool, keep: bool| {
                     // All rows see the same, so that the batch has its shape.
                     let inputs = Tensor::from_data(TensorData::new(observation.repeat(3), [3, 3]), &CPU);

@@ -2,6 +2,7 @@
 
 use super::{targets::targets, training::Training};
 use crate::config::PpoJob;
+use crate::exchange::{Ranks, SharedRun};
 use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
 use crate::run::report::{EvaluationReport, TrainSummary};
@@ -23,26 +24,43 @@ use std::time::Instant;
 /// A loss that is not finite, a file that cannot be written, an environment that fails, an observer that does, or
 /// [`Interrupted`](crate::run::interrupt::Interrupted) after Ctrl-C, when the run has been saved.
 pub fn train(job: &PpoJob, run: &RunDir, resume: bool, observer: &mut dyn Observer) -> Result<(TrainSummary, EvaluationReport)> {
-    let config = &job.ppo;
-    let records = observer.wants_episodes();
-    let resumed = if resume { run.load_newest(|folder| Training::new(job, records)?.load(folder))? } else { None };
-    let mut training = resumed.map_or_else(|| Training::new(job, records), Ok)?;
+    train_together(job, SharedRun::new(Some(run), &Ranks::alone()), resume, observer)
+}
+
+/// The same on all ranks of a run: each plays some groups of environments, all get all rollouts, and each works on some of the shards of
+/// every minibatch (`ppo.shards`). Every number of ranks that divides it reaches the same weights bit for bit.
+///
+/// Source: Wijmans et al. 2020, arXiv:1911.00357, without their preemption of slow ranks.
+///
+/// # Errors
+/// As [`train`]; or a rank that has other weights, or does not come.
+pub fn train_together(
+    job: &PpoJob,
+    run: SharedRun<'_>,
+    resume: bool,
+    observer: &mut dyn Observer,
+) -> Result<(TrainSummary, EvaluationReport)> {
+    let (config, ranks) = (&job.ppo, run.ranks());
+    let new = || Training::new(job, observer.wants_episodes(), ranks);
+    let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
+    let mut training = resumed.map_or_else(new, Ok)?;
     let mut session = Session::begin(run, resume, schedule(job), observer, &training)?;
     while session.keeps_training() {
         let started = Instant::now();
-        let Training { learner, envs, .. } = &mut training;
 
         // Collect: [time, env], every group with the policy as it is now.
-        let (policy, iteration) = (learner.policy(), learner.progress.iteration);
-        envs.play(&policy, iteration).with_context(|| session.newest_checkpoint())?;
+        let policy = training.learner.policy();
+        let rollouts = training.play(&policy, ranks).with_context(|| session.newest_checkpoint())?;
+        let Training { learner, .. } = &mut training;
+        let iteration = learner.progress.iteration;
         learner.progress.env_steps += config.steps_per_iteration();
         let collected = started.elapsed().as_secs_f64();
 
         // Targets: scale of rewards, values, advantages.
-        learner.scale_rewards(envs.groups());
+        learner.scale_rewards(&rollouts);
         let scale = &learner.progress.reward_scale;
-        let of_groups: Vec<_> = envs.groups_mut().par_iter_mut().map(|group| targets(&policy, group, scale, config)).collect();
-        let sequences = learner.sequences(envs.groups(), &of_groups)?;
+        let of_groups: Vec<_> = rollouts.par_iter().map(|group| targets(&policy, group, scale, config)).collect();
+        let sequences = learner.sequences(&rollouts, &of_groups)?;
 
         // Update: epochs of shuffled minibatches.
         let learning_rate = learner.learning_rate();
@@ -53,7 +71,7 @@ pub fn train(job: &PpoJob, run: &RunDir, resume: bool, observer: &mut dyn Observ
             indices.shuffle(&mut generator);
             for indices in indices.chunks(indices.len() / config.minibatches) {
                 let minibatch = learner.minibatch(&sequences, indices);
-                let update = learner.update(&minibatch, learning_rate, config.target_kl);
+                let update = learner.update(&minibatch, learning_rate, config.target_kl, ranks);
                 let (update, is_made) = update.with_context(|| session.newest_checkpoint())?;
                 updates.push(update);
                 if !is_made {
@@ -63,9 +81,9 @@ pub fn train(job: &PpoJob, run: &RunDir, resume: bool, observer: &mut dyn Observ
         }
 
         // The next rollout sees with what this one saw.
-        learner.observe(envs.groups());
+        learner.observe(&rollouts);
         let seconds = (collected, started.elapsed().as_secs_f64());
-        let episodes = training.end_iteration(&updates, &sequences, &policy.network.log_std(), seconds);
+        let episodes = training.end_iteration(&updates, rollouts, &sequences, &policy.network.log_std(), seconds);
         session.played(training.learner.progress.env_steps, &episodes.returns, episodes.trajectories)?;
         session.end_step(&mut training)?;
     }

@@ -4,14 +4,16 @@ use super::learner::{Learner, Update};
 use super::transitions::Sequences;
 use crate::config::PpoJob;
 use crate::device::Cpu;
+use crate::exchange::Ranks;
 use crate::play::env_groups::EnvGroups;
+use crate::play::group_rollout::GroupRollout;
 use crate::play::spaces::action_spec;
 use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::session::Trained;
 use aaren_data::Trajectory;
 use aaren_envs::Spec;
-use aaren_policy::{ActorCriticDescription, AnyPolicy, Normalizer};
-use anyhow::{Context, Result};
+use aaren_policy::{ActorCriticDescription, ActorCriticPolicy, AnyPolicy, Normalizer};
+use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use std::path::Path;
 
@@ -56,15 +58,27 @@ impl Training {
     /// A training that has not begun.
     ///
     /// - `record`: whether episodes are kept whole
-    pub(super) fn new(job: &PpoJob, record: bool) -> Result<Self> {
-        Self::with(job, record, Ok)
+    pub(super) fn new(job: &PpoJob, record: bool, ranks: &Ranks) -> Result<Self> {
+        Self::with(job, record, ranks, Ok)
     }
 
     /// A training whose learner is changed before it begins.
-    pub(super) fn with(job: &PpoJob, record: bool, change: impl FnOnce(Learner) -> Result<Learner>) -> Result<Self> {
+    pub(super) fn with(
+        job: &PpoJob,
+        record: bool,
+        ranks: &Ranks,
+        change: impl FnOnce(Learner) -> Result<Learner>,
+    ) -> Result<Self> {
+        ensure!(
+            !record || ranks.size() == 1,
+            "episodes that are kept whole stay with the process that played them: train in one"
+        );
         let make = || aaren_envs::make(&job.env.id, &job.env.options);
         let learner = change(Learner::new(describe(job, make().context("env")?.spec())?, &job.ppo, job.seed)?)?;
-        let envs = EnvGroups::new(&make, &learner.policy(), &job.ppo, job.seed, record).context("env")?;
+        let learner = learner.of_shards(ranks.shards(job.ppo.shards, "ppo.shards")?);
+        let (rank, size, groups) = (ranks.rank(), ranks.size(), job.ppo.groups());
+        let own = rank * groups / size..(rank + 1) * groups / size;
+        let envs = EnvGroups::new(&make, &learner.policy(), &job.ppo, own, job.seed, record).context("env")?;
         Ok(Self { learner, envs, metrics: Vec::new(), message: String::new() })
     }
 
@@ -75,13 +89,30 @@ impl Training {
         Ok(self)
     }
 
-    /// Counts an iteration, whose episodes are taken from the environments.
+    /// Plays a rollout in every environment of all ranks; gives what all of them gave, in order of their groups.
+    ///
+    /// # Errors
+    /// The first group's that failed here, by its number; or a rank that does not come.
+    pub(super) fn play(&mut self, policy: &ActorCriticPolicy<Cpu>, ranks: &Ranks) -> Result<Vec<GroupRollout>> {
+        self.envs.play(policy, self.learner.progress.iteration)?;
+        let own = self.envs.take_rollouts();
+        if ranks.size() == 1 {
+            return Ok(own);
+        }
+        let all = ranks
+            .gather(GroupRollout::write(&own)?)
+            .with_context(|| format!("sharing the rollouts after step {}", self.learner.progress.env_steps))?;
+        Ok(all.iter().map(|bytes| GroupRollout::read(bytes, policy)).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Counts an iteration, whose episodes are taken from the rollouts.
     ///
     /// - `log_std`: of the policy that acted, for continuous actions
     /// - `seconds`: of the rollout, and of the whole iteration
     pub(super) fn end_iteration(
         &mut self,
         updates: &[Update],
+        mut rollouts: Vec<GroupRollout>,
         sequences: &[Sequences],
         log_std: &[f32],
         seconds: (f64, f64),
@@ -89,7 +120,7 @@ impl Training {
         let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
         let over = |of: fn(&Update) -> f64| updates.iter().map(of).sum::<f64>() / updates.len() as f64;
         let (mut episodes, mut diverged) = (Episodes::default(), 0);
-        for episode in self.envs.take_episodes() {
+        for episode in GroupRollout::take_episodes(&mut rollouts) {
             episodes.returns.push(episode.episode_return);
             episodes.lengths.push(episode.length as f64);
             diverged += u64::from(episode.diverged);
@@ -154,8 +185,16 @@ impl Trained for Training {
         self.learner.averaged_policy().map(|_| self.learner.policy().into())
     }
 
-    fn save(&mut self, folder: &Path) -> Result<()> {
-        self.learner.save(folder).and_then(|()| self.envs.save(folder))
+    fn share(&mut self) -> Result<Vec<u8>> {
+        self.envs.share()
+    }
+
+    fn save(&mut self, folder: &Path, shares: &[Vec<u8>]) -> Result<()> {
+        self.learner.save(folder).and_then(|()| EnvGroups::save(folder, shares))
+    }
+
+    fn checksum(&self) -> u32 {
+        self.learner.checksum()
     }
 
     fn summary(&self) -> TrainSummary {

@@ -1,7 +1,7 @@
 //! What an update learns from: timesteps of a rollout with their targets, on the host.
 
 use super::targets::Targets;
-use crate::{device::Graph, play::rollout::EnvGroup};
+use crate::{device::Graph, play::group_rollout::GroupRollout};
 use aaren_policy::PolicyState;
 
 /// Timesteps of an update on the host.
@@ -18,8 +18,8 @@ pub(crate) struct Transitions {
 
 impl Transitions {
     /// Appends a group's rollout with its targets.
-    pub(crate) fn push(&mut self, group: &EnvGroup, targets: &[Targets]) {
-        for (rollout, targets) in group.rollouts().zip(targets) {
+    pub(crate) fn push(&mut self, group: &GroupRollout, targets: &[Targets]) {
+        for (rollout, targets) in group.rollouts.iter().zip(targets) {
             self.observations.extend_from_slice(&rollout.observations);
             self.resets.extend_from_slice(&rollout.resets);
             self.raw_actions.extend_from_slice(&rollout.raw_actions);

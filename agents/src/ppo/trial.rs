@@ -9,6 +9,7 @@ use super::learner::Learner;
 use super::training::describe;
 use crate::config::{Network, PpoJob};
 use crate::device::CPU;
+use crate::exchange::Ranks;
 
 /// Updates and decisions that are timed, after one that is not.
 const TIMES: u32 = 3;
@@ -29,11 +30,15 @@ pub(crate) fn trial(job: &PpoJob, spec: &Spec) -> Result<Trial> {
     let ppo = &job.ppo;
     let mut learner = Learner::new(describe(job, spec)?, ppo, job.seed)?;
     let (envs, timesteps) = (ppo.envs_per_group, ppo.envs * ppo.rollout_len / ppo.minibatches);
-    let minibatch = match ppo.network {
-        Network::Mlp => vec![learner.blank(timesteps, timesteps)],
-        Network::Recurrent => vec![learner.blank(envs, envs * ppo.rollout_len); ppo.groups() / ppo.minibatches],
+    let (sequences, indices) = match ppo.network {
+        Network::Mlp => (vec![learner.blank(timesteps, timesteps)], timesteps),
+        Network::Recurrent => {
+            let groups = ppo.groups() / ppo.minibatches;
+            (vec![learner.blank(envs, envs * ppo.rollout_len); groups], groups)
+        }
     };
-    let update = seconds(|| learner.update(&minibatch, ppo.learning_rate, None).map(drop))?;
+    let minibatch = learner.minibatch(&sequences, &(0..indices).collect::<Vec<_>>());
+    let update = seconds(|| learner.update(&minibatch, ppo.learning_rate, None, &Ranks::alone()).map(drop))?;
     let policy = learner.policy();
     let mut observations = Vec::new();
     (0..envs).for_each(|_| policy.description.push_observation(&vec![0.0; spec.observation_space.width()], &mut observations));

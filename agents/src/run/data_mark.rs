@@ -60,6 +60,22 @@ impl DataMark {
         }
     }
 
+    /// Refuses to train where processes have different data, by their marks in order of rank.
+    ///
+    /// # Errors
+    /// Names the first that has other data than rank 0.
+    pub(crate) fn expect_alike(self, all: &[Self]) -> Result<()> {
+        let Some((rank, other)) = all.iter().enumerate().find(|(_, other)| **other != all[0]) else { return Ok(()) };
+        let said = |mark: &Self| {
+            format!("{} of {} in all, checksum {:08x}", count(mark.episodes, "episode"), count(mark.steps, "step"), mark.checksum)
+        };
+        bail!(
+            "rank {rank} has another dataset than rank 0: {}, and not {}; give all processes the same files (--data)",
+            said(other),
+            said(&all[0])
+        )
+    }
+
     /// Refuses data other than those that a run was begun with.
     ///
     /// # Errors

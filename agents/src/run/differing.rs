@@ -21,3 +21,11 @@ pub fn differing_keys(left: &serde_json::Value, right: &serde_json::Value) -> Ve
     visit(left, right, "", &mut found);
     found
 }
+
+/// Whether a key of a job, in whatever section, cannot change what a run learns or how it is judged.
+pub(crate) fn is_without_effect(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    key == "strict"
+        || key.starts_with("log.")
+        || ["log", "actors", "beside", "log_every", "checkpoint_every", "keep_checkpoints"].contains(&last)
+}

@@ -13,7 +13,7 @@ use super::interrupt::Whole;
 use super::words::short_name;
 
 /// The job, in a run folder: a folder with it is a run.
-pub(super) const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// Names the checkpoint that pruning must keep, in a run folder.
 pub(super) const BEST: &str = "best";
 /// Complete checkpoints, in a run folder, a folder each.

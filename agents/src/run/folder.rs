@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
+use thiserror::Error;
 
 use super::files::{
     BEST, CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
@@ -32,6 +33,22 @@ pub(crate) const EVALUATIONS: &str = "evaluations";
 pub(crate) const CONVERTED: &str = "converted.json";
 pub(crate) const BEGUN_FROM: &str = "begun_from.json";
 pub(crate) const IMPORTED: &str = "imported.json";
+
+/// A run folder that cannot be had.
+#[derive(Debug, Error)]
+pub enum Taken {
+    /// A run or other files are in it.
+    #[error("the run folder {} is not empty; continue that run with --resume, remove it, or choose another folder with --run", .0.display())]
+    NotEmpty(PathBuf),
+    /// Another process has locked it.
+    #[error("another process is writing the run {}{advice}", path.display())]
+    Writing {
+        /// The folder.
+        path: PathBuf,
+        /// What to do about it.
+        advice: &'static str,
+    },
+}
 
 /// One run's folder.
 #[derive(Debug)]
@@ -61,8 +78,8 @@ impl RunDir {
     /// If the folder exists and is not free, another process is making a run of it, or it cannot be made or written.
     pub fn claim(path: &Path, keep_checkpoints: usize) -> Result<RunDir> {
         Self::check_free(path)?;
-        Self::try_claim(path, keep_checkpoints)?
-            .with_context(|| format!("another process is writing the run {}; choose another folder with --run", path.display()))
+        let advice = "; choose another folder with --run";
+        Ok(Self::try_claim(path, keep_checkpoints)?.ok_or_else(|| Taken::Writing { path: path.into(), advice })?)
     }
 
     /// As [`RunDir::claim`], but of a name that is taken the next one: `NAME`, `NAME-2`, `NAME-3`, ... Jobs that begin together get
@@ -130,12 +147,7 @@ impl RunDir {
     /// # Errors
     /// If the folder exists and is not free.
     pub fn check_free(path: &Path) -> Result<()> {
-        ensure!(
-            is_free(path)?,
-            "the run folder {} is not empty; continue that run with --resume, remove it, or choose another folder with --run",
-            path.display()
-        );
-        Ok(())
+        if is_free(path)? { Ok(()) } else { Err(Taken::NotEmpty(path.into()).into()) }
     }
 
     /// Opens a run to continue it, and removes what a killed job left unfinished.
@@ -144,7 +156,7 @@ impl RunDir {
     /// If there is no run, or another process is writing it.
     pub fn resume(path: &Path) -> Result<RunDir> {
         let mut run = Self::open(path)?;
-        run._lock = Some(lock(path)?.with_context(|| format!("another process is writing the run {}", path.display()))?);
+        run._lock = Some(lock(path)?.ok_or_else(|| Taken::Writing { path: path.into(), advice: "" })?);
         refuse_link(&run.checkpoints())?;
         run.clean(&run.path)?;
         if run.checkpoints().is_dir() {

@@ -76,8 +76,8 @@ impl Drop for Whole {
     }
 }
 
-/// Something long that leaves files behind where it is cut off: a signal has them removed before the process dies of it. There is one at a
-/// time.
+/// Something long that leaves files or processes behind where it is cut off: a signal has them removed before the process dies of it. There is
+/// one at a time.
 #[derive(Debug)]
 #[must_use]
 pub struct Leftovers(());
@@ -96,11 +96,15 @@ impl Drop for Leftovers {
     }
 }
 
-/// Ends the process by a signal, as if nobody handled it.
-fn die(signal: i32) {
+fn remove_leftovers() {
     if let Some(remove) = &*LEFTOVERS.lock().unwrap_or_else(PoisonError::into_inner) {
         remove();
     }
+}
+
+/// Ends the process by a signal, as if nobody handled it.
+fn die(signal: i32) {
+    remove_leftovers();
     let _ = emulate_default_handler(signal);
     // Where the system would not.
     std::process::exit(128 + signal);
@@ -130,6 +134,7 @@ pub(crate) fn install() -> Result<()> {
                 let _ = writeln!(AboveBars, "stopping at the next step; press Ctrl-C again to stop at once");
             } else if signal == SIGINT && !is_first {
                 // Not so for the others: `timeout` and systemd send two of them at once.
+                remove_leftovers();
                 std::process::exit(i32::from(exit_code()));
             }
         }
@@ -151,6 +156,20 @@ pub(crate) fn exit_code() -> u8 {
     128 + if signal == 0 { SIGINT } else { signal } as u8
 }
 
+/// Asks the jobs of the process to stop, as [`request`] does, when the input of the process ends: whoever holds its other end can stop them
+/// so, and stops them by dying.
+///
+/// # Errors
+/// If the system has no thread left.
+pub fn stop_with_input() -> Result<()> {
+    let wait = || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        request();
+    };
+    std::thread::Builder::new().name("input".into()).spawn(wait).context("cannot start the thread that watches the input")?;
+    Ok(())
+}
+
 /// Asks all jobs of the process to stop at a clean point, as Ctrl-C does: for a process that handles signals in its own way.
 pub fn request() {
     let _ = SIGNAL.compare_exchange(0, SIGINT, Ordering::Relaxed, Ordering::Relaxed); // the first one stands
@@ -159,6 +178,16 @@ pub fn request() {
 /// Forgets that jobs were asked to stop, so that the next one runs: for a process that outlives its jobs, when all of them have ended.
 pub fn forget() {
     SIGNAL.store(0, Ordering::Relaxed);
+}
+
+/// The signal that asked to stop; 0 without one.
+pub(crate) fn signal() -> i32 {
+    SIGNAL.load(Ordering::Relaxed)
+}
+
+/// Takes over a signal that another process of the same job was sent: this one stops as that one does, with the same exit code.
+pub(crate) fn agree(signal: i32) {
+    let _ = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed); // the first one stands
 }
 
 /// Whether the user asked to stop.

@@ -8,14 +8,16 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::progress::{self, AboveBars};
-use super::{interrupt, words::plain};
+use super::{Taken, interrupt, words::plain};
 
 /// How much a process says on stderr beside its results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,33 @@ pub enum Verbosity {
     Verbose,
     /// Also what only a developer wants to know.
     Debug,
+}
+
+/// Exit code of a command whose run another process is writing, as `sysexits.h` has it: the same command may succeed later.
+pub const TRY_AGAIN: u8 = 75;
+
+static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Says how this program is started, for one that is not the file of this process.
+///
+/// - `words`: the file of the program and its first arguments, at least one word
+pub fn set_program(words: Vec<OsString>) {
+    let _ = PROGRAM.set(words); // the first one stands
+}
+
+/// A command that starts this program once more, to which arguments are still to be given.
+///
+/// # Errors
+/// If the system does not say which file this process is of.
+pub(crate) fn this_program() -> Result<Command> {
+    match PROGRAM.get().and_then(|words| words.split_first()) {
+        Some((file, first)) => {
+            let mut command = Command::new(file);
+            command.args(first);
+            Ok(command)
+        }
+        None => Ok(Command::new(std::env::current_exe().context("cannot find the program to start it once more")?)),
+    }
 }
 
 /// Runs a command as the whole work of a process, once: sets up the log (`AAREN_LOG`) and signals before it, and says an error in one
@@ -62,7 +91,11 @@ pub fn exit_code(verbosity: Verbosity, command: impl FnOnce() -> Result<()>) -> 
         Err(error) => {
             // A closed stderr must not turn the error into a panic.
             let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
-            if error.is::<interrupt::Interrupted>() { interrupt::exit_code() } else { 1 }
+            match error.downcast_ref::<Taken>() {
+                _ if error.is::<interrupt::Interrupted>() => interrupt::exit_code(),
+                Some(Taken::Writing { .. }) => TRY_AGAIN,
+                _ => 1,
+            }
         }
     }
 }
@@ -76,6 +109,12 @@ fn has_colours() -> bool {
 /// The error and its causes on one line that a terminal can show.
 pub fn message(error: &anyhow::Error) -> String {
     plain(&one_line(error)).into_owned()
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".into())
 }
 
 /// The error and its causes, joined by colons; line breaks become blanks. A cause that the text before it ends with already

@@ -386,7 +386,8 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.iter().copied());
-    let terminal = std::io::stdout().is_terminal();
+    // A launcher's terminal, such as mpirun's, may have no width.
+    let terminal = std::io::stdout().is_terminal() && table.width().is_none_or(|width| width > 0);
     table.set_content_arrangement(if terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
     table
 }

@@ -1,12 +1,15 @@
 //! What judges the policies of a training: episodes that they play, episodes that they did not learn from, or both.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aaren_policy::AnyPolicy;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::device::Cpu;
-use crate::play::evaluate::{Evaluation, evaluate};
+use crate::exchange::Ranks;
+use crate::play::episodes::EpisodeResult;
+use crate::play::evaluate::{Evaluation, play_share};
 use crate::run::report::{EvaluationReport, ValidationReport};
 
 /// The headline of an evaluation in the log.
@@ -29,17 +32,37 @@ pub(crate) struct Judges {
 }
 
 impl Judges {
-    /// What a policy of a run reaches.
+    /// What a policy of a run reaches: on all ranks, each of which plays its share of the episodes. Rank 0 does the rest, and says it to
+    /// all.
     ///
     /// # Errors
-    /// An environment that fails, or an interrupt.
-    pub(super) fn judge(&self, policy: &AnyPolicy<Cpu>, run: &str, step: u64) -> Result<EvaluationReport> {
-        let mut report = match &self.evaluation {
-            Some(evaluation) => evaluate(policy, run, step, evaluation)?,
-            None => EvaluationReport::without_env(run, step, &self.data, policy.mixer(), policy.parameters()),
+    /// An environment that fails, an interrupt, or a rank that does not come.
+    pub(super) fn judge(&self, policy: &AnyPolicy<Cpu>, run: &str, step: u64, ranks: &Ranks) -> Result<EvaluationReport> {
+        let started = Instant::now();
+        let (rank, size) = (ranks.rank(), ranks.size());
+        // A module cannot be shared by threads; a handle of its own can be sent to one.
+        let own = || policy.clone();
+        let played = match &self.evaluation {
+            None => Vec::new(),
+            Some(evaluation) => {
+                let policy = own();
+                let share = ranks.together(move || play_share(&policy, evaluation, rank, size))?;
+                in_order(ranks.gather_values(share)?)
+            }
         };
-        report.validation = self.validation.as_ref().map(|validate| validate(policy)).transpose()?;
-        Ok(report)
+        let (policy, played) = (own(), &played);
+        let report = ranks.together(move || {
+            if rank != 0 {
+                return Ok(None);
+            }
+            let mut report = match &self.evaluation {
+                Some(evaluation) => evaluation.report(&policy, run, step, played, started.elapsed().as_secs_f64())?,
+                None => EvaluationReport::without_env(run, step, &self.data, policy.mixer(), policy.parameters()),
+            };
+            report.validation = self.validation.as_ref().map(|validate| validate(&policy)).transpose()?;
+            Ok(Some(report))
+        })?;
+        ranks.from_first(|| report.context("rank 0 has no report"))
     }
 
     /// What an evaluation logs first.
@@ -50,5 +73,19 @@ impl Judges {
     /// Whether there is nothing to judge by.
     pub(super) fn are_none(&self) -> bool {
         self.evaluation.is_none() && self.validation.is_none()
+    }
+}
+
+/// The episodes of all ranks, each of which played every so-many-th, in order.
+fn in_order(shares: Vec<Vec<EpisodeResult>>) -> Vec<EpisodeResult> {
+    let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::new();
+    loop {
+        for share in &mut shares {
+            match share.next() {
+                Some(episode) => all.push(episode),
+                None => return all,
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use aaren_policy::{ActionSpec, Description, Normalizer};
 use super::segments::{SegmentSampler, SegmentSource};
 use super::{DeviceBatch, Learner, trajectories};
 use crate::config::{Changes, Execution, Job, OfflineJob};
+use crate::exchange::Shards;
 
 /// Robot, task, numbers in an observation and in an action.
 const ROBOTS: [(&str, &str, usize, usize); 4] = [
@@ -142,7 +143,9 @@ fn every_preset_makes_a_step() {
                 let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
                 let source = Arc::new(SegmentSource::new(dataset).unwrap());
                 let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
-                learner.update(DeviceBatch::copy(sampler.batch(0, &[]), learner.description()).unwrap()).unwrap();
+                learner
+                    .update(DeviceBatch::copy(sampler.shared_batch(0, &[], &Shards::all(1)), learner.description()).unwrap())
+                    .unwrap();
                 assert!(learner.progress.interval.gradient_norm > 0.0, "{name}: {:?}", learner.progress);
                 made += 1;
             }

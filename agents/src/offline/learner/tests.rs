@@ -1,7 +1,8 @@
+use super::progress::Interval;
 use super::*;
 use crate::config::OfflineJob;
 use crate::offline::data;
-use crate::offline::segments::{Batch, SegmentSampler, SegmentSource};
+use crate::offline::segments::{Batch, SegmentSampler, SegmentSource, SharedBatch};
 use burn_store::ModuleSnapshot;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +25,7 @@ fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSample
 
 impl<B: TrainBackend> Learner<B> {
     fn learn(&mut self, batch: Batch) -> Result<()> {
-        self.update(DeviceBatch::copy(batch, &self.description)?)
+        self.update(DeviceBatch::copy(SharedBatch { cut: batch.cut.clone(), own: vec![batch] }, &self.description)?)
     }
 
     /// What one optimizer step adds to the numbers of an interval.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Changes, Job};
-use crate::play::rollout::RolloutSpec;
+use crate::play::rollout::{EnvGroup, RolloutSpec};
 use crate::ppo::describe;
 use crate::ppo::targets::targets;
 
@@ -29,25 +29,28 @@ fn the_replay_begins_with_the_state_that_was_stored() {
     let mut learner = Learner::new(describe(&job, &spec).unwrap(), &config, 1).unwrap();
     let play = |iteration| RolloutSpec { seed: 1, iteration, rollout_len: 5, time_limit: None, record: false };
     let make = || aaren_envs::make(&job.env.id, &job.env.options);
-    let mut groups = vec![EnvGroup::new(&make, &learner.policy(), 0, 4).unwrap()];
-    groups[0].begin(&play(0)).unwrap();
+    let mut group = EnvGroup::new(&make, &learner.policy(), 0, 4).unwrap();
+    group.begin(&play(0)).unwrap();
     for iteration in 0..6 {
         let policy = learner.policy();
-        groups[0].play(&policy, &play(iteration)).unwrap();
-        let targets: Vec<Vec<Targets>> =
-            groups.iter().map(|group| targets(&policy, group, &learner.progress.reward_scale, &config)).collect();
-        let sequences = learner.sequences(&groups, &targets).unwrap();
-        let begun = groups[0].rollouts().any(|rollout| !rollout.resets[0]);
+        group.play(&policy, &play(iteration)).unwrap();
+        let rollouts = [group.take_rollout()];
+        let targets = vec![targets(&policy, &rollouts[0], &learner.progress.reward_scale, &config)];
+        let sequences = learner.sequences(&rollouts, &targets).unwrap();
+        let begun = rollouts[0].rollouts.iter().any(|rollout| !rollout.resets[0]);
         let mut forgetful = sequences.clone();
         forgetful[0].state = learner.network.initial_state(4, &CPU);
         // With no divergence allowed at all, nothing is updated.
-        let distance =
-            |learner: &mut Learner, sequences: &[_]| learner.update(sequences, 1.0, Some(-1.0)).unwrap().0.ratio_distance;
+        let update = |learner: &mut Learner, sequences: &[Sequences], learning_rate, most_kl| {
+            let minibatch = learner.minibatch(sequences, &[0]);
+            learner.update(&minibatch, learning_rate, most_kl, &Ranks::alone()).unwrap().0
+        };
+        let distance = |learner: &mut Learner, sequences: &[_]| update(learner, sequences, 1.0, Some(-1.0)).ratio_distance;
         assert!(distance(&mut learner, &sequences) < 1e-5);
         let wrong = distance(&mut learner, &forgetful);
         assert!(iteration == 0 || !begun || wrong > 1e-4, "iteration {iteration}: {wrong}");
         for _ in 0..4 {
-            learner.update(&sequences, config.learning_rate, None).unwrap();
+            update(&mut learner, &sequences, config.learning_rate, None);
         }
     }
 }

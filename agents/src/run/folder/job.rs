@@ -48,7 +48,7 @@ impl RunDir {
             self.path.display(),
             fixed.join(" and ")
         );
-        if let (Some((made, _)), Some((asked, key))) = (self.latest_checkpoint()?, length(job)) {
+        if let (Some((made, _)), Some((asked, key))) = (self.latest_checkpoint()?, job.length()) {
             ensure!(
                 asked >= made,
                 "the run {} has made {made} steps, more than the {asked} of {key}; ask for {made} or more, \
@@ -60,14 +60,5 @@ impl RunDir {
         // What is called otherwise is written when the data turned out to be the same.
         let is_called_otherwise = changed.iter().any(|key| key.starts_with("data."));
         if changed.is_empty() || is_called_otherwise { Ok(()) } else { self.write_json("config.json", job) }
-    }
-}
-
-/// The steps after which a training ends, as its checkpoints count them, and the key that says so.
-fn length(job: &Job) -> Option<(u64, &'static str)> {
-    match job {
-        Job::Offline(job) => Some((job.train.steps, "train.steps")),
-        Job::Ppo(job) => Some((job.ppo.iterations() * job.ppo.steps_per_iteration(), "ppo.env_steps")),
-        Job::Collect(_) => None,
     }
 }
