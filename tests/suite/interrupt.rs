@@ -13,7 +13,7 @@ use crate::common::*;
 /// Sends a collection of so many episodes a signal `times` times; gives the exit code and what was said.
 fn interrupted(episodes: &str, signal: &str, times: usize) -> (Option<i32>, String) {
     // A signal that comes before the handler is there kills the process; then try again, later in its life.
-    for delay in [50, 150, 400] {
+    for delay in [50, 150, 400, 1500, 5000] {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_aaren"))
             .args(["collect", "--set", &format!("data.scripted.episodes={episodes}"), "--output", "out"])
