@@ -45,8 +45,9 @@ const LONGEST_DESCRIPTION: u64 = 1 << 28;
 /// [`PolicyError::File`] or [`PolicyError::Weights`] if a file cannot be written.
 pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(), PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let text = serde_json::to_string_pretty(&policy.any_description())
-        .map_err(|source| PolicyError::Description { path: path.clone(), source })?;
+    let (description, network) = policy.parts();
+    let text =
+        serde_json::to_string_pretty(&description).map_err(|source| PolicyError::Description { path: path.clone(), source })?;
     fs::write(&path, text + "\n").map_err(|source| PolicyError::File {
         path,
         action: "write the policy's description",
@@ -56,40 +57,25 @@ pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(
     let path = folder.join(WEIGHTS);
     // Burn's own entries come in an order drawn by chance; the same weights should be the same bytes.
     let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
-    policy
-        .save_weights(&mut store)
-        .map_err(|problem| PolicyError::Weights { path, problem: format!("cannot be written: {problem}") })
+    let unwritten = |error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") };
+    network.save_into(&mut store).map_err(unwritten)
 }
 
 /// A policy that can be written.
 pub trait Saved<B: Backend> {
-    /// What goes into `policy.json`.
-    fn any_description(&self) -> AnyDescription;
-
-    /// Writes the weights.
-    ///
-    /// # Errors
-    /// What the store reports, as text.
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String>;
+    /// What goes into `policy.json`, and the weights.
+    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>);
 }
 
 impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
-    fn any_description(&self) -> AnyDescription {
-        AnyDescription::Decision(self.description.clone())
-    }
-
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
-        self.network.save_into(store).map_err(|error| error.to_string())
+    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>) {
+        (AnyDescription::Decision(self.description.clone()), &self.network)
     }
 }
 
 impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
-    fn any_description(&self) -> AnyDescription {
-        AnyDescription::ActorCritic(self.description.clone())
-    }
-
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
-        self.network.save_into(store).map_err(|error| error.to_string())
+    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>) {
+        (AnyDescription::ActorCritic(self.description.clone()), &self.network)
     }
 }
 
