@@ -374,6 +374,7 @@ fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>, wrong: &mut V
         let hint = match (above.last(), error.kind()) {
             (Some(file), _) => format!(", the base of {}", file.display()),
             (None, std::io::ErrorKind::NotFound) => "; `aaren train` without a config runs the quickstart".into(),
+            (None, _) if path.join("config.json").is_file() => format!("; the job of this run is in {name}/config.json"),
             (None, _) => String::new(),
         };
         anyhow!(error).context(format!("cannot read the config {name}{hint}"))

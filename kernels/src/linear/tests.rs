@@ -80,7 +80,7 @@ fn the_bits_of_few_rows_depend_neither_on_tiles_nor_on_how_many_there_are() {
         terms.fold(bias_data[output], |sum, (weight, x)| weight.mul_add(x, sum))
     };
     for rows in 1..=6 {
-        let y = linear(x.clone().slice([0..rows]), weight.clone(), bias.clone(), Activation::Identity);
+        let y = linear(x.clone().narrow(0, 0, rows), weight.clone(), bias.clone(), Activation::Identity);
         let expected: Vec<f32> = (0..rows * outputs).map(|i| sum(i / outputs, i % outputs)).collect();
         assert_eq!(y.into_data().to_vec::<f32>().unwrap(), expected, "{rows} rows");
     }
