@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
             self.progress.message(message);
         }
         if saves {
-            let shares = self.run.ranks().gather(trained.share()?)?;
+            let shares = self.run.ranks().gather(trained.share()?).map_err(|error| self.lost(error))?;
             if let Some(run) = self.run.first() {
                 let written = run.checkpoint(step, |folder| trained.save(folder, &shares));
                 let folder = written.with_context(|| self.newest_checkpoint())?;
@@ -251,7 +251,7 @@ impl<'a> Session<'a> {
         }
         if is_stopped {
             // None may end before the run is saved: a launcher then ends all.
-            self.run.ranks().meet()?;
+            self.run.ranks().meet().map_err(|error| self.lost(error))?;
             return Err(anyhow::Error::new(Interrupted).context(self.stopped()));
         }
         if evaluates { self.evaluate_between(trained) } else { Ok(()) }
@@ -262,7 +262,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Names the ranks that have others.
     fn compare(&self, checksum: u32) -> Result<()> {
-        let all = self.run.ranks().gather_values(checksum)?;
+        let all = self.run.ranks().gather_values(checksum).map_err(|error| self.lost(error))?;
         let others = all.iter().enumerate().filter(|(_, other)| **other != all[0]);
         let others: Vec<String> = others.map(|(rank, _)| rank.to_string()).collect();
         ensure!(
@@ -274,6 +274,11 @@ impl<'a> Session<'a> {
             others.join(", ")
         );
         Ok(())
+    }
+
+    /// The error of a rank that the others waited for in vain, with what stopped of it and where that can be taken up again.
+    fn lost(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(format!("at step {}", self.step)).context(self.newest_checkpoint())
     }
 
     /// Seconds that the run has taken.

@@ -44,6 +44,7 @@ fn cases() -> Vec<Case> {
             file(to, "job.toml", b"[collect]\ndataset = \"random\"\n")
         }),
         case("a mixer by its word", "train --mixer aren", &["policy.mixer", "aren", "did you mean \"aaren\""], nothing),
+        case("data by no word", "train --data=", &["data.source"], nothing),
         case("data by its word", "train --data no.hdf5", &["no.hdf5"], nothing),
         case("not text", "train job.json", &["cannot read the config job.json"], |to| file(to, "job.json", &[0xff, 0xfe])),
         case("misspelt key", "train job.json", &["job.json", "train.leraning_rate", "did you mean \"learning_rate\""], |to| {

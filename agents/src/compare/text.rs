@@ -18,7 +18,8 @@ const WIDTH: usize = 80;
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
-        let width = Table::new().width().map(usize::from).or_else(asked).unwrap_or(WIDTH);
+        // Some terminals without a window say that they have no columns.
+        let width = Table::new().width().map(usize::from).filter(|&width| width > 0).or_else(asked).unwrap_or(WIDTH);
         for (title, table) in self.tables() {
             write!(f, "{}\n{}\n\n", wrapped(&plain(&title), width), table.terminal(width))?;
         }

@@ -66,7 +66,7 @@ impl Changes {
         let mut flags = Vec::new();
         flags.extend(self.mixer.clone().map(|mixer| flag("--mixer", "policy.mixer", mixer)));
         let data = self.data.join(" --data ");
-        flags.extend((!data.is_empty()).then(|| (format!("--data {data}"), "data.source".into(), self.data.clone().into())));
+        flags.extend((!self.data.is_empty()).then(|| (format!("--data {data}"), "data.source".into(), self.data.clone().into())));
         let limit = self.max_episode_steps;
         flags.extend(limit.map(|steps| (format!("--max-episode-steps {steps}"), "data.max_episode_steps".into(), steps.into())));
         flags.extend(self.seed.map(|seed| (format!("--seed {seed}"), "seed".into(), seed.into())));

@@ -58,13 +58,12 @@ fn linear<R: Real>(
     let (x, weight, bias) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 1>(&bias));
     let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
     let bias = bias.row([0], outputs);
-    let mut y = vec![R::zero(); rows * outputs];
 
     // Decided by the whole batch, not by what is left for the last block: a row's bits must not depend on its place.
     let is_few = rows <= FEW_ROWS;
+    // On an output that is the bias in every row.
     let block = |start: usize, y: &mut [R]| {
         let rows = y.len() / outputs;
-        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
         add_product(y, Matrix::of_rows(&x, start, rows), &weight, is_few);
         match activation {
             Activation::Identity => {}
@@ -77,11 +76,18 @@ fn linear<R: Real>(
         }
     };
     if rows * inputs * outputs < SEQUENTIAL_BELOW {
+        // Small outputs come from memory that was used before, which zeros would have to be written into first.
+        let mut y = Vec::with_capacity(rows * outputs);
+        (0..rows).for_each(|_| y.extend_from_slice(bias));
         block(0, &mut y);
-    } else {
-        let size = block_rows(rows);
-        y.par_chunks_mut(size * outputs).enumerate().for_each(|(chunk, y)| block(chunk * size, y));
+        return tensor(y, [rows, outputs]);
     }
+    let mut y = vec![R::zero(); rows * outputs];
+    let size = block_rows(rows);
+    y.par_chunks_mut(size * outputs).enumerate().for_each(|(chunk, y)| {
+        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        block(chunk * size, y);
+    });
     tensor(y, [rows, outputs])
 }
 
