@@ -3,7 +3,9 @@
 use super::inputs::{AttentionInputs, AttentionOutputs};
 use super::ops::AttentionOps;
 use super::reference;
-use crate::autodiff::{Autodiff, CheckpointStrategy, node};
+use crate::autodiff::node;
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::tensor::TensorMetadata;
 use burn::tensor::backend::AutodiffBackend;
 

@@ -27,7 +27,7 @@ pub trait AttentionOps: Backend {
         grad: FloatTensor<Self>,
     ) -> AttentionGradients<Self> {
         let _ = outputs;
-        inputs.derive(|inputs| reference::causal_attention(inputs).outputs, grad)
+        reference::causal_attention_backward(inputs, grad)
     }
 }
 

@@ -3,7 +3,9 @@
 use super::inputs::RecurrenceInputs;
 use super::ops::RecurrenceOps;
 use super::reference;
-use crate::autodiff::{Autodiff, CheckpointStrategy, node};
+use crate::autodiff::node;
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 
