@@ -59,6 +59,31 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{value!r} is no text, number, list or dict")
 
 
+def job_json(name: str, value: Any) -> str:
+    """A value of a job as text.
+
+    Args:
+        name: its key, "" for a whole job.
+
+    Raises:
+        TypeError: for what JSON has nothing for.
+        ValueError: for a number that is not finite, with its key.
+    """
+    _refuse_infinite(name, value)
+    return json.dumps(plain(value))
+
+
+def _refuse_infinite(name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_infinite(f"{name}.{key}" if name else str(key), inner)
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        for inner in value:
+            _refuse_infinite(name, inner)
+    elif isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        raise ValueError(f"{name}: found {value}, expected a finite number")
+
+
 def to_json(value: Any) -> str:
     """The same as text."""
     return json.dumps(plain(value), allow_nan=False)

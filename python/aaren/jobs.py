@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from . import _aaren
-from ._convert import array, plain
+from ._convert import array, job_json, plain
 from ._frames import pandas as _pandas
 from ._show import show, translated, typed
 
@@ -68,7 +68,7 @@ def _settings(overrides: Mapping[str, Any], above: str = "") -> list[str]:
         if isinstance(value, Mapping) and value:
             settings += _settings(value, f"{path}.")
         else:
-            settings.append(f"{path}={json.dumps(plain(value), allow_nan=False)}")
+            settings.append(f"{path}={job_json(path, value)}")
     return settings
 
 
@@ -113,6 +113,7 @@ def train(
     Raises:
         Error: all that is wrong with the job, or what went wrong in it.
     """
+    seed = plain(seed)
     typed("seed", seed, int, "an integer")
     typed("mixer", mixer, str, "a name")
     sources: list[str] = []
@@ -129,7 +130,7 @@ def train(
         if config is None:
             files = []
         elif isinstance(config, Mapping):
-            written.write_text(json.dumps(plain(config), allow_nan=False))
+            written.write_text(job_json("", config))
             files = [str(written)]
         elif isinstance(config, (str, os.PathLike)):
             files = [os.fspath(config)]
@@ -166,7 +167,7 @@ def _chosen(
 ) -> dict[str, Any]:
     """Which runs of a table, as a request."""
     words = {name: [given] if isinstance(given, str) else list(given) for name, given in (("rows", rows), ("agents", agents))}
-    numbers = _aaren.parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
+    numbers = _aaren.parse_seeds(seeds) if isinstance(seeds, str) else np.atleast_1d(np.asarray(seeds, dtype=np.uint64)).tolist()
     return {**words, "seeds": numbers, "runs": None if runs is None else os.fspath(runs), "set": settings}
 
 

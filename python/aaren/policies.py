@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import _aaren
 from ._convert import array, numbers
-from ._show import say_what_waits, translated
+from ._show import say_what_waits, translated, typed
 
 if TYPE_CHECKING:
     import pandas
@@ -317,6 +317,7 @@ def play(
         ValueError: for spaces that are not the policy's.
         Error: for what the policy cannot do.
     """
+    typed("policy", policy, Policy, "what aaren.load gives")
     targets = [] if target_return is None else np.atleast_1d(np.asarray(target_return, dtype=np.float64)).tolist()
     with translated("play", target_return="target_return"):
         plan = json.loads(
@@ -423,6 +424,8 @@ def _play(
             action = chosen[index]
             row.observation, given, terminated, truncated, _ = row.env.step(action)
             row.reward, row.begins = float(given), False
+            if not np.isfinite(row.reward):
+                raise ValueError(f"env: it gave the reward {row.reward} at step {row.length} of an episode, expected a finite number")
             row.total += row.reward
             row.length += 1
             if record_actions:

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aaren_agents::config::Execution;
+use aaren_agents::config::{Execution, memory};
 use aaren_agents::device::Cpu;
 use aaren_agents::jobs::{Checkpoint, EvaluateRequest};
 use aaren_agents::play::{Acting, ExecutionMode, SavedPolicy};
@@ -119,8 +119,16 @@ impl Policy {
             return Err(wrong_value("window: 0, expected at least 1".into()));
         }
         let policy = lock(&self.policy).clone();
-        let acting = Acting::new(&policy, ExecutionMode { window, cache, stochastic }, rows);
-        let acting = acting.map_err(|error| wrong_value(format!("{error:#}")))?;
+        let of_rows = |rows| {
+            let acting = Acting::new(&policy, ExecutionMode { window, cache, stochastic }, rows);
+            acting.map_err(|error| wrong_value(format!("{error:#}")))
+        };
+        // A row's observation at the least.
+        let bytes = of_rows(1)?.bytes().max(size_of::<f64>() * self.rows.observation.max(1));
+        if let Some(problem) = memory::too_many("rows", rows, bytes) {
+            return Err(wrong_value(problem));
+        }
+        let acting = of_rows(rows)?;
         Ok(State { content: Mutex::new(Content::Live(self.number, Box::new(acting))) })
     }
 
@@ -158,6 +166,11 @@ impl Policy {
         };
         told.tell(&mut acting, self.rows)?;
         let active = told.active.unwrap_or_else(|| vec![true; rows]);
+        for (row, observation) in observations.chunks(self.rows.observation.max(1)).enumerate().filter(|&(row, _)| active[row]) {
+            if let Some(number) = observation.iter().find(|number| !number.is_finite()) {
+                return Err(wrong_value(format!("observation: row {row} has {number}, expected finite numbers")));
+            }
+        }
         let (outcome, acting) = py.detach(|| {
             fork::compute(move || {
                 let outcome = acting.act(&observations, &active);
@@ -246,6 +259,10 @@ impl Told {
                 None if begins => acting.begin_with_same_noise(row),
                 _ => {
                     if let Some(rewards) = &self.reward {
+                        if !rewards[row].is_finite() {
+                            let problem = format!("reward: row {row} has {}, expected a finite number", rewards[row]);
+                            return Err(wrong_value(problem));
+                        }
                         acting.reward(row, rewards[row]);
                     }
                     if let Some(previous) = &self.previous {

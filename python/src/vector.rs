@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use aaren_agents::config::memory;
 use aaren_envs::{Action, Autoreset, Dtype, EnvError, Spec, StepEnd};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -102,6 +103,9 @@ impl VectorEnv {
         if copies == 0 || threads == 0 {
             let (name, count) = if copies == 0 { ("num_envs", copies) } else { ("threads", threads) };
             return Err(wrong_value(format!("{name}: {count}, expected at least 1")));
+        }
+        if let Some(problem) = memory::too_many("num_envs", copies, memory::bytes_of_env(id)) {
+            return Err(wrong_value(problem));
         }
         let (options, threads) = (options(options_json)?, threads.min(copies));
         let made = py.detach(|| {

@@ -284,6 +284,7 @@ def test_what_is_wrong_is_one_clear_exception() -> None:
         (lambda: aaren.Env("Hopper-v5", ctrl_cost_weight=object()), TypeError, "no text, number, list or dict"),
         (lambda: aaren.Env("Hopper-v5", render_mode="human"), ValueError, "rgb_array"),
         (lambda: aaren.VectorEnv("Hopper-v5", 0), ValueError, "num_envs: 0"),
+        (lambda: aaren.VectorEnv("CartPole-v1", 10**18), ValueError, "num_envs: found 1000000000000000000, which take at least"),
         (lambda: aaren.VectorEnv("Hopper-v5", 2, threads=0), ValueError, "threads: 0"),
         (lambda: aaren.VectorEnv("Hopper-v5", 2, autoreset_mode="never"), ValueError, "NextStep"),
         (lambda: aaren.VectorEnv("Hopper-v5", 2, render_mode="rgb_array"), ValueError, "render_mode"),

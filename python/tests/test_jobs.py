@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import aaren
+import numpy as np
 import pytest
 
 
@@ -32,6 +33,11 @@ def test_a_training_leaves_and_gives_what_the_program_does(maze_job: dict, tmp_p
         assert path.read_bytes() == (tmp_path / "theirs" / path.relative_to(tmp_path / "ours")).read_bytes()
     assert "return" in str(ours)
     assert pickle.loads(pickle.dumps(ours)) == ours
+
+
+def test_numbers_of_numpy_are_numbers(maze_job: dict, tmp_path: Path) -> None:
+    report = aaren.train(maze_job, run=tmp_path / "run", seed=np.int64(3), train={"steps": np.int32(2)}, progress=False)
+    assert report["train"]["steps"] == 2
 
 
 def test_a_training_goes_on(maze_job: dict, tmp_path: Path) -> None:
@@ -78,6 +84,8 @@ def test_what_is_wrong_is_one_clear_exception(runs: Path, maze_job: dict, tmp_pa
         (lambda: aaren.train({**maze_job, "trian": 1}, run=run), aaren.Error, '^the config: .*did you mean "train"'),
         (lambda: aaren.train(maze_job, run=run, mixer="gruu"), aaren.Error, "mixer gruu.*gru"),
         (lambda: aaren.train(maze_job, run=run, seed="one"), TypeError, "seed: found str, expected an integer"),
+        (lambda: aaren.train(maze_job, run=run, train={"learning_rate": np.nan}), ValueError, "^train.learning_rate: found nan"),
+        (lambda: aaren.train({**maze_job, "evaluation": {"target_returns": [1.0, float("inf")]}}, run=run), ValueError, "^evaluation.t"),
         (lambda: aaren.train(maze_job, run=run, device="gpu"), ValueError, "device: .*expected"),
         (lambda: aaren.train(maze_job, run=run, device="cuda"), aaren.Error, "cuda"),
         (lambda: aaren.train(maze_job, run=runs / "maze"), aaren.Error, "maze"),

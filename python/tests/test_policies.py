@@ -151,6 +151,24 @@ def test_an_action_that_was_executed_instead_is_seen(runs: Path) -> None:
     assert policy.step(observation, state)[1]._state.store() == policy.step(observation, state, None, action)[1]._state.store()
 
 
+class Unrewarding(gym.Wrapper):
+    """A CartPole whose rewards are no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(gym.make("CartPole-v1"))
+
+    def step(self, action: int) -> tuple:
+        observation, _, *rest = self.env.step(action)
+        return observation, float("nan"), *rest
+
+
+def test_a_row_that_is_not_active_may_show_anything(runs: Path) -> None:
+    policy = aaren.load(runs / "maze")
+    observations = np.array([[0.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
+    actions, _ = policy.step(observations, policy.initial_state(2), return_to_go=1.0, active=np.array([True, False]))
+    assert actions.shape == (2,)
+
+
 def test_what_is_wrong_is_one_clear_exception(runs: Path, tmp_path: Path) -> None:
     policy, online = aaren.load(runs / "maze"), aaren.load(runs / "cartpole")
     state = policy.initial_state(2)
@@ -166,6 +184,9 @@ def test_what_is_wrong_is_one_clear_exception(runs: Path, tmp_path: Path) -> Non
         (lambda: policy.step(two, begun, previous_action=[0, 3]), ValueError, "expected an integer from 0 to 2"),
         (lambda: policy.step(two, begun, previous_action=[0.5, 1.0]), TypeError, "previous_action: found float64"),
         (lambda: policy.step(two, online.initial_state(2), return_to_go=1.0), ValueError, "state: .*another"),
+        (lambda: policy.step(two + np.nan, state, return_to_go=1.0), ValueError, "observation: row 0 has NaN"),
+        (lambda: policy.step(two, begun, reward=[0.0, np.inf]), ValueError, "reward: row 1 has inf"),
+        (lambda: policy.initial_state(10**15), ValueError, "rows: found 1000000000000000, which take at least"),
         (lambda: policy.initial_state(0), ValueError, "at least one row"),
         (lambda: policy.initial_state(1, stochastic=True), ValueError, "only actor-critics"),
         (lambda: online.initial_state(1, window=3), ValueError, "only decision policies"),
@@ -178,6 +199,8 @@ def test_what_is_wrong_is_one_clear_exception(runs: Path, tmp_path: Path) -> Non
         (lambda: aaren.play(online, "aaren/TMaze-v0"), ValueError, "shape"),
         (lambda: aaren.play(policy, lambda: 3), TypeError, "makes int, expected a gymnasium.Env"),
         (lambda: aaren.play(policy, 3), TypeError, "expected a name"),
+        (lambda: aaren.play("maze", "aaren/TMaze-v0"), TypeError, "policy: found str, expected what aaren.load gives"),
+        (lambda: aaren.play(online, lambda: Unrewarding()), ValueError, "the reward nan at step 1"),
         (lambda: aaren.play(online, "aaren/CartPole-v1", target_return=3.0), aaren.Error, "^target_return: .*not told a return"),
         (lambda: aaren.play(policy, "aaren/TMaze-v0", rows=0), ValueError, "rows: 0"),
     ]

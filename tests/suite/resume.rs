@@ -186,3 +186,14 @@ fn the_best_checkpoint_is_marked_kept_and_remembered() {
     assert_eq!(best(), Some((20, 2.0)));
     assert!(checkpoint(&run, 20).exists() && checkpoint(&run, 40).exists() && !checkpoint(&run, 36).exists());
 }
+
+#[test]
+fn a_finished_run_without_its_checkpoints_says_that_it_begins_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&run, &small(&[])).unwrap();
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let output = aaren(folder.path(), &["train", "--resume", "--run", "run"], &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("its checkpoints are gone: it is trained anew from step 0"), "{said}");
+}

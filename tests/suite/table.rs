@@ -145,7 +145,7 @@ fn a_run_that_fails_does_not_stop_the_others_and_is_said_at_the_end() {
     assert!(folder.path().join("runs/mine/compare/compare.md").is_file());
     // Nothing is trained with no jobs.
     let said = refused(&mut table(folder.path(), &["--jobs", "0"]));
-    assert!(said.contains("lost-aaren-seed1: failed: it has not begun"), "{said}");
+    assert!(said.contains("lost-aaren-seed1: failed: it has not begun") && said.contains("without --jobs 0"), "{said}");
     stdout(&mut table(folder.path(), &["--jobs", "0", "--rows", "s*"]));
 }
 

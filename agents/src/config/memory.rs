@@ -12,8 +12,8 @@ fn bytes_per_parameter(ema: Option<f64>) -> u128 {
 }
 
 /// A simulation of MuJoCo, most of it the arena, and any other task.
-const SIMULATION: u128 = 15 << 20;
-const TASK: u128 = 1 << 10;
+const SIMULATION: usize = 15 << 20;
+const TASK: usize = 1 << 10;
 
 /// A part of what a job needs, and the keys that decide how much.
 struct Need {
@@ -116,9 +116,24 @@ pub(crate) fn activations(policy: &PolicyConfig, timesteps: u128) -> u128 {
 
 /// Environments that are stepped side by side, as many as a product of keys says, but no more than `most`.
 fn environments(id: &str, keys: Vec<(&'static str, usize)>, most: usize) -> Need {
-    let is_simulated = aaren_envs::tasks().into_iter().any(|task| task.id == id && task.feature.is_some());
     let count = keys.iter().fold(1, |count: u128, (_, number)| count * *number as u128).min(most as u128);
-    Need { bytes: count * if is_simulated { SIMULATION } else { TASK }, keys }
+    Need { bytes: count * bytes_of_env(id) as u128, keys }
+}
+
+/// Why so many rows, of which each takes a number of bytes at the least, do not fit this machine; `None` where they do.
+///
+/// - `name`: what the caller calls their number
+pub fn too_many(name: &str, rows: usize, bytes: usize) -> Option<String> {
+    let (asked, there) = (rows as u128 * bytes as u128, there()?);
+    let problem =
+        || format!("{name}: found {rows}, which take at least {}, this machine has {}", gigabytes(asked), gigabytes(there));
+    (asked > there).then(problem)
+}
+
+/// Bytes that an environment takes at the least.
+pub fn bytes_of_env(id: &str) -> usize {
+    let is_simulated = aaren_envs::tasks().into_iter().any(|task| task.id == id && task.feature.is_some());
+    if is_simulated { SIMULATION } else { TASK }
 }
 
 /// Bytes in the unit that memory is bought in.

@@ -24,7 +24,7 @@ mod json;
 pub(crate) mod keys;
 mod load;
 mod log;
-pub(crate) mod memory;
+pub mod memory;
 pub(crate) mod mistakes;
 mod offline;
 mod ppo;

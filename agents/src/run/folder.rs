@@ -265,6 +265,10 @@ impl RunDir {
                 }
             }
         }
+        if damaged.is_empty() && self.path.join("train.json").is_file() {
+            let path = self.path.display();
+            tracing::warn!("{path}: this run had come to its end, and its checkpoints are gone: it is trained anew from step 0");
+        }
         damaged.into_iter().next().map_or(Ok(None), |(.., error)| Err(error.context("cannot resume")))
     }
 

@@ -64,6 +64,9 @@ pub struct Table {
     pub runs: Vec<Ended>,
     /// The finished ones beside each other; none where there are fewer than two.
     pub comparison: Option<Comparison>,
+    /// Whether what was missing was tried; not with 0 jobs.
+    #[serde(skip)]
+    was_made: bool,
 }
 
 /// A run in a list: a line of JSON.
@@ -131,7 +134,8 @@ impl TableRequest {
         let finished: Vec<PathBuf> = plan.pieces.iter().filter(finished).map(|piece| piece.run.clone()).collect();
         let options = CompareOptions { output: Some(plan.runs.join("compare")), table: true, ..CompareOptions::default() };
         let comparison = (finished.len() >= 2).then(|| compare::compare(&finished, &options)).transpose();
-        Ok(Table { comparison: comparison.context("the runs have finished, and cannot be compared")?, runs })
+        let comparison = comparison.context("the runs have finished, and cannot be compared")?;
+        Ok(Table { runs, comparison, was_made: self.jobs != Some(0) })
     }
 }
 
@@ -160,12 +164,13 @@ impl Table {
         }
         let named: Vec<String> = missing.iter().take(NAMED).map(|ended| ended.to_string()).collect();
         let more = if missing.len() > NAMED { format!("; and {} more", missing.len() - NAMED) } else { String::new() };
-        bail!(
-            "{} of {} did not finish: {}{more}; the same command tries again what failed",
-            missing.len(),
-            count(self.runs.len(), "run"),
-            named.join("; ")
-        )
+        // Where nothing was made, the same command would make nothing again.
+        let remedy = if self.was_made {
+            "the same command tries again what failed"
+        } else {
+            "`aaren table` without --jobs 0 makes what is missing"
+        };
+        bail!("{} of {} did not finish: {}{more}; {remedy}", missing.len(), count(self.runs.len(), "run"), named.join("; "))
     }
 }
 
