@@ -24,6 +24,8 @@ use crate::any::{AnyDescription, AnyPolicy};
 use crate::decision::{DecisionNetwork, DecisionPolicy};
 use crate::description::Description;
 use crate::error::PolicyError;
+use crate::model::Model;
+use crate::sequence::{SequenceNetwork, SequencePolicy};
 use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
@@ -93,6 +95,24 @@ impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
     }
 }
 
+impl<B: KernelBackend> Saved<B> for Model<B> {
+    fn any_description(&self) -> AnyDescription {
+        match self {
+            Model::Policy(AnyPolicy::Decision(policy)) => policy.any_description(),
+            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.any_description(),
+            Model::Sequence(policy) => AnyDescription::Sequence(policy.description.clone()),
+        }
+    }
+
+    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
+        match self {
+            Model::Policy(AnyPolicy::Decision(policy)) => policy.save_weights(store),
+            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.save_weights(store),
+            Model::Sequence(policy) => policy.network.save_into(store).map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// Reads the description of a stored policy of any kind.
 ///
 /// # Errors
@@ -117,6 +137,7 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
     match &description {
         AnyDescription::Decision(description) => description.check()?,
         AnyDescription::ActorCritic(description) => description.check()?,
+        AnyDescription::Sequence(description) => description.check()?,
     }
     Ok(description)
 }
@@ -131,24 +152,45 @@ pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
         AnyDescription::ActorCritic(_) => {
             Err(PolicyError::Kind { path: folder.into(), found: "an actor-critic", expected: "a decision policy" })
         }
+        AnyDescription::Sequence(_) => {
+            Err(PolicyError::Kind { path: folder.into(), found: "a model of sequences", expected: "a decision policy" })
+        }
     }
 }
 
 /// Reads a policy of any kind.
 ///
 /// # Errors
-/// As [`load_any_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
+/// As [`load_model`], and [`PolicyError::Kind`] for a model of sequences, which does not act.
 pub fn load_any<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<AnyPolicy<B>, PolicyError> {
+    match load_model(folder, device)? {
+        Model::Policy(policy) => Ok(policy),
+        Model::Sequence(_) => {
+            Err(PolicyError::Kind { path: folder.into(), found: "a model of sequences", expected: "a policy that acts" })
+        }
+    }
+}
+
+/// Reads whatever a checkpoint holds.
+///
+/// # Errors
+/// As [`load_any_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
+pub fn load_model<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<Model<B>, PolicyError> {
     Ok(match load_any_description(folder)? {
         AnyDescription::Decision(description) => {
             let weights = Weights::read(folder)?.hold(description.least_numbers())?;
             let network = weights.load(DecisionNetwork::new(&description, 0, device)?)?;
-            DecisionPolicy { network, description }.into()
+            Model::Policy(DecisionPolicy { network, description }.into())
         }
         AnyDescription::ActorCritic(description) => {
             let weights = Weights::read(folder)?.hold(description.least_numbers())?;
             let network = weights.load(ActorCriticNetwork::new(&description, 0.0, 0, device)?)?;
-            ActorCriticPolicy { network, description }.into()
+            Model::Policy(ActorCriticPolicy { network, description }.into())
+        }
+        AnyDescription::Sequence(description) => {
+            let weights = Weights::read(folder)?.hold(description.least_numbers())?;
+            let network = weights.load(SequenceNetwork::new(&description, 0, device)?)?;
+            Model::Sequence(SequencePolicy { network, description })
         }
     })
 }

@@ -23,4 +23,5 @@ mod remedies;
 mod resume;
 mod saved;
 mod schema;
+mod sequences;
 mod table;

@@ -65,6 +65,7 @@ impl Results {
         let data = match &self.job {
             // What is left out of the data is the agent's choice.
             Job::Offline(job) => serde_json::to_value(DataConfig { top_fraction: 1.0, ..job.data.clone() })?,
+            Job::Sequence(job) => serde_json::to_value(&job.task)?,
             _ => Value::from("online"),
         };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
@@ -101,7 +102,7 @@ impl Results {
             json["weights"] = (*how).into();
         }
         if let Some(sections) = json.as_object_mut() {
-            sections.retain(|key, _| !["seed", "device", "env"].contains(&&**key) && !is_without_effect(key));
+            sections.retain(|key, _| !["seed", "device", "env", "task"].contains(&&**key) && !is_without_effect(key));
             for section in sections.values_mut().filter_map(Value::as_object_mut) {
                 section.retain(|key, _| !is_without_effect(key));
             }
@@ -113,6 +114,9 @@ impl Results {
     pub(super) fn agent_name(&self) -> String {
         let Job::Offline(job) = &self.job else {
             let mixer = &self.evaluation.mixer;
+            if matches!(self.job, Job::Sequence(_)) {
+                return mixer.clone();
+            }
             return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
         };
         let (policy, fraction) = (&job.policy, job.data.top_fraction);
@@ -127,6 +131,7 @@ impl Results {
     pub(super) fn task_name(&self) -> String {
         let data = match &self.job {
             Job::Offline(job) => DataConfig { top_fraction: 1.0, ..job.data.clone() }.describe(),
+            Job::Sequence(job) => job.task.describe(),
             _ => "online".into(),
         };
         let options = &self.evaluation.env_options;

@@ -16,6 +16,12 @@ pub(super) fn derive(json: &mut Value) {
         unless_said(train, "warmup_steps", |train| Some(train.get("steps")?.as_u64()? / WARMUP));
     }
     let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
+    if !is_absent("task") {
+        // Segments of sequences that mean something as a whole.
+        let train = json.as_object_mut().map(|json| json.entry("train").or_insert_with(|| Map::new().into()));
+        train.and_then(Value::as_object_mut).map(|train| train.entry("context_length").or_insert("episode".into()));
+    }
+    let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
     if is_absent("env") && is_absent("ppo") && is_absent("collect") {
         let mut say = |section: &str, key: &str, value: Value| {
             let section = super::keys::get_mut(json, section).and_then(Value::as_object_mut);

@@ -32,6 +32,7 @@ mod review;
 mod schedule;
 mod schema;
 mod seed_list;
+mod sequence;
 pub(crate) mod text;
 
 pub(crate) use caution::caution;
@@ -50,6 +51,7 @@ pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;
 pub use schema::{keys_page, schema};
 pub use seed_list::parse_seeds;
+pub use sequence::{JudgeConfig, Mqar, SequenceJob, TaskConfig};
 
 fn default_seed() -> u64 {
     1

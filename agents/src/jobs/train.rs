@@ -105,6 +105,12 @@ impl TrainRequest {
                 let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
                 (ppo::train_together(online, SharedRun::new(run.as_ref(), ranks), resumes, &mut NoObserver)?, run)
             }
+            Job::Sequence(sequence) => {
+                let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_sequences_from(sequence, from, run);
+                let (run, _steps) = begin(run, sequence.train.keep_checkpoints, &fill)?;
+                interrupt::check()?;
+                (offline::train_sequences(sequence, SharedRun::new(run.as_ref(), ranks), resumes)?, run)
+            }
             Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
         };
         Ok(run.map(|run| Trained { run, train, evaluation }))

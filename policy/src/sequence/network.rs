@@ -1,0 +1,98 @@
+//! The network over tokens, and the network with its description.
+
+use aaren_kernels::{Dropout, KernelBackend};
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::{Loss, SequenceBatch, SequenceDescription};
+use crate::backbone::Backbone;
+use crate::error::PolicyError;
+use crate::init::Init;
+use crate::keep::Keep;
+use crate::layers::{Dense, Norm};
+use crate::policy_state::PolicyState;
+
+/// Embeddings, backbone and output: the weights. Without an output layer of its own the embedding of ids is it.
+#[derive(Module, Debug)]
+pub struct SequenceNetwork<B: Backend> {
+    /// `[vocabulary, width]`
+    embedding: Option<Param<Tensor<B, 2>>>,
+    numbers: Option<Dense<B>>,
+    /// `[positions, width]`
+    positions: Option<Param<Tensor<B, 2>>>,
+    norm: Option<Norm<B>>,
+    backbone: Backbone<B>,
+    output: Option<Dense<B>>,
+    #[module(skip)]
+    loss: Loss,
+}
+
+impl<B: KernelBackend> SequenceNetwork<B> {
+    /// Draws initial weights.
+    ///
+    /// # Errors
+    /// If the description does not [`check`](SequenceDescription::check) or names an unknown mixer.
+    pub fn new(description: &SequenceDescription, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
+        description.check()?;
+        let (config, spec, init) = (&description.config, &description.spec, &mut Init::new(seed));
+        let width = config.width;
+        Ok(Self {
+            embedding: (spec.vocabulary > 0).then(|| init.normal([spec.vocabulary, width], 0.02, device)),
+            numbers: (spec.numbers > 0).then(|| Dense::uniform(spec.numbers, width, init, device)),
+            positions: (spec.positions > 0).then(|| init.normal([spec.positions, width], 0.02, device)),
+            norm: (!spec.tied).then(|| Norm::new(width, init, device)),
+            backbone: Backbone::new(config, init, device)?,
+            output: (!spec.tied).then(|| Dense::uniform(width, spec.loss.width(), init, device)),
+            loss: spec.loss,
+        })
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone<B> {
+        &self.backbone
+    }
+
+    /// Whether the embedding is the output layer as well.
+    pub(crate) fn is_tied(&self) -> bool {
+        self.output.is_none()
+    }
+
+    /// Outputs at the tokens that are asked for, `[due, outputs]`, and the state after the last token.
+    pub fn forward(&self, batch: &SequenceBatch<B>, state: PolicyState<B>, dropout: Dropout) -> (Tensor<B, 2>, PolicyState<B>) {
+        let table = |table: &Option<Param<Tensor<B, 2>>>, rows| Some(table.as_ref()?.val().select(0, Option::clone(rows)?));
+        let numbers = || Some(self.numbers.as_ref()?.forward(batch.numbers.clone()?));
+        let parts = [table(&self.embedding, &batch.ids), numbers(), table(&self.positions, &batch.positions)];
+        let sum = parts.into_iter().flatten().reduce(|sum, part| sum + part);
+        let tokens = sum.expect("a token has an id or numbers"); // [tokens, width]
+        let tokens = self.norm.as_ref().map_or(tokens.clone(), |norm| norm.forward(tokens));
+        let (features, state) = self.backbone.forward(tokens, &batch.reset, state, dropout, Keep::All);
+        let features = match &batch.due {
+            Some(due) => features.select(0, due.clone()),
+            None => features,
+        };
+        let outputs = match (&self.output, &self.embedding) {
+            (None, Some(embedding)) => features.matmul(embedding.val().transpose()),
+            (output, _) => output.as_ref().expect("an output layer where ids have no embedding").forward(features),
+        };
+        (outputs, state)
+    }
+
+    /// The mean loss of such outputs, `[1]`.
+    ///
+    /// # Panics
+    /// If nothing is due in the batch.
+    pub fn loss_of(&self, outputs: Tensor<B, 2>, batch: &SequenceBatch<B>) -> Tensor<B, 1> {
+        let classes = batch.classes.clone().expect("a batch that says what is due");
+        self.loss.of(outputs, classes, batch.weights.clone())
+    }
+}
+
+/// A network and its description: all that is needed to answer.
+#[derive(Clone, Debug)]
+pub struct SequencePolicy<B: Backend> {
+    /// The weights.
+    pub network: SequenceNetwork<B>,
+    /// What they mean.
+    pub description: SequenceDescription,
+}
