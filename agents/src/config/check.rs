@@ -6,16 +6,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::keys::did_you_mean;
 use super::{
-    ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Mqar, Network, OfflineJob,
-    PpoConfig, PpoJob, ScriptedConfig, SequenceJob, Sources, StopConfig, StopMetric, TaskConfig, TrainConfig,
+    ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Network, OfflineJob, PpoConfig,
+    PpoJob, ScriptedConfig, Sources, StopConfig, StopMetric, TrainConfig,
 };
 use aaren_policy::{PolicyConfig, mixer};
 
 /// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
 const MOST_LAYERS: usize = 1000;
 const MOST_WIDTH: usize = 1 << 20;
-const MOST_TIMESTEPS: usize = 1 << 24;
-const MOST_ROWS: usize = 1 << 20;
+pub(super) const MOST_TIMESTEPS: usize = 1 << 24;
+pub(super) const MOST_ROWS: usize = 1 << 20;
 const MOST_ACTORS: usize = 1024;
 const MOST_ENVS: usize = 1 << 16;
 
@@ -98,58 +98,7 @@ impl PpoJob {
     }
 }
 
-impl SequenceJob {
-    /// As [`Job::check`].
-    ///
-    /// # Errors
-    /// As [`Job::check`].
-    pub(crate) fn check(&self) -> Result<()> {
-        check_device(self.device)?;
-        match &self.task {
-            TaskConfig::Mqar(task) => task.check()?,
-        }
-        check_policy(&self.policy)?;
-        let usual = PolicyConfig::default();
-        for (key, is_said) in [
-            ("policy.tokens", self.policy.tokens != usual.tokens),
-            ("policy.max_timesteps", self.policy.max_timesteps != usual.max_timesteps),
-            ("policy.return_scale", self.policy.return_scale.is_some()),
-        ] {
-            ensure!(
-                !is_said,
-                "{key}: it is about timesteps of an environment, and this job learns a task on sequences; leave it out"
-            );
-        }
-        check_train(&self.train)?;
-        check_stop(self.evaluation.stop, self.evaluation.every)?;
-        ensure!(
-            self.evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::ReturnMean),
-            "evaluation.stop.metric: found \"return_mean\", and a task on sequences has no returns; \"validation_loss\" and \"loss\" need none"
-        );
-        Ok(())
-    }
-}
-
-impl Mqar {
-    /// Whether examples of these sizes can be made.
-    ///
-    /// # Errors
-    /// Names the sizes that do not fit.
-    pub fn check(&self) -> Result<()> {
-        let &Self { vocabulary, length, pairs, noise: _, validation_examples, test_examples } = self;
-        within("task.length", length, 4, MOST_TIMESTEPS)?;
-        allow("task.length", length, length.is_multiple_of(2), "an even number")?;
-        let of = format!("1 to {}: every pair takes four of the {length} tokens of an example, task.length", length / 4);
-        allow("task.pairs", pairs, (1..=length / 4).contains(&pairs), &of)?;
-        // Tokens are 32-bit indices.
-        let of = format!("more than the {length} tokens of an example, task.length, and at most 2^24");
-        allow("task.vocabulary", vocabulary, (length + 1..=1 << 24).contains(&vocabulary), &of)?;
-        within("task.validation_examples", validation_examples, 1, MOST_ROWS)?;
-        within("task.test_examples", test_examples, 1, MOST_ROWS)
-    }
-}
-
-fn check_device(device: Device) -> Result<()> {
+pub(super) fn check_device(device: Device) -> Result<()> {
     ensure!(device.is_built_in(), "device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
     Ok(())
 }
@@ -196,7 +145,7 @@ fn check_data(data: &DataConfig) -> Result<()> {
     allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
 }
 
-fn check_policy(policy: &PolicyConfig) -> Result<()> {
+pub(super) fn check_policy(policy: &PolicyConfig) -> Result<()> {
     let mixers = mixer::choices();
     let named = std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
     for (key, name) in named {
@@ -221,7 +170,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
     Ok(policy.check()?)
 }
 
-fn check_train(train: &TrainConfig) -> Result<()> {
+pub(super) fn check_train(train: &TrainConfig) -> Result<()> {
     within("train.steps", train.steps, 1, 1 << 40)?;
     within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
     check_shards("train.shards", train.shards, "train.batch_size", train.batch_size)?;
@@ -255,7 +204,7 @@ fn check_episodes([episodes, final_episodes]: [usize; 2], actors: usize, envs_pe
     within("evaluation.envs_per_actor", envs_per_actor, 1, MOST_ENVS)
 }
 
-fn check_stop(stop: Option<StopConfig>, every: u64) -> Result<()> {
+pub(super) fn check_stop(stop: Option<StopConfig>, every: u64) -> Result<()> {
     let Some(StopConfig { metric: _, patience, min_delta }) = stop else { return Ok(()) };
     ensure!(every > 0, "evaluation.stop: it counts evaluations, and evaluation.every is 0; say how often to evaluate");
     within("evaluation.stop.patience", patience, 1, u64::MAX)?;
@@ -321,12 +270,12 @@ fn check_shards(key: &str, shards: usize, of: &str, whole: usize) -> Result<()> 
     allow(key, shards, fits, &format!("a power of two that divides {of}, which is {whole}"))
 }
 
-fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
+pub(super) fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
     ensure!(allowed, "{key}: found {found}, expected {expected}");
     Ok(())
 }
 
-fn within<T: PartialOrd + Display + Bounded>(key: &str, found: T, least: T, most: T) -> Result<()> {
+pub(super) fn within<T: PartialOrd + Display + Bounded>(key: &str, found: T, least: T, most: T) -> Result<()> {
     if most.is_max() {
         ensure!(found >= least, "{key}: found {found}, expected at least {least}");
     }
@@ -348,7 +297,7 @@ fn not_negative(key: &str, found: f64) -> Result<()> {
 }
 
 /// Counts whose upper end may be the type's own, which a message need not spell out.
-trait Bounded {
+pub(super) trait Bounded {
     fn is_max(&self) -> bool;
 }
 

@@ -15,6 +15,7 @@
 
 mod caution;
 mod check;
+mod check_sequence;
 mod collect;
 mod defaults;
 mod env;

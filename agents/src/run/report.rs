@@ -8,6 +8,7 @@
 //! ```
 
 mod scores;
+mod sequences;
 mod validation;
 
 use std::fmt::{self, Display, Formatter};
@@ -246,30 +247,6 @@ impl EvaluationReport {
             env_steps_per_second: 0.0,
             latency: None,
         }
-    }
-
-    /// What larger is better of: the mean return for the first target return, the first score on the validation split, or the loss on
-    /// held-out episodes, the last two with the sign that makes it so. None of a policy that nothing judged.
-    pub(crate) fn headline(&self) -> Option<f64> {
-        let of_sequences = || self.sequences.as_ref()?.validation.first().map(|score| score.better.merit(score.value));
-        let of_validation = || self.validation.map(|validation| Better::Lower.merit(validation.loss));
-        self.targets.first().map(|target| target.return_mean).or_else(of_sequences).or_else(of_validation)
-    }
-
-    /// What is compared of a policy that played nothing: the loss on held-out episodes, or scores on a test split.
-    pub(crate) fn scores(&self) -> Vec<Score> {
-        let loss = |validation: ValidationReport| {
-            let name = "loss on held-out episodes".into();
-            Score { name, condition: None, value: validation.loss, better: Better::Lower }
-        };
-        let sequences = self.sequences.iter().flat_map(|report| report.test.iter().cloned());
-        self.validation.map(loss).into_iter().chain(sequences).collect()
-    }
-
-    /// The loss on what was held out.
-    pub(crate) fn held_out_loss(&self) -> Option<f64> {
-        let of_sequences = || self.sequences.as_ref()?.validation_loss();
-        self.validation.map(|validation| validation.loss).or_else(of_sequences)
     }
 
     /// The results in one line: `return 0.85 ± 0.1 asked for 1, 0.5 ± 0.5 asked for 0; loss 0.2 on 3 held-out episodes (57 timesteps)`.

@@ -7,7 +7,7 @@ use aaren_policy::{Model, SequenceBatch, SequencePolicy, SequenceRows};
 use anyhow::{Result, bail};
 use burn::tensor::ElementConversion;
 
-use super::{Lengths, Scorer, SequenceTask, Split, push};
+use super::task::{Lengths, Scorer, SequenceTask, Split, push};
 use crate::device::{CPU, Cpu};
 use crate::run::report::{Better, EvaluationReport, Score, SequenceReport};
 

@@ -18,7 +18,8 @@ use rand::{RngExt, SeedableRng, seq::index};
 use rand_distr::{Distribution, Gumbel};
 use rand_pcg::Pcg64Mcg;
 
-use super::{ClassScorer, Lengths, Scorer, SequenceTask, Split};
+use super::judge::ClassScorer;
+use super::task::{Lengths, Scorer, SequenceTask, Split};
 use crate::config::Mqar;
 use crate::run::report::{Baseline, Better, Score, SequenceReport};
 use crate::seeds;
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn rows_are_its_examples_one_after_another() {
         let (task, mut rows) = (MqarTask { config: TASK, seed: 3 }, SequenceRows::default());
-        (5..8).for_each(|sequence| super::super::push(&task, &mut rows, Split::Train, sequence, 0..64, true));
+        (5..8).for_each(|sequence| super::super::task::push(&task, &mut rows, Split::Train, sequence, 0..64, true));
         let second = TASK.example(3, Split::Train, 6);
         assert_eq!(rows.ids[64..128], second.input);
         assert_eq!((rows.ids.len(), rows.classes.len(), rows.positions[130]), (192, 12, 2));

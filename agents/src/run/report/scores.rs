@@ -1,10 +1,7 @@
 //! What a model of sequences reached.
 
-use std::fmt::{self, Display, Formatter};
-
 use serde::{Deserialize, Serialize};
 
-use super::{align_right, table};
 use crate::run::encoding;
 use crate::run::words::number;
 
@@ -86,25 +83,5 @@ impl SequenceReport {
         let shown: Vec<String> =
             self.validation.iter().map(|score| format!("{} {}", score.title(), number(score.value))).collect();
         shown.join(", ")
-    }
-}
-
-/// A row a score, with the baselines beside it.
-impl Display for SequenceReport {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let fixed = ["score", "better", "test", "validation"];
-        let mut table =
-            table(&fixed.into_iter().chain(self.baselines.iter().map(|baseline| &*baseline.name)).collect::<Vec<_>>());
-        for score in &self.validation {
-            let of = |scores: &[Score]| {
-                let found = scores.iter().find(|other| (&other.name, &other.condition) == (&score.name, &score.condition));
-                found.map_or("-".into(), |found| number(found.value))
-            };
-            let better = if score.better == Better::Higher { "higher" } else { "lower" };
-            let fixed = [score.title(), better.into(), of(&self.test), number(score.value)];
-            table.add_row(fixed.into_iter().chain(self.baselines.iter().map(|baseline| of(&baseline.scores))));
-        }
-        align_right(&mut table, 2);
-        write!(f, "{table}")
     }
 }

@@ -1,0 +1,58 @@
+//! The ranges of a job that learns a task on sequences.
+
+use aaren_policy::PolicyConfig;
+use anyhow::{Result, ensure};
+
+use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_stop, check_train, within};
+use super::{Mqar, SequenceJob, StopMetric, TaskConfig};
+
+impl SequenceJob {
+    /// As [`Job::check`].
+    ///
+    /// # Errors
+    /// As [`Job::check`].
+    pub(crate) fn check(&self) -> Result<()> {
+        check_device(self.device)?;
+        match &self.task {
+            TaskConfig::Mqar(task) => task.check()?,
+        }
+        check_policy(&self.policy)?;
+        let usual = PolicyConfig::default();
+        for (key, is_said) in [
+            ("policy.tokens", self.policy.tokens != usual.tokens),
+            ("policy.max_timesteps", self.policy.max_timesteps != usual.max_timesteps),
+            ("policy.return_scale", self.policy.return_scale.is_some()),
+        ] {
+            ensure!(
+                !is_said,
+                "{key}: it is about timesteps of an environment, and this job learns a task on sequences; leave it out"
+            );
+        }
+        check_train(&self.train)?;
+        check_stop(self.evaluation.stop, self.evaluation.every)?;
+        ensure!(
+            self.evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::ReturnMean),
+            "evaluation.stop.metric: found \"return_mean\", and a task on sequences has no returns; \"validation_loss\" and \"loss\" need none"
+        );
+        Ok(())
+    }
+}
+
+impl Mqar {
+    /// Whether examples of these sizes can be made.
+    ///
+    /// # Errors
+    /// Names the sizes that do not fit.
+    pub fn check(&self) -> Result<()> {
+        let &Self { vocabulary, length, pairs, noise: _, validation_examples, test_examples } = self;
+        within("task.length", length, 4, MOST_TIMESTEPS)?;
+        allow("task.length", length, length.is_multiple_of(2), "an even number")?;
+        let of = format!("1 to {}: every pair takes four of the {length} tokens of an example, task.length", length / 4);
+        allow("task.pairs", pairs, (1..=length / 4).contains(&pairs), &of)?;
+        // Tokens are 32-bit indices.
+        let of = format!("more than the {length} tokens of an example, task.length, and at most 2^24");
+        allow("task.vocabulary", vocabulary, (length + 1..=1 << 24).contains(&vocabulary), &of)?;
+        within("task.validation_examples", validation_examples, 1, MOST_ROWS)?;
+        within("task.test_examples", test_examples, 1, MOST_ROWS)
+    }
+}
