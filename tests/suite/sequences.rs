@@ -71,6 +71,7 @@ fn a_run_is_trained_evaluated_and_compared_like_the_rest() {
     train(folder.path(), "b", &["policy.mixer=lstm"]);
     train(folder.path(), "b2", &["policy.mixer=lstm", "seed=2"]);
     let said = stdout(&mut aaren(folder.path(), &["compare", "a", "b", "b2", "--output", "compared"], &[]));
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in ["accuracy", "higher is better", "a guess among the values (accuracy 0.5", "lstm"] {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -197,6 +197,12 @@ impl Comparison {
                 table.row(row);
             }
         }
+        for baseline in &self.tasks[task].baselines {
+            for score in &baseline.scores {
+                let row = [format!("{}, {}", baseline.name, score.title()), report::number(score.value)];
+                table.row(row.into_iter().chain(std::iter::repeat_n("-".to_string(), 7)));
+            }
+        }
         table
     }
 
@@ -219,11 +225,13 @@ impl Comparison {
                     .into(),
             );
             }
-            remarks.push(
-                "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
-                 on some of the episodes that it is judged on, so the last one is the honest comparison."
-                    .into(),
-            );
+            if self.tasks.iter().any(|task| task.is_played() || task.is_loss) {
+                remarks.push(
+                    "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
+                     on some of the episodes that it is judged on, so the last one is the honest comparison."
+                        .into(),
+                );
+            }
             if self.aggregates.iter().any(|aggregate| aggregate.interquartile_mean.interval.is_some()) {
                 remarks.push(
                     "In brackets are 95 % intervals of a bootstrap stratified by task, as rliable defines them; of few seeds they are narrower \
