@@ -30,6 +30,7 @@ mod provenance;
 mod report;
 mod rescale;
 mod save;
+pub mod sequences;
 pub mod score;
 pub mod scripted;
 pub mod statistics;

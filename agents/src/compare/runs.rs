@@ -72,7 +72,7 @@ impl Comparison {
                 is_judged.then(|| ("loss, held out".into(), each(&loss))).into_iter().collect()
             }
             "score" => {
-                let scores = |run: &'_ ComparedRun| run.validation.is_none().then(|| run.scores.clone()).unwrap_or_default();
+                let scores = |run: &'_ ComparedRun| if run.validation.is_none() { run.scores.clone() } else { Vec::new() };
                 let mut all: Vec<Score> = Vec::new();
                 for score in self.runs.iter().flat_map(scores) {
                     if all.iter().all(|other| other.title() != score.title()) {

@@ -1,0 +1,156 @@
+//! Sequences that each belong to a class, from the UEA and UCR archives' files: [`read`].
+//!
+//! ```
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("two.ts");
+//! std::fs::write(&path, "@problemName Two\n@univariate false\n@classLabel true up down\n@data\n1,2,3:0,0,?:up\n2,1:5,5:down\n")?;
+//! let labelled = aaren_data::sequences::read(&path)?;
+//! assert_eq!((labelled.channels, labelled.cases.len(), labelled.cases[1].len(2)), (2, 2, 2));
+//! assert_eq!(labelled.cases[1].values, [2.0, 5.0, 1.0, 5.0]); // a step after the other
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod lines;
+mod ts;
+mod tsv;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Sequences that each belong to a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labelled {
+    /// Where they are from.
+    pub path: PathBuf,
+    /// Numbers of a step.
+    pub channels: usize,
+    /// The classes in the order of the file's header; none where the format has no header.
+    pub classes: Option<Vec<String>>,
+    /// The sequences, at least one.
+    pub cases: Vec<Case>,
+}
+
+/// A sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// NaN where one is missing, `[steps, channels]`; at least one step.
+    pub values: Vec<f64>,
+    /// The class as the file writes it, without blanks around it.
+    pub label: String,
+    /// The line of the file that it is in, from 1.
+    pub line: usize,
+}
+
+impl Case {
+    /// Steps.
+    pub fn len(&self, channels: usize) -> usize {
+        self.values.len() / channels
+    }
+}
+
+/// Why a file of sequences could not be read. Lines and columns (characters) count from 1.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SequenceError {
+    /// An error of the file system.
+    #[error("{}: {what}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operation.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A name that says no format.
+    #[error("{}: expected a file whose name ends in .ts, .tsv or .txt", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something that the format does not have there.
+    #[error("{}, line {line}, column {column}: {problem}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// A class that the other file does not have.
+    #[error("{}, line {line}: the class \"{label}\" is not one of those that are trained on ({known})", path.display())]
+    Class {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The class.
+        label: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Two files that do not belong together.
+    #[error("{} has {found} numbers a step and {} has {expected}; they are of different datasets", path.display(), other.display())]
+    Channels {
+        /// The file.
+        path: PathBuf,
+        /// Its channels.
+        found: usize,
+        /// The other file.
+        other: PathBuf,
+        /// Those of the other one.
+        expected: usize,
+    },
+}
+
+/// Reads a file: `.ts` as the UEA and UCR archives and aeon write it, or `.tsv` and `.txt` as the UCR archive did, a label and then the
+/// values of one channel. A missing number is `?` or `NaN`.
+///
+/// # Errors
+/// What is wrong, with its line and column.
+pub fn read(path: &Path) -> Result<Labelled, SequenceError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ts") => ts::read(path),
+        Some("tsv" | "txt") => tsv::read(path),
+        _ => Err(SequenceError::Format { path: path.into() }),
+    }
+}
+
+/// The classes of a dataset: those of the header of the file that is trained on or, where it has none, those that its sequences have, as
+/// numbers where they all are numbers. Classes of the header that no sequence has are classes too.
+pub fn classes(train: &Labelled) -> Vec<String> {
+    let found = || {
+        let mut labels: Vec<String> = train.cases.iter().map(|case| case.label.clone()).collect();
+        labels.sort();
+        labels.dedup();
+        let numbers: Option<Vec<f64>> = labels.iter().map(|label| label.parse().ok()).collect();
+        if let Some(numbers) = numbers {
+            let mut order: Vec<usize> = (0..labels.len()).collect();
+            order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+            labels = order.into_iter().map(|at| labels[at].clone()).collect();
+        }
+        labels
+    };
+    train.classes.clone().unwrap_or_else(found)
+}
+
+/// The class of every sequence, by its place among the classes.
+///
+/// # Errors
+/// Names the first sequence whose class is none of them.
+pub fn class_numbers(labelled: &Labelled, classes: &[String]) -> Result<Vec<usize>, SequenceError> {
+    let number = |case: &Case| {
+        classes.iter().position(|class| *class == case.label).ok_or_else(|| SequenceError::Class {
+            path: labelled.path.clone(),
+            line: case.line,
+            label: case.label.clone(),
+            known: classes.join(", "),
+        })
+    };
+    labelled.cases.iter().map(number).collect()
+}
