@@ -51,7 +51,10 @@ impl Header {
         let words: Vec<&str> = text.split_whitespace().collect();
         let wrong = |at: usize, problem: String| Err(line.wrong(words.get(at).copied().unwrap_or(text), problem));
         let Some(key) = words[0].strip_prefix('@') else {
-            return wrong(0, format!("found {}, expected a line of the header, which begin with @ and end with @data", quoted(words[0])));
+            return wrong(
+                0,
+                format!("found {}, expected a line of the header, which begin with @ and end with @data", quoted(words[0])),
+            );
         };
         let value = words.get(1).map(|word| word.to_ascii_lowercase());
         let is_true = match value.as_deref() {
@@ -65,7 +68,10 @@ impl Header {
                 return wrong(1, "@timeStamps true: steps with times of their own are not read; write the values alone".into());
             }
             "targetlabel" if is_true == Some(true) => {
-                return wrong(1, "@targetLabel true: this is a regression, whose targets are numbers; expected @classLabel true".into());
+                return wrong(
+                    1,
+                    "@targetLabel true: this is a regression, whose targets are numbers; expected @classLabel true".into(),
+                );
             }
             "classlabel" if is_true == Some(true) && words.len() > 2 => {
                 let classes: Vec<String> = words[2..].iter().map(|class| class.to_string()).collect();
@@ -96,7 +102,8 @@ impl Header {
 /// A case and how many channels it has.
 fn case(line: Line<'_>, text: &str, header: &Header, channels: Option<usize>) -> Result<(usize, Case), SequenceError> {
     if text.trim_start().starts_with('(') {
-        return Err(line.wrong(text.trim_start(), "found steps with times of their own, which are not read; write the values alone".into()));
+        return Err(line
+            .wrong(text.trim_start(), "found steps with times of their own, which are not read; write the values alone".into()));
     }
     let Some((values, label)) = text.rsplit_once(':') else {
         return Err(line.wrong(text, "found no colon, expected values, a colon and the class".into()));

@@ -19,7 +19,8 @@ pub(super) fn read(path: &Path) -> Result<Labelled, SequenceError> {
         let label = fields[0].trim();
         // The archive writes one class as 1, 1.0 and 1.0000000e+00.
         let number = label.parse::<f64>().ok().filter(|number| number.is_finite());
-        let number = number.ok_or_else(|| line.wrong(fields[0], format!("found {}, expected a class, which is a number", quoted(label))))?;
+        let number = number
+            .ok_or_else(|| line.wrong(fields[0], format!("found {}, expected a class, which is a number", quoted(label))))?;
         let mut values = fields[1..].iter().map(|field| line.value(field)).collect::<Result<Vec<_>, _>>()?;
         while values.last().is_some_and(|value| value.is_nan()) {
             values.pop();
