@@ -17,6 +17,7 @@ use crate::error::PolicyError;
 use crate::model::Model;
 use crate::policy_state::PolicyState;
 use crate::sequence::{SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows};
+use crate::state::StateRecord;
 use crate::timesteps::TimestepTensors;
 
 /// A network that a learner trains.
@@ -38,6 +39,19 @@ pub trait Trainable<B: KernelBackend>: Module<B> {
 
     /// What carries the state.
     fn backbone(&self) -> &Backbone<B>;
+
+    /// The state of sequences that have not begun.
+    fn initial_state(&self, rows: usize, device: &B::Device) -> PolicyState<B> {
+        self.backbone().initial_state(rows, device)
+    }
+
+    /// A state of so many rows that was stored.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] if it is not one of the network's.
+    fn restore_state(&self, records: Vec<StateRecord>, rows: usize, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        self.backbone().restore_state_of(records, rows, device)
+    }
 
     /// Parameters that weight decay leaves alone.
     fn no_decay(&self) -> Vec<ParamId> {
@@ -149,6 +163,14 @@ impl<B: KernelBackend> Trainable<B> for SequenceNetwork<B> {
 
     fn backbone(&self) -> &Backbone<B> {
         self.backbone()
+    }
+
+    fn initial_state(&self, rows: usize, device: &B::Device) -> PolicyState<B> {
+        self.initial_state(rows, device)
+    }
+
+    fn restore_state(&self, records: Vec<StateRecord>, rows: usize, device: &B::Device) -> Result<PolicyState<B>, PolicyError> {
+        self.restore_state(records, rows, device)
     }
 
     fn no_decay(&self) -> Vec<ParamId> {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::common::*;
-use aaren_agents::config::{Changes, Job, SequenceJob};
+use aaren_agents::config::{Changes, Classify, Job, MissingNumbers, SequenceJob, TaskConfig};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::sequence::{Split, make, push};
+use aaren_agents::sequence::{Lengths, Split, make, push};
 use aaren_policy::{Dropout, Model, SequenceBatch, SequenceRows, Stream, checkpoint};
 
 /// Associative recall of a second.
@@ -115,12 +115,12 @@ fn a_stream_of_a_trained_model_says_what_its_evaluation_saw() {
     write_job(folder.path(), &["policy.mixer=transformer"]);
     train(folder.path(), "run", &[]);
     let Model::Sequence(policy) = checkpoint::load_model::<Cpu>(&checkpoint_of(folder.path()), &CPU).unwrap() else { panic!() };
-    let task = make(&job(&[]).task, 1);
+    let task = make(&job(&[]).task, 1).unwrap();
     for example in 0..5 {
         let mut whole = SequenceRows::default();
         push(&*task, &mut whole, Split::Test, example, 0..12, true);
         let batch = SequenceBatch::new(&whole, 1, &policy.description.spec, &CPU);
-        let state = policy.network.backbone().initial_state(1, &CPU);
+        let state = policy.network.initial_state(1, &CPU);
         let outputs: Vec<f32> = policy.network.forward(&batch, state, Dropout::OFF).0.into_data().to_vec().unwrap();
         let mut said = Vec::new();
         let mut stream = Stream::new(policy.clone(), CPU);
@@ -190,4 +190,129 @@ fn a_run_begins_with_the_weights_of_another_and_stops_early() {
     let stop = ["train.learning_rate=1e-9", "evaluation.every=1", "evaluation.stop={\"patience\": 2, \"min_delta\": 1}"];
     train(folder.path(), "stopped", &stop);
     assert_eq!(json(&folder.path().join("stopped/train.json"))["steps"], 3);
+}
+
+/// Sequences of unequal lengths whose class is which of two channels is the larger one, in files `train.ts` and `test.ts`.
+fn write_classes(folder: &Path, missing: bool) {
+    let header = "@problemName Larger\n@dimensions 2\n@equalLength false\n@classLabel true first second\n@data\n";
+    for (name, cases, shift) in [("train.ts", 40, 0), ("test.ts", 20, 1000)] {
+        let mut text = header.to_string();
+        for case in 0..cases {
+            let steps = 3 + case % 5;
+            let noise = |step: usize| ((shift + 31 * case + 7 * step) as f64).sin();
+            let (low, high): (Vec<String>, Vec<String>) =
+                (0..steps).map(|step| (format!("{:.3}", 10.0 + noise(step)), format!("{:.3}", 12.0 + noise(step + 50)))).unzip();
+            let high = high.join(",");
+            let low = if missing && case == 7 { format!("?,{}", low[1..].join(",")) } else { low.join(",") };
+            text += &if case % 2 == 0 { format!("{high}:{low}:first\n") } else { format!("{low}:{high}:second\n") };
+        }
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+const CLASSES: &[&str] = &["task.kind=classify", "task.train=train.ts", "task.test=test.ts"];
+
+fn write_classify(folder: &Path, more: &[&str]) {
+    let rest: Vec<&str> = SMALL.iter().filter(|setting| !setting.starts_with("task.")).copied().collect();
+    let set = [CLASSES, &rest, &["train.steps=40"], more].concat().iter().map(ToString::to_string).collect();
+    let job = Job::parse("{}", &Changes { set, ..Changes::default() }).unwrap();
+    std::fs::write(folder.join("job.json"), serde_json::to_string(&job).unwrap()).unwrap();
+}
+
+#[test]
+fn classes_are_learnt_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    write_classes(folder.path(), false);
+    for more in [&["task.pool=mean"][..], &["task.pool=last", "task.due=every", "policy.mixer=lstm"]] {
+        write_classify(folder.path(), more);
+        let run = more[0].replace('=', "-");
+        train(folder.path(), &run, &[]);
+        let report = json(&folder.path().join(&run).join("evaluation.json"));
+        let test = report["sequences"]["test"].as_array().unwrap();
+        let names: Vec<String> =
+            test.iter().map(|score| format!("{} {}", score["name"], score["condition"]).replace('"', "")).collect();
+        assert_eq!(names[..3], ["accuracy null", "balanced accuracy null", "accuracy 10 % seen"]);
+        assert_eq!((names.len(), &*names[11]), (12, "loss null"));
+        assert_eq!(test[0]["value"], 1.0, "{more:?}: {report:#}");
+        assert_eq!(report["sequences"]["baselines"][0]["scores"][0]["value"], 0.5);
+        // Other data are not gone on with.
+        let mark = json(&folder.path().join(&run).join("data.json"));
+        assert_eq!(mark["episodes"], 60);
+    }
+    // A stopped run, whose cases are cut and go on in the next batch.
+    write_classify(folder.path(), &["train.row_length=9", "policy.dropout=0.1"]);
+    train(folder.path(), "unbroken", &[]);
+    train(folder.path(), "broken", &["train.steps=13"]);
+    let resume = ["train", "--resume", "--run", "broken"];
+    stdout(&mut aaren(folder.path(), &resume, &["train.steps=40"]));
+    let [broken, unbroken] = ["broken", "unbroken"].map(|run| folder.path().join(run));
+    assert!(weights(&broken, 40) == weights(&unbroken, 40));
+    stdout(&mut aaren(folder.path(), &["compare", "task.pool-mean", "unbroken"], &[]));
+    let text = std::fs::read_to_string(folder.path().join("train.ts")).unwrap();
+    std::fs::write(folder.path().join("train.ts"), text.replacen("1", "2", 9)).unwrap();
+    let output = aaren(folder.path(), &resume, &["train.steps=50"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("begun with other data"), "{said}");
+}
+
+/// Law 7 through the files: scaling, flags of missing numbers and the mean of features.
+#[test]
+fn a_stream_classifies_as_the_evaluation_does() {
+    let folder = tempfile::tempdir().unwrap();
+    write_classes(folder.path(), true);
+    write_classify(folder.path(), &["task.missing=zero"]);
+    train(folder.path(), "run", &[]);
+    let path = crate::common::checkpoint(&folder.path().join("run"), 40);
+    let Model::Sequence(policy) = checkpoint::load_model::<Cpu>(&path, &CPU).unwrap() else { panic!() };
+    assert_eq!((policy.description.spec.numbers, policy.description.normalizer.as_ref().unwrap().mean.len()), (4, 2));
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let config =
+        Classify { train: file("train.ts"), test: file("test.ts"), missing: MissingNumbers::Zero, ..Classify::default() };
+    let task = make(&TaskConfig::Classify(config), 1).unwrap();
+    let Lengths::Each(lengths) = task.lengths(Split::Test) else { panic!() };
+    for (case, &length) in lengths.iter().enumerate().take(8) {
+        let (mut whole, mut said) = (SequenceRows::default(), Vec::new());
+        push(&*task, &mut whole, Split::Test, case, 0..length, true);
+        let batch = SequenceBatch::asking_all(&whole, 1, &policy.description.spec, &CPU);
+        let (outputs, _) = policy.network.forward(&batch, policy.network.initial_state(1, &CPU), Dropout::OFF);
+        let mut stream = Stream::new(policy.clone(), CPU);
+        for (start, end) in [(0, 2), (2, 3), (3, length)].into_iter().filter(|(start, end)| start < end) {
+            let mut rows = SequenceRows::default();
+            push(&*task, &mut rows, Split::Test, case, start..end, start == 0);
+            said.extend(stream.push(&rows));
+        }
+        let outputs: Vec<f32> = outputs.into_data().to_vec().unwrap();
+        assert_eq!(said.len(), outputs.len());
+        assert!(said.iter().zip(&outputs).all(|(a, b)| (a - b).abs() < 1e-5), "case {case}: {said:?}, not {outputs:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_files_of_classes_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_classes(folder.path(), true);
+    write_classify(folder.path(), &[]);
+    std::fs::write(folder.path().join("one.tsv"), "1\t2\n2\t3\n1\t4\n2\t5\n").unwrap();
+    std::fs::write(folder.path().join("other.tsv"), "1\t2\n3\t3\n").unwrap();
+    std::fs::write(folder.path().join("lone.tsv"), "1\t2\n2\t3\n").unwrap();
+    std::fs::write(folder.path().join("bad.tsv"), "1\t2\n2\tx\n").unwrap();
+    for (set, words) in [
+        (&[][..], &["task.train: train.ts, line 13: a number is missing", "task.missing"][..]),
+        (&["task.train="], &["task.train", "path of a file"]),
+        (&["task.train=none.ts"], &["task.train: none.ts: cannot read it"]),
+        (&["task.train=job.json"], &["task.train: job.json", ".ts, .tsv or .txt"]),
+        (&["task.validation=0"], &["task.validation: found 0", "above 0"]),
+        (&["train.context_length=5"], &["train.context_length: found 5", "episode"]),
+        (&["task.pairs=3"], &["task", "pairs"]),
+        (&["task.train=one.tsv", "task.test=bad.tsv"], &["task.test: bad.tsv, line 2, column 3", "\"x\""]),
+        (&["task.train=one.tsv", "task.test=other.tsv"], &["task.test: other.tsv, line 2", "\"3\"", "(1, 2)"]),
+        (&["task.train=one.tsv", "task.missing=zero"], &["task.test: test.ts has 2 numbers a step and one.tsv has 1"]),
+        (&["task.train=lone.tsv", "task.test=one.tsv"], &["task.validation: found 0.2", "hold one out"]),
+    ] {
+        let output = aaren(folder.path(), &["train", "job.json", "--run", "run"], set).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.starts_with("error: ") && said.lines().count() == 1, "{set:?}: {said}");
+        words.iter().for_each(|word| assert!(said.contains(word), "{set:?}: {said:?} lacks {word:?}"));
+        assert!(!folder.path().join("run").exists(), "{set:?}");
+    }
 }

@@ -4,7 +4,7 @@ use aaren_policy::PolicyConfig;
 use anyhow::{Result, ensure};
 
 use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_stop, check_train, within};
-use super::{Mqar, SequenceJob, StopMetric, TaskConfig};
+use super::{Classify, ContextLength, Mqar, SequenceJob, StopMetric, TaskConfig};
 
 impl SequenceJob {
     /// As [`Job::check`].
@@ -14,6 +14,7 @@ impl SequenceJob {
     pub(crate) fn check(&self) -> Result<()> {
         check_device(self.device)?;
         match &self.task {
+            TaskConfig::Classify(task) => task.check(self.train.context_length)?,
             TaskConfig::Mqar(task) => task.check()?,
         }
         check_policy(&self.policy)?;
@@ -33,6 +34,22 @@ impl SequenceJob {
         ensure!(
             self.evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::ReturnMean),
             "evaluation.stop.metric: found \"return_mean\", and a task on sequences has no returns; \"validation_loss\" and \"loss\" need none"
+        );
+        Ok(())
+    }
+}
+
+impl Classify {
+    /// Whether the keys fit each other.
+    fn check(&self, context: ContextLength) -> Result<()> {
+        for (key, file) in [("task.train", &self.train), ("task.test", &self.test)] {
+            allow(key, format!("{file:?}"), !file.is_empty(), "the path of a file of labelled sequences (.ts, .tsv or .txt)")?;
+        }
+        let share = self.validation;
+        allow("task.validation", share, share > 0.0 && share < 1.0, "a share above 0 and below 1")?;
+        ensure!(
+            context == ContextLength::Episode,
+            "train.context_length: found {context}, expected \"episode\": a class is of a whole sequence"
         );
         Ok(())
     }

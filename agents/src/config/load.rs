@@ -10,7 +10,7 @@ use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::text::{self, typed, whole_numbers};
 use super::{
-    CollectJob, Device, EnvConfig, EvaluationConfig, Job, JudgeConfig, LogConfig, Mqar, OfflineJob, PpoConfig, PpoJob,
+    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Job, JudgeConfig, LogConfig, Mqar, OfflineJob, PpoConfig, PpoJob,
     ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
 };
 
@@ -296,6 +296,11 @@ impl Kind {
             }),
         };
         let mut keys = serde_json::to_value(job).expect("a config is plain data");
+        if self == Kind::Sequence {
+            // Which keys a kind of task has is found when it is read.
+            let other = serde_json::to_value(Classify::default()).expect("a config is plain data");
+            keys::merge(&mut keys["task"], other);
+        }
         if let Some(options) = keys.pointer_mut("/policy/options") {
             options["custom"] = Value::Object(Map::new());
         }

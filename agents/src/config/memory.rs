@@ -70,7 +70,9 @@ fn of_offline(job: &OfflineJob) -> Vec<Need> {
 }
 
 fn of_sequence(job: &SequenceJob) -> Vec<Need> {
-    let (TaskConfig::Mqar(task), policy) = (&job.task, PolicyConfig { max_timesteps: 0, ..job.policy.clone() });
+    let policy = PolicyConfig { max_timesteps: 0, ..job.policy.clone() };
+    // How long sequences of files are shows when they are read.
+    let TaskConfig::Mqar(task) = &job.task else { return vec![network(&policy, job.train.ema)] };
     let (rows, length) =
         (job.train.batch_size, job.train.row_length.or(job.train.context_length.window()).unwrap_or(task.length));
     let (vocabulary, width) = (task.vocabulary as u128, policy.width as u128);

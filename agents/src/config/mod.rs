@@ -52,7 +52,7 @@ pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;
 pub use schema::{keys_page, schema};
 pub use seed_list::parse_seeds;
-pub use sequence::{JudgeConfig, Mqar, SequenceJob, TaskConfig};
+pub use sequence::{Classify, Due, JudgeConfig, MissingNumbers, Mqar, SequenceJob, TaskConfig};
 
 fn default_seed() -> u64 {
     1

@@ -1,6 +1,6 @@
 //! A job that learns a task on sequences.
 
-use aaren_policy::PolicyConfig;
+use aaren_policy::{PolicyConfig, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::{Device, LogConfig, StopConfig, TrainConfig, default_seed};
@@ -50,6 +50,8 @@ pub struct JudgeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum TaskConfig {
+    /// Which class a sequence is of, from labelled ones in two files.
+    Classify(Classify),
     /// Multi-query associative recall, made as it is learnt.
     Mqar(Mqar),
 }
@@ -58,6 +60,7 @@ impl TaskConfig {
     /// The kind.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
+            TaskConfig::Classify(_) => "classify",
             TaskConfig::Mqar(_) => "mqar",
         }
     }
@@ -65,12 +68,59 @@ impl TaskConfig {
     /// One line that names the task in tables and reports.
     pub(crate) fn describe(&self) -> String {
         match self {
+            TaskConfig::Classify(Classify { train, .. }) => format!("classes of {train}"),
             TaskConfig::Mqar(Mqar { vocabulary, length, pairs, noise, .. }) => {
                 let rest = if *noise { ", noise between" } else { "" };
                 format!("mqar, {pairs} pairs in {length} tokens of {vocabulary}{rest}")
             }
         }
     }
+}
+
+/// Which class a sequence is of: the files, and what is learnt of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Classify {
+    /// File of the sequences to learn from: `.ts` as the UEA and UCR archives have it, or `.tsv` or `.txt`, one channel with the label
+    /// first.
+    pub train: String,
+    /// File of the test split.
+    pub test: String,
+    /// Share of the sequences of every class in `train` that is held out, the validation split; above 0 and below 1. Drawn from the seed.
+    pub validation: f64,
+    /// Which features the class is read from: the mean of those of all tokens so far, or those of the last one.
+    pub pool: Pool,
+    /// When the class is due: at a sequence's end, or after every token, the later the more.
+    pub due: Due,
+    /// What becomes of numbers that are missing.
+    pub missing: MissingNumbers,
+}
+
+impl Default for Classify {
+    fn default() -> Self {
+        let (train, test) = (String::new(), String::new());
+        Self { train, test, validation: 0.2, pool: Pool::Mean, due: Due::End, missing: MissingNumbers::Refuse }
+    }
+}
+
+/// When something is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Due {
+    /// At a sequence's end.
+    End,
+    /// After every token.
+    Every,
+}
+
+/// What becomes of numbers that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingNumbers {
+    /// They are an error.
+    Refuse,
+    /// They are the mean, which is 0 when scaled, and every channel has a flag that says whether its number is missing.
+    Zero,
 }
 
 /// Multi-query associative recall: sizes of its examples.

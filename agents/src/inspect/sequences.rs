@@ -11,27 +11,28 @@ use crate::config::{SequenceJob, memory};
 use crate::device::{CPU, Cpu};
 use crate::offline::describe_sequences;
 use crate::offline::sequences::trial_sequences;
-use crate::sequence::{Lengths, Split, push};
+use crate::sequence::{Lengths, Split, make, push};
 
 /// What the training of a job would be.
 ///
 /// # Errors
 /// What the training would be refused for.
 pub fn sequences(job: &SequenceJob) -> Result<Plan> {
-    let (description, task) = describe_sequences(job)?;
+    let task = make(&job.task, job.seed)?;
+    let description = describe_sequences(job, &*task)?;
     let network = SequenceNetwork::<Cpu>::new(&description, 0, &CPU)?;
     let all = network.num_params();
     let lengths = task.lengths(Split::Train);
     let longest = lengths.longest();
     let mut state_bytes = (0, 0);
-    let mut state = network.backbone().initial_state(1, &CPU);
+    let mut state = network.initial_state(1, &CPU);
     for token in 0..longest {
         let mut rows = SequenceRows::default();
         push(&*task, &mut rows, Split::Train, 0, token..token + 1, token == 0);
         state = network.forward(&SequenceBatch::new(&rows, 1, &description.spec, &CPU), state, Dropout::OFF).1;
         state_bytes = (if token == 0 { state.bytes() } else { state_bytes.0 }, state.bytes());
     }
-    let made = trial_sequences(job)?;
+    let made = trial_sequences(job, &task)?;
     let (train, per_update) = (&job.train, made.timesteps as u64);
     let timesteps = train.steps * per_update;
     let epochs = match &lengths {

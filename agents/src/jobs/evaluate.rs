@@ -1,6 +1,7 @@
 //! An evaluation as a whole: from a policy on disk to a report.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aaren_policy::{AnyDescription, AnyPolicy, Described, Model, checkpoint, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
@@ -8,10 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use super::Checkpoint;
 use crate::config::{Changes, Execution, Job, SequenceJob};
 use crate::device::{CPU, Cpu};
+use crate::offline;
 use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
 use crate::run::RunDir;
 use crate::run::report::EvaluationReport;
-use crate::{offline, sequence};
+use crate::sequence::{self, SequenceTask};
 
 /// What is to be evaluated, and what changes in the evaluation that its job describes.
 #[derive(Clone, Debug, Default)]
@@ -68,19 +70,19 @@ pub struct PreparedSequences {
     pub saved: SavedPolicy,
     model: Model<Cpu>,
     job: SequenceJob,
+    task: Arc<dyn SequenceTask>,
 }
 
 impl PreparedSequences {
     /// Judges the model on both splits.
     ///
     /// # Errors
-    /// If the task's data cannot be read.
+    /// If it is no model of sequences.
     pub fn evaluate(&self) -> Result<EvaluationReport> {
-        let Self { saved, model, job } = self;
-        let (_, task) = offline::describe_sequences(job)?;
+        let Self { saved, model, job, task } = self;
         let (mixer, parameters) = (model.mixer(), model.parameters());
         let mut report = EvaluationReport::without_env(&saved.name, saved.step, &job.task.describe(), mixer, parameters);
-        sequence::report(model, &*task, job.train.batch_size, true, &mut report)?;
+        sequence::report(model, &**task, job.train.batch_size, true, &mut report)?;
         Ok(report)
     }
 }
@@ -111,11 +113,12 @@ impl EvaluateRequest {
         let Some(Job::Sequence(job)) = saved.job(&Changes { seed: self.seed, ..Changes::default() })? else {
             bail!("{path} does not say the task that it learnt; name the folder of its run");
         };
-        let is_the_jobs = offline::describe_sequences(&job)?.0.fits(&description);
+        let task = sequence::make(&job.task, job.seed)?;
+        let is_the_jobs = offline::describe_sequences(&job, &*task)?.fits(&description);
         ensure!(is_the_jobs, "cannot evaluate {}: its model is not the one of the job", saved.folder.display());
         let model = checkpoint::load_model(&saved.folder, &CPU);
         let model = model.with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
-        Ok(Some(PreparedSequences { saved, model, job }))
+        Ok(Some(PreparedSequences { saved, model, job, task }))
     }
 
     /// The evaluation that a policy's job describes.

@@ -123,8 +123,7 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
         ensure!(found == expected, "the batch has {found} parts, and train.shards says {expected}");
         let mut states = std::mem::take(&mut self.states);
         if states.is_empty() {
-            let backbone = self.network.backbone();
-            states = parts.iter().map(|part| backbone.initial_state(part.rows, &B::device())).collect();
+            states = parts.iter().map(|part| self.network.initial_state(part.rows, &B::device())).collect();
         }
         let dropout = |place: &[u64]| Dropout {
             probability: self.description.config().dropout,
@@ -269,9 +268,9 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
         let all = read.context("not a policy's state")?;
         let (found, expected) = (all.len(), self.shards.count);
         ensure!(found == expected, "states of {found} parts of a batch, expected {expected}");
-        let (backbone, rows, device) = (self.network.backbone(), self.config.batch_size / expected, B::device());
+        let (network, rows, device) = (&self.network, self.config.batch_size / expected, B::device());
         let own = all.into_iter().skip(self.shards.own.start).take(self.shards.own.len());
-        own.map(|records| Ok(backbone.restore_state_of(records, rows, &device)?)).collect()
+        own.map(|records| Ok(network.restore_state(records, rows, &device)?)).collect()
     }
 
     /// Trained numbers.

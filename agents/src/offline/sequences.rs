@@ -45,13 +45,16 @@ impl Source for TaskSource {
     }
 }
 
-/// What a job trains, and the task.
-pub(crate) fn describe_sequences(job: &SequenceJob) -> Result<(SequenceDescription, Arc<dyn SequenceTask>)> {
-    let task = make(&job.task, job.seed);
+/// What a job trains.
+///
+/// # Errors
+/// If the sizes do not fit each other.
+pub(crate) fn describe_sequences(job: &SequenceJob, task: &dyn SequenceTask) -> Result<SequenceDescription> {
     let (format, config, spec) = (SequenceDescription::FORMAT, job.policy.clone(), task.spec(&job.policy));
-    let description = SequenceDescription { format, config, spec, task: serde_json::to_value(&job.task)? };
+    let (normalizer, task) = (task.normalizer(), serde_json::to_value(&job.task)?);
+    let description = SequenceDescription { format, config, spec, normalizer, task };
     description.check()?;
-    Ok((description, task))
+    Ok(description)
 }
 
 fn sampler(job: &SequenceJob, task: &Arc<dyn SequenceTask>) -> SegmentSampler<TaskSource> {
@@ -61,17 +64,24 @@ fn sampler(job: &SequenceJob, task: &Arc<dyn SequenceTask>) -> SegmentSampler<Ta
 /// Trains a model of sequences as the job says, as [`train_together`](super::train_together) trains a policy. Checkpoints are chosen by the
 /// validation split; the test split is looked at when the training is over.
 ///
+/// - `task`: that of the job
+///
 /// # Errors
 /// As there.
-pub fn train_sequences(job: &SequenceJob, run: SharedRun<'_>, resume: bool) -> Result<(TrainSummary, EvaluationReport)> {
-    on_backend!(job.device, train_on(job, run, resume))
+pub fn train_sequences(
+    job: &SequenceJob,
+    task: Arc<dyn SequenceTask>,
+    run: SharedRun<'_>,
+    resume: bool,
+) -> Result<(TrainSummary, EvaluationReport)> {
+    on_backend!(job.device, train_on(job, task, run, resume))
 }
 
 /// As [`begin_from`](super::begin_from), with the weights of a model of sequences.
 ///
 /// # Errors
 /// As there; or if the model's tokens or outputs are others than the job's.
-pub fn begin_sequences_from(job: &SequenceJob, from: &SavedPolicy, run: &RunDir) -> Result<()> {
+pub fn begin_sequences_from(job: &SequenceJob, task: &dyn SequenceTask, from: &SavedPolicy, run: &RunDir) -> Result<()> {
     let context = || format!("this job cannot begin with the model {}", from.folder.display());
     let Model::Sequence(model) = checkpoint::load_model::<Graph>(&from.folder, &CPU).with_context(context)? else {
         bail!(
@@ -79,7 +89,7 @@ pub fn begin_sequences_from(job: &SequenceJob, from: &SavedPolicy, run: &RunDir)
             from.folder.display()
         );
     };
-    let (description, _) = describe_sequences(job)?;
+    let description = describe_sequences(job, task)?;
     let (found, expected) = (&model.description.spec, &description.spec);
     ensure!(found == expected, "{}: its tokens and outputs are {found:?}, the job's {expected:?}", context());
     let learner = Learner::<Graph, SequenceNetwork<Graph>>::new(description, &job.train, job.seed)?;
@@ -88,9 +98,14 @@ pub fn begin_sequences_from(job: &SequenceJob, from: &SavedPolicy, run: &RunDir)
     Ok(())
 }
 
-fn train_on<B: TrainBackend>(job: &SequenceJob, run: SharedRun<'_>, resume: bool) -> Result<(TrainSummary, EvaluationReport)> {
+fn train_on<B: TrainBackend>(
+    job: &SequenceJob,
+    task: Arc<dyn SequenceTask>,
+    run: SharedRun<'_>,
+    resume: bool,
+) -> Result<(TrainSummary, EvaluationReport)> {
     let shards = run.ranks().shards(job.train.shards, "train.shards")?;
-    let (description, task) = describe_sequences(job)?;
+    let description = describe_sequences(job, &*task)?;
     let mark = task.mark();
     mark.map_or(Ok(()), |mark| mark.expect_alike(&run.ranks().gather_values(mark)?))?;
     let new = || {
@@ -121,14 +136,14 @@ fn train_on<B: TrainBackend>(job: &SequenceJob, run: SharedRun<'_>, resume: bool
 ///
 /// # Errors
 /// As there.
-pub(crate) fn trial_sequences(job: &SequenceJob) -> Result<Trial> {
-    on_backend!(job.device, trial_on(job))
+pub(crate) fn trial_sequences(job: &SequenceJob, task: &Arc<dyn SequenceTask>) -> Result<Trial> {
+    on_backend!(job.device, trial_on(job, task))
 }
 
-fn trial_on<B: TrainBackend>(job: &SequenceJob) -> Result<Trial> {
-    let (description, task) = describe_sequences(job)?;
+fn trial_on<B: TrainBackend>(job: &SequenceJob, task: &Arc<dyn SequenceTask>) -> Result<Trial> {
+    let description = describe_sequences(job, &**task)?;
     let learner = Learner::<B, SequenceNetwork<B>>::new(description, &job.train, job.seed)?;
-    time(learner, &sampler(job, &task), job.train.shards)
+    time(learner, &sampler(job, task), job.train.shards)
 }
 
 /// A training on the CPU that is made step by step, without a run folder.
@@ -142,10 +157,10 @@ impl SequenceTrainer {
     /// Draws initial weights.
     ///
     /// # Errors
-    /// If the job's sizes do not fit each other.
+    /// If the job's sizes do not fit each other, or its data cannot be read.
     pub fn new(job: &SequenceJob) -> Result<Self> {
-        let (description, task) = describe_sequences(job)?;
-        let learner = Learner::new(description, &job.train, job.seed)?;
+        let task = make(&job.task, job.seed)?;
+        let learner = Learner::new(describe_sequences(job, &*task)?, &job.train, job.seed)?;
         Ok(Self { learner, sampler: sampler(job, &task), shards: Shards::all(job.train.shards) })
     }
 

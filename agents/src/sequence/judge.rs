@@ -47,7 +47,7 @@ pub fn scores(policy: &SequencePolicy<Cpu>, task: &dyn SequenceTask, split: Spli
                 continue;
             }
             let tensors = SequenceBatch::new(&rows, sequences.len(), &policy.description.spec, &CPU);
-            let state = policy.network.backbone().initial_state(sequences.len(), &CPU);
+            let state = policy.network.initial_state(sequences.len(), &CPU);
             let (outputs, _) = policy.network.forward(&tensors, state, Dropout::OFF);
             let weight = f64::from(rows.weights.iter().sum::<f32>());
             sum += weight * policy.network.loss_of(outputs.clone(), &tensors).into_scalar().elem::<f64>();

@@ -6,29 +6,37 @@
 //! use aaren_policy::SequenceRows;
 //!
 //! let Job::Sequence(job) = Job::parse(r#"{"task": {"kind": "mqar", "length": 32, "pairs": 4}}"#, &Changes::default())? else { panic!() };
-//! let (task, mut rows) = (make(&job.task, job.seed), SequenceRows::default());
+//! let (task, mut rows) = (make(&job.task, job.seed)?, SequenceRows::default());
 //! push(&*task, &mut rows, Split::Test, 7, 0..32, true); // the eighth example of the test split
 //! assert_eq!((rows.ids.len(), rows.due.len()), (32, 4));
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod classify;
 mod judge;
 mod mqar;
 mod task;
 
 use std::sync::Arc;
 
+use anyhow::Result;
+
 use crate::config::TaskConfig;
+pub use classify::ClassifyTask;
 pub(crate) use judge::report;
 pub use judge::{ClassScorer, scores};
 pub use mqar::{Example, MqarTask};
 pub use task::{Lengths, Scorer, SequenceTask, Split, push};
 
-/// The task of a job.
+/// The task of a job, with its data.
 ///
 /// - `seed`: the job's
-pub fn make(config: &TaskConfig, seed: u64) -> Arc<dyn SequenceTask> {
-    match config {
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn make(config: &TaskConfig, seed: u64) -> Result<Arc<dyn SequenceTask>> {
+    Ok(match config {
+        TaskConfig::Classify(config) => Arc::new(ClassifyTask::read(config, seed)?),
         TaskConfig::Mqar(config) => Arc::new(MqarTask { config: *config, seed }),
-    }
+    })
 }

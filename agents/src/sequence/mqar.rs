@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use aaren_envs::derive_seed;
-use aaren_policy::{Loss, PolicyConfig, SequenceRows, SequenceSpec};
+use aaren_policy::{Loss, PolicyConfig, Pool, SequenceRows, SequenceSpec};
 use rand::{RngExt, SeedableRng, seq::index};
 use rand_distr::{Distribution, Gumbel};
 use rand_pcg::Pcg64Mcg;
@@ -44,7 +44,7 @@ impl SequenceTask for MqarTask {
         let Mqar { vocabulary, length, .. } = self.config;
         let mixers = policy.mixer_of_blocks().unwrap_or_default();
         let positions = if mixers.iter().any(|mixer| WITH_POSITIONS.contains(mixer)) { length } else { 0 };
-        SequenceSpec { numbers: 0, vocabulary, positions, tied: true, loss: Loss::Classes(vocabulary) }
+        SequenceSpec { numbers: 0, vocabulary, positions, tied: true, pool: Pool::Last, loss: Loss::Classes(vocabulary) }
     }
 
     fn lengths(&self, split: Split) -> Lengths {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use aaren_policy::{PolicyConfig, SequenceRows, SequenceSpec};
+use aaren_policy::{Normalizer, PolicyConfig, SequenceRows, SequenceSpec};
 
 use crate::run::DataMark;
 use crate::run::report::{Baseline, Score};
@@ -50,6 +50,11 @@ impl Lengths {
 pub trait SequenceTask: Debug + Send + Sync {
     /// All that a network needs to know.
     fn spec(&self, policy: &PolicyConfig) -> SequenceSpec;
+
+    /// How numbers of tokens were scaled, which a saved model is to know.
+    fn normalizer(&self) -> Option<Normalizer> {
+        None
+    }
 
     /// The sequences of a split.
     fn lengths(&self, split: Split) -> Lengths;

@@ -138,7 +138,7 @@ fn train_on(size: usize, folder: &Path, job: &Job) -> Vec<Results> {
         match job {
             Job::Offline(job) => offline::train_together(job, trajectories(job)?, run, resume),
             Job::Ppo(job) => ppo::train_together(job, run, resume, &mut NoObserver),
-            Job::Sequence(job) => offline::train_sequences(job, run, resume),
+            Job::Sequence(job) => offline::train_sequences(job, crate::sequence::make(&job.task, job.seed)?, run, resume),
             Job::Collect(_) => unreachable!("no such job here"),
         }
     })

@@ -95,7 +95,8 @@ impl Stack {
     pub fn parameters(&self, task: &Mqar) -> Result<usize> {
         let spec = MqarTask { config: *task, seed: 0 }.spec(&self.config);
         let (format, config, task) = (SequenceDescription::FORMAT, self.config.clone(), Value::Null);
-        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, task }, 0, &CPU)?.num_params())
+        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, normalizer: None, task }, 0, &CPU)?
+            .num_params())
     }
 
     /// With MLPs of the width that brings the number of parameters nearest to one.

@@ -8,11 +8,13 @@
 
 mod loss;
 mod network;
+mod pool;
 mod rows;
 mod stream;
 
 pub use loss::Loss;
 pub use network::{SequenceNetwork, SequencePolicy};
+pub use pool::Pool;
 pub use rows::{SequenceBatch, SequenceRows};
 pub use stream::Stream;
 
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{MOST_SIZE, PolicyConfig};
 use crate::error::PolicyError;
+use crate::normalizer::Normalizer;
 
 /// What a task's tokens are made of, and what is learnt of them: all that a network needs to know of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub struct SequenceSpec {
     /// Whether the model is that of Zoology (Arora et al. 2023, arXiv:2312.04927): the embedding of ids is the output layer as well, no
     /// norm follows it, and weight decay spares nothing.
     pub tied: bool,
+    /// Which features an output is of.
+    pub pool: Pool,
     /// What outputs are, and how they are judged.
     pub loss: Loss,
 }
@@ -47,6 +52,8 @@ pub struct SequenceDescription {
     pub config: PolicyConfig,
     /// Tokens and outputs.
     pub spec: SequenceSpec,
+    /// What the numbers of tokens were made of, where they were scaled.
+    pub normalizer: Option<Normalizer>,
     /// The task it was trained for, in the words of whoever trained it.
     pub task: serde_json::Value,
 }
@@ -59,7 +66,8 @@ impl SequenceDescription {
     /// [`PolicyError::Size`] or [`PolicyError::Spec`] for sizes that no network can have.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.config.check()?;
-        let &SequenceSpec { numbers, vocabulary, positions, tied, loss } = &self.spec;
+        self.normalizer.as_ref().map_or(Ok(()), Normalizer::check)?;
+        let &SequenceSpec { numbers, vocabulary, positions, tied, loss, .. } = &self.spec;
         let wrong = |problem: String| Err(PolicyError::Spec(problem));
         for (what, size) in [("numbers", numbers), ("vocabulary", vocabulary), ("positions", positions), ("loss", loss.width())] {
             if size > MOST_SIZE {
@@ -77,7 +85,7 @@ impl SequenceDescription {
 
     /// At least so many numbers are in a network of this description, which checks.
     pub(crate) fn least_numbers(&self) -> u128 {
-        let &SequenceSpec { numbers, vocabulary, positions, tied, loss } = &self.spec;
+        let &SequenceSpec { numbers, vocabulary, positions, tied, loss, .. } = &self.spec;
         let outputs = if tied { 0 } else { loss.width() };
         let rows: u128 = [numbers, vocabulary, positions, outputs].iter().map(|&rows| rows as u128).sum();
         self.config.least_numbers_of_blocks().unwrap_or(0).saturating_add(rows * self.config.width as u128)

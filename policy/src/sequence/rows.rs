@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::SequenceSpec;
+use super::pool::Pool;
 use crate::reset::Reset;
 
 /// Tokens on the host, row by row, and what is due at some of them.
@@ -52,6 +53,8 @@ pub struct SequenceBatch<B: Backend> {
     pub ids: Option<Tensor<B, 1, Int>>,
     /// At most the last that has an embedding: `[tokens]`
     pub positions: Option<Tensor<B, 1, Int>>,
+    /// One over the number of tokens of the sequence so far, where outputs are of means: `[tokens, 1]`
+    pub shares: Option<Tensor<B, 2>>,
     /// `[batch, tokens]`
     pub reset: Reset<B>,
     /// The tokens whose outputs are asked for: `[due]`; none where all are
@@ -69,11 +72,14 @@ impl<B: Backend> SequenceBatch<B> {
     /// If the tokens are no whole number of rows, or not of the spec.
     pub fn asking_all(rows: &SequenceRows, batch: usize, spec: &SequenceSpec, device: &B::Device) -> Self {
         let numbers = || Tensor::from_data(TensorData::new(rows.numbers.clone(), [rows.len(), spec.numbers]), device);
+        let share = |&place: &usize| 1.0 / (place + 1) as f32;
+        let shares = || Tensor::from_data(TensorData::new(rows.positions.iter().map(share).collect(), [rows.len(), 1]), device);
         let place = |last: usize| rows.positions.iter().map(|&place| place.min(last) as i32).collect();
         Self {
             numbers: (spec.numbers > 0).then(numbers),
             ids: (spec.vocabulary > 0).then(|| ints(rows.ids.clone(), device)),
             positions: spec.positions.checked_sub(1).map(|last| ints(place(last), device)),
+            shares: (spec.pool == Pool::Mean).then(shares),
             reset: Reset::new(rows.resets.clone(), batch, device),
             due: None,
             classes: None,

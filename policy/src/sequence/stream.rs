@@ -18,7 +18,7 @@ pub struct Stream<B: KernelBackend> {
 impl<B: KernelBackend> Stream<B> {
     /// Of a sequence that has not begun.
     pub fn new(policy: SequencePolicy<B>, device: B::Device) -> Self {
-        Self { state: policy.network.backbone().initial_state(1, &device), policy, device }
+        Self { state: policy.network.initial_state(1, &device), policy, device }
     }
 
     /// One that goes on from a state that was stored with [`Stream::state`].
@@ -26,7 +26,7 @@ impl<B: KernelBackend> Stream<B> {
     /// # Errors
     /// [`PolicyError::State`] if it is not one of the model's.
     pub fn restore(policy: SequencePolicy<B>, state: Vec<StateRecord>, device: B::Device) -> Result<Self, PolicyError> {
-        Ok(Self { state: policy.network.backbone().restore_state_of(state, 1, &device)?, policy, device })
+        Ok(Self { state: policy.network.restore_state(state, 1, &device)?, policy, device })
     }
 
     /// The next tokens of the sequence; gives an output for each of them, one after another. What is due is not looked at.

@@ -3,8 +3,8 @@
 use super::{state_size::documented_bytes, *};
 use aaren_kernels::Dropout;
 use aaren_policy::{
-    KernelBackend, Loss, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows, SequenceSpec, Stream,
-    mixer::AnyState,
+    KernelBackend, Loss, Pool, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows, SequenceSpec,
+    Stream, mixer::AnyState,
 };
 use burn::{module::ModuleVisitor, tensor::backend::AutodiffBackend};
 use std::ops::Range;
@@ -125,11 +125,12 @@ impl Laws {
     /// Law 7: what a stream says after each of some pushes is what one pass over the whole says, and a stored stream goes on as itself.
     pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str) {
         let device = B::Device::default();
-        for (numbers, vocabulary, positions, tied) in [(3, 0, 0, false), (2, 7, 11, false), (0, 5, 40, true)] {
+        let kinds = [(3, 0, 0, false, Pool::Mean), (2, 7, 11, false, Pool::Last), (0, 5, 40, true, Pool::Last)];
+        for (numbers, vocabulary, positions, tied, pool) in kinds {
             let loss = Loss::Classes(5);
-            let spec = SequenceSpec { numbers, vocabulary, positions, tied, loss };
+            let spec = SequenceSpec { numbers, vocabulary, positions, tied, pool, loss };
             let (format, config, task) = (SequenceDescription::FORMAT, config(name), serde_json::Value::Null);
-            let description = SequenceDescription { format, config, spec, task };
+            let description = SequenceDescription { format, config, spec, normalizer: None, task };
             let network = SequenceNetwork::<B>::new(&description, 1, &device).unwrap();
             let network = network.map(&mut Scale::by(scale(name).min(3.0)));
             let policy = SequencePolicy { network, description };
@@ -145,7 +146,7 @@ impl Laws {
             let mut whole = tokens(0..time);
             (0..time).for_each(|token| whole.expect(token, 0, 1.0));
             let batch = SequenceBatch::new(&whole, 1, &policy.description.spec, &device);
-            let state = policy.network.backbone().initial_state(1, &device);
+            let state = policy.network.initial_state(1, &device);
             let (outputs, _) = policy.network.forward(&batch, state, Dropout::OFF);
             let whole: Vec<f32> = outputs.into_data().to_vec().unwrap();
             let largest = whole.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));

@@ -78,10 +78,14 @@ impl SequenceReport {
         self.validation.iter().find(|score| score.name == Self::LOSS).map(|score| score.value)
     }
 
-    /// Scores in one line: those of the validation split.
+    /// Scores in one line: those of the validation split that are under no condition.
     pub(super) fn line(&self) -> String {
-        let shown: Vec<String> =
-            self.validation.iter().map(|score| format!("{} {}", score.title(), number(score.value))).collect();
+        let shown: Vec<String> = self
+            .validation
+            .iter()
+            .filter(|score| score.condition.is_none())
+            .map(|score| format!("{} {}", score.title(), number(score.value)))
+            .collect();
         shown.join(", ")
     }
 }
