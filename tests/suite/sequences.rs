@@ -232,7 +232,8 @@ fn classes_are_learnt_from_files() {
         let names: Vec<String> =
             test.iter().map(|score| format!("{} {}", score["name"], score["condition"]).replace('"', "")).collect();
         assert_eq!(names[..3], ["accuracy null", "balanced accuracy null", "accuracy 10 % seen"]);
-        assert_eq!((names.len(), &*names[11]), (12, "loss null"));
+        assert_eq!(names[11..], ["accuracy decided at 0.9", "share seen decided at 0.9", "loss null"]);
+        assert!(test[12]["value"].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)) && test[12]["better"] == "lower");
         assert_eq!(test[0]["value"], 1.0, "{more:?}: {report:#}");
         assert_eq!(report["sequences"]["baselines"][0]["scores"][0]["value"], 0.5);
         // Other data are not gone on with.
@@ -302,6 +303,7 @@ fn what_is_wrong_with_files_of_classes_is_named() {
         (&["task.train=none.ts"], &["task.train: none.ts: cannot read it"]),
         (&["task.train=job.json"], &["task.train: job.json", ".ts, .tsv or .txt"]),
         (&["task.validation=0"], &["task.validation: found 0", "above 0"]),
+        (&["task.confidence=1.1"], &["task.confidence: found 1.1", "at most 1"]),
         (&["train.context_length=5"], &["train.context_length: found 5", "episode"]),
         (&["task.pairs=3"], &["task", "pairs"]),
         (&["task.train=one.tsv", "task.test=bad.tsv"], &["task.test: bad.tsv, line 2, column 3", "\"x\""]),

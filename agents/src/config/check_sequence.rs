@@ -47,6 +47,8 @@ impl Classify {
         }
         let share = self.validation;
         allow("task.validation", share, share > 0.0 && share < 1.0, "a share above 0 and below 1")?;
+        let confidence = self.confidence;
+        allow("task.confidence", confidence, confidence > 0.0 && confidence <= 1.0, "a probability above 0, at most 1")?;
         ensure!(
             context == ContextLength::Episode,
             "train.context_length: found {context}, expected \"episode\": a class is of a whole sequence"

@@ -94,12 +94,15 @@ pub struct Classify {
     pub due: Due,
     /// What becomes of numbers that are missing.
     pub missing: MissingNumbers,
+    /// Probability of a class from which on an early decision takes it; above 0, at most 1. Scores say how often that is right, and which
+    /// share of a sequence was seen by then.
+    pub confidence: f64,
 }
 
 impl Default for Classify {
     fn default() -> Self {
         let (train, test) = (String::new(), String::new());
-        Self { train, test, validation: 0.2, pool: Pool::Mean, due: Due::End, missing: MissingNumbers::Refuse }
+        Self { train, test, validation: 0.2, pool: Pool::Mean, due: Due::End, missing: MissingNumbers::Refuse, confidence: 0.9 }
     }
 }
 

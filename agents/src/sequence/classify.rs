@@ -19,6 +19,9 @@ use crate::seeds;
 /// Parts of a sequence after which accuracy is measured: tenths.
 const PARTS: usize = 10;
 
+/// Numbers that are compared for a baseline, at most: seconds.
+const MOST_COMPARED: u128 = 1 << 32;
+
 /// A sequence, ready to be shown.
 #[derive(Debug)]
 struct Shown {
@@ -94,6 +97,23 @@ impl ClassifyTask {
         let [trained, validation] = [false, true].map(|held| of(&train, &of_train, &|index| held_out[index] == held));
         let (test_shown, mark) = (of(&test, &of_test, &|_| true), mark([&train, &test]));
         Ok(Self { config: config.clone(), classes, width, train: trained, validation, test: test_shown, mark, normalizer })
+    }
+
+    /// The accuracy of taking the class of the nearest sequence that is trained on or held out, by Euclidean distance; none where lengths
+    /// differ or there is very much to compare.
+    fn nearest(&self, shown: &[Shown]) -> Option<f64> {
+        let known = || self.train.iter().chain(&self.validation);
+        let length = self.train[0].numbers.len();
+        let work = known().count() as u128 * shown.len() as u128 * length as u128;
+        if work > MOST_COMPARED || known().chain(shown).any(|other| other.numbers.len() != length) {
+            return None;
+        }
+        let distance = |a: &Shown, b: &Shown| a.numbers.iter().zip(&b.numbers).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        let is_right = |one: &&Shown| {
+            let others = known().map(|other| (distance(one, other), other.class));
+            others.min_by(|a, b| a.0.total_cmp(&b.0)).is_some_and(|(_, class)| class == one.class)
+        };
+        Some(shown.iter().filter(is_right).count() as f64 / shown.len() as f64)
     }
 
     fn split(&self, split: Split) -> &[Shown] {
@@ -174,9 +194,9 @@ impl SequenceTask for ClassifyTask {
             }
         };
         match (split, self.config.due) {
-            // The class is read after every tenth; the whole sequence is what counts.
+            // The class is read after every token; the whole sequence is what counts.
             (Split::Validation | Split::Test, _) => {
-                (1..=PARTS).for_each(|part| expect((part * steps).div_ceil(PARTS) - 1, if part == PARTS { 1.0 } else { 0.0 }))
+                (0..steps).for_each(|step| expect(step, if step + 1 == steps { 1.0 } else { 0.0 }));
             }
             (Split::Train, Due::End) => expect(steps - 1, 1.0),
             // More and more, and 1 in all.
@@ -188,7 +208,11 @@ impl SequenceTask for ClassifyTask {
     }
 
     fn scorer(&self) -> Box<dyn Scorer> {
-        Box::new(PartScorer { confusion: vec![vec![0; self.classes.len()]; self.classes.len()], right: [0; PARTS], seen: 0 })
+        Box::new(PartScorer {
+            confidence: self.config.confidence,
+            confusion: vec![vec![0; self.classes.len()]; self.classes.len()],
+            ..PartScorer::default()
+        })
     }
 
     fn baselines(&self, split: Split) -> Vec<Baseline> {
@@ -206,10 +230,15 @@ impl SequenceTask for ClassifyTask {
             score("balanced accuracy", 1.0 / there as f64, Better::Higher),
         ];
         let shares = vec![score(SequenceReport::LOSS, loss, Better::Lower)];
-        vec![
+        let nearest = self.nearest(shown).map(|value| Baseline {
+            name: "the nearest of the training split".into(),
+            scores: vec![score("accuracy", value, Better::Higher)],
+        });
+        let constant = [
             Baseline { name: "the largest class".into(), scores: majority },
             Baseline { name: "shares of the classes".into(), scores: shares },
-        ]
+        ];
+        constant.into_iter().chain(nearest).collect()
     }
 
     fn mark(&self) -> Option<DataMark> {
@@ -217,37 +246,100 @@ impl SequenceTask for ClassifyTask {
     }
 }
 
-/// Right classes after every tenth of a sequence, and of whole sequences which is taken for which.
+/// Right classes after every tenth of a sequence, and when a class was likely enough; of whole sequences which is taken for which.
+#[derive(Default)]
 struct PartScorer {
+    /// Probability of a class that is enough to decide.
+    confidence: f64,
     /// `[class][said]`
     confusion: Vec<Vec<usize>>,
     right: [usize; PARTS],
-    /// Outputs so far; a sequence has one a part, in order.
-    seen: usize,
+    decided_right: usize,
+    /// Shares seen at decisions, summed.
+    decided_after: f64,
+    /// What was said after each token of the sequence that has not ended, and with which probability.
+    said: Vec<(usize, f64)>,
 }
 
 impl Scorer for PartScorer {
     fn add(&mut self, output: &[f32], rows: &SequenceRows, due: usize) {
         let said = (0..output.len()).max_by(|&a, &b| output[a].total_cmp(&output[b])).expect("a class");
-        let (class, part) = (rows.classes[due] as usize, self.seen % PARTS);
-        self.right[part] += usize::from(said == class);
-        if part == PARTS - 1 {
-            self.confusion[class][said] += 1;
+        let sum: f64 = output.iter().map(|logit| f64::from(logit - output[said]).exp()).sum();
+        self.said.push((said, 1.0 / sum));
+        // Only the last token of a sequence counts in the loss.
+        if rows.weights[due] == 0.0 {
+            return;
         }
-        self.seen += 1;
+        let (all, class) = (std::mem::take(&mut self.said), rows.classes[due] as usize);
+        for part in 0..PARTS {
+            self.right[part] += usize::from(all[((part + 1) * all.len()).div_ceil(PARTS) - 1].0 == class);
+        }
+        self.confusion[class][said] += 1;
+        let decided = all.iter().position(|(_, probability)| *probability >= self.confidence).unwrap_or(all.len() - 1);
+        self.decided_right += usize::from(all[decided].0 == class);
+        self.decided_after += (decided + 1) as f64 / all.len() as f64;
     }
 
     fn scores(&self) -> Vec<Score> {
-        let all = (self.seen / PARTS) as f64;
+        let all = self.confusion.iter().flatten().sum::<usize>() as f64;
         let there = self.confusion.iter().enumerate().filter(|(_, said)| said.iter().sum::<usize>() > 0);
         let recalls: Vec<f64> = there.map(|(class, said)| said[class] as f64 / said.iter().sum::<usize>() as f64).collect();
-        let score = |name: &str, condition, value| Score { name: name.into(), condition, value, better: Better::Higher };
-        let early = (0..PARTS - 1)
-            .map(|part| score("accuracy", Some(format!("{} % seen", 100 / PARTS * (part + 1))), self.right[part] as f64 / all));
+        let score = |name: &str, condition, value, better| Score { name: name.into(), condition, value, better };
+        let share = |count: usize| count as f64 / all;
         let whole = [
-            score("accuracy", None, self.right[PARTS - 1] as f64 / all),
-            score("balanced accuracy", None, recalls.iter().sum::<f64>() / recalls.len() as f64),
+            score("accuracy", None, share(self.right[PARTS - 1]), Better::Higher),
+            score("balanced accuracy", None, recalls.iter().sum::<f64>() / recalls.len() as f64, Better::Higher),
         ];
-        whole.into_iter().chain(early).collect()
+        let seen = |part: usize| Some(format!("{} % seen", 100 / PARTS * (part + 1)));
+        let early = (0..PARTS - 1).map(|part| score("accuracy", seen(part), share(self.right[part]), Better::Higher));
+        let decided = Some(format!("decided at {}", self.confidence));
+        let decisions = [
+            score("accuracy", decided.clone(), share(self.decided_right), Better::Higher),
+            score("share seen", decided, self.decided_after / all, Better::Lower),
+        ];
+        whole.into_iter().chain(early).chain(decisions).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_every_class_is_held_out_and_one_of_each_is_left() {
+        let classes: Vec<usize> = (0..50).map(|index| usize::from(index >= 40)).chain([2]).collect();
+        let held = hold_out(&classes, 4, 0.2, 1).unwrap();
+        let count = |class| (0..51).filter(|&index| classes[index] == class && held[index]).count();
+        assert_eq!([count(0), count(1), count(2)], [8, 2, 0]);
+        assert_eq!(hold_out(&classes, 4, 0.2, 1).unwrap(), held);
+        assert_ne!(hold_out(&classes, 4, 0.2, 2).unwrap(), held);
+        let most = hold_out(&classes, 4, 0.999, 1).unwrap();
+        assert!((0..3).all(|class| (0..51).any(|index| classes[index] == class && !most[index])));
+        assert!(hold_out(&[0, 1], 2, 0.9, 1).is_err());
+    }
+
+    #[test]
+    fn scores_are_of_whole_sequences_of_their_parts_and_of_early_decisions() {
+        let mut scorer = PartScorer { confidence: 0.8, confusion: vec![vec![0; 2]; 2], ..PartScorer::default() };
+        // What is said after each token: logits of the second class, the first one's are 0.
+        for (class, logits) in [(1, &[-3.0f32, 0.5, 0.5, 3.0][..]), (0, &[0.1, -3.0]), (0, &[1.0])] {
+            let mut rows = SequenceRows::default();
+            (0..logits.len()).for_each(|step| rows.expect(step, class, if step + 1 == logits.len() { 1.0 } else { 0.0 }));
+            logits.iter().enumerate().for_each(|(due, logit)| scorer.add(&[0.0, *logit], &rows, due));
+        }
+        let scores = scorer.scores();
+        let value = |name: &str, condition: &str| {
+            let found = scores.iter().find(|score| score.title() == format!("{name}{condition}"));
+            found.unwrap_or_else(|| panic!("{name}{condition}")).value
+        };
+        assert!((value("accuracy", "") - 2.0 / 3.0).abs() < 1e-12);
+        // Of the first class one of two is right, of the second the only one.
+        assert!((value("balanced accuracy", "") - 0.75).abs() < 1e-12);
+        // After a fifth the first token is what was seen of all of them, and it is wrong in all.
+        assert_eq!(value("accuracy", ", 20 % seen"), 0.0);
+        assert!((value("accuracy", ", 60 % seen") - 2.0 / 3.0).abs() < 1e-12);
+        // Decisions: at the first of four, which is wrong; at the second of two; never, so at the end, which is wrong.
+        assert!((value("accuracy", ", decided at 0.8") - 1.0 / 3.0).abs() < 1e-12);
+        assert!((value("share seen", ", decided at 0.8") - (0.25 + 1.0 + 1.0) / 3.0).abs() < 1e-12);
     }
 }
