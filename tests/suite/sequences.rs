@@ -249,6 +249,8 @@ fn classes_are_learnt_from_files() {
     let [broken, unbroken] = ["broken", "unbroken"].map(|run| folder.path().join(run));
     assert!(weights(&broken, 40) == weights(&unbroken, 40));
     stdout(&mut aaren(folder.path(), &["compare", "task.pool-mean", "unbroken"], &[]));
+    let reseeded = aaren(folder.path(), &["evaluate", "unbroken", "--seed", "3"], &[]).output().unwrap();
+    assert!(String::from_utf8_lossy(&reseeded.stderr).starts_with("error: --seed: what unbroken was not trained on"));
     let text = std::fs::read_to_string(folder.path().join("train.ts")).unwrap();
     std::fs::write(folder.path().join("train.ts"), text.replacen("1", "2", 9)).unwrap();
     let output = aaren(folder.path(), &resume, &["train.steps=50"]).output().unwrap();

@@ -167,8 +167,9 @@ impl Comparison {
     }
 
     fn cells_table(&self, task: usize) -> Grid {
-        let mut table =
-            Grid::new(["agent, asked for", "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
+        let of_returns = self.tasks[task].is_played() || self.tasks[task].is_loss;
+        let title = if of_returns { "agent, asked for" } else { "agent, score" };
+        let mut table = Grid::new([title, "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
         let is_normalised = self.tasks[task].is_normalised;
         for cell in self.cells.iter().filter(|cell| cell.task == task) {
             let asked = asked_for(&cell.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());

@@ -114,6 +114,10 @@ impl EvaluateRequest {
             bail!("{path} does not say the task that it learnt; name the folder of its run");
         };
         let task = sequence::make(&job.task, job.seed)?;
+        ensure!(
+            self.seed.is_none() || task.mark().is_none(),
+            "--seed: what {path} was not trained on follows from the seed of its training; leave it out"
+        );
         let is_the_jobs = offline::describe_sequences(&job, &*task)?.fits(&description);
         ensure!(is_the_jobs, "cannot evaluate {}: its model is not the one of the job", saved.folder.display());
         let model = checkpoint::load_model(&saved.folder, &CPU);
