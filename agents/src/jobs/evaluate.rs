@@ -130,6 +130,17 @@ impl EvaluateRequest {
         Self { policy: policy.into(), ..Self::default() }
     }
 
+    /// Evaluates a policy in its task, or a model of sequences on its splits.
+    ///
+    /// # Errors
+    /// As [`EvaluateRequest::prepare`], [`EvaluateRequest::prepare_sequences`] and [`evaluate`].
+    pub fn evaluate(&self) -> Result<EvaluationReport> {
+        match self.prepare_sequences()? {
+            Some(prepared) => prepared.evaluate(),
+            None => self.prepare()?.evaluate(),
+        }
+    }
+
     /// Loads the policy and checks that it can be evaluated so.
     ///
     /// # Errors
