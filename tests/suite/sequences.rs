@@ -223,7 +223,7 @@ fn write_classify(folder: &Path, more: &[&str]) {
 fn classes_are_learnt_from_files() {
     let folder = tempfile::tempdir().unwrap();
     write_classes(folder.path(), false);
-    for more in [&["task.pool=mean"][..], &["task.pool=last", "task.due=every", "policy.mixer=lstm"]] {
+    for more in [&["task.pool=mean"][..], &["task.pool=last", "task.due=every", "task.positions=false", "policy.mixer=lstm"]] {
         write_classify(folder.path(), more);
         let run = more[0].replace('=', "-");
         train(folder.path(), &run, &[]);

@@ -90,6 +90,9 @@ pub struct Classify {
     pub validation: f64,
     /// Which features the class is read from: the mean of those of all tokens so far, or those of the last one.
     pub pool: Pool,
+    /// Whether a token is told its place in the sequence by a learned embedding, as long as the longest sequence that is trained on; later
+    /// places share the last.
+    pub positions: bool,
     /// When the class is due: at a sequence's end, or after every token, the later the more.
     pub due: Due,
     /// What becomes of numbers that are missing.
@@ -102,7 +105,16 @@ pub struct Classify {
 impl Default for Classify {
     fn default() -> Self {
         let (train, test) = (String::new(), String::new());
-        Self { train, test, validation: 0.2, pool: Pool::Mean, due: Due::End, missing: MissingNumbers::Refuse, confidence: 0.9 }
+        Self {
+            train,
+            test,
+            validation: 0.2,
+            pool: Pool::Mean,
+            positions: true,
+            due: Due::End,
+            missing: MissingNumbers::Refuse,
+            confidence: 0.9,
+        }
     }
 }
 

@@ -174,7 +174,8 @@ fn mark(files: [&Labelled; 2]) -> DataMark {
 impl SequenceTask for ClassifyTask {
     fn spec(&self, _: &PolicyConfig) -> SequenceSpec {
         let (numbers, loss) = (self.width, Loss::Classes(self.classes.len()));
-        SequenceSpec { numbers, vocabulary: 0, positions: 0, tied: false, pool: self.config.pool, loss }
+        let positions = if self.config.positions { self.train.iter().map(|shown| shown.steps).max().unwrap_or(0) } else { 0 };
+        SequenceSpec { numbers, vocabulary: 0, positions, tied: false, pool: self.config.pool, loss }
     }
 
     fn normalizer(&self) -> Option<Normalizer> {
