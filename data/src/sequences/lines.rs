@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-use super::SequenceError;
+use super::error::SequenceError;
 
 /// The largest file that is read.
 const MOST_BYTES: u64 = 1 << 34;

@@ -10,103 +10,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+mod labelled;
 mod lines;
 mod ts;
 mod tsv;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use thiserror::Error;
-
-/// Sequences that each belong to a class.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Labelled {
-    /// Where they are from.
-    pub path: PathBuf,
-    /// Numbers of a step.
-    pub channels: usize,
-    /// The classes in the order of the file's header; none where the format has no header.
-    pub classes: Option<Vec<String>>,
-    /// The sequences, at least one.
-    pub cases: Vec<Case>,
-}
-
-/// A sequence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Case {
-    /// NaN where one is missing, `[steps, channels]`; at least one step.
-    pub values: Vec<f64>,
-    /// The class as the file writes it, without blanks around it.
-    pub label: String,
-    /// The line of the file that it is in, from 1.
-    pub line: usize,
-}
-
-impl Case {
-    /// Steps.
-    pub fn len(&self, channels: usize) -> usize {
-        self.values.len() / channels
-    }
-}
-
-/// Why a file of sequences could not be read. Lines and columns (characters) count from 1.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SequenceError {
-    /// An error of the file system.
-    #[error("{}: {what}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The operation.
-        what: &'static str,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A name that says no format.
-    #[error("{}: expected a file whose name ends in .ts, .tsv or .txt", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something that the format does not have there.
-    #[error("{}, line {line}, column {column}: {problem}", path.display())]
-    Text {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// The column.
-        column: usize,
-        /// What was found, and what was expected.
-        problem: String,
-    },
-    /// A class that the other file does not have.
-    #[error("{}, line {line}: the class \"{label}\" is not one of those that are trained on ({known})", path.display())]
-    Class {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// The class.
-        label: String,
-        /// Those that there are.
-        known: String,
-    },
-    /// Two files that do not belong together.
-    #[error("{} has {found} numbers a step and {} has {expected}; they are of different datasets", path.display(), other.display())]
-    Channels {
-        /// The file.
-        path: PathBuf,
-        /// Its channels.
-        found: usize,
-        /// The other file.
-        other: PathBuf,
-        /// Those of the other one.
-        expected: usize,
-    },
-}
+pub use error::SequenceError;
+pub use labelled::{Case, Labelled};
 
 /// Reads a file: `.ts` as the UEA and UCR archives and aeon write it, or `.tsv` and `.txt` as the UCR archive did, a label and then the
 /// values of one channel. A missing number is `?` or `NaN`.

@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use super::error::SequenceError;
+use super::labelled::{Case, Labelled};
 use super::lines::{Line, bytes, lines, quoted};
-use super::{Case, Labelled, SequenceError};
 
 /// What a header says.
 #[derive(Default)]

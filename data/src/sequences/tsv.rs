@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use super::error::SequenceError;
+use super::labelled::{Case, Labelled};
 use super::lines::{bytes, lines, quoted};
-use super::{Case, Labelled, SequenceError};
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Labelled, SequenceError> {

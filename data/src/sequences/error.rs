@@ -1,0 +1,64 @@
+//! Why a file of sequences could not be read.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a file of sequences could not be read. Lines and columns (characters) count from 1.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SequenceError {
+    /// An error of the file system.
+    #[error("{}: {what}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operation.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A name that says no format.
+    #[error("{}: expected a file whose name ends in .ts, .tsv or .txt", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something that the format does not have there.
+    #[error("{}, line {line}, column {column}: {problem}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// A class that the other file does not have.
+    #[error("{}, line {line}: the class \"{label}\" is not one of those that are trained on ({known})", path.display())]
+    Class {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The class.
+        label: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Two files that do not belong together.
+    #[error("{} has {found} numbers a step and {} has {expected}; they are of different datasets", path.display(), other.display())]
+    Channels {
+        /// The file.
+        path: PathBuf,
+        /// Its channels.
+        found: usize,
+        /// The other file.
+        other: PathBuf,
+        /// Those of the other one.
+        expected: usize,
+    },
+}
