@@ -25,12 +25,16 @@ fuzz() {
         echo "skipped: cargo fuzz; \`rustup toolchain install nightly && cargo install cargo-fuzz\` adds it"
         return
     fi
+    # What each target begins with: files as they should be.
     local target
+    local -A seeds=([config]=configs [dataset]=data/tests/fixtures [metadata]=data/tests/fixtures/minari [policy]=policies
+        [recording]=envs/tests/fixtures [weights]=policies)
     for target in fuzz/fuzz_targets/*.rs; do
         target=$(basename "$target" .rs)
+        mkdir -p "fuzz/corpus/$target"
         # No file of 64 KB may take 2 GB.
-        cargo +nightly fuzz run "$target" --sanitizer none -- -max_total_time="${AAREN_FUZZ_SECONDS:-60}" -rss_limit_mb=2048 \
-            -max_len=65536 -timeout=30 || failed=1
+        cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "${seeds[$target]}" -- \
+            -max_total_time="${AAREN_FUZZ_SECONDS:-60}" -rss_limit_mb=2048 -max_len=65536 -timeout=30 || failed=1
     done
 }
 

@@ -46,15 +46,6 @@ const MOST_CACHED_TIMESTEPS: usize = 16_000;
 /// A chunk of history that a state is made from at once, in timesteps.
 const CHUNK: usize = 500;
 
-/// How a policy is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Execution {
-    /// The state is carried along.
-    Streaming,
-    /// So many timesteps are computed anew at every step.
-    Window(usize),
-}
-
 /// What acting costs at one step of an episode.
 #[derive(Debug, Serialize)]
 pub struct Point {
@@ -77,15 +68,15 @@ const COLUMNS: &[Column<Point>] = &[
 
 pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
     let mut points = Vec::new();
-    for (name, mixer, execution) in [
-        ("aaren".to_owned(), "aaren", Execution::Streaming),
-        ("transformer, KV cache".to_owned(), "transformer", Execution::Streaming),
-        (format!("transformer, window {}", args.window), "transformer", Execution::Window(args.window)),
+    for (name, mixer, window) in [
+        ("aaren".to_owned(), "aaren", None),
+        ("transformer, KV cache".to_owned(), "transformer", None),
+        (format!("transformer, window {}", args.window), "transformer", Some(args.window)),
     ] {
         let description = description(mixer);
         let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
         for &envs in &args.envs {
-            let measured = with_threads(args.threads, || measure(&policy, &name, execution, envs, args.steps))??;
+            let measured = with_threads(args.threads, || measure(&policy, &name, window, envs, args.steps))??;
             points.extend(measured);
         }
     }
@@ -94,30 +85,32 @@ pub fn run(args: &ActArgs, json: Option<&Path>) -> Result<()> {
 }
 
 /// Times a policy at the points of an episode before `steps`, and there.
-pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, envs: usize, steps: usize) -> Result<Vec<Point>> {
+///
+/// - `window`: timesteps that are computed anew at every step; `None` carries the state along
+pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, envs: usize, steps: usize) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     // The first steps of a process touch memory for the first time; they are not what the first steps of an episode cost.
     let (mut warm, started) = (policy.initial_state(envs, &CPU), Instant::now());
     while started.elapsed() < WARM_UP {
-        warm = step(policy, execution, envs, 0, warm);
+        warm = step(policy, window, envs, 0, warm);
     }
     drop(warm);
     let mut state = policy.initial_state(envs, &CPU);
     let mut at = 0;
     for point in POINTS.into_iter().filter(|&point| point < steps).chain([steps]) {
-        let is_cache = policy.description.config.mixer == "transformer" && execution == Execution::Streaming;
+        let is_cache = policy.description.config.mixer == "transformer" && window.is_none();
         if is_cache && point * envs > MOST_CACHED_TIMESTEPS {
             break;
         }
         // One environment of a policy with a constant state is really stepped all the way; elsewhere the state is made from a
         // history, which is the same state.
-        if execution == Execution::Streaming && envs == 1 && !is_cache {
+        if window.is_none() && envs == 1 && !is_cache {
             while at + TIMED < point {
-                state = step(policy, execution, envs, at, state);
+                state = step(policy, window, envs, at, state);
                 at += 1;
                 interrupt::check()?;
             }
-        } else if execution == Execution::Streaming {
+        } else if window.is_none() {
             while at + 1 < point {
                 let chunk = CHUNK.min(point - 1 - at);
                 state = remember(policy, envs, at, chunk, state);
@@ -130,14 +123,14 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, execution: Execution, e
         let timed = if point == 1 { 20 } else { TIMED };
         for _ in 0..timed {
             let started = Instant::now();
-            state = step(policy, execution, envs, at, state);
+            state = step(policy, window, envs, at, state);
             microseconds.push(started.elapsed().as_secs_f64() * 1e6);
             at += 1;
             if state_bytes == 0 || point > 1 {
-                state_bytes = match execution {
-                    Execution::Streaming => state.bytes() / envs,
+                state_bytes = match window {
+                    None => state.bytes() / envs,
                     // The window's own history: observations and returns in double precision, actions in single.
-                    Execution::Window(window) => window.min(point) * (8 * 11 + 4 * 3 + 16),
+                    Some(window) => window.min(point) * (8 * 11 + 4 * 3 + 16),
                 };
             }
         }
@@ -167,10 +160,16 @@ fn shown(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, timesteps: usize,
     shown
 }
 
-fn step(policy: &DecisionPolicy<Cpu>, execution: Execution, envs: usize, at: usize, state: PolicyState<Cpu>) -> PolicyState<Cpu> {
-    match execution {
-        Execution::Streaming => policy.act(&shown(policy, envs, at, 1, false), envs, state, &CPU).1,
-        Execution::Window(window) => {
+fn step(
+    policy: &DecisionPolicy<Cpu>,
+    window: Option<usize>,
+    envs: usize,
+    at: usize,
+    state: PolicyState<Cpu>,
+) -> PolicyState<Cpu> {
+    match window {
+        None => policy.act(&shown(policy, envs, at, 1, false), envs, state, &CPU).1,
+        Some(window) => {
             let start = policy.initial_state(envs, &CPU);
             std::hint::black_box(policy.act(&shown(policy, envs, at, window, true), envs, start, &CPU));
             state

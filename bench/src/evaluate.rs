@@ -98,7 +98,7 @@ fn measure(policy: &AnyPolicy<Cpu>, episodes: usize, actors: usize, envs_per_act
     let played = evaluation.play(policy, &make, |_| ())?;
     let seconds = started.elapsed().as_secs_f64();
     let [simulator, policy, everything_else] = spent.shares();
-    let env_steps = played.iter().map(|episode| episode.length).sum();
+    let env_steps = played.iter().map(|episode| episode.result.length).sum();
     Ok(Row { actors, env_steps, seconds, env_steps_per_second: env_steps as f64 / seconds, simulator, policy, everything_else })
 }
 

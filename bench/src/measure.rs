@@ -2,6 +2,7 @@
 
 use aaren_agents::config::Device;
 use aaren_agents::device;
+pub use aaren_agents::run::report::median;
 use aaren_agents::run::report::{align_right, number};
 use aaren_agents::run::{report, write_json_atomically};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
@@ -12,13 +13,6 @@ use std::{fmt::Display, path::Path, process::Command};
 
 /// What trains on the CPU.
 pub type Graph = burn::backend::Autodiff<aaren_agents::device::Cpu>;
-
-/// The middle number.
-pub fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
 
 /// Repeated measurements of one number, in the unit of its name.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]

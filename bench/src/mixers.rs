@@ -1,6 +1,6 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
-use crate::act::{Execution, Point, measure};
+use crate::act::{Point, measure};
 use crate::measure::{Column, Graph, Size, Spread, description, publish, table, with_threads};
 use crate::train::time_steps;
 use aaren_agents::device::{CPU, Cpu};
@@ -103,7 +103,7 @@ fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
     let training = with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, args.repeats.get()))??;
     let parameters = trained_parameters(&DecisionNetwork::<Graph>::new(&description, 1, &CPU)?);
     let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
-    let mut points = with_threads(args.threads.get(), || measure(&policy, &mixer, Execution::Streaming, 1, LATE))??;
+    let mut points = with_threads(args.threads.get(), || measure(&policy, &mixer, None, 1, LATE))??;
     let mut at = |step: usize| {
         let place = points.iter().position(|point| point.step == step);
         Ok(points.swap_remove(place.with_context(|| format!("no measurement of step {step}"))?)) as Result<Point>

@@ -46,7 +46,7 @@ pub use loaded::{Incomplete, LoadOptions, Loaded};
 pub use provenance::task_differences;
 pub use report::{Check, Finding, Report, Strictness};
 pub use rescale::rescale_actions;
-pub use save::{check_place, remove_leftovers, save, save_episodes};
+pub use save::{check_place, remove, remove_leftovers, save, save_episodes};
 pub use statistics::Statistics;
 pub use summary::Summary;
 pub use trajectory::{Actions, Dataset, Trajectory};

@@ -213,8 +213,11 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes a file or a folder; another process may have been faster.
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, or a folder and what is in it, if it is there; of a link the link. Another process may have been faster.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(path: &Path) -> io::Result<()> {
     match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -83,21 +83,33 @@ impl ScriptedConfig {
 /// Those of [`make`]; [`EnvError::Option`] for a value out of range or without meaning for this task and collector;
 /// [`EnvError::Unsupported`] for a task without a script; those of the task's steps.
 pub fn collect(config: &ScriptedConfig) -> Result<Dataset, EnvError> {
+    collect_checked(config, || Ok(()))
+}
+
+/// [`collect`] that may be stopped: `check` is asked before every episode.
+///
+/// # Errors
+/// As [`collect`], and that of `check`.
+pub fn collect_checked<E: From<EnvError>>(
+    config: &ScriptedConfig,
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<Dataset, E> {
     let mut env = make(&config.env, &config.options)?;
     let spec = env.spec().clone();
     if config.episodes == 0 {
-        return Err(config.wrong("episodes", "0, expected at least 1".into()));
+        return Err(config.wrong("episodes", "0, expected at least 1".into()).into());
     }
     if spec.max_episode_steps.is_none() {
-        return Err(config.wrong("max_episode_steps", "null: episodes of a collection must end".into()));
+        return Err(config.wrong("max_episode_steps", "null: episodes of a collection must end".into()).into());
     }
     let mut policy = config.policy(&spec.action_space)?;
     let trajectories = (0..config.episodes as u64)
         .map(|episode| {
+            check()?;
             let mut generator = Generator::from_seed(derive_seed(config.seed, &[episode, 1]));
-            rollout(&mut *env, &mut policy, derive_seed(config.seed, &[episode, 0]), &mut generator)
+            Ok(rollout(&mut *env, &mut policy, derive_seed(config.seed, &[episode, 0]), &mut generator)?)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, E>>()?;
     let mut metadata = Map::new();
     metadata.insert("algorithm_name".into(), policy.name().into());
     metadata.insert("collection".into(), serde_json::to_value(config).unwrap_or_default());

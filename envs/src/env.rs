@@ -34,7 +34,10 @@ impl Spec {
     }
 
     /// [`EnvError::Action`] unless an action is of the action space's kind and width; `step` counts the episode's steps from 1.
-    pub(crate) fn check_action(&self, action: Action<'_>, step: usize) -> Result<(), EnvError> {
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn check_action(&self, action: Action<'_>, step: usize) -> Result<(), EnvError> {
         let wrong = |found| self.wrong_action(found, step);
         let (width, bad_component) = match (&self.action_space, action) {
             (Space::Discrete { n, start }, Action::Discrete(index)) => {

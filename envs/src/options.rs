@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{delayed_reward::RewardDelay, error::EnvError};
 
 /// One option of a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct OptionInfo {
     /// Its key in the options object.
     pub key: &'static str,
     /// The value when the key is absent, and the values allowed.
+    #[serde(serialize_with = "shown")]
     pub default: OptionDefault,
     /// One sentence: meaning and unit.
     pub help: &'static str,
@@ -52,6 +54,10 @@ impl OptionInfo {
     pub const fn choice(key: &'static str, names: &'static [&'static str], help: &'static str) -> Self {
         Self { key, default: OptionDefault::Choice(names), help }
     }
+}
+
+fn shown<S: Serializer>(default: &OptionDefault, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(default)
 }
 
 /// The default of an option, which also decides its type.

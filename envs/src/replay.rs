@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::env::{Action, Env, StepEnd};
 use crate::error::EnvError;
 use crate::registry::make;
+use crate::space::Dtype;
 use node::Node;
 
 /// The differences between a replay and its recording.
@@ -135,7 +136,7 @@ fn replay_transitions(root: &Node) -> Result<ReplayReport, EnvError> {
 /// A running replay.
 struct Replay {
     env: Box<dyn Env>,
-    dtype: ActionDtype,
+    dtype: Dtype,
     observation: Vec<f64>,
     /// Whether the step counts for the errors.
     robust: bool,
@@ -145,22 +146,12 @@ struct Replay {
     report: ReplayReport,
 }
 
-#[derive(Clone, Copy)]
-enum ActionDtype {
-    Float32,
-    Float64,
-    Int64,
-}
-
 impl Replay {
     fn new(root: &Node, env_id: &str, options: &Map<String, Value>, steps: usize, robust_steps: usize) -> Result<Self, EnvError> {
         let dtype = root.get("action_dtype")?;
-        let dtype = match dtype.text()? {
-            "float32" => ActionDtype::Float32,
-            "float64" => ActionDtype::Float64,
-            "int64" => ActionDtype::Int64,
-            other => return Err(dtype.error(format!("\"{other}\", expected float32, float64 or int64"))),
-        };
+        let text = dtype.text()?;
+        let expected = |_| dtype.error(format!("\"{text}\", expected float32, float64 or int64"));
+        let dtype = serde_json::from_value(text.into()).map_err(expected)?;
         let env = make(env_id, options)?;
         let report = ReplayReport {
             file: root.file().display().to_string(),
@@ -199,9 +190,9 @@ impl Replay {
         state: Option<&[f64]>,
     ) -> Result<StepEnd, EnvError> {
         let step = match self.dtype {
-            ActionDtype::Int64 => self.env.step(Action::Discrete(action.integer()?), &mut self.observation)?,
-            ActionDtype::Float64 => self.env.step(Action::F64(&action.numbers()?), &mut self.observation)?,
-            ActionDtype::Float32 => {
+            Dtype::Int64 => self.env.step(Action::Discrete(action.integer()?), &mut self.observation)?,
+            Dtype::Float64 => self.env.step(Action::F64(&action.numbers()?), &mut self.observation)?,
+            Dtype::Float32 => {
                 let narrow: Vec<f32> = action.numbers()?.into_iter().map(|number| number as f32).collect();
                 self.env.step(Action::F32(&narrow), &mut self.observation)?
             }

@@ -2,9 +2,9 @@
 //!
 //! Second derivatives are not supported: the backward methods are called on the inner backend only.
 
-use burn::backend::Autodiff;
+pub(crate) use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+pub(crate) use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::TensorMetadata;

@@ -12,7 +12,18 @@ use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
 use burn_store::{ModuleSnapshot, TensorSnapshot};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What a description or a policy of either kind has.
+macro_rules! of_either {
+    ($any:expr, $one:ident => $of:expr) => {
+        match $any {
+            Self::Decision($one) => $of,
+            Self::ActorCritic($one) => $of,
+        }
+    };
+}
 
 /// The description of a policy of any kind: what `policy.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,18 +65,17 @@ impl<B: Backend> From<ActorCriticPolicy<B>> for AnyPolicy<B> {
 impl<B: KernelBackend> AnyPolicy<B> {
     /// The actions.
     pub fn action(&self) -> &ActionSpec {
-        match self {
-            AnyPolicy::Decision(policy) => &policy.description.action,
-            AnyPolicy::ActorCritic(policy) => &policy.description.action,
-        }
+        of_either!(self, policy => &policy.description.action)
     }
 
     /// Numbers in an observation.
     pub fn observation_width(&self) -> usize {
-        match self {
-            AnyPolicy::Decision(policy) => policy.description.normalizer.width(),
-            AnyPolicy::ActorCritic(policy) => policy.description.normalizer.width(),
-        }
+        of_either!(self, policy => policy.description.normalizer.width())
+    }
+
+    /// The task that it was trained in, as its job says: `id` and `options`.
+    pub fn environment(&self) -> &Value {
+        of_either!(self, policy => &policy.description.environment)
     }
 
     /// Name of the mixer, or `mlp`.
@@ -78,18 +88,12 @@ impl<B: KernelBackend> AnyPolicy<B> {
 
     /// Trained numbers.
     pub fn parameters(&self) -> usize {
-        match self {
-            AnyPolicy::Decision(policy) => policy.network.num_params(),
-            AnyPolicy::ActorCritic(policy) => policy.network.num_params(),
-        }
+        of_either!(self, policy => policy.network.num_params())
     }
 
     /// All weights on the host: by name, each with its shape. Names are those of the file of weights, without the kinds of mixers.
     pub fn weights(&self) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-        let snapshots = match self {
-            AnyPolicy::Decision(policy) => policy.network.collect(None, None, true),
-            AnyPolicy::ActorCritic(policy) => policy.network.collect(None, None, true),
-        };
+        let snapshots = of_either!(self, policy => policy.network.collect(None, None, true));
         let numbers = |one: &TensorSnapshot| {
             let data = one.to_data().expect("weights that are in memory");
             (one.full_path(), (one.shape.to_vec(), data.to_vec().expect("policies compute in f32")))
@@ -99,10 +103,7 @@ impl<B: KernelBackend> AnyPolicy<B> {
 
     /// The state of a batch of episodes that have not begun.
     pub fn initial_state(&self, batch: usize, device: &B::Device) -> PolicyState<B> {
-        match self {
-            AnyPolicy::Decision(policy) => policy.initial_state(batch, device),
-            AnyPolicy::ActorCritic(policy) => policy.initial_state(batch, device),
-        }
+        of_either!(self, policy => policy.initial_state(batch, device))
     }
 
     /// The state of a batch of episodes that have not begun, where Transformers among the mixers keep KV caches of bounded size.

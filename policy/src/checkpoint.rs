@@ -46,9 +46,44 @@ const LONGEST_DESCRIPTION: u64 = 1 << 28;
 /// # Errors
 /// [`PolicyError::File`] or [`PolicyError::Weights`] if a file cannot be written.
 pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(), PolicyError> {
+    policy.save(folder)
+}
+
+/// A policy that can be written.
+pub trait Saved<B: Backend> {
+    /// As [`save`].
+    ///
+    /// # Errors
+    /// As [`save`].
+    fn save(&self, folder: &Path) -> Result<(), PolicyError>;
+}
+
+impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        write(&AnyDescription::Decision(self.description.clone()), &self.network, folder)
+    }
+}
+
+impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        write(&AnyDescription::ActorCritic(self.description.clone()), &self.network, folder)
+    }
+}
+
+impl<B: KernelBackend> Saved<B> for Model<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        match self {
+            Model::Policy(AnyPolicy::Decision(policy)) => policy.save(folder),
+            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.save(folder),
+            Model::Sequence(policy) => write(&AnyDescription::Sequence(policy.description.clone()), &policy.network, folder),
+        }
+    }
+}
+
+fn write<B: Backend>(description: &AnyDescription, network: &impl ModuleSnapshot<B>, folder: &Path) -> Result<(), PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let text = serde_json::to_string_pretty(&policy.any_description())
-        .map_err(|source| PolicyError::Description { path: path.clone(), source })?;
+    let text =
+        serde_json::to_string_pretty(description).map_err(|source| PolicyError::Description { path: path.clone(), source })?;
     fs::write(&path, text + "\n").map_err(|source| PolicyError::File {
         path,
         action: "write the policy's description",
@@ -58,59 +93,8 @@ pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(
     let path = folder.join(WEIGHTS);
     // Burn's own entries come in an order drawn by chance; the same weights should be the same bytes.
     let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
-    policy
-        .save_weights(&mut store)
-        .map_err(|problem| PolicyError::Weights { path, problem: format!("cannot be written: {problem}") })
-}
-
-/// A policy that can be written.
-pub trait Saved<B: Backend> {
-    /// What goes into `policy.json`.
-    fn any_description(&self) -> AnyDescription;
-
-    /// Writes the weights.
-    ///
-    /// # Errors
-    /// What the store reports, as text.
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String>;
-}
-
-impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
-    fn any_description(&self) -> AnyDescription {
-        AnyDescription::Decision(self.description.clone())
-    }
-
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
-        self.network.save_into(store).map_err(|error| error.to_string())
-    }
-}
-
-impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
-    fn any_description(&self) -> AnyDescription {
-        AnyDescription::ActorCritic(self.description.clone())
-    }
-
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
-        self.network.save_into(store).map_err(|error| error.to_string())
-    }
-}
-
-impl<B: KernelBackend> Saved<B> for Model<B> {
-    fn any_description(&self) -> AnyDescription {
-        match self {
-            Model::Policy(AnyPolicy::Decision(policy)) => policy.any_description(),
-            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.any_description(),
-            Model::Sequence(policy) => AnyDescription::Sequence(policy.description.clone()),
-        }
-    }
-
-    fn save_weights(&self, store: &mut SafetensorsStore) -> Result<(), String> {
-        match self {
-            Model::Policy(AnyPolicy::Decision(policy)) => policy.save_weights(store),
-            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.save_weights(store),
-            Model::Sequence(policy) => policy.network.save_into(store).map_err(|error| error.to_string()),
-        }
-    }
+    let unwritten = |error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") };
+    network.save_into(&mut store).map_err(unwritten)
 }
 
 /// Reads the description of a stored policy of any kind.

@@ -3,7 +3,8 @@
     python python/bench/vectors.py [--envs 64] [--steps 2000] [--repeat 5] [TASK ...]
 
 Prints a table as Markdown: the median over the repetitions, and their range. A step of a vector counts as many steps as it has
-environments. Gymnasium's AsyncVectorEnv runs a process an environment; ours runs threads.
+environments. Gymnasium's AsyncVectorEnv runs a process an environment; ours runs threads, and so does EnvPool, which is measured where
+it is installed and has the task.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ import aaren
 def steps_per_second(make: Callable[[], gym.vector.VectorEnv], steps: int, repeat: int) -> list[float]:
     envs = make()
     try:
-        envs.reset(seed=1)
-        envs.action_space.seed(1)
-        actions = [envs.action_space.sample() for _ in range(64)]
+        envs.reset()
+        # EnvPool's `action_space` is that of one environment.
+        space = gym.vector.utils.batch_space(getattr(envs, "single_action_space", envs.action_space), envs.num_envs)
+        space.seed(1)
+        actions = [space.sample() for _ in range(64)]
         for step in range(max(steps // 10, 1)):
             envs.step(actions[step % len(actions)])
         figures = []
@@ -37,6 +40,23 @@ def steps_per_second(make: Callable[[], gym.vector.VectorEnv], steps: int, repea
         return figures
     finally:
         envs.close()
+
+
+def env_pool(task: str, n: int, cores: int) -> list[tuple[str, Callable[[], gym.vector.VectorEnv]]]:
+    try:
+        import envpool
+    except ImportError:
+        return []
+    if task not in envpool.list_all_envs():
+        return []
+
+    def make(threads: int) -> gym.vector.VectorEnv:
+        return envpool.make_gymnasium(task, num_envs=n, num_threads=threads, seed=1)
+
+    return [
+        (f"EnvPool {envpool.__version__}, {threads} thread{'s' if threads > 1 else ''}", lambda threads=threads: make(threads))
+        for threads in sorted({1, cores})
+    ]
 
 
 def main() -> None:
@@ -57,10 +77,11 @@ def main() -> None:
         rows += [
             ("Gymnasium, AsyncVectorEnv", lambda: gym.make_vec(task, n, vectorization_mode="async")),
             ("Gymnasium, SyncVectorEnv", lambda: gym.make_vec(task, n, vectorization_mode="sync")),
+            *env_pool(task, n, cores),
         ]
         for name, make in rows:
             # The slow ones take a tenth of the steps.
-            steps = arguments.steps if name.startswith("aaren") else max(arguments.steps // 10, 1)
+            steps = max(arguments.steps // 10, 1) if name.startswith("Gymnasium") else arguments.steps
             figures = steps_per_second(make, steps, arguments.repeat)
             median, low, high = statistics.median(figures), min(figures), max(figures)
             print(f"| {task} | {name} | {median:,.0f} | {low:,.0f} to {high:,.0f} |", flush=True)

@@ -204,11 +204,11 @@ fn whole<'py>(py: Python<'py>, target_return: Option<f64>, episode: PlayedEpisod
     let (trajectory, dict) = (recorded.trajectory, PyDict::new(py));
     dict.set_item("target_return", target_return)?;
     dict.set_item("seed", trajectory.seed)?;
-    dict.set_item("return", episode.episode_return)?;
-    dict.set_item("length", episode.length)?;
+    dict.set_item("return", episode.result.episode_return)?;
+    dict.set_item("length", episode.result.length)?;
     dict.set_item("terminated", trajectory.end.terminated)?;
     dict.set_item("truncated", trajectory.end.truncated)?;
-    dict.set_item("diverged", episode.diverged)?;
+    dict.set_item("diverged", episode.result.diverged)?;
     dict.set_item("observations", arrays::of_f64(py, &trajectory.observations)?)?;
     dict.set_item("rewards", arrays::of_f64(py, &trajectory.rewards)?)?;
     let actions = match &trajectory.actions {

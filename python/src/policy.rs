@@ -188,11 +188,7 @@ impl Policy {
         let policy = lock(&self.policy).clone();
         let path = self.saved.run.as_ref().map_or(&*self.saved.folder, |run| run.path());
         // Where neither the policy nor its job says a task, the environment of Gymnasium that it is given is the task, whatever its name.
-        let environment = match &policy {
-            AnyPolicy::Decision(policy) => &policy.description.environment,
-            AnyPolicy::ActorCritic(policy) => &policy.description.environment,
-        };
-        let env = environment["id"].is_null().then(|| "gymnasium:given".to_owned());
+        let env = policy.environment()["id"].is_null().then(|| "gymnasium:given".to_owned());
         let request =
             EvaluateRequest { env, episodes, target_returns, seed, execution, cache, stochastic, ..EvaluateRequest::of(path) };
         let evaluation = request.evaluation(&self.saved, &policy).map_err(|error| failure(&error))?;

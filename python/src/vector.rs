@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use aaren_envs::{Action, Autoreset, Dtype, EnvError, Space, Spec, StepEnd};
+use aaren_envs::{Action, Autoreset, Dtype, EnvError, Spec, StepEnd};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use rayon::ThreadPool;
@@ -221,23 +221,8 @@ impl Inner {
             return Err(reset_needed(py, format!("copy {copy}: {id}: step without an episode; call reset first")));
         }
         for (copy, _) in rows().filter(|(_, row)| !row.needs_reset) {
-            let wrong = |found: String, expected: String| {
-                Err(wrong_value(format!("copy {copy}: {id}: action {found}, expected {expected}")))
-            };
-            let component = match (&self.spec.action_space, actions.row(copy, width)) {
-                (Space::Discrete { n, start }, Action::Discrete(index)) => {
-                    if !index.checked_sub(*start).is_some_and(|choice| (0..*n as i64).contains(&choice)) {
-                        return wrong(index.to_string(), format!("an index from {start} to {}", start + *n as i64 - 1));
-                    }
-                    None
-                }
-                (Space::Box { .. }, Action::F32(action)) => action.iter().position(|number| !number.is_finite()),
-                (Space::Box { .. }, Action::F64(action)) => action.iter().position(|number| !number.is_finite()),
-                (Space::Box { .. }, Action::Discrete(_)) => return wrong("an index".into(), format!("{width} floats")),
-                (Space::Discrete { .. }, _) => return wrong("of floats".into(), "an index".into()),
-            };
-            if let Some(component) = component {
-                return wrong(format!("with a NaN or infinity at component {component}"), format!("{width} finite floats"));
+            if let Err(EnvError::Action { env, found, expected, .. }) = self.spec.check_action(actions.row(copy, width), 0) {
+                return Err(wrong_value(format!("copy {copy}: {env}: action {found}, expected {expected}")));
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ pub struct CollectArgs {
 
 /// Collects.
 pub fn run(args: &CollectArgs) -> Result<()> {
-    match Job::load(&args.job.files, &args.job.changes())? {
+    match Job::load(&args.job.files, &args.job.changes)? {
         Job::Collect(mut job) => {
             job.collect.format = args.format.unwrap_or(job.collect.format);
             let output = args.output.clone().unwrap_or_else(|| job.default_output());
@@ -58,7 +58,7 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     // A kill may have come between the two files; then the same command goes on.
     let (minari, d4rl) = (destination(Format::Minari), destination(Format::D4rl));
     let goes_on = formats == Formats::Both && minari.is_dir() && !d4rl.exists();
-    for format in formats.into_iter().filter(|&format| !(goes_on && format == Format::Minari)) {
+    for &format in formats.each().iter().filter(|format| !(goes_on && **format == Format::Minari)) {
         check_destination(&destination(format), format, false, advice)?;
     }
     let _steps = interrupt::Steps::new();
@@ -67,7 +67,7 @@ fn collect_scripted(job: &OfflineJob, args: &CollectArgs) -> Result<()> {
     ensure!(!goes_on || holds(&minari, &dataset), "{} already exists; {advice}", minari.display());
     let steps: usize = dataset.trajectories.iter().map(Trajectory::len).sum();
     let mut written = Vec::new();
-    for format in formats {
+    for &format in formats.each() {
         let path = destination(format);
         aaren_data::remove_leftovers(&path)?;
         if !(goes_on && format == Format::Minari) {

@@ -1,6 +1,6 @@
 //! `aaren convert`.
 
-use super::args::Checkpoint;
+use aaren_agents::jobs::Checkpoint;
 use aaren_agents::offline::convert;
 use aaren_agents::run::{RunDir, check_folder, report};
 use anyhow::Result;

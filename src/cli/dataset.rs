@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, Summary, statistics::Spread, verify_source};
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use aaren_agents::config::Incomplete;
 use aaren_agents::run::report::{self, number};
@@ -16,51 +16,53 @@ use aaren_agents::run::{check_folder, interrupt};
 pub enum Command {
     /// Describe a dataset: spaces, episodes, returns
     Info {
-        /// Path of a Minari folder, a Minari or D4RL HDF5 file, or id of a local Minari dataset
-        source: String,
-        /// Steps after which every episode is cut, and the time limit
-        #[arg(long, value_name = "N")]
-        max_episode_steps: Option<NonZeroUsize>,
-        /// What becomes of episodes that are not there whole
-        #[arg(long, value_enum, default_value = "refuse")]
-        incomplete: Incomplete,
+        #[command(flatten)]
+        read: Reading,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
     /// Check every number of a dataset
     Verify {
-        /// Path or id
-        source: String,
-        /// Steps after which every episode is cut, and the time limit
-        #[arg(long, value_name = "N")]
-        max_episode_steps: Option<NonZeroUsize>,
-        /// What becomes of episodes that are not there whole
-        #[arg(long, value_enum, default_value = "refuse")]
-        incomplete: Incomplete,
+        #[command(flatten)]
+        read: Reading,
         /// Count what is odd as wrong
         #[arg(long)]
         strict: bool,
     },
     /// Write a dataset in another format
     Convert {
-        /// Path or id of the dataset to read
-        source: String,
+        #[command(flatten)]
+        read: Reading,
         /// Where to write it
         destination: PathBuf,
         /// The format to write
         #[arg(long, value_enum)]
         to: FormatArg,
-        /// Steps after which every episode is cut, and the time limit
-        #[arg(long, value_name = "N")]
-        max_episode_steps: Option<NonZeroUsize>,
-        /// What becomes of episodes that are not there whole
-        #[arg(long, value_enum, default_value = "refuse")]
-        incomplete: Incomplete,
         /// Replace a dataset that is already there
         #[arg(long)]
         overwrite: bool,
     },
+}
+
+/// The dataset that is read, and how.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// Path of a Minari folder, a Minari or D4RL HDF5 file, or id of a local Minari dataset
+    source: String,
+    /// Steps after which every episode is cut, and the time limit
+    #[arg(long, value_name = "N")]
+    max_episode_steps: Option<NonZeroUsize>,
+    /// What becomes of episodes that are not there whole
+    #[arg(long, value_enum, default_value = "refuse")]
+    incomplete: Incomplete,
+}
+
+impl Reading {
+    fn options(&self, strictness: Strictness) -> LoadOptions {
+        let max_episode_steps = self.max_episode_steps.map(NonZeroUsize::get);
+        LoadOptions { strictness, max_episode_steps, incomplete: self.incomplete.into(), ..LoadOptions::default() }
+    }
 }
 
 /// A format on the command line.
@@ -88,16 +90,14 @@ impl Command {
     /// What is wrong with the dataset, or with where it is to go.
     pub fn run(self) -> Result<()> {
         match self {
-            Command::Info { source, max_episode_steps, incomplete, json } => {
-                info(&source, &options(max_episode_steps, incomplete, false), json)
+            Command::Info { read, json } => info(&read.source, &read.options(Strictness::Normal), json),
+            Command::Verify { read, strict } => {
+                verify(&read.source, &read.options(if strict { Strictness::Strict } else { Strictness::Normal }))
             }
-            Command::Verify { source, max_episode_steps, incomplete, strict } => {
-                verify(&source, &options(max_episode_steps, incomplete, strict))
-            }
-            Command::Convert { source, destination, to, max_episode_steps, incomplete, overwrite } => {
+            Command::Convert { read, destination, to, overwrite } => {
                 let format = Format::from(to);
                 check_destination(&destination, format, overwrite, "--overwrite replaces it")?;
-                let loaded = aaren_data::load_with(&source, &options(max_episode_steps, incomplete, false))?;
+                let loaded = aaren_data::load_with(&read.source, &read.options(Strictness::Normal))?;
                 save(&loaded.dataset, &destination, format, overwrite, "--overwrite replaces it")?;
                 let episodes = loaded.dataset.trajectories.len();
                 report::print(format!("wrote {} to {} as {}", report::count(episodes, "episode"), destination.display(), format))
@@ -131,12 +131,6 @@ fn advised(error: DatasetError, advice: &str) -> anyhow::Error {
         error @ DatasetError::WrongKind { .. } => anyhow!("{error}; choose another place"),
         error => error.into(),
     }
-}
-
-fn options(max_episode_steps: Option<NonZeroUsize>, incomplete: Incomplete, strict: bool) -> LoadOptions {
-    let strictness = if strict { Strictness::Strict } else { Strictness::Normal };
-    let max_episode_steps = max_episode_steps.map(NonZeroUsize::get);
-    LoadOptions { strictness, max_episode_steps, incomplete: incomplete.into(), ..LoadOptions::default() }
 }
 
 fn info(source: &str, options: &LoadOptions, json: bool) -> Result<()> {

@@ -38,30 +38,15 @@ struct Listed {
     summary: String,
     /// Why this build cannot make it.
     missing: Option<String>,
-    options: Vec<ListedOption>,
-}
-
-#[derive(Serialize)]
-struct ListedOption {
-    key: String,
-    default: String,
-    help: String,
+    options: &'static [OptionInfo],
 }
 
 fn list(json: bool) -> Result<()> {
-    let options = |options: &[OptionInfo]| {
-        let listed = |option: &OptionInfo| ListedOption {
-            key: option.key.into(),
-            default: option.default.to_string(),
-            help: option.help.into(),
-        };
-        options.iter().map(listed).collect()
-    };
     let listed = |task: TaskInfo| Listed {
         id: task.id.to_string(),
         summary: task.summary.to_string(),
         missing: task.missing().map(|missing| missing.to_string()),
-        options: options(task.options),
+        options: task.options,
     };
     let in_python = Listed {
         id: "gymnasium:NAME".into(),
@@ -70,7 +55,7 @@ fn list(json: bool) -> Result<()> {
                   python3 with numpy and gymnasium"
                 .into(),
         missing: None,
-        options: options(GYMNASIUM_OPTIONS),
+        options: GYMNASIUM_OPTIONS,
     };
     let tasks: Vec<Listed> = aaren_envs::tasks().into_iter().map(listed).chain([in_python]).collect();
     show(json, &tasks, || {

@@ -1,7 +1,6 @@
 //! `aaren evaluate`.
 
-use super::args::{Checkpoint, show};
-use aaren_agents::config::Execution;
+use super::args::show;
 use aaren_agents::jobs::{EvaluateRequest, Prepared};
 use aaren_agents::play::{SavedPolicy, Video, VideoOptions, bounded_caches, evaluate_and_keep, evaluate_caches};
 use aaren_agents::run::{RunDir, check_json_file, log_video, progress, report, write_json_atomically, write_json_output};
@@ -18,43 +17,12 @@ const LONGEST_NAME: usize = 160;
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in policies/
-    policy: PathBuf,
-    /// Checkpoint of the run to evaluate, by its step [default: latest]
-    #[arg(long, value_name = "STEP|latest|best")]
-    checkpoint: Option<Checkpoint>,
-    /// Task [default: the one that it was trained in]
-    #[arg(long, value_name = "ID")]
-    env: Option<String>,
-    /// Episodes for each target return [default: as in the run's config, at the end]
-    #[arg(long, value_name = "N")]
-    episodes: Option<usize>,
-    /// Return to ask the policy for; may be repeated [default: as in the run's config]
-    #[arg(long = "target-return", value_name = "R", allow_negative_numbers = true)]
-    target_returns: Vec<f64>,
-    /// Actor threads; results do not depend on it [default: as in the run's config]
-    #[arg(long, value_name = "N")]
-    actors: Option<usize>,
-    /// Environments that each actor steps together; the shape of a batch, so rounding may differ [default: as in the run's config]
-    #[arg(long, value_name = "N")]
-    envs_per_actor: Option<usize>,
-    /// How the policy is run [default: as in the run's config]
-    #[arg(long)]
-    execution: Option<Execution>,
-    /// Entries that the KV caches of a Transformer keep, and which: all, the last N, the first I and the last N, or those that are
-    /// attended to most [default: full]
-    #[arg(long, value_name = "full|window:N|sink:I+N|h2o:N|tova:N")]
-    cache: Option<CachePolicy>,
+    #[command(flatten)]
+    request: EvaluateRequest,
     /// Play the same episodes with every kind of bounded cache of each of these sizes, in entries, and with the full one; `aaren
     /// compare` then shows them
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', conflicts_with_all = ["cache", "video"])]
     cache_sizes: Vec<usize>,
-    /// Draw actions from the policy's distribution, where it has one [default: its mean, or the likeliest]
-    #[arg(long)]
-    stochastic: bool,
-    /// Root of the episodes' seeds [default: as in the run's config]
-    #[arg(long)]
-    seed: Option<u64>,
     /// Where to write the report [default: in the run folder evaluations/ and what was changed, with --cache-sizes
     /// evaluation-caches.json]; without a file, print it as JSON in place of a table
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
@@ -75,17 +43,17 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     args.cache_sizes.iter().try_for_each(|&entries| bounded_caches(entries).map(drop))?;
-    if let Some(prepared) = args.request().prepare_sequences()? {
+    if let Some(prepared) = args.request.prepare_sequences()? {
         let plays = args.video.is_some() || !args.cache_sizes.is_empty();
         ensure!(
             !plays,
             "{} is a model of sequences and plays no episodes; leave out --video and --cache-sizes",
-            args.policy.display()
+            args.request.policy.display()
         );
         let (report_to, report) = (args.report_to(&prepared.saved)?, prepared.evaluate()?);
         return args.tell(&report, report_to, |run| run.write_evaluation(&args.name(prepared.saved.step), &report));
     }
-    let Prepared { saved, policy, evaluation } = args.request().prepare()?;
+    let Prepared { saved, policy, evaluation } = args.request.prepare()?;
     // What cannot be written shows before the episodes are played.
     let report_to = args.report_to(&saved)?;
     if !args.cache_sizes.is_empty() {
@@ -113,22 +81,6 @@ enum ReportTo<'a> {
 }
 
 impl EvaluateArgs {
-    fn request(&self) -> EvaluateRequest {
-        EvaluateRequest {
-            policy: self.policy.clone(),
-            checkpoint: self.checkpoint,
-            env: self.env.clone(),
-            episodes: self.episodes,
-            target_returns: self.target_returns.clone(),
-            actors: self.actors,
-            envs_per_actor: self.envs_per_actor,
-            execution: self.execution,
-            cache: self.cache,
-            stochastic: self.stochastic,
-            seed: self.seed,
-        }
-    }
-
     /// Whether the report is printed as JSON.
     fn prints_json(&self) -> bool {
         matches!(self.json, Some(None)) || self.is_to_stdout()
@@ -202,16 +154,17 @@ impl EvaluateArgs {
     /// Names an evaluation by what was changed.
     fn name(&self, step: u64) -> String {
         let list = |targets: &[f64]| targets.iter().map(f64::to_string).collect::<Vec<_>>().join("-");
-        let cache = self.cache.filter(|cache| *cache != CachePolicy::Full);
+        let EvaluateRequest { env, seed, episodes, execution, cache, stochastic, target_returns, .. } = &self.request;
+        let cache = cache.filter(|cache| *cache != CachePolicy::Full);
         let parts = [
             Some(format!("step-{step}")),
-            self.env.as_ref().map(|id| format!("env-{}", id.replace('/', "-"))),
-            self.seed.map(|seed| format!("seed-{seed}")),
-            self.episodes.map(|episodes| format!("episodes-{episodes}")),
-            self.execution.map(|execution| execution.to_string()),
+            env.as_ref().map(|id| format!("env-{}", id.replace('/', "-"))),
+            seed.map(|seed| format!("seed-{seed}")),
+            episodes.map(|episodes| format!("episodes-{episodes}")),
+            execution.map(|execution| execution.to_string()),
             cache.map(|cache| format!("cache-{}", cache.to_string().replace([':', ' '], "-"))),
-            self.stochastic.then(|| "stochastic".into()),
-            (!self.target_returns.is_empty()).then(|| format!("targets-{}", list(&self.target_returns))),
+            stochastic.then(|| "stochastic".into()),
+            (!target_returns.is_empty()).then(|| format!("targets-{}", list(target_returns))),
         ];
         report::short_name(&parts.into_iter().flatten().collect::<Vec<_>>().join("-"), LONGEST_NAME).into_owned()
     }

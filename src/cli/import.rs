@@ -28,18 +28,8 @@ pub struct ImportArgs {
     /// Dataset that it was trained on, a path or the id of a local Minari dataset; may be repeated
     #[arg(long, value_name = "SOURCE")]
     data: Vec<String>,
-    /// Attention heads [default: as config.json says, else 1]
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// Timesteps of a window [default: as the model's causal mask says, else 20]
-    #[arg(long, value_name = "N")]
-    context_length: Option<usize>,
-    /// What returns were divided by in its training
-    #[arg(long, value_name = "X", default_value_t = 1000.0)]
-    return_scale: f64,
-    /// Return to ask for; may be repeated [default: as in the Decision Transformer's paper]
-    #[arg(long = "target-return", value_name = "R", allow_negative_numbers = true)]
-    target_returns: Vec<f64>,
+    #[command(flatten)]
+    options: ImportOptions,
     /// Set a key of the run's job, for example --set env.options.variant=d4rl
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
@@ -58,10 +48,10 @@ enum FromArg {
 
 pub fn run(args: &ImportArgs) -> Result<()> {
     check_folder(&args.run)?;
-    for (flag, count) in [("--heads", args.heads), ("--context-length", args.context_length)] {
+    for (flag, count) in [("--heads", args.options.heads), ("--context-length", args.options.context_length)] {
         ensure!(count != Some(0), "{flag}: found 0, expected at least 1");
     }
-    let scale = args.return_scale;
+    let scale = args.options.return_scale;
     ensure!(scale.is_finite() && scale > 0.0, "--return-scale: found {scale}, expected a positive number");
     let program = match args.from {
         FromArg::Hf => Program::Hf,
@@ -75,10 +65,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let options = ImportOptions {
         changes: Changes { env: Some(args.env.clone()), data: args.data.clone(), set: args.set.clone(), ..Changes::default() },
         statistics,
-        heads: args.heads,
-        context_length: args.context_length,
-        return_scale: scale,
-        target_returns: args.target_returns.clone(),
+        ..args.options.clone()
     };
     report::print(import(&args.model, program, &options, &args.run)?)
 }

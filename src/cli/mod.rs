@@ -105,7 +105,7 @@ impl Cli {
             },
             Command::Table(args) => table::run(args),
             Command::Evaluate(args) => evaluate::run(&args),
-            Command::Compare(args) => compare::run(args),
+            Command::Compare(args) => compare::run(&args),
             Command::Collect(args) => collect::run(&args),
             Command::Convert(args) => convert::run(&args),
             Command::Export(args) => export::run(&args),

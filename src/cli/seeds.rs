@@ -1,10 +1,10 @@
 //! `aaren train --seeds`: one job with several seeds, a run each, one after another.
 
 use super::args::{Seeds, show};
-use super::train::{TrainArgs, train};
+use super::train::TrainArgs;
 use aaren_agents::compare::{self, CompareOptions, Comparison};
 use aaren_agents::config::{Changes, Job};
-use aaren_agents::jobs;
+use aaren_agents::jobs::{self, TrainRequest};
 use aaren_agents::run::{RunDir, report};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -36,16 +36,16 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
     let Seeds(seeds) = seeds;
     args.expect_one_run()?;
     ensure!(
-        !args.job.set.iter().any(|setting| setting.starts_with("seed=")),
+        !args.request.changes.set.iter().any(|setting| setting.starts_with("seed=")),
         "--set seed: it would give all runs of --seeds the same seed; leave one of them out"
     );
-    let base = args.run.clone().unwrap_or_else(|| free_base(&args.job.default_run(), seeds));
+    let base = args.request.run.clone().unwrap_or_else(|| free_base(&Path::new("runs").join(args.request.name()), seeds));
     let runs: Vec<PathBuf> = seeds.iter().map(|&seed| folder(&base, seed)).collect();
     let has_begun = |run: &Path| run.join("config.json").is_file();
     let mut args = args.clone();
-    if !args.resume {
+    if !args.request.resume {
         runs.iter().try_for_each(|run| RunDir::check_free(run))?;
-    } else if args.job.files.is_empty() {
+    } else if args.request.files.is_empty() {
         // Seeds that have not begun do what the others do.
         let begun = runs.iter().find(|run| has_begun(run));
         let begun = begun
@@ -55,18 +55,19 @@ pub fn run(args: &TrainArgs, seeds: &Seeds) -> Result<()> {
             "{} began with the weights of another policy, and a seed has not begun; begin it with --from and --seed",
             begun.display()
         );
-        args.job.files = vec![begun.join("config.json")];
+        args.request.files = vec![begun.join("config.json")];
     }
     for (&seed, run) in seeds.iter().zip(&runs) {
         let changes = Changes { seed: Some(seed), ..args.changes() };
-        let resume = args.resume && has_begun(run);
-        if resume && is_finished(run, &Job::load(&args.job.files, &changes)?)? {
+        let resume = args.request.resume && has_begun(run);
+        if resume && is_finished(run, &Job::load(&args.request.files, &changes)?)? {
             tell(&args, format!("{}: finished before", run.display()))?;
             continue;
         }
         let list = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let again = || format!("seed {seed}; `aaren train --resume --run {} --seeds {list}` goes on with all", base.display());
-        let trained = train(&args, changes, Some(run), resume).with_context(again)?;
+        let request = TrainRequest { changes, run: Some(run.clone()), resume, ..args.request.clone() };
+        let trained = request.train().with_context(again)?;
         let reached = match (trained.evaluation.targets.first(), trained.evaluation.validation) {
             (Some(target), _) => {
                 let (mean, std) = (report::number(target.return_mean), report::number(target.return_std));

@@ -1,34 +1,24 @@
 //! `aaren train`.
 
-use super::args::{JobArgs, Seeds, parse_seeds, show};
+use super::args::{Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device};
 use aaren_agents::exchange::launcher;
 use aaren_agents::jobs::{TrainRequest, Trained};
 use aaren_agents::run::report;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
-    pub job: JobArgs,
-    /// Run folder [default: runs/ and the config's name, numbered if taken]
-    #[arg(long, value_name = "DIR")]
-    pub run: Option<PathBuf>,
+    pub request: TrainRequest,
     /// Train a run for each of these seeds, one after another, in folders with -seed1, -seed2, ... after the name, and compare them
     #[arg(long, value_name = "A..B|A,B,C", value_parser = parse_seeds, conflicts_with = "seed")]
     pub seeds: Option<Seeds>,
     /// Where tensors live [default: as in the config]
     #[arg(long)]
     device: Option<Device>,
-    /// Continue a run from its newest checkpoint; without a config, with the one in the run folder
-    #[arg(long, requires = "run")]
-    pub resume: bool,
-    /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job
-    #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
-    from: Option<PathBuf>,
     /// Train one run in all the processes that a launcher such as mpirun or srun started
     #[arg(long, value_name = "HOW")]
     distributed: Option<Distributed>,
@@ -52,7 +42,7 @@ enum Distributed {
 impl TrainArgs {
     /// What the flags change in the job.
     pub fn changes(&self) -> Changes {
-        Changes { device: self.device, ..self.job.changes() }
+        Changes { device: self.device, ..self.request.changes.clone() }
     }
 
     /// Whether this process does what another one says.
@@ -87,12 +77,10 @@ impl TrainArgs {
 /// Trains, as the job says.
 pub fn run(args: &TrainArgs) -> Result<()> {
     args.check_launcher()?;
+    let request = TrainRequest { changes: args.changes(), ..args.request.clone() };
     let trained = match args.distributed {
-        Some(Distributed::Mpi) => {
-            let request = request(args, args.changes(), args.run.as_deref(), args.resume);
-            train_over_mpi(&request, Duration::from_secs(args.collective_timeout))?
-        }
-        _ => Some(train(args, args.changes(), args.run.as_deref(), args.resume)?),
+        Some(Distributed::Mpi) => train_over_mpi(&request, Duration::from_secs(args.collective_timeout))?,
+        _ => Some(request.train()?),
     };
     // Rank 0 speaks for all.
     trained.map_or(Ok(()), |trained| show(args.json, &trained, || summary(&trained)))
@@ -116,16 +104,4 @@ fn train_over_mpi(request: &TrainRequest, timeout: Duration) -> Result<Option<Tr
 fn train_over_mpi(_: &TrainRequest, _: Duration) -> Result<Option<Trained>> {
     launcher::let_the_first_speak();
     bail!("--distributed: this build has no MPI; install an MPI library and build with `cargo build --release --features mpi`")
-}
-
-/// Trains in a run folder, a new one or one that is resumed.
-///
-/// - `run`: the folder; none for the next free one of the job's name
-pub fn train(args: &TrainArgs, changes: Changes, run: Option<&Path>, resume: bool) -> Result<Trained> {
-    request(args, changes, run, resume).train()
-}
-
-fn request(args: &TrainArgs, changes: Changes, run: Option<&Path>, resume: bool) -> TrainRequest {
-    let (files, from) = (args.job.files.clone(), args.from.clone());
-    TrainRequest { files, changes, run: run.map(Path::to_path_buf), resume, from }
 }

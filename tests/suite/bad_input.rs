@@ -32,6 +32,7 @@ fn cases() -> Vec<Case> {
         // Configs.
         case("missing config", "train no.json", &["no.json", "quickstart"], nothing),
         case("a folder for a config", "train .", &["cannot read the config"], nothing),
+        case("a run for a config", "inspect run", &["cannot read the config run", "run/config.json"], |to| trained(to, "run")),
         case("not JSON", "train job.json", &["job.json", "line 2", "not valid JSON"], |to| file(to, "job.json", b"{\n oops }")),
         case("not TOML", "train job.toml", &["job.toml", "line 2", "not valid TOML"], |to| {
             file(to, "job.toml", b"seed = 1\n oops ")

@@ -21,6 +21,7 @@ use aaren_agents::config::{Changes, Job};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::run::RunDir;
 use aaren_agents::session::NoObserver;
+use aaren_agents::table::{Choice, Plan};
 use aaren_agents::{collect as collection, ppo};
 use aaren_policy::{AnyPolicy, Timesteps, checkpoint};
 use anyhow::{Context, Result, ensure};
@@ -384,6 +385,18 @@ fn configs_in_toml() {
     let job = "seed = 7\n[env]\nid = \"TMaze-v0\"\noptions = {corridor = 5}\n[data.scripted]\nepisodes = 10\n[policy]\nwidth = 8\nheads = 2\n\
                dropout = 0.5\n[train]\nsteps = 5\nlearning_rate = 1e-3\n[evaluation]\ntarget_returns = [1.0, 0.5]\n";
     survives("configs_in_toml", 1.0, |to| written(to.join("job.toml"), job), |at| load_job(&at.join("job.toml")));
+}
+
+#[test]
+fn manifests_of_tables() {
+    let manifest = "set = { train.steps = 5 }\nruns = \"mine\"\nseeds = \"1..3\"\nagents = [\"aaren\", { name = \"wide\", mixer = \"gru\", set = \
+                    { policy.width = 64 } }]\n[[rows]]\nname = \"far\"\nenv = \"TMaze-v0\"\nset = { env.options.corridor = 5 }\n";
+    let read = |at: &Path| {
+        let plan = Plan::read(&at.join("table.toml"), &Choice::default())?;
+        plan.piece(plan.pieces.len() - 1)?;
+        Ok(())
+    };
+    survives("manifests_of_tables", 0.5, |to| written(to.join("table.toml"), manifest), read);
 }
 
 fn written(path: PathBuf, text: &str) -> PathBuf {

@@ -156,7 +156,7 @@ impl Collection {
         let about = describe(&job, &spec, &summaries)?;
         let episodes = Parts { parts: parts.iter().map(|part| (&part.journal, part.quota.episodes)).collect() };
         let mut written = Vec::new();
-        for format in job.collect.format {
+        for &format in job.collect.format.each() {
             let path = job.destination(&output, format);
             aaren_data::remove_leftovers(&path)?;
             if !is_written(&path, format) {

@@ -84,7 +84,7 @@ pub(super) fn play(
     let mut steps = 0;
     play_numbers(job, part, found, (0..).filter(move |number| !had.contains(number)), |played| {
         let episode = played.recorded.context("an episode that was not recorded")?;
-        journal.append(played.index, 0, &episode, played.diverged)?;
+        journal.append(played.index, 0, &episode, played.result.diverged)?;
         (returns, episodes) = (returns + episode.trajectory.episode_return(), episodes + 1);
         steps += episode.trajectory.len();
         let is_enough = quota.advance(journal);
@@ -120,7 +120,7 @@ pub fn play_range(job: &CollectJob, part: &str, policy: Option<&Path>, numbers: 
     let mut records = BTreeMap::new();
     play_numbers(job, part, found.as_ref(), numbers.clone(), |played| {
         let episode = played.recorded.context("an episode that was not recorded")?;
-        records.insert(played.index, record(played.index, 0, &episode, played.diverged));
+        records.insert(played.index, record(played.index, 0, &episode, played.result.diverged));
         Ok(true)
     })?;
     ensure!(records.len() as u64 == numbers.end - numbers.start, "episodes were lost");

@@ -42,7 +42,7 @@ pub(super) fn check_output(job: &CollectJob, output: &Path) -> Result<()> {
     if removed.exists() {
         fs::remove_dir_all(&removed).with_context(|| format!("cannot remove {}", removed.display()))?;
     }
-    for format in Formats::Both {
+    for &format in Formats::Both.each() {
         let path = job.destination(output, format);
         ensure!(!is_written(&path, format), "{} already holds a dataset ({format}); {advice}", output.display());
     }

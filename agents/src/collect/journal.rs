@@ -245,40 +245,28 @@ pub(super) fn record(index: u64, time: u64, episode: &Episode, diverged: bool) -
 fn encode(index: u64, time: u64, episode: &Episode, diverged: bool) -> Vec<u8> {
     let Episode { trajectory, infos } = episode;
     let mut bytes = Vec::with_capacity(64 + 8 * (trajectory.observations.len() + trajectory.rewards.len()));
-    let mut put = |numbers: &[u8]| bytes.extend_from_slice(numbers);
-    let list = |put: &mut dyn FnMut(&[u8]), len: usize, numbers: &mut dyn Iterator<Item = [u8; 8]>| {
-        put(&(len as u64).to_le_bytes());
-        numbers.for_each(|number| put(&number));
-    };
-    let short = |put: &mut dyn FnMut(&[u8]), numbers: &[f32]| {
-        put(&(numbers.len() as u64).to_le_bytes());
-        numbers.iter().for_each(|number| put(&number.to_le_bytes()));
-    };
-    put(&index.to_le_bytes());
-    put(&time.to_le_bytes());
+    bytes.extend(index.to_le_bytes());
+    bytes.extend(time.to_le_bytes());
     // Diverged episodes are truncated; earlier versions wrote a 1.
     let truncated = if diverged { DIVERGED } else { trajectory.end.truncated.into() };
-    put(&[trajectory.end.terminated.into(), truncated, trajectory.seed.is_some().into()]);
-    put(&trajectory.seed.unwrap_or_default().to_le_bytes());
-    let double = |put: &mut dyn FnMut(&[u8]), numbers: &[f64]| {
-        list(put, numbers.len(), &mut numbers.iter().map(|number| number.to_le_bytes()));
-    };
-    double(&mut put, &trajectory.observations);
-    double(&mut put, &trajectory.rewards);
+    bytes.extend([trajectory.end.terminated.into(), truncated, trajectory.seed.is_some().into()]);
+    bytes.extend(trajectory.seed.unwrap_or_default().to_le_bytes());
+    put(&mut bytes, &trajectory.observations, f64::to_le_bytes);
+    put(&mut bytes, &trajectory.rewards, f64::to_le_bytes);
+    bytes.push(matches!(trajectory.actions, Actions::Discrete(_)).into());
     match &trajectory.actions {
-        Actions::Continuous(numbers) => {
-            put(&[0]);
-            short(&mut put, numbers);
-        }
-        Actions::Discrete(numbers) => {
-            put(&[1]);
-            list(&mut put, numbers.len(), &mut numbers.iter().map(|number| number.to_le_bytes()));
-        }
+        Actions::Continuous(numbers) => put(&mut bytes, numbers, f32::to_le_bytes),
+        Actions::Discrete(numbers) => put(&mut bytes, numbers, i64::to_le_bytes),
     }
-    put(&[infos.action_log_probs.is_some().into(), infos.qpos.is_some().into(), infos.qvel.is_some().into()]);
-    infos.action_log_probs.iter().for_each(|numbers| short(&mut put, numbers));
-    infos.qpos.iter().chain(&infos.qvel).for_each(|numbers| double(&mut put, numbers));
+    bytes.extend([infos.action_log_probs.is_some(), infos.qpos.is_some(), infos.qvel.is_some()].map(u8::from));
+    infos.action_log_probs.iter().for_each(|numbers| put(&mut bytes, numbers, f32::to_le_bytes));
+    infos.qpos.iter().chain(&infos.qvel).for_each(|numbers| put(&mut bytes, numbers, f64::to_le_bytes));
     bytes
+}
+
+fn put<T: Copy, const N: usize>(bytes: &mut Vec<u8>, numbers: &[T], number: impl Fn(T) -> [u8; N]) {
+    bytes.extend((numbers.len() as u64).to_le_bytes());
+    bytes.extend(numbers.iter().flat_map(|&one| number(one)));
 }
 
 fn decode(bytes: &[u8]) -> Result<(u64, u64, bool, Episode)> {

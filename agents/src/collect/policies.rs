@@ -15,7 +15,7 @@ use crate::config::{Changes, CollectJob, EnvConfig, Job, Part};
 use crate::device::{CPU, Cpu};
 use crate::play::saved::{PROVENANCE, shipped};
 use crate::play::spaces::action_spec;
-use crate::run::files::{UNFINISHED, remove, remove_leftovers};
+use crate::run::files::{UNFINISHED, if_there, remove, remove_leftovers};
 use crate::run::interrupt::Whole;
 use crate::run::report::{number, short_name};
 use crate::run::{RunDir, made_by, write_json_atomically};
@@ -230,12 +230,9 @@ pub(super) struct Evaluated {
 }
 
 fn evaluations(run: &RunDir) -> Result<Vec<Evaluated>> {
+    // A run that was imported or converted has not logged anything yet.
     let path = run.path().join("metrics.jsonl");
-    let text = match fs::read_to_string(&path) {
-        // A run that was imported or converted has not logged anything yet.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.with_context(|| format!("cannot read {}", path.display()))?,
-    };
+    let text = if_there(&path, fs::read_to_string(&path))?.unwrap_or_default();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let evaluated = lines.filter_map(|line| {
         let return_mean = line.get("evaluation/return_mean")?.as_f64()?;
@@ -277,10 +274,9 @@ pub fn export(path: &Path, medium: Option<f64>, folder: &Path) -> Result<Provena
     let level = medium.map_or(Ok(PolicyLevel::Best), reaches).context("--medium")?;
     let source = locate(path, level)?;
     let path_of_provenance = source.join(PROVENANCE);
-    let provenance: Provenance = match read_text(&path_of_provenance) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| path_of_provenance.display().to_string())?,
-        Err(error) if error.kind() == ErrorKind::NotFound => checkpoint_provenance(&source)?,
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path_of_provenance.display())),
+    let provenance: Provenance = match if_there(&path_of_provenance, read_text(&path_of_provenance))? {
+        Some(text) => serde_json::from_str(&text).with_context(|| path_of_provenance.display().to_string())?,
+        None => checkpoint_provenance(&source)?,
     };
     checkpoint::load_any::<Cpu>(&source, &CPU)?;
     put(folder, |folder| {

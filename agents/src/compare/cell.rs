@@ -7,14 +7,14 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::comparison::{
-    Aggregate, BestCheckpoint, Cell, CellTarget, ComparedCache, ComparedRun, ComparedTarget, Comparison, CurvePoint, Improvement,
-    RETURN, Spread, Task,
+    Aggregate, BestCheckpoint, Cell, CellTarget, ComparedCache, ComparedRun, Comparison, CurvePoint, Improvement, RETURN, Spread,
+    Task,
 };
 use super::results::{Results, differences};
 use super::statistics::{self, mean, standard_deviation};
 use crate::config::Job;
 use crate::run::differing_keys;
-use crate::run::report::{Better, FORMAT, LatencyPoint, Score};
+use crate::run::report::{Better, FORMAT, LatencyPoint, Score, TargetReport};
 
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
 const BOOTSTRAP_SEED: u64 = 1;
@@ -172,12 +172,12 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
         checkpoint_step: evaluation.checkpoint_step,
         evaluation_seed: evaluation.seed,
         parameters: evaluation.parameters,
-        targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+        targets: evaluation.targets.clone(),
         validation: evaluation.validation,
         scores: evaluation.scores(),
         best: run.best.as_ref().map(|best| BestCheckpoint {
             step: best.checkpoint_step,
-            targets: best.targets.iter().map(ComparedTarget::new).collect(),
+            targets: best.targets.clone(),
             validation: best.validation,
             scores: best.scores(),
         }),
@@ -192,12 +192,12 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
 
 fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
     let members: Vec<&ComparedRun> = of_cell.iter().map(|&run| &runs[run]).collect();
-    let score = |target: &ComparedTarget| match target.normalised_score {
+    let score = |target: &TargetReport| match target.normalised_score {
         Some(score) if task.is_normalised => score,
         _ => target.return_mean,
     };
     let reached =
-        |targets: &[ComparedTarget], asked: Option<f64>| targets.iter().find(|target| target.target_return == asked).map(score);
+        |targets: &[TargetReport], asked: Option<f64>| targets.iter().find(|target| target.target_return == asked).map(score);
     let mut asked: Vec<Option<f64>> = Vec::new();
     for target in members.iter().flat_map(|run| &run.targets) {
         if !asked.contains(&target.target_return) {

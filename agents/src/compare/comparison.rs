@@ -129,7 +129,7 @@ pub(crate) struct ComparedRun {
     /// Trained numbers in the policy.
     pub parameters: usize,
     /// One for each target return.
-    pub targets: Vec<ComparedTarget>,
+    pub targets: Vec<TargetReport>,
     /// The loss on held-out episodes, where there were some.
     pub validation: Option<ValidationReport>,
     /// The same as a score, or those on the test split of a task on sequences.
@@ -158,7 +158,7 @@ pub(crate) struct ComparedCache {
     /// Entries that it keeps in each layer; None without a bound.
     pub entries: Option<usize>,
     /// One for each target return.
-    pub targets: Vec<ComparedTarget>,
+    pub targets: Vec<TargetReport>,
     /// Bytes of one environment's state at the last step.
     pub state_bytes: usize,
 }
@@ -168,7 +168,7 @@ impl ComparedCache {
         Self {
             kind: kind(evaluation.cache),
             entries: evaluation.entries,
-            targets: evaluation.targets.iter().map(ComparedTarget::new).collect(),
+            targets: evaluation.targets.clone(),
             state_bytes: evaluation.state_bytes,
         }
     }
@@ -180,41 +180,11 @@ pub(crate) struct BestCheckpoint {
     /// Optimizer steps behind it.
     pub step: u64,
     /// One for each target return.
-    pub targets: Vec<ComparedTarget>,
+    pub targets: Vec<TargetReport>,
     /// The loss on held-out episodes, where there were some.
     pub validation: Option<ValidationReport>,
     /// As those of the run.
     pub scores: Vec<Score>,
-}
-
-/// What a run reached for one target return.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct ComparedTarget {
-    /// What was asked for; None of a policy that is not told a return.
-    pub target_return: Option<f64>,
-    /// Number of episodes.
-    pub episodes: usize,
-    /// Mean undiscounted return.
-    pub return_mean: f64,
-    /// Population standard deviation of the returns.
-    pub return_std: f64,
-    /// 0 is a random policy, 100 an expert; None where the task has no reference returns.
-    pub normalised_score: Option<f64>,
-    /// The returns, in the order of the episodes' seeds.
-    pub returns: Vec<f64>,
-}
-
-impl ComparedTarget {
-    pub(super) fn new(target: &TargetReport) -> Self {
-        Self {
-            target_return: target.target_return,
-            episodes: target.episodes,
-            return_mean: target.return_mean,
-            return_std: target.return_std,
-            normalised_score: target.normalised_score,
-            returns: target.returns.clone(),
-        }
-    }
 }
 
 /// What all runs of an agent in a task reached.

@@ -27,6 +27,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
 use crate::run::interrupt::Whole;
 use crate::run::{check_folder, write_atomically, write_json_atomically};
@@ -34,19 +35,26 @@ pub use comparison::Comparison;
 use results::{Results, incompatibilities};
 
 /// Choices of a comparison.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct CompareOptions {
-    /// Where results go; None for the folder `compare` beside the runs, in the deepest folder that holds them all.
+    /// Folder for compare.md, compare.json and compare.html [default: `compare` beside the runs, in the deepest folder that holds them all].
+    #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Several tasks make several rows of a table, in which only runs of one row are compared with each other.
+    /// Make a table with a row for each task; only runs of one row are compared with each other.
+    #[arg(long)]
     pub table: bool,
-    /// Runs on different tasks are compared all the same, and the results say that it is not fair.
+    /// Compare even runs on different tasks or data; the results say that it is not fair.
+    #[arg(long)]
     pub force: bool,
-    /// Name of the evaluation to take of every run (`evaluations/NAME.json`); None for the one that training made.
+    /// Compare this evaluation of every run, which `aaren evaluate` left in evaluations/NAME.json [default: that of the training].
+    #[arg(long, value_name = "NAME")]
     pub evaluation: Option<String>,
-    /// Column, or key of the jobs, whose values order the runs; None for the order that they are given in.
+    /// Order of the runs, by a column of their table or a key of their jobs: returns from the largest on, all else from the smallest.
+    #[arg(long, value_name = "COLUMN|KEY")]
     pub sort: Option<String>,
-    /// Columns of the table of runs, or keys of the jobs; empty for all columns.
+    /// Columns of the table of runs: mixer, context, execution, seed, steps, parameters, return, best, training, act, state, or keys of
+    /// the jobs such as train.steps [default: all but seed].
+    #[arg(long, value_name = "COLUMN|KEY,...", value_delimiter = ',')]
     pub columns: Vec<String>,
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
 use crate::run::data_mark::{self, DataMark, DataRecord};
+use crate::run::files::if_there;
 use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
 use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys, is_without_effect};
 
@@ -192,20 +193,17 @@ fn read_evaluation(run: &Path, name: Option<&str>) -> Result<(PathBuf, Evaluatio
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
-    };
+    let Some(text) = if_there(path, fs::read_to_string(path))? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).with_context(|| format!("{} is not a result of this version", path.display()))
 }
 
 /// Whole lines of JSON; a last line that a kill cut short is left out.
 fn read_lines(path: &Path) -> Result<Vec<Value>> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
-    };
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(if_there(path, fs::read_to_string(path))?
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// In what the runs' tasks or data differ from the first run's.

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::comparison::{BestCheckpoint, ComparedRun, ComparedTarget, Comparison, Task};
+use super::comparison::{BestCheckpoint, ComparedRun, Comparison, Task};
 use super::grid::Grid;
-use crate::run::report::{self, Better, LatencyReport, Score};
+use crate::run::report::{self, Better, LatencyReport, Score, TargetReport};
 use crate::run::words::asked_for;
 
 /// The columns of the table of runs; each may be several.
@@ -61,7 +61,7 @@ impl Comparison {
                 let reached = |target: &Option<f64>| {
                     each(&|run| {
                         let reached = run.targets.iter().find(|reached| reached.target_return == *target);
-                        reached.map_or("-".into(), ComparedTarget::cell)
+                        reached.map_or("-".into(), TargetReport::cell)
                     })
                 };
                 asked_for(&targets).iter().map(heading).zip(targets.iter().map(reached)).collect()
@@ -99,7 +99,7 @@ impl Comparison {
                 };
                 let mut columns = vec![("best at".to_string(), best(&|best| Some(format!("step {}", best.step))))];
                 if self.tasks.iter().any(Task::is_played) {
-                    columns.push(("best return".into(), best(&|best| best.targets.first().map(ComparedTarget::cell))));
+                    columns.push(("best return".into(), best(&|best| best.targets.first().map(TargetReport::cell))));
                 }
                 if self.tasks.iter().any(|task| task.is_loss) {
                     let loss = |best: &BestCheckpoint| best.validation.map(|validation| report::number(validation.loss));

@@ -5,10 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use comfy_table::Table;
 use serde_json::Value;
 
-use super::comparison::{Cell, CellTarget, ComparedRun, ComparedTarget, Comparison, Spread, Task};
+use super::comparison::{Cell, CellTarget, ComparedRun, Comparison, Spread, Task};
 use super::grid::{Grid, unmarked};
 use super::statistics::Estimate;
-use crate::run::report::{self, Better, Score};
+use crate::run::report::{self, Better, Score, TargetReport};
 use crate::run::words::{asked_for, plain};
 
 /// Columns of a terminal's table where there is no terminal to ask.
@@ -329,7 +329,7 @@ impl Comparison {
     }
 }
 
-impl ComparedTarget {
+impl TargetReport {
     pub(super) fn cell(&self) -> String {
         let reached = report::mean_std(self.return_mean, self.return_std);
         match self.normalised_score {
@@ -357,7 +357,7 @@ fn cache_table(run: &ComparedRun) -> Grid {
         let reached = |entries: &Option<usize>| {
             // There is one full cache, whatever kind it would be cut down to.
             let found = run.caches.iter().find(|cache| cache.entries == *entries && (entries.is_none() || cache.kind == kind));
-            found.and_then(|cache| cache.targets.first()).map_or("-".into(), ComparedTarget::cell)
+            found.and_then(|cache| cache.targets.first()).map_or("-".into(), TargetReport::cell)
         };
         table.row(std::iter::once(kind.to_string()).chain(sizes.iter().map(reached)));
     }

@@ -49,9 +49,7 @@ impl OfflineJob {
             ensure!(self.data.actions.is_none(), "data.actions: it is about the bounds of a task, and this job has none (env)");
         }
         check_train(&self.train)?;
-        let EvaluationConfig { episodes, target_returns, actors, envs_per_actor, execution, .. } = &self.evaluation;
-        check_episodes([*episodes, self.evaluation.final_episodes()], *actors, *envs_per_actor)?;
-        check_stop(self.evaluation.stop, self.evaluation.every)?;
+        check_evaluation(&self.evaluation)?;
         match self.evaluation.stop.map(|stop| stop.metric) {
             Some(StopMetric::ReturnMean) if self.env.is_none() => bail!(
                 "evaluation.stop.metric: found \"return_mean\", and this job has no environment (env) to reach a return in; \
@@ -63,10 +61,10 @@ impl OfflineJob {
             ),
             _ => {}
         }
-        for (index, target) in target_returns.iter().enumerate() {
+        for (index, target) in self.evaluation.target_returns.iter().enumerate() {
             allow(&format!("evaluation.target_returns.{index}"), target, target.is_finite(), "a finite number")?;
         }
-        if *execution == Execution::Window && self.train.context_length == ContextLength::Episode {
+        if self.evaluation.execution == Execution::Window && self.train.context_length == ContextLength::Episode {
             bail!(
                 "evaluation.execution: found \"window\" while train.context_length is \"episode\"; a window needs \
                  train.context_length to be a number of timesteps, or use \"streaming\""
@@ -88,13 +86,11 @@ impl PpoJob {
         check_env(&self.env)?;
         self.policy.as_ref().map_or(Ok(()), check_policy)?;
         check_ppo(&self.ppo)?;
-        let evaluation = &self.evaluation;
-        check_episodes([evaluation.episodes, evaluation.final_episodes()], evaluation.actors, evaluation.envs_per_actor)?;
         ensure!(
-            evaluation.stop.is_none_or(|stop| stop.metric == StopMetric::ReturnMean),
+            self.evaluation.stop.is_none_or(|stop| stop.metric == StopMetric::ReturnMean),
             "evaluation.stop.metric: expected \"return_mean\": a loss of learning online says nothing about progress"
         );
-        check_stop(evaluation.stop, evaluation.every)
+        check_evaluation(&self.evaluation)
     }
 }
 
@@ -192,22 +188,23 @@ pub(super) fn check_train(train: &TrainConfig) -> Result<()> {
     not_negative("train.weight_decay", train.weight_decay)?;
     check_ema("train.ema", train.ema)?;
     positive("train.gradient_clip", train.gradient_clip)?;
-    within("train.log_every", train.log_every, 1, u64::MAX)?;
-    within("train.checkpoint_every", train.checkpoint_every, 1, u64::MAX)?;
-    within("train.keep_checkpoints", train.keep_checkpoints, 1, usize::MAX)
+    at_least_1("train.log_every", train.log_every)?;
+    at_least_1("train.checkpoint_every", train.checkpoint_every)?;
+    at_least_1("train.keep_checkpoints", train.keep_checkpoints)
 }
 
-fn check_episodes([episodes, final_episodes]: [usize; 2], actors: usize, envs_per_actor: usize) -> Result<()> {
-    within("evaluation.episodes", episodes, 1, 1 << 30)?;
-    within("evaluation.final_episodes", final_episodes, 1, 1 << 30)?;
-    within("evaluation.actors", actors, 1, MOST_ACTORS)?;
-    within("evaluation.envs_per_actor", envs_per_actor, 1, MOST_ENVS)
+fn check_evaluation(evaluation: &EvaluationConfig) -> Result<()> {
+    within("evaluation.episodes", evaluation.episodes, 1, 1 << 30)?;
+    within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
+    within("evaluation.actors", evaluation.actors, 1, MOST_ACTORS)?;
+    within("evaluation.envs_per_actor", evaluation.envs_per_actor, 1, MOST_ENVS)?;
+    check_stop(evaluation.stop, evaluation.every)
 }
 
 pub(super) fn check_stop(stop: Option<StopConfig>, every: u64) -> Result<()> {
     let Some(StopConfig { metric: _, patience, min_delta }) = stop else { return Ok(()) };
     ensure!(every > 0, "evaluation.stop: it counts evaluations, and evaluation.every is 0; say how often to evaluate");
-    within("evaluation.stop.patience", patience, 1, u64::MAX)?;
+    at_least_1("evaluation.stop.patience", patience)?;
     not_negative("evaluation.stop.min_delta", min_delta)
 }
 
@@ -260,8 +257,8 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     not_negative("ppo.entropy_coefficient", ppo.entropy_coefficient)?;
     positive("ppo.gradient_clip", ppo.gradient_clip)?;
     ppo.target_kl.map_or(Ok(()), |kl| positive("ppo.target_kl", kl))?;
-    within("ppo.checkpoint_every", ppo.checkpoint_every, 1, u64::MAX)?;
-    within("ppo.keep_checkpoints", ppo.keep_checkpoints, 1, usize::MAX)
+    at_least_1("ppo.checkpoint_every", ppo.checkpoint_every)?;
+    at_least_1("ppo.keep_checkpoints", ppo.keep_checkpoints)
 }
 
 /// Gradients are added in a binary tree over equal parts of a batch.
@@ -275,12 +272,12 @@ pub(super) fn allow(key: &str, found: impl Display, allowed: bool, expected: &st
     Ok(())
 }
 
-pub(super) fn within<T: PartialOrd + Display + Bounded>(key: &str, found: T, least: T, most: T) -> Result<()> {
-    if most.is_max() {
-        ensure!(found >= least, "{key}: found {found}, expected at least {least}");
-    }
-    ensure!(found >= least && found <= most, "{key}: found {found}, expected {least} to {most}");
-    Ok(())
+pub(super) fn within<T: PartialOrd + Display>(key: &str, found: T, least: T, most: T) -> Result<()> {
+    allow(key, &found, (&least..=&most).contains(&&found), &format!("{least} to {most}"))
+}
+
+fn at_least_1<T: PartialEq + Display + Default>(key: &str, found: T) -> Result<()> {
+    allow(key, &found, found != T::default(), "at least 1")
 }
 
 /// As [`within`] from 1, where the most follows from other keys.
@@ -296,26 +293,10 @@ fn not_negative(key: &str, found: f64) -> Result<()> {
     allow(key, found, found.is_finite() && found >= 0.0, "a finite number of at least 0")
 }
 
-/// Counts whose upper end may be the type's own, which a message need not spell out.
-pub(super) trait Bounded {
-    fn is_max(&self) -> bool;
-}
-
-impl Bounded for u64 {
-    fn is_max(&self) -> bool {
-        *self == u64::MAX
-    }
-}
-
-impl Bounded for usize {
-    fn is_max(&self) -> bool {
-        *self == usize::MAX
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::assert_says;
 
     fn message(setting: &str) -> String {
         let error = OfflineJob::quickstart(&[setting.to_string()]);
@@ -374,11 +355,7 @@ mod tests {
             ("env.options.corridor=-3", &["env: ", "corridor", "-3"]),
             ("device=cuda", &["device", "cuda", "cpu"]),
         ] {
-            let message = message(setting);
-            for word in words {
-                assert!(message.contains(word), "{setting}: {message:?} lacks {word:?}");
-            }
-            assert!(!message.contains('\n'), "{message}");
+            assert_says(&message(setting), words, setting);
         }
     }
 

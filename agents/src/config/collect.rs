@@ -124,13 +124,7 @@ impl DatasetKind {
 
 impl fmt::Display for DatasetKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DatasetKind::Random => "random",
-            DatasetKind::Medium => "medium",
-            DatasetKind::MediumReplay => "medium-replay",
-            DatasetKind::Expert => "expert",
-            DatasetKind::MediumExpert => "medium-expert",
-        })
+        self.serialize(f)
     }
 }
 
@@ -173,6 +167,15 @@ pub enum Formats {
 }
 
 impl Formats {
+    /// One by one.
+    pub fn each(self) -> &'static [Format] {
+        match self {
+            Formats::Minari => &[Format::Minari],
+            Formats::D4rl => &[Format::D4rl],
+            Formats::Both => &[Format::Minari, Format::D4rl],
+        }
+    }
+
     /// Whether the formats can hold the actions of a task.
     ///
     /// # Errors
@@ -184,21 +187,6 @@ impl Formats {
             spec.id
         );
         Ok(())
-    }
-}
-
-/// One by one.
-impl IntoIterator for Formats {
-    type Item = Format;
-    type IntoIter = std::vec::IntoIter<Format>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        let formats = match self {
-            Formats::Minari => vec![Format::Minari],
-            Formats::D4rl => vec![Format::D4rl],
-            Formats::Both => vec![Format::Minari, Format::D4rl],
-        };
-        formats.into_iter()
     }
 }
 
@@ -314,7 +302,7 @@ impl CollectJob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Job;
+    use crate::config::{Job, assert_says};
 
     fn load(text: &str, overrides: &[&str]) -> Result<CollectJob> {
         match Job::parse(text, &overrides.iter().map(ToString::to_string).collect::<Vec<_>>()[..].into())? {
@@ -355,11 +343,7 @@ mod tests {
             (&["env.options.max_episode_steps=null"], &["max_episode_steps", "must end"]),
             (&["env.id=Pendulum-v9"], &["env", "did you mean \"Pendulum-v1\"?"]),
         ] {
-            let message = format!("{:#}", load(SMALLEST, overrides).expect_err(overrides[0]));
-            for word in words {
-                assert!(message.contains(word), "{overrides:?}: {message:?} lacks {word:?}");
-            }
-            assert!(!message.contains('\n'), "{message}");
+            assert_says(&format!("{:#}", load(SMALLEST, overrides).expect_err(overrides[0])), words, overrides);
         }
         let missing = r#"{"env": {"id": "Pendulum-v1"}, "collect": {}}"#;
         assert!(format!("{:#}", load(missing, &[]).unwrap_err()).contains("collect.dataset is missing"));

@@ -7,76 +7,50 @@ use serde::{Deserialize, Serialize};
 
 /// How a policy is judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// Optimizer steps between two evaluations while training; 0 evaluates only at the end.
-    #[serde(default)]
     pub every: u64,
     /// Episodes for each target return.
-    #[serde(default = "default_episodes")]
     pub episodes: usize,
     /// Episodes for each target return in the evaluation at the end. Default (null): `episodes`.
-    #[serde(default)]
     pub final_episodes: Option<usize>,
     /// Returns to ask the policy for, in units of reward; the first is the headline. Default (none): the highest return of the data. A
     /// policy whose `policy.tokens` is `"observation"` is not told a return.
-    #[serde(default)]
     pub target_returns: Vec<f64>,
     /// Actor threads.
-    #[serde(default = "default_actors")]
     pub actors: usize,
     /// Environments that each actor steps together.
-    #[serde(default = "default_envs_per_actor")]
     pub envs_per_actor: usize,
     /// How the policy is run over an episode.
-    #[serde(default)]
     pub execution: Execution,
     /// Whether evaluations while training run beside it, on cores that it leaves free; results do not depend on it.
-    #[serde(default)]
     pub beside: bool,
     /// When the training ends before its last step. Default (null): never.
-    #[serde(default)]
     pub stop: Option<StopConfig>,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self::new(Vec::new())
-    }
-}
-
-impl EvaluationConfig {
-    /// An evaluation of these target returns with every other key at its default.
-    pub(crate) fn new(target_returns: Vec<f64>) -> Self {
         Self {
             every: 0,
-            episodes: default_episodes(),
+            episodes: 10,
             final_episodes: None,
-            target_returns,
-            actors: default_actors(),
-            envs_per_actor: default_envs_per_actor(),
+            target_returns: Vec::new(),
+            actors: 2,
+            envs_per_actor: 4,
             execution: Execution::default(),
             beside: false,
             stop: None,
         }
     }
+}
 
+impl EvaluationConfig {
     /// Episodes for each target return in the evaluation at the end.
     pub(crate) fn final_episodes(&self) -> usize {
         self.final_episodes.unwrap_or(self.episodes)
     }
-}
-
-fn default_episodes() -> usize {
-    10
-}
-
-fn default_actors() -> usize {
-    2
-}
-
-fn default_envs_per_actor() -> usize {
-    4
 }
 
 /// When a training ends before its last step.
@@ -130,9 +104,6 @@ pub enum Execution {
 
 impl fmt::Display for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Execution::Streaming => "streaming",
-            Execution::Window => "window",
-        })
+        self.serialize(f)
     }
 }

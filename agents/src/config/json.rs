@@ -8,6 +8,15 @@ use serde_json::{Map, Value};
 /// A JSON value in which no object names a key twice: the plain reader would silently keep the last.
 pub(super) struct Unique(pub(super) Value);
 
+/// Visits of values that are one thing.
+macro_rules! scalars {
+    ($($visit:ident: $type:ty),*) => {
+        $(fn $visit<E>(self, value: $type) -> Result<Unique, E> {
+            Ok(Unique(value.into()))
+        })*
+    };
+}
+
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -19,27 +28,10 @@ impl<'de> Deserialize<'de> for Unique {
             fn visit_unit<E>(self) -> Result<Unique, E> {
                 Ok(Unique(Value::Null))
             }
-            fn visit_bool<E>(self, value: bool) -> Result<Unique, E> {
-                Ok(Unique(value.into()))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Unique, E> {
-                Ok(Unique(value.into()))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Unique, E> {
-                Ok(Unique(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Unique, E> {
-                Ok(Unique(value.into()))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Unique, E> {
-                Ok(Unique(value.into()))
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Unique, A::Error> {
-                let mut array = Vec::new();
-                while let Some(Unique(item)) = items.next_element()? {
-                    array.push(item);
-                }
-                Ok(Unique(array.into()))
+            scalars! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Unique, A::Error> {
+                let items = Vec::deserialize(de::value::SeqAccessDeserializer::new(items))?;
+                Ok(Unique(items.into_iter().map(|Unique(item)| item).collect()))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
                 let mut object = Map::new();

@@ -94,7 +94,7 @@ pub(super) fn set(json: &mut Value, path: &str, value: Value, known: &Value) -> 
 }
 
 /// Lays `over` over `under`: objects key by key, anything else, lists and null included, as a whole.
-pub(crate) fn merge(under: &mut Value, over: Value) {
+pub fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

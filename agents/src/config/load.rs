@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aaren_envs::read_text;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
 use serde_json::{Map, Value};
 
 use super::json::Unique;
@@ -24,23 +25,31 @@ const BASE: &str = "base";
 const MOST_FILES: usize = 8;
 
 /// What the command line changes in a job.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
-    /// Any keys, each `key.path=value`; the value is read as JSON or TOML, and as a string where it is neither.
+    /// Set any key of the job, for example --set train.steps=500; the value is read as JSON or TOML, and as a string where it is neither.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
-    /// `env.id`; the options of another task go.
-    pub env: Option<String>,
-    /// `data.source`, in place of `data.scripted`.
-    pub data: Vec<String>,
-    /// `data.max_episode_steps`
-    pub max_episode_steps: Option<usize>,
-    /// `policy.mixer`, in place of `policy.mixers`.
+    /// Sequence mixer; `aaren mixers` lists them [sets policy.mixer, in place of policy.mixers].
+    #[arg(long, value_name = "NAME")]
     pub mixer: Option<String>,
-    /// `seed`
+    /// Task; `aaren envs` lists them [sets env.id; the options of another task go].
+    #[arg(long, value_name = "ID")]
+    pub env: Option<String>,
+    /// Dataset to train on, a path or the id of a local Minari dataset; may be repeated [sets data.source, in place of data.scripted].
+    #[arg(long, value_name = "SOURCE")]
+    pub data: Vec<String>,
+    /// Steps after which every episode of the datasets is cut, and their time limit [sets data.max_episode_steps].
+    #[arg(long, value_name = "N")]
+    pub max_episode_steps: Option<usize>,
+    /// Root of every random number [sets seed].
+    #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// `device`
+    /// `device`; only some commands have the flag.
+    #[arg(skip)]
     pub device: Option<Device>,
-    /// `strict`, where it is set.
+    /// Refuse what looks wrong with the job or its data, in place of a warning [sets strict].
+    #[arg(long)]
     pub strict: bool,
 }
 
@@ -261,6 +270,7 @@ impl Kind {
     /// A valid job of the kind in which every key is present.
     fn all_keys(self) -> Value {
         let env = EnvConfig { id: "TMaze-v0".into(), options: Map::new() };
+        let evaluation = EvaluationConfig { every: 1, stop: Some(StopConfig::default()), ..EvaluationConfig::default() };
         let job = match self {
             Kind::Offline => Job::Offline(OfflineJob {
                 seed: 1,
@@ -270,7 +280,7 @@ impl Kind {
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
-                evaluation: EvaluationConfig { every: 1, stop: Some(StopConfig::default()), ..EvaluationConfig::new(vec![1.0]) },
+                evaluation: EvaluationConfig { target_returns: vec![1.0], ..evaluation },
                 log: LogConfig { csv: true },
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
@@ -280,7 +290,7 @@ impl Kind {
                 env,
                 ppo: PpoConfig { anneal: true, ..PpoConfig::default() },
                 policy: Some(aaren_policy::PolicyConfig::default()),
-                evaluation: EvaluationConfig { every: 1, stop: Some(StopConfig::default()), ..EvaluationConfig::new(Vec::new()) },
+                evaluation,
                 log: LogConfig { csv: true },
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
@@ -387,6 +397,7 @@ fn read_over(path: &Path, known: &Value, above: &mut Vec<PathBuf>, wrong: &mut V
         let hint = match (above.last(), error.kind()) {
             (Some(file), _) => format!(", the base of {}", file.display()),
             (None, std::io::ErrorKind::NotFound) => "; `aaren train` without a config runs the quickstart".into(),
+            (None, _) if path.join("config.json").is_file() => format!("; the job of this run is in {name}/config.json"),
             (None, _) => String::new(),
         };
         anyhow!(error).context(format!("cannot read the config {name}{hint}"))

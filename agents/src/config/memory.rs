@@ -164,7 +164,7 @@ pub(crate) fn there() -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Changes;
+    use crate::config::{Changes, assert_says};
 
     fn too_much_of(base: &str, settings: &[&str]) -> Option<String> {
         let set = settings.iter().map(ToString::to_string).collect();
@@ -195,9 +195,7 @@ mod tests {
             ),
         ] {
             let message = too_much_of(base, settings).unwrap_or_else(|| panic!("{settings:?} fit"));
-            for word in words.iter().chain(&["64.0 GB"]) {
-                assert!(message.contains(word), "{settings:?}: {message:?} lacks {word:?}");
-            }
+            assert_says(&message, &[words, &["64.0 GB"]].concat(), settings);
         }
         assert_eq!(too_much_of(quickstart, &["policy.width=1024"]), None);
         assert_eq!(too_much_of(online, &[]), None);

@@ -42,6 +42,7 @@ pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
 pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, StopConfig, StopMetric};
 pub use job::Job;
+pub use keys::merge;
 pub use load::Changes;
 pub(crate) use load::known;
 pub use log::LogConfig;
@@ -56,4 +57,13 @@ pub use sequence::{Classify, Due, JudgeConfig, MissingNumbers, Mqar, SequenceJob
 
 fn default_seed() -> u64 {
     1
+}
+
+/// Asserts that a message is one line with all of the words in it.
+#[cfg(test)]
+pub(crate) fn assert_says(message: &str, words: &[&str], about: impl std::fmt::Debug) {
+    for word in words {
+        assert!(message.contains(word), "{about:?}: {message:?} lacks {word:?}");
+    }
+    assert!(!message.contains('\n'), "{message}");
 }

@@ -154,7 +154,7 @@ impl DataConfig {
 
 /// Datasets on disk, each a path (a Minari folder, a D4RL or Minari HDF5 file) or the id of a local Minari dataset. In JSON one
 /// string, or a list of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub Vec<String>);
 
 impl fmt::Display for Sources {
@@ -193,12 +193,8 @@ impl<'de> Deserialize<'de> for Sources {
             fn visit_str<E: de::Error>(self, source: &str) -> std::result::Result<Sources, E> {
                 Ok(Sources(vec![source.into()]))
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Sources, A::Error> {
-                let mut sources = Vec::new();
-                while let Some(source) = items.next_element()? {
-                    sources.push(source);
-                }
-                Ok(Sources(sources))
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Sources, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(Sources)
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -153,7 +153,7 @@ fn never_evaluates(every: u64, key: &str, steps: u64, odd: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Changes;
+    use crate::config::{Changes, assert_says};
 
     const ONLINE: &str = r#"{"env": {"id": "CartPole-v1"}, "ppo": {"env_steps": 8192}, "evaluation": {}}"#;
 
@@ -182,10 +182,7 @@ mod tests {
             (ONLINE, &["ppo.network=recurrent", "ppo.hidden=[7]"], &["ppo.hidden: found [7]", "ppo.network"]),
         ] {
             review(base, settings, false).unwrap();
-            let message = review(base, settings, true).expect_err(settings[0]).to_string();
-            for word in words {
-                assert!(message.contains(word), "{settings:?}: {message:?} lacks {word:?}");
-            }
+            assert_says(&review(base, settings, true).expect_err(settings[0]).to_string(), words, settings);
         }
         for (base, settings) in
             [(quickstart, &[][..]), (quickstart, &["train.steps=100", "train.warmup_steps=99"]), (ONLINE, &[])]
@@ -205,10 +202,7 @@ mod tests {
             (ONLINE, &["ppo.minibatches=4096"], &["ppo.minibatches: found 4096", "at most 2048", "normalises to 0"]),
             (quickstart, &["policy.width=1048576"], &["policy.width: found policy.width 1048576", "TB"]),
         ] {
-            let message = review(base, settings, false).expect_err(settings[0]).to_string();
-            for word in words {
-                assert!(message.contains(word), "{settings:?}: {message:?} lacks {word:?}");
-            }
+            assert_says(&review(base, settings, false).expect_err(settings[0]).to_string(), words, settings);
         }
         review(quickstart, &["evaluation.target_returns=[12000,12001]"], true).unwrap();
         review(ONLINE, &["ppo.minibatches=4096", "ppo.normalise_advantages=false"], true).unwrap();

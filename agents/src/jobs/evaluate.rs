@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use aaren_policy::{AnyDescription, AnyPolicy, Described, Model, checkpoint, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
 use super::Checkpoint;
-use crate::config::{Changes, Execution, Job, SequenceJob};
+use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob};
 use crate::device::{CPU, Cpu};
 use crate::offline;
 use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
@@ -15,30 +16,41 @@ use crate::run::RunDir;
 use crate::run::report::EvaluationReport;
 use crate::sequence::{self, SequenceTask};
 
-/// What is to be evaluated, and what changes in the evaluation that its job describes.
-#[derive(Clone, Debug, Default)]
+/// What is to be evaluated, and what changes in the evaluation that its job describes: what `aaren evaluate` is asked for.
+#[derive(Clone, Debug, Default, Args)]
 pub struct EvaluateRequest {
-    /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in `policies/`.
+    /// Folder of a run, of a checkpoint or of a saved policy, or the name of one in policies/.
     pub policy: PathBuf,
-    /// Checkpoint of the run; `None` for the newest.
+    /// Checkpoint of the run to evaluate, by its step [default: latest].
+    #[arg(long, value_name = "STEP|latest|best")]
     pub checkpoint: Option<Checkpoint>,
-    /// Task.
+    /// Task [default: the one that it was trained in].
+    #[arg(long, value_name = "ID")]
     pub env: Option<String>,
-    /// Episodes for each target return.
+    /// Episodes for each target return [default: as in the run's config, at the end].
+    #[arg(long, value_name = "N")]
     pub episodes: Option<usize>,
-    /// Returns to ask the policy for, in units of reward; none for those of the job.
+    /// Return to ask the policy for; may be repeated [default: as in the run's config].
+    #[arg(long = "target-return", value_name = "R", allow_negative_numbers = true)]
     pub target_returns: Vec<f64>,
-    /// Actor threads.
+    /// Actor threads; results do not depend on it [default: as in the run's config].
+    #[arg(long, value_name = "N")]
     pub actors: Option<usize>,
-    /// Environments that each actor steps together.
+    /// Environments that each actor steps together; the shape of a batch, so rounding may differ [default: as in the run's config].
+    #[arg(long, value_name = "N")]
     pub envs_per_actor: Option<usize>,
-    /// How a decision policy is run.
+    /// How the policy is run [default: as in the run's config].
+    #[arg(long)]
     pub execution: Option<Execution>,
-    /// What the KV caches of a Transformer keep.
+    /// Entries that the KV caches of a Transformer keep, and which: all, the last N, the first I and the last N, or those that are
+    /// attended to most [default: full].
+    #[arg(long, value_name = "full|window:N|sink:I+N|h2o:N|tova:N")]
     pub cache: Option<CachePolicy>,
-    /// Whether an actor-critic draws its actions.
+    /// Draw actions from the policy's distribution, where it has one [default: its mean, or the likeliest].
+    #[arg(long)]
     pub stochastic: bool,
-    /// Root of the episodes' seeds.
+    /// Root of the episodes' seeds [default: as in the run's config].
+    #[arg(long)]
     pub seed: Option<u64>,
 }
 
@@ -248,32 +260,23 @@ impl EvaluateRequest {
     /// The run's job with what the flags change in it.
     fn changed(&self, mut job: Job) -> Result<Job> {
         self.check_targets()?;
-        match &mut job {
-            Job::Offline(job) => {
-                let evaluation = &mut job.evaluation;
-                job.seed = self.seed.unwrap_or(job.seed);
-                evaluation.final_episodes = self.episodes.or(evaluation.final_episodes);
-                evaluation.actors = self.actors.unwrap_or(evaluation.actors);
-                evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
-                evaluation.execution = self.execution.unwrap_or(evaluation.execution);
-                if !self.target_returns.is_empty() && job.policy.tokens.has_return_to_go() {
-                    evaluation.target_returns.clone_from(&self.target_returns);
-                    return Ok(Job::Offline(job.clone()));
-                }
-            }
-            Job::Ppo(job) => {
-                let evaluation = &mut job.evaluation;
-                job.seed = self.seed.unwrap_or(job.seed);
-                evaluation.final_episodes = self.episodes.or(evaluation.final_episodes);
-                evaluation.actors = self.actors.unwrap_or(evaluation.actors);
-                evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
-                let execution = self.execution;
-                ensure!(execution.is_none(), "--execution: only decision policies are executed in more than one way");
-            }
-            Job::Collect(_) | Job::Sequence(_) => {}
-        }
+        let is_told = matches!(&job, Job::Offline(job) if job.policy.tokens.has_return_to_go());
+        ensure!(
+            self.execution.is_none() || !matches!(job, Job::Ppo(_)),
+            "--execution: only decision policies are executed in more than one way"
+        );
         let path = self.policy.display();
-        ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
+        ensure!(is_told || self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return");
+        if let Job::Offline(OfflineJob { seed, evaluation, .. }) | Job::Ppo(PpoJob { seed, evaluation, .. }) = &mut job {
+            *seed = self.seed.unwrap_or(*seed);
+            evaluation.final_episodes = self.episodes.or(evaluation.final_episodes);
+            evaluation.actors = self.actors.unwrap_or(evaluation.actors);
+            evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
+            evaluation.execution = self.execution.unwrap_or(evaluation.execution);
+            if !self.target_returns.is_empty() {
+                evaluation.target_returns.clone_from(&self.target_returns);
+            }
+        }
         Ok(job)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde::Serialize;
 
 use crate::config::{Changes, Job};
@@ -16,18 +17,23 @@ use crate::sequence::make;
 use crate::session::NoObserver;
 use crate::{device, ppo};
 
-/// What is to be trained, and where.
-#[derive(Clone, Debug, Default)]
+/// What is to be trained, and where: what `aaren train` is asked for.
+#[derive(Clone, Debug, Default, Args)]
 pub struct TrainRequest {
-    /// Jobs, each laid over those before it; none for the built-in quickstart.
+    /// Jobs, TOML or JSON files, each laid over those before it; without one the built-in quickstart.
+    #[arg(value_name = "JOB")]
     pub files: Vec<PathBuf>,
     /// What changes in the job.
+    #[command(flatten)]
     pub changes: Changes,
-    /// The run folder; `None` for the next free one of [`TrainRequest::name`] in `runs/`.
+    /// Run folder [default: runs/ and the config's name, numbered if taken].
+    #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Whether the run goes on from its newest checkpoint; without files, with the job in its folder.
+    /// Continue a run from its newest checkpoint; without a config, with the one in the run folder.
+    #[arg(long, requires = "run")]
     pub resume: bool,
-    /// A run (its best checkpoint), a checkpoint or a saved policy, whose weights the training begins with.
+    /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job.
+    #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
     pub from: Option<PathBuf>,
 }
 

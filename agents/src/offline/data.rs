@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
 use crate::exchange::Ranks;
 use crate::run::data_mark::DataMark;
+use crate::run::interrupt::{self, Interrupted};
 
 /// The place of data collection in the tree of seeds.
 const COLLECTION: u64 = 0x6461_7461; // "data"
@@ -42,7 +43,11 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
             }
             join(datasets).context("data.source")?
         }
-        (None, Some(_)) => scripted::collect(&collection(job)?).context("data.scripted")?,
+        (None, Some(_)) => {
+            let check = || interrupt::check().map_err(anyhow::Error::from);
+            scripted::collect_checked(&collection(job)?, check)
+                .map_err(|error| if error.is::<Interrupted>() { error } else { error.context("data.scripted") })?
+        }
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
     if let Some(env) = &env {

@@ -10,6 +10,7 @@ use crate::run::{IMPORTED, RunDir};
 use aaren_policy::published::{Program, Published};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fmt::{self, Display, Formatter};
@@ -20,19 +21,25 @@ use std::path::{Path, PathBuf};
 const UNKNOWN_DATA: &str = "published";
 
 /// What a file does not say of the model in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ImportOptions {
     /// Changes of the run's job; the task is among them, and the dataset that it was trained on, where that is at hand.
+    #[arg(skip)]
     pub changes: Changes,
     /// Where means and standard deviations of the observations come from.
+    #[arg(skip)]
     pub statistics: Option<StatisticsSource>,
-    /// Attention heads. Default: as the model's config says, or 1.
+    /// Attention heads [default: as config.json says, else 1].
+    #[arg(long, value_name = "N")]
     pub heads: Option<usize>,
-    /// Timesteps of a window. Default: as the model's causal mask says, or 20.
+    /// Timesteps of a window [default: as the model's causal mask says, else 20].
+    #[arg(long, value_name = "N")]
     pub context_length: Option<usize>,
-    /// What returns were divided by.
+    /// What returns were divided by in its training.
+    #[arg(long, value_name = "X", default_value_t = 1000.0)]
     pub return_scale: f64,
-    /// What it is asked for. Empty: what the paper asks for in the task.
+    /// Return to ask for; may be repeated [default: as in the Decision Transformer's paper].
+    #[arg(long = "target-return", value_name = "R", allow_negative_numbers = true)]
     pub target_returns: Vec<f64>,
 }
 
@@ -133,7 +140,7 @@ fn job_of(published: &Published, options: &ImportOptions) -> Result<OfflineJob> 
         targets => targets.to_vec(),
     };
     let policy = PolicyConfig { return_scale: Some(options.return_scale), ..published.config.clone() };
-    let evaluation = EvaluationConfig { execution: Execution::Window, ..EvaluationConfig::new(target_returns) };
+    let evaluation = EvaluationConfig { execution: Execution::Window, target_returns, ..EvaluationConfig::default() };
     let json = json!({
         "env": { "id": id },
         "data": { "source": UNKNOWN_DATA },

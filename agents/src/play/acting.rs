@@ -50,6 +50,16 @@ enum Kind {
     ActorCritic(ActorCriticAgent),
 }
 
+/// What an agent of either kind does.
+macro_rules! of_either {
+    ($kind:expr, $agent:ident => $of:expr) => {
+        match $kind {
+            Kind::Decision($agent) => $of,
+            Kind::ActorCritic($agent) => $of,
+        }
+    };
+}
+
 /// All of it but the weights.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -103,10 +113,7 @@ impl Acting {
 
     /// Whether actions are drawn.
     pub fn is_stochastic(&self) -> bool {
-        match &self.agent {
-            Kind::Decision(agent) => agent.is_random(),
-            Kind::ActorCritic(agent) => agent.is_random(),
-        }
+        of_either!(&self.agent, agent => agent.is_random())
     }
 
     /// An episode begins in a row.
@@ -114,10 +121,7 @@ impl Acting {
     /// - `seed`: of the noise, for a policy that draws its actions
     /// - `target_return`: in units of reward, for a policy that is told one
     pub fn begin(&mut self, row: usize, seed: u64, target_return: f64) {
-        match &mut self.agent {
-            Kind::Decision(agent) => agent.begin(row, seed, target_return),
-            Kind::ActorCritic(agent) => agent.begin(row, seed, target_return),
-        }
+        of_either!(&mut self.agent, agent => agent.begin(row, seed, target_return))
     }
 
     /// An episode begins in a row of a policy that draws its actions; the noise goes on.
@@ -144,10 +148,7 @@ impl Acting {
 
     /// What the action of a row was rewarded with: so much less is asked for from here on.
     pub fn reward(&mut self, row: usize, reward: f64) {
-        match &mut self.agent {
-            Kind::Decision(agent) => agent.reward(row, reward),
-            Kind::ActorCritic(agent) => agent.reward(row, reward),
-        }
+        of_either!(&mut self.agent, agent => agent.reward(row, reward))
     }
 
     /// Chooses the next action of every row. Those of rows that are not active mean nothing.
@@ -159,10 +160,7 @@ impl Acting {
     /// An action of an active row that is not a number.
     pub fn act(&mut self, observations: &[f64], active: &[bool]) -> Result<Actions> {
         let mut actions = Actions::default();
-        match &mut self.agent {
-            Kind::Decision(agent) => agent.act(observations, active, &mut actions),
-            Kind::ActorCritic(agent) => agent.act(observations, active, &mut actions),
-        }
+        of_either!(&mut self.agent, agent => agent.act(observations, active, &mut actions));
         let count = match &actions.executed {
             aaren_policy::ActionBatch::Continuous(numbers) => numbers.len(),
             aaren_policy::ActionBatch::Discrete(choices) => choices.len(),
@@ -180,10 +178,7 @@ impl Acting {
     }
 
     fn state(&self) -> PolicyState<Cpu> {
-        match &self.agent {
-            Kind::Decision(agent) => agent.state(),
-            Kind::ActorCritic(agent) => agent.state(),
-        }
+        of_either!(&self.agent, agent => agent.state())
     }
 
     /// All of it but the weights, as bytes.

@@ -47,14 +47,8 @@ pub(crate) struct EpisodeStart {
 pub struct PlayedEpisode {
     /// Its number.
     pub index: u64,
-    /// Undiscounted sum of rewards.
-    pub episode_return: f64,
-    /// Environment steps.
-    pub length: usize,
-    /// Whether the task itself ended it.
-    pub terminated: bool,
-    /// Whether the simulation diverged, and so ended it; it then counts as truncated.
-    pub diverged: bool,
+    /// What came of it.
+    pub result: EpisodeResult,
     /// All of it, with the observation after the last action; where it was asked for.
     pub recorded: Option<Episode>,
     /// What can be drawn of it; where it was asked for.
@@ -62,7 +56,7 @@ pub struct PlayedEpisode {
 }
 
 /// What came of an episode.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeResult {
     /// Undiscounted sum of rewards.
     pub episode_return: f64,
@@ -72,13 +66,6 @@ pub struct EpisodeResult {
     pub terminated: bool,
     /// Whether the simulation diverged, and so ended it; it then counts as truncated.
     pub diverged: bool,
-}
-
-impl From<&PlayedEpisode> for EpisodeResult {
-    fn from(episode: &PlayedEpisode) -> Self {
-        let PlayedEpisode { episode_return, length, terminated, diverged, .. } = *episode;
-        Self { episode_return, length, terminated, diverged }
-    }
 }
 
 /// Who plays, and how.
@@ -254,15 +241,7 @@ impl Actor {
             },
         });
         let moments = if start.keeps_moments { Some(vec![moment(self.envs.env(row), None, 0.0)?]) } else { None };
-        self.rows[row] = Some(PlayedEpisode {
-            index: start.index,
-            episode_return: 0.0,
-            length: 0,
-            terminated: false,
-            diverged: false,
-            recorded,
-            moments,
-        });
+        self.rows[row] = Some(PlayedEpisode { index: start.index, result: EpisodeResult::default(), recorded, moments });
         Ok(())
     }
 
@@ -286,18 +265,18 @@ impl Actor {
             Ok(()) => Step { reward: self.envs.rewards()[row], end: self.envs.ends()[row] },
             Err(EnvError::Row { source, .. }) if source.is_divergence() => {
                 warn_of_divergence(format_args!("episode {}", episode.index), &source);
-                episode.diverged = true;
+                episode.result.diverged = true;
                 Step::DIVERGED
             }
             Err(error) => return Err(error).with_context(|| format!("episode {}", episode.index)),
         };
-        if let (Some(moments), false) = (&mut episode.moments, episode.diverged) {
+        if let (Some(moments), false) = (&mut episode.moments, episode.result.diverged) {
             moments.push(moment(self.envs.env(row), Some(action), reward)?);
         }
         self.agent.reward(row, reward);
-        episode.episode_return += reward;
-        episode.length += 1;
-        episode.terminated = end.terminated;
+        episode.result.episode_return += reward;
+        episode.result.length += 1;
+        episode.result.terminated = end.terminated;
         if let Some(Episode { trajectory, .. }) = &mut episode.recorded {
             push_transition(trajectory, action, reward, self.envs.observation(row));
             trajectory.end = end;

@@ -105,14 +105,11 @@ impl Evaluation {
     /// # Errors
     /// If neither says a task.
     pub fn of_policy(policy: &AnyPolicy<Cpu>, env: Option<&str>, seed: u64) -> Result<Self> {
-        let environment = match policy {
-            AnyPolicy::Decision(policy) => &policy.description.environment,
-            AnyPolicy::ActorCritic(policy) => &policy.description.environment,
-        };
+        let environment = policy.environment();
         let its = environment["id"].as_str();
         let id = env.or(its).context("the policy does not say its task; name it with --env")?;
         let options = environment["options"].as_object().filter(|_| its == Some(id)).cloned();
-        let EvaluationConfig { episodes, actors, envs_per_actor, .. } = EvaluationConfig::new(Vec::new());
+        let EvaluationConfig { episodes, actors, envs_per_actor, .. } = EvaluationConfig::default();
         Ok(Self {
             env: EnvConfig { id: id.into(), options: options.unwrap_or_default() },
             data: "unknown".into(),
@@ -200,7 +197,7 @@ impl Evaluation {
         let of_all = || format!("there are no episodes {} to {}, but {} in all", numbers.start, numbers.end, starts.len());
         let starts = starts.get(numbers.clone()).with_context(of_all)?;
         let played = play_with_policy(policy, starts, self, &|| self.make_env(), false, |_| ())?;
-        Ok(played.iter().map(EpisodeResult::from).collect())
+        Ok(played.iter().map(|episode| episode.result).collect())
     }
 
     /// The report of all episodes, wherever they were played. The cost of a step is measured here.
@@ -350,7 +347,7 @@ pub fn evaluate_and_keep(
     let mut episodes = play_starts(policy, &starts, evaluation)?;
     let moments = episodes.first_mut().and_then(|episode| episode.moments.take()).unwrap_or_default();
     let wall_seconds = started.elapsed().as_secs_f64();
-    let results: Vec<EpisodeResult> = episodes.iter().map(EpisodeResult::from).collect();
+    let results: Vec<EpisodeResult> = episodes.iter().map(|episode| episode.result).collect();
     Ok((evaluation.report(policy, run, step, &results, wall_seconds)?, moments))
 }
 
@@ -365,7 +362,7 @@ pub(crate) fn play_share(
     size: usize,
 ) -> Result<Vec<EpisodeResult>> {
     let starts: Vec<EpisodeStart> = evaluation.starts().into_iter().skip(rank).step_by(size).collect();
-    Ok(play_starts(policy, &starts, evaluation)?.iter().map(EpisodeResult::from).collect())
+    Ok(play_starts(policy, &starts, evaluation)?.iter().map(|episode| episode.result).collect())
 }
 
 /// Plays episodes with a bar that shows how many are played.

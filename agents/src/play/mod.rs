@@ -11,7 +11,7 @@
 //! let policy = AnyPolicy::from(DecisionPolicy { network, description });
 //! let evaluation = Evaluation::try_from(&job)?;
 //! let make = || aaren_envs::make("TMaze-v0", &job.task().unwrap().options); // or an environment of one's own
-//! let episodes = evaluation.play(&policy, &make, |episode| println!("{}", episode.episode_return))?;
+//! let episodes = evaluation.play(&policy, &make, |episode| println!("{}", episode.result.episode_return))?;
 //! assert_eq!(episodes.len(), 4);
 //! # Ok::<(), anyhow::Error>(())
 //! ```

@@ -1,7 +1,6 @@
 //! A policy on disk: of a run, one of its checkpoints, exported, or one that comes with aaren.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aaren_envs::read_text;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use crate::config::{Changes, Job};
 use crate::device::{CPU, Cpu};
 use crate::run::RunDir;
-use crate::run::files::CONFIG;
+use crate::run::files::{CONFIG, if_there};
 
 /// The folder of the policies that come with aaren.
 const POLICIES: &str = "policies";
@@ -137,11 +136,8 @@ impl SavedPolicy {
 /// What a folder says of where its policy comes from; null without a word.
 fn provenance(folder: &Path) -> Result<Value> {
     let path = folder.join(PROVENANCE);
-    match read_text(&path) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+    let Some(text) = if_there(&path, read_text(&path))? else { return Ok(Value::Null) };
+    serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))
 }
 
 /// The folder of a policy that comes with aaren: `policies/NAME`, in the current folder, above it, or above the program.

@@ -27,13 +27,9 @@ pub fn action_spec(space: &Space) -> ActionSpec {
 /// # Errors
 /// Says both sizes.
 pub fn check_spaces(policy: &AnyPolicy<Cpu>, spec: &Spec) -> Result<()> {
-    let environment = match policy {
-        AnyPolicy::Decision(policy) => &policy.description.environment,
-        AnyPolicy::ActorCritic(policy) => &policy.description.environment,
-    };
     let (width, action, of_task) = (policy.observation_width(), policy.action(), action_spec(&spec.action_space));
     let are_numbers = !action.is_discrete() && !of_task.is_discrete() && action.width() == of_task.width();
-    let may_differ = are_numbers && !environment["id"].is_string();
+    let may_differ = are_numbers && !policy.environment()["id"].is_string();
     ensure!(
         width == spec.observation_space.width() && (*action == of_task || may_differ),
         "its policy takes {width} numbers and gives {} ({}), {} shows {} and takes {}",

@@ -6,6 +6,7 @@ use std::io;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+pub(crate) use aaren_data::remove;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
@@ -114,6 +115,17 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What was read of a file; none if it is not there.
+///
+/// # Errors
+/// If it could not be read, by its name.
+pub(crate) fn if_there(path: &Path, read: io::Result<String>) -> Result<Option<String>> {
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// Entries of a folder.
 pub(super) fn entries(folder: &Path) -> Result<fs::ReadDir> {
     fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))
@@ -121,14 +133,6 @@ pub(super) fn entries(folder: &Path) -> Result<fs::ReadDir> {
 
 pub(super) fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
-}
-
-/// Removes a file, or a folder and what is in it, if it is there; of a link the link.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Puts a folder and what is in it on disk.

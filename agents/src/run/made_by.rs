@@ -1,7 +1,6 @@
 //! What makes a run: the program and the machine.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::RunDir;
+use super::files::if_there;
 
 /// In a run folder: what made it, one entry for each program or machine that went on with it.
 pub(crate) const FILE: &str = "made_by.json";
@@ -84,9 +84,6 @@ pub(crate) fn note(run: &RunDir) -> Result<()> {
 /// If the file is damaged.
 pub(crate) fn read(run: &Path) -> Result<Vec<MadeBy>> {
     let path = run.join(FILE);
-    match read_text(&path) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{}: not what made a run", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
+    let Some(text) = if_there(&path, read_text(&path))? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).with_context(|| format!("{}: not what made a run", path.display()))
 }

@@ -430,7 +430,7 @@ pub fn bytes(size: usize) -> String {
 }
 
 /// The middle number.
-pub(crate) fn median(numbers: &[f64]) -> f64 {
+pub fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]

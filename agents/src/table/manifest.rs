@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::mistakes::Mistakes;
-use crate::config::{keys, known, parse_seeds, text};
+use crate::config::{Sources, keys, known, parse_seeds, text};
 
 /// A table as its file describes it: a run for every row, agent and seed. Of the job of a run, the files of the table come first, then those
 /// of its row and of its agent, each laid over those before it; then what the table, the row and the agent set.
@@ -53,8 +53,7 @@ pub struct Part {
     /// Sets `env.id`; the options of another task go.
     pub env: Option<String>,
     /// Sets `data.source`, one or several.
-    #[schemars(with = "WordOrWords")]
-    pub data: Vec<String>,
+    pub data: Sources,
     /// Keys of the job, nested or dotted.
     pub set: Map<String, Value>,
 }
@@ -66,15 +65,6 @@ pub struct Part {
 enum PartOrWord {
     Word(String),
     Part(Part),
-}
-
-/// For editors.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "it is made into a schema")]
-enum WordOrWords {
-    Word(String),
-    Words(Vec<String>),
 }
 
 /// For editors.
@@ -167,9 +157,6 @@ fn read_keys(json: &mut Value, wrong: &mut Vec<String>) -> Manifest {
             if let Value::String(text) = entry {
                 *entry = word.stands_for(text);
             }
-            if let Some(data @ Value::String(_)) = entry.get_mut("data") {
-                *data = Value::Array(vec![data.take()]);
-            }
             let mut unknown = Vec::new();
             keys_of(entry, &part, &jobs, &mut unknown);
             wrong.extend(unknown.into_iter().map(|mistake| format!("{list}[{index}]: {mistake}")));
@@ -241,7 +228,7 @@ impl Part {
         }
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let files = self.files.iter().map(|file| stem(file));
-        let data = self.data.iter().map(|source| source.trim_end_matches(".hdf5").to_owned());
+        let data = self.data.0.iter().map(|source| source.trim_end_matches(".hdf5").to_owned());
         let parts = files.chain(self.env.clone()).chain(data).chain(self.mixer.clone());
         // A name is a part of a folder's.
         parts.collect::<Vec<_>>().join("-").replace(|c: char| !is_plain(c), "-")

@@ -33,6 +33,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use serde::Serialize;
 
 use crate::compare::{self, CompareOptions, Comparison};
@@ -43,13 +44,16 @@ use crate::run::{check_folder, interrupt};
 const NAMED: usize = 5;
 
 /// Makes what is missing of a table in processes of their own, and compares what has finished.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct TableRequest {
-    /// The manifest.
+    /// The manifest, TOML or JSON: rows, agents and seeds.
     pub manifest: PathBuf,
     /// Which of its runs.
+    #[command(flatten)]
     pub choice: Choice,
-    /// Processes at a time; `None` for as many as there are processors, 0 to compare what is there.
+    /// Processes at a time, each with a share of the processors; 0 trains nothing and compares what has finished [default: the number of
+    /// processors].
+    #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
 }
 
@@ -65,18 +69,9 @@ pub struct Table {
 /// A run in a list: a line of JSON.
 #[derive(Debug, Serialize)]
 pub struct Listed {
-    /// Its number.
-    pub index: usize,
-    /// Its name.
-    pub name: String,
-    /// Name of its row; empty where the table has one without a name.
-    pub row: String,
-    /// Name of its agent, in the same way.
-    pub agent: String,
-    /// Its seed.
-    pub seed: u64,
-    /// Its run folder.
-    pub run: PathBuf,
+    /// The run.
+    #[serde(flatten)]
+    pub piece: Piece,
     /// How far it is.
     #[serde(flatten)]
     pub state: State,
@@ -100,17 +95,12 @@ impl TableRequest {
     pub fn list(&self) -> Result<Vec<Listed>> {
         let plan = self.plan()?;
         let order = self.order(&plan, 1);
-        let listed = |piece: &Piece| Listed {
-            index: piece.index,
-            name: piece.name.clone(),
-            row: piece.row.clone(),
-            agent: piece.agent.clone(),
-            seed: piece.seed,
-            run: piece.run.clone(),
+        let listed = |piece: Piece| Listed {
             state: piece.state(),
-            command: std::iter::once("aaren".to_owned()).chain(order.arguments(piece)).collect(),
+            command: std::iter::once("aaren".to_owned()).chain(order.arguments(&piece)).collect(),
+            piece,
         };
-        Ok(plan.pieces.iter().map(listed).collect())
+        Ok(plan.pieces.clone().into_iter().map(listed).collect())
     }
 
     fn order<'a>(&'a self, plan: &'a Plan, threads: usize) -> workers::Order<'a> {

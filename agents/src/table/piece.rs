@@ -10,25 +10,28 @@ use crate::jobs::{TrainRequest, Trained, is_finished, other_keys};
 use crate::run::{RunDir, Taken};
 
 /// One run of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Piece {
     /// Its number in the table.
     pub index: usize,
     /// Its name: those of its row and its agent, and its seed.
     pub name: String,
-    /// Its run folder.
-    pub run: PathBuf,
     /// Name of its row; empty where the table has one row without a name.
     pub row: String,
     /// Name of its agent; empty in the same way.
     pub agent: String,
     /// Its seed.
     pub seed: u64,
+    /// Its run folder.
+    pub run: PathBuf,
     /// The files of its job.
+    #[serde(skip)]
     pub(super) files: Vec<PathBuf>,
     /// What changes in them.
+    #[serde(skip)]
     pub(super) changes: Changes,
     /// The job.
+    #[serde(skip)]
     pub(super) job: Job,
 }
 

@@ -4,27 +4,33 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use clap::Args;
 
 use super::manifest::{Manifest, Part, settings};
 use super::piece::Piece;
 use crate::config::mistakes::Mistakes;
-use crate::config::{Changes, Job, keys};
+use crate::config::{Changes, Job, Sources, keys};
 
 /// Runs of a table, at most: all of their jobs are read at once.
 const MOST_RUNS: usize = 10_000;
 
 /// Which runs of a manifest are meant, and what changes in all of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Choice {
-    /// Names of rows, in which `*` stands for anything; none for all rows.
+    /// Rows by their names, in which * stands for anything [default: all].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub rows: Vec<String>,
-    /// Names of agents, in the same way.
+    /// Agents by their names, in the same way [default: all].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub agents: Vec<String>,
     /// Seeds in place of those of the manifest; none for these.
+    #[arg(skip)]
     pub seeds: Vec<u64>,
-    /// Folder for the run folders in place of the manifest's.
+    /// Folder for the run folders [default: as in the manifest, or runs/ and its name].
+    #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
-    /// Keys of the job, each `key.path=value`, over all that the manifest says.
+    /// Set any key of all jobs, over all that the manifest says.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
 }
 
@@ -143,7 +149,7 @@ fn changes(manifest: &Manifest, row: &Part, agent: &Part, choice: &Choice) -> Ch
     set.extend(settings(&row.set));
     set.extend(settings(&agent.set));
     set.extend(choice.set.iter().cloned());
-    let data = if agent.data.is_empty() { &row.data } else { &agent.data };
+    let Sources(data) = if agent.data.0.is_empty() { &row.data } else { &agent.data };
     Changes {
         set,
         env: agent.env.clone().or_else(|| row.env.clone()),

@@ -96,7 +96,7 @@ fn play(policy: &AnyPolicy<Cpu>, evaluation: &Evaluation, finished: impl FnMut(&
 }
 
 fn bits(episodes: &[PlayedEpisode]) -> Vec<(u64, u64, usize, bool)> {
-    episodes.iter().map(|e| (e.index, e.episode_return.to_bits(), e.length, e.terminated)).collect()
+    episodes.iter().map(|e| (e.index, e.result.episode_return.to_bits(), e.result.length, e.result.terminated)).collect()
 }
 
 /// A policy whose episodes end in several ways (most turn about at the start of a maze for ever), and these episodes.
@@ -106,8 +106,9 @@ fn unlike(mixer: &str, rollout: &Evaluation) -> (AnyPolicy<Cpu>, Vec<PlayedEpiso
         let episodes = play(&policy, rollout, |_| {});
         (policy, episodes)
     });
-    let kinds =
-        |episodes: &[PlayedEpisode]| BTreeSet::from_iter(episodes.iter().map(|e| (e.episode_return.to_bits(), e.length))).len();
+    let kinds = |episodes: &[PlayedEpisode]| {
+        BTreeSet::from_iter(episodes.iter().map(|e| (e.result.episode_return.to_bits(), e.result.length))).len()
+    };
     tried.into_iter().find(|(_, episodes)| kinds(episodes) > 2).expect("a policy whose episodes are not all alike")
 }
 
@@ -235,7 +236,11 @@ fn a_simulation_that_diverges_truncates_its_episode_and_the_others_go_on() {
         assert_eq!((arrived.len(), error.as_str()), (12, ""));
         for episode in &arrived {
             let is_bad = episode.index == 4;
-            assert_eq!((episode.diverged, episode.terminated, episode.length), (is_bad, false, STEPS), "{episode:?}");
+            assert_eq!(
+                (episode.result.diverged, episode.result.terminated, episode.result.length),
+                (is_bad, false, STEPS),
+                "{episode:?}"
+            );
         }
     }
 }
@@ -280,7 +285,9 @@ fn episodes_hardly_depend_on_the_number_of_environments() {
                 let (one, five) = (with(1), with(5));
                 let pairs = one.iter().zip(&five);
                 let difference = pairs
-                    .map(|(a, b)| (a.episode_return - b.episode_return).abs() / a.episode_return.abs().max(1.0))
+                    .map(|(a, b)| {
+                        (a.result.episode_return - b.result.episode_return).abs() / a.result.episode_return.abs().max(1.0)
+                    })
                     .fold(0.0, f64::max);
                 let same = bits(&one) == bits(&five);
                 println!("{env_id}, {mixer}, window {window:?}: same bits {same}, largest relative difference {difference:e}");

@@ -3,7 +3,7 @@
 use super::args::MemoryArgs;
 use super::task::{MemoryTask, selected};
 use crate::measure::nearest_width;
-use aaren_agents::config::{Job, OfflineJob};
+use aaren_agents::config::{Job, OfflineJob, merge};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::play::action_spec;
 use aaren_agents::run::report::number;
@@ -138,16 +138,6 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
     );
     let job = Job::parse(&keys.to_string(), &overrides.into())?.offline()?;
     Ok((job, length))
-}
-
-/// Puts the keys of an object into another, those of nested objects one by one.
-fn merge(under: &mut Value, over: Value) {
-    match (under, over) {
-        (Value::Object(under), Value::Object(over)) => {
-            over.into_iter().for_each(|(key, value)| merge(under.entry(key).or_insert(Value::Null), value));
-        }
-        (under, over) => *under = over,
-    }
 }
 
 /// Trained numbers of a job's policy.

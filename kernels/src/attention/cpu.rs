@@ -49,7 +49,7 @@ impl AttentionOps for Flex {
         by_float!(
             inputs.values.dtype(),
             R => causal_attention_backward::<R>(inputs, outputs, grad),
-            _ => reference::causal_attention_backward(inputs, grad),
+            _ => inputs.derive(|inputs| reference::causal_attention(inputs).outputs, grad),
         )
     }
 }

@@ -1,10 +1,9 @@
 //! Causal attention with its whole matrix of weights, in plain tensor ops.
 
-use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
+use super::inputs::{AttentionInputs, AttentionOutputs};
 use crate::dropout;
 use crate::primitive::{float, primitive};
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorData};
 
 pub(crate) fn causal_attention<B: Backend>(inputs: AttentionInputs<B>) -> AttentionOutputs<B> {
@@ -35,11 +34,4 @@ pub(crate) fn causal_attention<B: Backend>(inputs: AttentionInputs<B>) -> Attent
         weights = weights.clone() * Tensor::from_data(mask, (&device, weights.dtype()));
     }
     AttentionOutputs { outputs: primitive(weights.matmul(values)), log_sums: primitive(log_sums) }
-}
-
-pub(crate) fn causal_attention_backward<B: Backend>(
-    inputs: AttentionInputs<B>,
-    upstream: FloatTensor<B>,
-) -> AttentionGradients<B> {
-    inputs.derive(|inputs| causal_attention(inputs).outputs, upstream)
 }

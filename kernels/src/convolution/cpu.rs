@@ -37,7 +37,7 @@ impl ConvolutionOps for Flex {
         by_float!(
             grad.dtype(),
             R => causal_convolution_backward::<R>(inputs, grad),
-            _ => reference::causal_convolution_backward(inputs, grad),
+            _ => inputs.derive(reference::causal_convolution, grad),
         )
     }
 }

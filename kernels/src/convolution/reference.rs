@@ -1,6 +1,6 @@
 //! The convolution tap by tap in plain tensor ops, differentiable by Burn.
 
-use super::inputs::{ConvolutionGradients, ConvolutionInputs};
+use super::inputs::ConvolutionInputs;
 use crate::primitive::{float, primitive};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
@@ -30,11 +30,4 @@ pub(crate) fn causal_convolution<B: Backend>(inputs: ConvolutionInputs<B>) -> Fl
         sum = sum + (seen * tap).mask_fill(hidden, 0.0);
     }
     primitive(sum)
-}
-
-pub(crate) fn causal_convolution_backward<B: Backend>(
-    inputs: ConvolutionInputs<B>,
-    upstream: FloatTensor<B>,
-) -> ConvolutionGradients<B> {
-    inputs.derive(causal_convolution, upstream)
 }

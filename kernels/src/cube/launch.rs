@@ -4,24 +4,16 @@ use burn::tensor::{DType, Shape, TensorMetadata};
 use burn_cubecl::{CubeRuntime, cubecl, kernel, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor};
 use cubecl::{client::ComputeClient, ir::AddressType, prelude::*};
 
-/// The cubes of a launch.
-pub(crate) struct Grid {
-    pub count: CubeCount,
+/// A cube for every row and slice. Rows fill `x`, then `y`; slices are `z`. A kernel checks its row: the last `y` may be ragged.
+pub(crate) fn row_cubes<R: CubeRuntime>(client: &ComputeClient<R>, rows: usize, slices: usize) -> CubeCount {
+    let most = client.properties().hardware.max_cube_count.0.min(65_535) as usize;
+    let y = rows.div_ceil(most);
+    CubeCount::Static(rows.div_ceil(y) as u32, y as u32, slices as u32)
 }
 
-impl Grid {
-    /// A cube for every row and slice. Rows fill `x`, then `y`; slices are `z`. A kernel checks its row: the last `y` may be ragged.
-    pub(crate) fn rows<R: CubeRuntime>(client: &ComputeClient<R>, rows: usize, slices: usize) -> Self {
-        let most = client.properties().hardware.max_cube_count.0.min(65_535) as usize;
-        let y = rows.div_ceil(most);
-        let x = rows.div_ceil(y);
-        Self { count: CubeCount::Static(x as u32, y as u32, slices as u32) }
-    }
-
-    /// The integers that offsets into the largest of the tensors need.
-    pub(crate) fn address<R: CubeRuntime>(tensors: &[&CubeTensor<R>]) -> AddressType {
-        tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
-    }
+/// The integers that offsets into the largest of the tensors need.
+pub(crate) fn address_type<R: CubeRuntime>(tensors: &[&CubeTensor<R>]) -> AddressType {
+    tensors.iter().map(|tensor| tensor.required_address_type()).max().unwrap_or_default()
 }
 
 /// The tensor's memory, whatever its shape and strides: the kernels compute offsets themselves.

@@ -6,14 +6,18 @@ mod launches;
 mod limits;
 mod segments;
 pub(crate) mod self_check;
+mod strides;
 mod sum;
 #[cfg(all(test, feature = "vulkan"))]
 pub(crate) mod testing;
 #[cfg(all(test, feature = "vulkan"))]
 mod tests;
 
-pub(crate) use launch::{Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, vector_size};
+pub(crate) use launch::{
+    address_type, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, row_cubes, vector_size,
+};
 pub use launches::LaunchLog;
 pub(crate) use limits::{EMPTY, Limits};
 pub(crate) use segments::Segments;
+pub(crate) use strides::{HeadStrides, HeadStridesLaunch, TokenStrides, head_strides, token_strides};
 pub(crate) use sum::cube_sum;

@@ -1,9 +1,7 @@
 //! Dropout as a node of Burn's autodiff graph.
 
 use super::{mask::Dropout, ops::DropoutOps};
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::ops::FloatTensor;
 
 impl<B: DropoutOps, C: CheckpointStrategy> DropoutOps for Autodiff<B, C> {

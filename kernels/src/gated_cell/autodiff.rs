@@ -3,9 +3,7 @@
 use super::inputs::{CellInputs, CellOutputs};
 use super::ops::GatedCellOps;
 use super::reference;
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::TensorMetadata;
 
 impl<B: GatedCellOps, C: CheckpointStrategy> GatedCellOps for Autodiff<B, C> {

@@ -35,7 +35,7 @@ impl GatedCellOps for Flex {
         by_float!(
             grad.dtype(),
             R => gated_cell_backward::<R>(inputs, outputs, grad),
-            _ => reference::gated_cell_backward(inputs, grad),
+            _ => inputs.derive(reference::gated_cell, grad),
         )
     }
 }

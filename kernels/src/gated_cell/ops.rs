@@ -21,7 +21,7 @@ pub trait GatedCellOps: Backend {
     /// Gradients of a gated cell, given what it computed and the gradient of the packed row.
     fn gated_cell_backward(inputs: CellInputs<Self>, outputs: CellOutputs<Self>, grad: FloatTensor<Self>) -> CellGradients<Self> {
         let _ = outputs;
-        reference::gated_cell_backward(inputs, grad)
+        inputs.derive(reference::gated_cell, grad)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Gated cells token by token in plain tensor ops.
 
-use super::inputs::{Cell, CellGradients, CellInputs};
+use super::inputs::{Cell, CellInputs};
 use crate::primitive::{float, primitive};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::backend::Backend;
@@ -43,8 +43,4 @@ pub(crate) fn gated_cell<B: Backend>(inputs: CellInputs<B>) -> FloatTensor<B> {
     }
     outputs.append(&mut state);
     primitive(Tensor::cat(outputs, 1))
-}
-
-pub(crate) fn gated_cell_backward<B: Backend>(inputs: CellInputs<B>, upstream: FloatTensor<B>) -> CellGradients<B> {
-    inputs.derive(gated_cell, upstream)
 }

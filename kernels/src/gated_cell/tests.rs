@@ -41,7 +41,7 @@ fn cpu_and_its_gradients_agree_with_the_reference_also_through_the_carry() {
             let upstream = primitive(random_tensor::<Cpu, 2>([batch, (time + cell.parts()) * width], 30));
             let expected = reference::gated_cell(inputs.clone());
             assert_all_close::<Cpu, 1>([Cpu::gated_cell(inputs.clone()).packed], [expected], 5e-6);
-            let expected = reference::gated_cell_backward(inputs.clone(), upstream.clone());
+            let expected = inputs.clone().derive(reference::gated_cell, upstream.clone());
             let found = inputs.derive(|inputs| Graph::gated_cell(inputs).packed, upstream);
             assert_all_close::<Cpu, 5>(found.floats(), expected.floats(), 1e-4);
         }

@@ -1,9 +1,7 @@
 //! Layer normalization as a node of Burn's autodiff graph.
 
 use super::{inputs::LayerNormGradients, ops::LayerNormOps, reference};
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 

@@ -18,7 +18,7 @@ use super::inputs::{EPSILON, LayerNormGradients};
 use super::ops::LayerNormOps;
 use super::reference;
 use crate::cube::self_check::{is_trusted, serves};
-use crate::cube::{Grid, array, contiguous, cube_sum, empty, self_check};
+use crate::cube::{array, contiguous, cube_sum, empty, row_cubes, self_check};
 use crate::primitive::{float, primitive};
 use burn::backend::Flex;
 use burn::tensor::ops::FloatTensor;
@@ -130,7 +130,7 @@ fn layer_norm<R: CubeRuntime>(x: CubeTensor<R>, gain: CubeTensor<R>, bias: CubeT
     unsafe {
         forward::launch_unchecked::<R>(
             &x.client,
-            Grid::rows(&x.client, rows, 1).count,
+            row_cubes(&x.client, rows, 1),
             CubeDim { x: UNITS, y: 1, z: 1 },
             x.required_address_type(),
             array(&x),
@@ -160,7 +160,7 @@ fn layer_norm_backward<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolE
     unsafe {
         backward::launch_unchecked::<R>(
             &x.client,
-            Grid::rows(&x.client, rows, 1).count,
+            row_cubes(&x.client, rows, 1),
             CubeDim { x: UNITS, y: 1, z: 1 },
             x.required_address_type(),
             array(&x),

@@ -2,9 +2,7 @@
 
 use super::inputs::{Activation, LinearGradients, LinearSaved};
 use super::ops::LinearOps;
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::ops::FloatTensor;
 
 impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {

@@ -104,16 +104,71 @@ pub(crate) fn add_product<R: Real>(y: &mut [R], x: Matrix<R>, weight: &View<R, 2
     }
 }
 
-/// `y += x weight` for a few rows: four rows of the weight at a time, read once and in order.
+/// `y += x weight` for a few rows: the weight is read once. Every sum is made in the order of the inputs, so its bits depend neither on
+/// tiles nor on the processor.
 #[inline(always)]
 fn few_rows<R: Real>(x: Matrix<R>, weight: &View<R, 2>, y: &mut [R]) {
+    let tiled = match x.rows() {
+        _ if !has_wide_registers() => 0,
+        1 => tiles::<R, 1, 128>(x, weight, y),
+        2 => tiles::<R, 2, 128>(x, weight, y),
+        3 => tiles::<R, 3, 128>(x, weight, y),
+        4 => tiles::<R, 4, 64>(x, weight, y),
+        5 => tiles::<R, 5, 64>(x, weight, y),
+        6 => tiles::<R, 6, 64>(x, weight, y),
+        _ => 0,
+    };
+    columns_from(tiled, x, weight, y);
+}
+
+/// Whether the sums of a tile, 1.5 KB of single precision, fit the vector registers: AVX-512 has 2 KB of them. With half of that, tiles
+/// are no quicker than rows.
+fn has_wide_registers() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(pulp::Arch::new(), pulp::Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// All whole tiles of `COLUMNS` outputs, whose sums stay in registers over all inputs; returns how many outputs those are.
+#[inline(always)]
+fn tiles<R: Real, const ROWS: usize, const COLUMNS: usize>(x: Matrix<R>, weight: &View<R, 2>, y: &mut [R]) -> usize {
     let [inputs, outputs] = weight.shape;
+    let tiled = outputs - outputs % COLUMNS;
+    let x: [&[R]; ROWS] = std::array::from_fn(|row| &x.row(row)[..inputs]);
+    for column in (0..tiled).step_by(COLUMNS) {
+        let mut sums = [[R::zero(); COLUMNS]; ROWS];
+        for (sums, y) in sums.iter_mut().zip(y.chunks_exact(outputs)) {
+            sums.copy_from_slice(&y[column..column + COLUMNS]);
+        }
+        for k in 0..inputs {
+            let weight = weight.row([k, column], COLUMNS);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                for (sum, &weight) in sums.iter_mut().zip(weight) {
+                    *sum = weight.mul_add(x[k], *sum);
+                }
+            }
+        }
+        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(outputs)) {
+            y[column..column + COLUMNS].copy_from_slice(sums);
+        }
+    }
+    tiled
+}
+
+/// The outputs from `column` on: four rows of the weight at a time, read in order.
+#[inline(always)]
+fn columns_from<R: Real>(column: usize, x: Matrix<R>, weight: &View<R, 2>, y: &mut [R]) {
+    let [inputs, outputs] = weight.shape;
+    if column == outputs {
+        return;
+    }
     let whole = inputs - inputs % 4;
     for k in (0..whole).step_by(4) {
-        let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|i| weight.row([k + i, 0], outputs));
+        let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|i| weight.row([k + i, column], outputs - column));
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
             let x = &x.row(row)[k..k + 4];
-            for ((((y, &w0), &w1), &w2), &w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
+            for ((((y, &w0), &w1), &w2), &w3) in y[column..].iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
                 *y = w3.mul_add(x[3], w2.mul_add(x[2], w1.mul_add(x[1], w0.mul_add(x[0], *y))));
             }
         }
@@ -121,7 +176,7 @@ fn few_rows<R: Real>(x: Matrix<R>, weight: &View<R, 2>, y: &mut [R]) {
     for k in whole..inputs {
         for (row, y) in y.chunks_exact_mut(outputs).enumerate() {
             let x = x.row(row)[k];
-            for (y, &w) in y.iter_mut().zip(weight.row([k, 0], outputs)) {
+            for (y, &w) in y[column..].iter_mut().zip(weight.row([k, column], outputs - column)) {
                 *y = w.mul_add(x, *y);
             }
         }

@@ -17,7 +17,9 @@ fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 
 fn values_and_gradients_agree_with_the_reference() {
     for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
         // One row, a few, one more than a few, one block, several blocks with a rest.
-        for (rows, inputs, outputs) in [(1, 7, 5), (3, 129, 67), (7, 33, 130), (191, 13, 3), (577, 131, 193)] {
+        for (rows, inputs, outputs) in
+            [(1, 7, 5), (3, 129, 67), (2, 13, 300), (5, 31, 131), (7, 33, 130), (191, 13, 3), (577, 131, 193)]
+        {
             let run = |use_reference: bool| {
                 let [x, weight] = [([rows, inputs], 1), ([inputs, outputs], 2)]
                     .map(|(shape, seed)| random_tensor::<Graph, 2>(shape, seed).require_grad());
@@ -63,4 +65,23 @@ fn the_bits_of_a_row_do_not_depend_on_its_place() {
     let y = linear(x.clone(), weight.clone(), bias.clone(), Activation::Relu);
     let reversed = linear(x.flip([0]), weight, bias, Activation::Relu);
     assert_eq!(reversed.flip([0]).into_data(), y.into_data());
+}
+
+#[test]
+fn the_bits_of_few_rows_depend_neither_on_tiles_nor_on_how_many_there_are() {
+    let (inputs, outputs) = (37, 128 + 64 + 13);
+    let x = random_tensor::<Flex, 2>([6, inputs], 1);
+    let weight = random_tensor::<Flex, 2>([inputs, outputs], 2);
+    let bias = random_tensor::<Flex, 1>([outputs], 3);
+    let [x_data, weight_data, bias_data] =
+        [x.to_data(), weight.to_data(), bias.to_data()].map(|data| data.to_vec::<f32>().unwrap());
+    let sum = |row: usize, output: usize| {
+        let terms = (0..inputs).map(|k| (weight_data[k * outputs + output], x_data[row * inputs + k]));
+        terms.fold(bias_data[output], |sum, (weight, x)| weight.mul_add(x, sum))
+    };
+    for rows in 1..=6 {
+        let y = linear(x.clone().narrow(0, 0, rows), weight.clone(), bias.clone(), Activation::Identity);
+        let expected: Vec<f32> = (0..rows * outputs).map(|i| sum(i / outputs, i % outputs)).collect();
+        assert_eq!(y.into_data().to_vec::<f32>().unwrap(), expected, "{rows} rows");
+    }
 }

@@ -35,7 +35,7 @@ impl RecurrenceOps for Flex {
         by_float!(
             grad.dtype(),
             R => gated_recurrence_backward::<R>(inputs, states, grad),
-            _ => reference::gated_recurrence_backward(inputs, grad),
+            _ => inputs.derive(reference::gated_recurrence, grad),
         )
     }
 }

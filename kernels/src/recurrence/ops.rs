@@ -25,7 +25,7 @@ pub trait RecurrenceOps: Backend {
         grad: FloatTensor<Self>,
     ) -> RecurrenceGradients<Self> {
         let _ = states;
-        reference::gated_recurrence_backward(inputs, grad)
+        inputs.derive(reference::gated_recurrence, grad)
     }
 }
 

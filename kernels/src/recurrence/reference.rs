@@ -1,6 +1,6 @@
 //! The recurrence as a prefix scan in plain tensor ops: `log2(time)` passes, differentiable by Burn.
 
-use super::inputs::{RecurrenceGradients, RecurrenceInputs};
+use super::inputs::RecurrenceInputs;
 use crate::primitive::{float, primitive};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
@@ -30,11 +30,4 @@ pub(crate) fn gated_recurrence<B: Backend>(inputs: RecurrenceInputs<B>) -> Float
         distance *= 2;
     }
     primitive(states)
-}
-
-pub(crate) fn gated_recurrence_backward<B: Backend>(
-    inputs: RecurrenceInputs<B>,
-    upstream: FloatTensor<B>,
-) -> RecurrenceGradients<B> {
-    inputs.derive(gated_recurrence, upstream)
 }

@@ -6,9 +6,7 @@
 use super::inputs::{LogSumInputs, ScanInputs, ScanOutputs};
 use super::ops::ScanOps;
 use super::reference;
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 

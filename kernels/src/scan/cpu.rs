@@ -40,7 +40,7 @@ impl ScanOps for Flex {
         by_float!(
             inputs.values.dtype(),
             R => attention_scan_backward::<R>(inputs, outputs, grad),
-            _ => reference::attention_scan_backward(inputs, grad),
+            _ => inputs.derive(|inputs| reference::attention_scan(inputs).outputs, grad),
         )
     }
 

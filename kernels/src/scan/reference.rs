@@ -1,6 +1,6 @@
 //! The scan as one masked softmax, in plain tensor ops: obvious, differentiable by Burn, quadratic in time.
 
-use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, ScanOutputs};
+use super::inputs::{LogSumGradients, LogSumInputs, ScanInputs, ScanOutputs};
 use crate::primitive::{float, primitive};
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
@@ -50,11 +50,6 @@ fn hidden_from<B: Backend>(reset: Tensor<B, 2, Bool>) -> Tensor<B, 3, Bool> {
     let last = Tensor::<B, 1, Int>::arange(1..time as i64 + 1, &device).reshape([1, time, 1]);
     let later = position.expand([1, time, time + 1]).greater(last.expand([1, time, time + 1]));
     other.bool_or(later.expand([batch, time, time + 1]))
-}
-
-/// Gradients of the scan's outputs.
-pub(crate) fn attention_scan_backward<B: Backend>(inputs: ScanInputs<B>, upstream: FloatTensor<B>) -> ScanGradients<B> {
-    inputs.derive(|inputs| attention_scan(inputs).outputs, upstream)
 }
 
 /// The log-sums of a scan that has nothing to attend to.

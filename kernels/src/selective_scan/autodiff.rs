@@ -3,9 +3,7 @@
 use super::inputs::SelectiveInputs;
 use super::ops::SelectiveScanOps;
 use super::reference;
-use crate::autodiff::node;
-use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use crate::autodiff::{Autodiff, CheckpointStrategy, node};
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 

@@ -37,7 +37,7 @@ impl SelectiveScanOps for Flex {
         by_float!(
             grad.dtype(),
             R => selective_scan_backward::<R>(inputs, grad),
-            _ => reference::selective_scan_backward(inputs, grad),
+            _ => inputs.derive(reference::selective_scan, grad),
         )
     }
 }

@@ -21,7 +21,7 @@ pub trait SelectiveScanOps: Backend {
 
     /// Gradients of a selective scan, given that of the packed row.
     fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
-        reference::selective_scan_backward(inputs, grad)
+        inputs.derive(reference::selective_scan, grad)
     }
 }
 

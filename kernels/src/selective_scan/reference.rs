@@ -1,6 +1,6 @@
 //! The selective scan by the gated recurrence over all states of all channels, in plain tensor ops.
 
-use super::inputs::{SelectiveGradients, SelectiveInputs};
+use super::inputs::SelectiveInputs;
 use crate::primitive::{float, primitive};
 use crate::recurrence::RecurrenceInputs;
 use crate::recurrence::reference::gated_recurrence;
@@ -26,8 +26,4 @@ pub(crate) fn selective_scan<B: Backend>(inputs: SelectiveInputs<B>) -> FloatTen
     let last = hidden.clone().slice([0..batch, time - 1..time]).reshape([batch, states * channels]);
     let outputs = (hidden.reshape(all) * reads.unsqueeze_dim::<4>(3).expand(all)).sum_dim(2);
     primitive(Tensor::cat(vec![outputs.reshape([batch, time * channels]), last], 1))
-}
-
-pub(crate) fn selective_scan_backward<B: Backend>(inputs: SelectiveInputs<B>, upstream: FloatTensor<B>) -> SelectiveGradients<B> {
-    inputs.derive(selective_scan, upstream)
 }

@@ -13,8 +13,8 @@
 //!
 //! Source: Fu et al. 2023, arXiv:2310.12109, whose filters are 16 wide with a frequency of 10; the transform is kept fixed here.
 
-use super::contract::{Mixer, MixerOptions, Sizes};
-use crate::error::PolicyError;
+use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::init::Init;
 use crate::long_convolution::{LongConvolution, LongConvolutionState, OperatorSizes, Way};
 use crate::reset::Reset;
@@ -22,42 +22,12 @@ use aaren_kernels::{Dropout, KernelBackend};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use serde::{Deserialize, Serialize};
 
-/// `policy.options.monarch`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MonarchOptions {
-    /// Points of the transform, a square: a token sees half as many tokens back.
-    pub length: usize,
-}
-
-impl Default for MonarchOptions {
-    fn default() -> Self {
-        Self { length: 1024 }
-    }
-}
-
-impl MonarchOptions {
-    fn side(&self) -> usize {
-        (self.length as f64).sqrt().round() as usize
-    }
-}
-
-impl MixerOptions for MonarchOptions {
-    fn check(&self) -> Result<(), PolicyError> {
-        let (length, side) = (self.length, self.side());
-        let wrong = |problem: String| Err(PolicyError::Size { key: "options.monarch.length", problem });
-        if !(4..=1 << 20).contains(&length) {
-            return wrong(format!("{length}, expected 4 to 2^20"));
-        }
-        if side * side != length {
-            return wrong(format!(
-                "{length} points are no square grid; a Monarch matrix of two halves has {} = {side}^2",
-                side * side
-            ));
-        }
-        Ok(())
+mixer_options! {
+    /// `policy.options.monarch`
+    "monarch" MonarchOptions {
+        /// Points of the transform, a square: a token sees half as many tokens back.
+        length: usize = 1024, ((2..=1024).contains(&length.isqrt()) && length.isqrt().pow(2) == *length), "a square from 4 to 2^20, such as 1024";
     }
 }
 
@@ -76,7 +46,7 @@ impl<B: KernelBackend> Mixer<B> for Monarch<B> {
 
     fn new(sizes: Sizes, options: &MonarchOptions, init: &mut Init, device: &B::Device) -> Self {
         let operator = OperatorSizes { width: sizes.width, order: 2, taps: options.length / 2, embedding: 5, frequency: 10.0 };
-        Self { operator: LongConvolution::new(&operator, Way::Square(options.side()), init, device) }
+        Self { operator: LongConvolution::new(&operator, Way::Square(options.length.isqrt()), init, device) }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> MonarchState<B> {

@@ -35,13 +35,10 @@ pub fn write_onnx(source: &Source, window: Option<usize>, path: &Path) -> Result
 /// The bytes of the file.
 pub(super) fn model(policy: &AnyPolicy<Cpu>, window: Option<usize>, target_return: Option<f64>) -> Result<Vec<u8>> {
     let mut graph = Graph::new("step", policy.weights());
-    let (carried, environment) = match policy {
-        AnyPolicy::Decision(policy) => {
-            (step::decision(&mut graph, &policy.description, window)?, &policy.description.environment)
-        }
-        AnyPolicy::ActorCritic(policy) => {
-            (step::actor_critic(&mut graph, &policy.description, window)?, &policy.description.environment)
-        }
+    let environment = policy.environment();
+    let carried = match policy {
+        AnyPolicy::Decision(policy) => step::decision(&mut graph, &policy.description, window)?,
+        AnyPolicy::ActorCritic(policy) => step::actor_critic(&mut graph, &policy.description, window)?,
     };
     let doc = "One step of a policy. Give `observation` as the environment shows it, and what came out as `next.NAME` as `state.NAME`; begin \
                with zeros. `reset` is true at the first step of an episode. Give `action` to the environment.";

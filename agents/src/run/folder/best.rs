@@ -1,13 +1,12 @@
 //! The mark of the checkpoint that evaluated best.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use aaren_envs::read_text;
 use anyhow::{Context, Result};
 
 use super::{RunDir, checkpoint_name, parse_checkpoint_name};
-use crate::run::files::{BEST, write_atomically};
+use crate::run::files::{BEST, if_there, write_atomically};
 
 impl RunDir {
     /// Marks the checkpoint of a step as the best so far, with the return that it reached, unless the one marked before reached
@@ -28,10 +27,7 @@ impl RunDir {
     /// If the mark is damaged: which checkpoint is the best is then not known.
     pub fn best(&self) -> Result<Option<(u64, f64)>> {
         let path = self.path.join(BEST);
-        let text = match read_text(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
-        };
+        let Some(text) = if_there(&path, read_text(&path))? else { return Ok(None) };
         let mark = || {
             let (name, return_mean) = text.trim().split_once(' ')?;
             let return_mean: f64 = return_mean.parse().ok()?;

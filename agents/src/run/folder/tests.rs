@@ -7,6 +7,13 @@ fn job() -> Job {
     Job::load(&[], &["train.keep_checkpoints=2".into()][..].into()).unwrap()
 }
 
+/// A new run, in a folder that goes with it.
+fn new_run(keep_checkpoints: usize) -> (tempfile::TempDir, RunDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run"), &job(), keep_checkpoints).unwrap();
+    (folder, run)
+}
+
 fn fill(text: &'static str) -> impl FnOnce(&Path) -> Result<()> {
     move |folder| Ok(fs::write(folder.join("weights"), text)?)
 }
@@ -50,8 +57,7 @@ fn two_jobs_cannot_write_one_run() {
 
 #[test]
 fn pruning_keeps_the_newest_and_the_best() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    let (_folder, run) = new_run(2);
     assert_eq!(run.latest_checkpoint().unwrap(), None);
     assert!(format!("{:#}", run.checkpoint_at(1).unwrap_err()).contains("has no checkpoint"));
     for step in [10, 20, 30] {
@@ -84,8 +90,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 
 #[test]
 fn a_checkpoint_that_fails_leaves_the_old_ones() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    let (_folder, run) = new_run(2);
     run.checkpoint(1, fill("one")).unwrap();
     let failing = |folder: &Path| {
         fs::write(folder.join("weights"), "half")?;
@@ -101,9 +106,8 @@ fn a_checkpoint_that_fails_leaves_the_old_ones() {
 
 #[test]
 fn leftovers_of_a_killed_write_are_ignored_and_removed_at_resume() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let run = RunDir::create(&path, &job(), 2).unwrap();
+    let (_folder, run) = new_run(2);
+    let path = run.path().to_path_buf();
     run.checkpoint(5, fill("x")).unwrap();
     run.checkpoint(7, fill("x")).unwrap();
     let checkpoints = run.checkpoints();
@@ -128,8 +132,7 @@ fn leftovers_of_a_killed_write_are_ignored_and_removed_at_resume() {
 
 #[test]
 fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    let (_folder, mut run) = new_run(2);
     let longer = run.job(&["train.steps=900".into(), "evaluation.episodes=3".into()][..].into()).unwrap();
     run.update_job(&longer).unwrap();
     assert_eq!(run.job(&Changes::default()).unwrap(), longer);
@@ -183,8 +186,7 @@ fn a_folder_in_which_a_run_never_began_is_free_and_any_other_is_not() {
 
 #[test]
 fn a_damaged_checkpoint_is_set_aside_for_an_older_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job(), 1).unwrap();
+    let (_folder, run) = new_run(1);
     run.checkpoint(5, fill("five")).unwrap();
     run.mark_best(5, 1.0).unwrap();
     run.checkpoint(7, fill("seven")).unwrap();
@@ -206,8 +208,7 @@ fn a_damaged_checkpoint_is_set_aside_for_an_older_one() {
 
 #[test]
 fn a_return_that_is_not_a_number_is_never_the_best() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::create(&folder.path().join("run"), &job(), 2).unwrap();
+    let (_folder, run) = new_run(2);
     run.mark_best(1, f64::NAN).unwrap();
     assert_eq!(run.best().unwrap(), None);
     run.mark_best(2, -5.0).unwrap();

@@ -61,10 +61,10 @@ pub(crate) fn query_gradients<I: Numeric>(
     }
     let first_query = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
-    let query_base = batch * sizes.query_batch + head * sizes.query_head;
-    let key_base = batch * sizes.key_batch + head * sizes.key_head;
-    let value_base = batch * sizes.value_batch + head * sizes.value_head;
-    let grad_base = batch * sizes.grad_batch + head * sizes.grad_head;
+    let query_base = sizes.queries.base(batch, head);
+    let key_base = sizes.keys.base(batch, head);
+    let value_base = sizes.values.base(batch, head);
+    let grad_base = sizes.grads.base(batch, head);
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -74,8 +74,8 @@ pub(crate) fn query_gradients<I: Numeric>(
     let mut kv = SharedMemory::<f32>::new(tile * pitch);
     let mut ds = SharedMemory::<f32>::new(tile * (tile + 1));
 
-    load(queries, &mut q, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
-    load(grads, &mut g, grad_base, sizes.grad_step, first_query, sizes.query_time, tiling);
+    load(queries, &mut q, query_base, sizes.queries.time, first_query, sizes.query_time, tiling);
+    load(grads, &mut g, grad_base, sizes.grads.time, first_query, sizes.query_time, tiling);
     if unit < tile {
         ds[unit] = 0.0f32;
         kv[unit] = 0.0f32;
@@ -89,7 +89,7 @@ pub(crate) fn query_gradients<I: Numeric>(
     let to = (offset + last_query) / tile + 1;
     for block in from..to {
         let first = block * tile;
-        load(values, &mut kv, value_base, sizes.value_step, first, sizes.key_time, tiling);
+        load(values, &mut kv, value_base, sizes.values.time, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -99,7 +99,7 @@ pub(crate) fn query_gradients<I: Numeric>(
             }
         }
         sync_cube();
-        load(keys, &mut kv, key_base, sizes.key_step, first, sizes.key_time, tiling);
+        load(keys, &mut kv, key_base, sizes.keys.time, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -126,7 +126,7 @@ pub(crate) fn query_gradients<I: Numeric>(
     for r in 0..own_rows {
         let query = first_query + y * own_rows + r;
         if query < sizes.query_time {
-            let base = batch * sizes.output_batch + head * sizes.output_head + query * sizes.output_step;
+            let base = sizes.outputs.base(batch, head) + query * sizes.outputs.time;
             store(&own, r, query_grads, base, x, tiling);
         }
     }
@@ -157,10 +157,10 @@ pub(crate) fn key_gradients<I: Numeric>(
     }
     let first = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
-    let query_base = batch * sizes.query_batch + head * sizes.query_head;
-    let key_base = batch * sizes.key_batch + head * sizes.key_head;
-    let value_base = batch * sizes.value_batch + head * sizes.value_head;
-    let grad_base = batch * sizes.grad_batch + head * sizes.grad_head;
+    let query_base = sizes.queries.base(batch, head);
+    let key_base = sizes.keys.base(batch, head);
+    let value_base = sizes.values.base(batch, head);
+    let grad_base = sizes.grads.base(batch, head);
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -172,8 +172,8 @@ pub(crate) fn key_gradients<I: Numeric>(
     let mut p = SharedMemory::<f32>::new(tile * (tile + 1));
     let mut ds = SharedMemory::<f32>::new(tile * (tile + 1));
 
-    load(keys, &mut k, key_base, sizes.key_step, first, sizes.key_time, tiling);
-    load(values, &mut v, value_base, sizes.value_step, first, sizes.key_time, tiling);
+    load(keys, &mut k, key_base, sizes.keys.time, first, sizes.key_time, tiling);
+    load(values, &mut v, value_base, sizes.values.time, first, sizes.key_time, tiling);
     if unit < tile {
         p[unit] = 0.0f32;
         ds[unit] = 0.0f32;
@@ -195,7 +195,7 @@ pub(crate) fn key_gradients<I: Numeric>(
         // First keys never decrease: later queries see none of these keys either, if the first of the tile does not.
         let is_seen = usize::cast_from(first_key[batch * sizes.query_time + first_query]) < first + tile;
         if is_seen {
-            load(queries, &mut other, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
+            load(queries, &mut other, query_base, sizes.queries.time, first_query, sizes.query_time, tiling);
             sync_cube();
             #[unroll]
             for r in 0..own_rows {
@@ -206,7 +206,7 @@ pub(crate) fn key_gradients<I: Numeric>(
                 }
             }
             sync_cube();
-            load(grads, &mut other, grad_base, sizes.grad_step, first_query, sizes.query_time, tiling);
+            load(grads, &mut other, grad_base, sizes.grads.time, first_query, sizes.query_time, tiling);
             sync_cube();
             #[unroll]
             for c in 0..own_rows {
@@ -228,7 +228,7 @@ pub(crate) fn key_gradients<I: Numeric>(
             sync_cube();
             add_product(&mut own_v, &p, &other, y, x, tiling);
             sync_cube();
-            load(queries, &mut other, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
+            load(queries, &mut other, query_base, sizes.queries.time, first_query, sizes.query_time, tiling);
             sync_cube();
             add_product(&mut own_k, &ds, &other, y, x, tiling);
             sync_cube();
@@ -239,7 +239,7 @@ pub(crate) fn key_gradients<I: Numeric>(
     for r in 0..own_rows {
         let key = first + y * own_rows + r;
         if key < sizes.key_time {
-            let base = batch * sizes.output_batch + head * sizes.output_head + key * sizes.output_step;
+            let base = sizes.outputs.base(batch, head) + key * sizes.outputs.time;
             store(&own_k, r, key_grads, base, x, tiling);
             store(&own_v, r, value_grads, base, x, tiling);
         }

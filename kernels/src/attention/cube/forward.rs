@@ -47,9 +47,9 @@ pub(crate) fn forward<I: Numeric>(
     }
     let first_query = CUBE_POS_Z as usize * tile;
     let (batch, head) = (row / sizes.heads, row % sizes.heads);
-    let query_base = batch * sizes.query_batch + head * sizes.query_head;
-    let key_base = batch * sizes.key_batch + head * sizes.key_head;
-    let value_base = batch * sizes.value_batch + head * sizes.value_head;
+    let query_base = sizes.queries.base(batch, head);
+    let key_base = sizes.keys.base(batch, head);
+    let value_base = sizes.values.base(batch, head);
     let unit = UNIT_POS as usize;
     let (y, x) = (unit / 16, unit % 16);
     let offset = sizes.key_time - sizes.query_time;
@@ -61,7 +61,7 @@ pub(crate) fn forward<I: Numeric>(
     let mut sums = SharedMemory::<f32>::new(tile);
     let mut decays = SharedMemory::<f32>::new(tile);
 
-    load(queries, &mut q, query_base, sizes.query_step, first_query, sizes.query_time, tiling);
+    load(queries, &mut q, query_base, sizes.queries.time, first_query, sizes.query_time, tiling);
     if unit < tile {
         maxima[unit] = EMPTY;
         sums[unit] = 0.0f32;
@@ -77,7 +77,7 @@ pub(crate) fn forward<I: Numeric>(
     let to = (offset + last_query) / tile + 1;
     for block in from..to {
         let first = block * tile;
-        load(keys, &mut kv, key_base, sizes.key_step, first, sizes.key_time, tiling);
+        load(keys, &mut kv, key_base, sizes.keys.time, first, sizes.key_time, tiling);
         sync_cube();
         #[unroll]
         for r in 0..own_rows {
@@ -95,7 +95,7 @@ pub(crate) fn forward<I: Numeric>(
             }
         }
         sync_cube();
-        load(values, &mut kv, value_base, sizes.value_step, first, sizes.key_time, tiling);
+        load(values, &mut kv, value_base, sizes.values.time, first, sizes.key_time, tiling);
         if unit < tile {
             let before = maxima[unit];
             let mut largest = before;
@@ -133,7 +133,7 @@ pub(crate) fn forward<I: Numeric>(
         let query = first_query + local;
         if query < sizes.query_time {
             let sum = sums[local];
-            let base = batch * sizes.output_batch + head * sizes.output_head + query * sizes.output_step;
+            let base = sizes.outputs.base(batch, head) + query * sizes.outputs.time;
             #[unroll]
             for c in 0..columns {
                 let column = x + comptime!(16 * c);

@@ -3,7 +3,7 @@
 use super::tile::{SIDE, SizesLaunch, Tiling};
 use super::{backward, forward};
 use crate::attention::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs};
-use crate::cube::{Grid, array, contiguous, empty, empty_like, innermost};
+use crate::cube::{address_type, array, contiguous, empty, empty_like, head_strides, innermost, row_cubes};
 use crate::dropout::Dropout;
 use crate::primitive::{float, primitive};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
@@ -52,32 +52,16 @@ fn tiling<R: CubeRuntime>(like: &CubeTensor<R>, held: [usize; 2], has_dropout: b
 
 fn sizes<R: CubeRuntime>([queries, keys, values, grads, outputs]: [&CubeTensor<R>; 5], dropout: Dropout) -> SizesLaunch<R> {
     let [batch, heads, query_time, head_dim] = queries.shape().dims();
-    let strides = |tensor: &CubeTensor<R>| [0, 1, 2].map(|axis| tensor.meta.strides()[axis]);
-    let [query_batch, query_head, query_step] = strides(queries);
-    let [key_batch, key_head, key_step] = strides(keys);
-    let [value_batch, value_head, value_step] = strides(values);
-    let [grad_batch, grad_head, grad_step] = strides(grads);
-    let [output_batch, output_head, output_step] = strides(outputs);
     SizesLaunch::new(
         batch * heads,
         heads,
         query_time,
         keys.shape().dims::<4>()[2],
-        query_batch,
-        query_head,
-        query_step,
-        key_batch,
-        key_head,
-        key_step,
-        value_batch,
-        value_head,
-        value_step,
-        output_batch,
-        output_head,
-        output_step,
-        grad_batch,
-        grad_head,
-        grad_step,
+        head_strides(queries, 1),
+        head_strides(keys, 1),
+        head_strides(values, 1),
+        head_strides(outputs, 1),
+        head_strides(grads, 1),
         (1.0 / (head_dim as f64).sqrt()) as f32,
         dropout.seed as u32,
         (dropout.seed >> 32) as u32,
@@ -105,9 +89,9 @@ pub(crate) fn causal_attention<R: CubeRuntime, F: FloatElement, I: IntElement, B
     unsafe {
         forward::forward::launch_unchecked::<R>(
             &queries.client,
-            Grid::rows(&queries.client, batch * heads, query_time.div_ceil(tiling.tile())).count,
+            row_cubes(&queries.client, batch * heads, query_time.div_ceil(tiling.tile())),
             cube_dim(),
-            Grid::address(&[&queries, &keys, &values, &outputs]),
+            address_type(&[&queries, &keys, &values, &outputs]),
             array(&queries),
             array(&keys),
             array(&values),
@@ -143,12 +127,12 @@ pub(crate) fn causal_attention_backward<R: CubeRuntime, F: FloatElement, I: IntE
     let mut value_grads = empty_like(&keys);
     value_grads.meta = key_grads.meta.clone();
     let client = queries.client.clone();
-    let address = Grid::address(&[&queries, &keys, &values, &grad]);
+    let address = address_type(&[&queries, &keys, &values, &grad]);
     // SAFETY: as forward; gradients have the shapes of what they are gradients of.
     unsafe {
         backward::query_gradients::launch_unchecked::<R>(
             &client,
-            Grid::rows(&client, batch * heads, query_time.div_ceil(of_queries.tile())).count,
+            row_cubes(&client, batch * heads, query_time.div_ceil(of_queries.tile())),
             cube_dim(),
             address,
             array(&queries),
@@ -165,7 +149,7 @@ pub(crate) fn causal_attention_backward<R: CubeRuntime, F: FloatElement, I: IntE
         );
         backward::key_gradients::launch_unchecked::<R>(
             &client,
-            Grid::rows(&client, batch * heads, key_time.div_ceil(of_keys.tile())).count,
+            row_cubes(&client, batch * heads, key_time.div_ceil(of_keys.tile())),
             cube_dim(),
             address,
             array(&queries),

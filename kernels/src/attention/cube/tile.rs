@@ -1,5 +1,6 @@
 //! Tiles of tokens: their sizes, and what both passes do with them.
 
+use crate::cube::HeadStrides;
 use crate::dropout::is_dropped;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
@@ -39,22 +40,12 @@ pub(crate) struct Sizes {
     pub heads: usize,
     pub query_time: usize,
     pub key_time: usize,
-    pub query_batch: usize,
-    pub query_head: usize,
-    pub query_step: usize,
-    pub key_batch: usize,
-    pub key_head: usize,
-    pub key_step: usize,
-    pub value_batch: usize,
-    pub value_head: usize,
-    pub value_step: usize,
-    /// Of outputs and of the gradient of queries.
-    pub output_batch: usize,
-    pub output_head: usize,
-    pub output_step: usize,
-    pub grad_batch: usize,
-    pub grad_head: usize,
-    pub grad_step: usize,
+    pub queries: HeadStrides,
+    pub keys: HeadStrides,
+    pub values: HeadStrides,
+    /// Of outputs, or of what the gradients are of.
+    pub outputs: HeadStrides,
+    pub grads: HeadStrides,
     pub scale: f32,
     pub seed_low: u32,
     pub seed_high: u32,

@@ -37,6 +37,7 @@
 //!
 //! Source: Blelloch 1990, *Prefix sums and their applications*, section 1.4.
 
+use crate::cube::TokenStrides;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
@@ -72,12 +73,9 @@ pub(crate) struct Layout {
     /// Positions of a segment: all but the last have this many.
     pub segment: usize,
     pub segments: usize,
-    pub gate_batch: usize,
-    pub gate_time: usize,
-    pub input_batch: usize,
-    pub input_time: usize,
-    pub state_batch: usize,
-    pub state_time: usize,
+    pub gates: TokenStrides,
+    pub inputs: TokenStrides,
+    pub states: TokenStrides,
 }
 
 /// Where one unit's numbers are: offsets of its channels at the first token, and the end of its positions (0 for one that idles).
@@ -121,12 +119,12 @@ fn read<E: Float, Flag: Numeric, N: Size>(
         resets_ahead[i] = 0u32;
         if position < place.end {
             let t = token(position, layout.time, geometry.is_backward);
-            inputs_ahead[i] = Vector::cast_from(inputs[place.inputs + t * layout.input_time]);
+            inputs_ahead[i] = Vector::cast_from(inputs[place.inputs + t * layout.inputs.time]);
             if comptime!(!geometry.is_backward) {
-                gates_ahead[i] = Vector::cast_from(gates[place.gates + t * layout.gate_time]);
+                gates_ahead[i] = Vector::cast_from(gates[place.gates + t * layout.gates.time]);
                 resets_ahead[i] = u32::cast_from(reset[place.reset + t]);
             } else if position > 0 {
-                gates_ahead[i] = Vector::cast_from(gates[place.gates + (t + 1) * layout.gate_time]);
+                gates_ahead[i] = Vector::cast_from(gates[place.gates + (t + 1) * layout.gates.time]);
                 resets_ahead[i] = u32::cast_from(reset[place.reset + t + 1]);
             }
         }
@@ -187,12 +185,12 @@ pub(crate) fn gated_recurrence<E: Float, Flag: Numeric, N: Size>(
     let end = min(start + layout.segment, layout.time);
     let slot = (batch * layout.segments + segment) * layout.width + column;
     let place = Place {
-        gates: batch * layout.gate_batch + column,
-        inputs: batch * layout.input_batch + column,
+        gates: batch * layout.gates.batch + column,
+        inputs: batch * layout.inputs.batch + column,
         reset: batch * layout.time,
         end: select(is_active, end, 0usize),
     };
-    let state_base = batch * layout.state_batch + column;
+    let state_base = batch * layout.states.batch + column;
     let output_base = batch * layout.time * layout.width + column;
 
     let mut part_states = SharedMemory::<Vector<f32, N>>::new(2 * units);
@@ -288,7 +286,7 @@ pub(crate) fn gated_recurrence<E: Float, Flag: Numeric, N: Size>(
                 if first + i < place.end {
                     let t = token(first + i, layout.time, geometry.is_backward);
                     if t > 0 {
-                        before[i] = Vector::cast_from(states[state_base + (t - 1) * layout.state_time]);
+                        before[i] = Vector::cast_from(states[state_base + (t - 1) * layout.states.time]);
                     } else {
                         before[i] = carry[batch * layout.width + column];
                     }

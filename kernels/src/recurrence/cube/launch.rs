@@ -4,7 +4,10 @@
 //! is not enough time is cut in segments and a second level joins them; no cube ever waits for another.
 
 use super::kernels::{self, Geometry, LayoutLaunch};
-use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type, innermost, vector_size};
+use crate::cube::{
+    Limits, Segments, address_type, array, cast_to, contiguous, elements, empty, flag_type, innermost, row_cubes, token_strides,
+    vector_size,
+};
 use crate::recurrence::inputs::{RecurrenceGradients, RecurrenceInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
@@ -76,10 +79,6 @@ impl Plan {
     }
 
     fn layout<R: CubeRuntime>(&self, read: &Read<R>) -> LayoutLaunch<R> {
-        let strides = |tensor: &CubeTensor<R>| [0, 1].map(|axis| tensor.meta.strides()[axis] / self.vector);
-        let [gate_batch, gate_time] = strides(&read.gates);
-        let [input_batch, input_time] = strides(&read.inputs);
-        let [state_batch, state_time] = strides(&read.states);
         LayoutLaunch::new(
             self.batch * self.blocks,
             self.blocks,
@@ -87,12 +86,9 @@ impl Plan {
             self.time,
             self.segments.length,
             self.segments.count,
-            gate_batch,
-            gate_time,
-            input_batch,
-            input_time,
-            state_batch,
-            state_time,
+            token_strides(&read.gates, self.vector),
+            token_strides(&read.inputs, self.vector),
+            token_strides(&read.states, self.vector),
         )
     }
 }
@@ -136,9 +132,9 @@ fn launch<R: CubeRuntime>(
     unsafe {
         kernels::gated_recurrence::launch_unchecked::<R>(
             client,
-            Grid::rows(client, plan.batch * plan.blocks, segments).count,
+            row_cubes(client, plan.batch * plan.blocks, segments),
             CubeDim { x: geometry.launched, y: 1, z: 1 },
-            Grid::address(&[&read.gates, &read.inputs, &read.states, &written.outputs]),
+            address_type(&[&read.gates, &read.inputs, &read.states, &written.outputs]),
             plan.vector,
             array(&read.gates),
             array(&read.inputs),
@@ -181,7 +177,7 @@ fn run<R: CubeRuntime>(plan: &Plan, read: &Read<R>, written: &Written<R>) {
             &near.client,
             count,
             dim,
-            Grid::address(&[&starts]),
+            address_type(&[&starts]),
             plan.vector,
             array(&read.carry),
             array(&summaries.states),

@@ -32,7 +32,7 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> Recurrence
         let runs = Self::has_backward(&x.device, x.dtype);
         let kernel = || gated_recurrence_backward(inputs.clone(), states, grad.clone(), Limits::of(&x.client));
         let gradients = runs.then(kernel).flatten();
-        gradients.unwrap_or_else(|| reference::gated_recurrence_backward(inputs, grad))
+        gradients.unwrap_or_else(|| inputs.derive(reference::gated_recurrence, grad))
     }
 }
 

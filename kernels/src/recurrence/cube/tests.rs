@@ -44,7 +44,7 @@ fn on_cpu(case: &Case<3>, dtype: DType) -> Numbers {
 fn plain(case: &Case<3>) -> Numbers {
     let inputs = inputs::<Flex>(case, DType::F32);
     let states = reference::gated_recurrence(inputs.clone());
-    read::<Flex, 1, 3>([states], reference::gated_recurrence_backward(inputs, case.grad::<Flex>(DType::F32)).floats())
+    read::<Flex, 1, 3>([states], inputs.derive(reference::gated_recurrence, case.grad::<Flex>(DType::F32)).floats())
 }
 
 fn on_device(case: &Case<3>, limits: Limits) -> Numbers {

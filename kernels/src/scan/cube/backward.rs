@@ -25,20 +25,9 @@
 
 use super::forward::{Geometry, Layout};
 use super::gate::{decayed, finite_score, gate};
-use crate::cube::EMPTY;
+use crate::cube::{EMPTY, HeadStrides};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
-
-/// Where the elements of what only the backward pass reads lie, in vectors.
-#[derive(CubeLaunch, CubeType)]
-pub(crate) struct GradLayout {
-    pub grad_batch: usize,
-    pub grad_head: usize,
-    pub grad_time: usize,
-    pub value_grad_batch: usize,
-    pub value_grad_head: usize,
-    pub value_grad_time: usize,
-}
 
 /// The sum of a vector's elements.
 #[cube]
@@ -68,7 +57,8 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
     carry_log_sum_grads: &mut Array<f32>,
     carry_output_grads: &mut Array<Vector<f32, N>>,
     layout: &Layout,
-    grad_layout: &GradLayout,
+    grad_strides: &HeadStrides,
+    value_grad_strides: &HeadStrides,
     #[comptime] geometry: Geometry,
     #[comptime] has_later: bool,
     #[define(E, Flag)] _types: [StorageType; 2],
@@ -95,11 +85,11 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
     // For an idle unit no token is before the end.
     let own_end = select(is_active, end, 0usize);
 
-    let score_base = batch * layout.score_batch + head * layout.score_head;
-    let value_base = batch * layout.value_batch + head * layout.value_head + lane;
-    let output_base = batch * layout.output_batch + head * layout.output_head + lane;
-    let grad_base = batch * grad_layout.grad_batch + head * grad_layout.grad_head + lane;
-    let value_grad_base = batch * grad_layout.value_grad_batch + head * grad_layout.value_grad_head + lane;
+    let score_base = layout.scores.base(batch, head);
+    let value_base = layout.values.base(batch, head) + lane;
+    let output_base = layout.outputs.base(batch, head) + lane;
+    let grad_base = grad_strides.base(batch, head) + lane;
+    let value_grad_base = value_grad_strides.base(batch, head) + lane;
     let reset_base = batch * layout.time;
     let row_base = row * layout.time;
     let slot = row * layout.segments + segment;
@@ -142,7 +132,7 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
     // The gate of the token after the segment.
     let mut link = 1.0f32.runtime();
     if end < layout.time {
-        let score = finite_score(scores[score_base + end * layout.score_time]);
+        let score = finite_score(scores[score_base + end * layout.scores.time]);
         let before = finite_score(log_sums[row_base + end - 1]);
         let gate = gate(score, before, u32::cast_from(reset[reset_base + end]));
         link = gate.keep;
@@ -164,11 +154,11 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
             ds[i] = Vector::new(0.0f32);
             own_values[i] = Vector::new(0.0f32);
             if t < own_end {
-                let grad = Vector::<f32, N>::cast_from(grads[grad_base + t * grad_layout.grad_time]);
+                let grad = Vector::<f32, N>::cast_from(grads[grad_base + t * grad_strides.time]);
                 rs[i] = grad;
-                ds[i] = grad * Vector::cast_from(outputs[output_base + t * layout.output_time]);
+                ds[i] = grad * Vector::cast_from(outputs[output_base + t * layout.outputs.time]);
                 if comptime!(!geometry.is_summary) {
-                    own_values[i] = Vector::cast_from(values[value_base + t * layout.value_time]);
+                    own_values[i] = Vector::cast_from(values[value_base + t * layout.values.time]);
                 }
             }
         }
@@ -179,7 +169,7 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
             let mut own_keep = 1.0f32.runtime();
             let mut own_take = 0.0f32.runtime();
             if t < end {
-                let score = finite_score(scores[score_base + t * layout.score_time]);
+                let score = finite_score(scores[score_base + t * layout.scores.time]);
                 let mut before = carry_log_sums[row];
                 if t > 0 {
                     before = log_sums[row_base + t - 1];
@@ -249,7 +239,7 @@ pub(crate) fn attention_scan_backward<E: Float, Flag: Numeric, N: Size>(
                     value_grad = r * Vector::new(own_take);
                 }
                 if t < own_end {
-                    value_grads[value_grad_base + t * grad_layout.value_grad_time] = Vector::cast_from(value_grad);
+                    value_grads[value_grad_base + t * value_grad_strides.time] = Vector::cast_from(value_grad);
                 }
                 if is_active {
                     products[(part * tokens + i) * (lanes + 1) + lane] = sum_of::<N>(r * own_values[i] - d);

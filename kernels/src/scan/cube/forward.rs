@@ -38,7 +38,7 @@
 #![allow(clippy::collapsible_if)]
 
 use super::gate::{decayed, finite_score, gate, join_log_sums};
-use crate::cube::EMPTY;
+use crate::cube::{EMPTY, HeadStrides};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
@@ -80,15 +80,9 @@ pub(crate) struct Layout {
     /// Tokens of a segment: all but the last have this many.
     pub segment: usize,
     pub segments: usize,
-    pub score_batch: usize,
-    pub score_head: usize,
-    pub score_time: usize,
-    pub value_batch: usize,
-    pub value_head: usize,
-    pub value_time: usize,
-    pub output_batch: usize,
-    pub output_head: usize,
-    pub output_time: usize,
+    pub scores: HeadStrides,
+    pub values: HeadStrides,
+    pub outputs: HeadStrides,
 }
 
 #[cube(launch_unchecked, address_type = "dynamic")]
@@ -131,9 +125,9 @@ pub(crate) fn attention_scan<E: Float, Flag: Numeric, N: Size>(
     // For an idle unit no token is before the end.
     let own_end = select(is_active, end, 0usize);
 
-    let score_base = batch * layout.score_batch + head * layout.score_head;
-    let value_base = batch * layout.value_batch + head * layout.value_head + lane;
-    let output_base = batch * layout.output_batch + head * layout.output_head + lane;
+    let score_base = layout.scores.base(batch, head);
+    let value_base = layout.values.base(batch, head) + lane;
+    let output_base = layout.outputs.base(batch, head) + lane;
     let reset_base = batch * layout.time;
     let log_sum_base = row * layout.time;
     let carry = row * layout.segments + segment;
@@ -187,12 +181,12 @@ pub(crate) fn attention_scan<E: Float, Flag: Numeric, N: Size>(
         let t = start + part * tokens + i;
         ahead[i] = Vector::new(0.0f32);
         if t < own_end {
-            ahead[i] = Vector::cast_from(values[value_base + t * layout.value_time]);
+            ahead[i] = Vector::cast_from(values[value_base + t * layout.values.time]);
         }
     }
     if unit < tile {
         if start + unit < end {
-            score_ahead = finite_score(scores[score_base + (start + unit) * layout.score_time]);
+            score_ahead = finite_score(scores[score_base + (start + unit) * layout.scores.time]);
             reset_ahead = u32::cast_from(reset[reset_base + start + unit]);
         }
     }
@@ -303,14 +297,14 @@ pub(crate) fn attention_scan<E: Float, Flag: Numeric, N: Size>(
             let t = next + part * tokens + i;
             ahead[i] = Vector::new(0.0f32);
             if t < own_end {
-                ahead[i] = Vector::cast_from(values[value_base + t * layout.value_time]);
+                ahead[i] = Vector::cast_from(values[value_base + t * layout.values.time]);
             }
         }
         score_ahead = EMPTY.runtime();
         reset_ahead = 0u32;
         if unit < tile {
             if next + unit < end {
-                score_ahead = finite_score(scores[score_base + (next + unit) * layout.score_time]);
+                score_ahead = finite_score(scores[score_base + (next + unit) * layout.scores.time]);
                 reset_ahead = u32::cast_from(reset[reset_base + next + unit]);
             }
         }
@@ -327,7 +321,7 @@ pub(crate) fn attention_scan<E: Float, Flag: Numeric, N: Size>(
             if comptime!(!geometry.is_summary) {
                 let t = first + part * tokens + i;
                 if t < own_end {
-                    outputs[output_base + t * layout.output_time] = Vector::cast_from(output);
+                    outputs[output_base + t * layout.outputs.time] = Vector::cast_from(output);
                 }
             }
             states[i] = output;

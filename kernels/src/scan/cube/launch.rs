@@ -5,7 +5,10 @@
 
 use super::forward::{Geometry, LayoutLaunch};
 use super::{backward, forward, join};
-use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, empty, empty_like, flag_type, innermost, vector_size};
+use crate::cube::{
+    HeadStridesLaunch, Limits, Segments, address_type, array, cast_to, contiguous, empty, empty_like, flag_type, head_strides,
+    innermost, row_cubes, vector_size,
+};
 use crate::scan::inputs::{ScanGradients, ScanInputs, ScanOutputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
@@ -84,25 +87,15 @@ impl Plan {
     }
 
     fn layout<R: CubeRuntime>(&self, scores: &CubeTensor<R>, values: &CubeTensor<R>, outputs: &CubeTensor<R>) -> LayoutLaunch<R> {
-        let [score_batch, score_head, score_time] = [0, 1, 2].map(|axis| scores.meta.strides()[axis]);
-        let in_vectors = |tensor: &CubeTensor<R>| [0, 1, 2].map(|axis| tensor.meta.strides()[axis] / self.vector);
-        let [value_batch, value_head, value_time] = in_vectors(values);
-        let [output_batch, output_head, output_time] = in_vectors(outputs);
         LayoutLaunch::new(
             self.heads,
             self.rows(),
             self.time,
             self.segments.length,
             self.segments.count,
-            score_batch,
-            score_head,
-            score_time,
-            value_batch,
-            value_head,
-            value_time,
-            output_batch,
-            output_head,
-            output_time,
+            head_strides(scores, 1),
+            head_strides(values, self.vector),
+            head_strides(outputs, self.vector),
         )
     }
 }
@@ -134,7 +127,6 @@ pub(crate) fn attention_scan<R: CubeRuntime, F: FloatElement, I: IntElement, BT:
 
     let layout_of = outputs.clone();
     let launch = |geometry: Geometry, segments: usize, carries: [&CubeTensor<R>; 2], written: [&CubeTensor<R>; 4]| {
-        let grid = Grid::rows(&client, plan.rows(), segments);
         let types = [values.dtype.into(), flag_type(&reset)];
         let [log_sums, segment_resets, segment_outputs, outputs] = written;
         // SAFETY: the layout's strides and sizes are those of the tensors, whose last axes are contiguous, and [`Plan`] keeps cubes and
@@ -142,9 +134,9 @@ pub(crate) fn attention_scan<R: CubeRuntime, F: FloatElement, I: IntElement, BT:
         unsafe {
             forward::attention_scan::launch_unchecked::<R>(
                 &client,
-                grid.count,
+                row_cubes(&client, plan.rows(), segments),
                 plan.cube_dim(),
-                Grid::address(&[&values, outputs, &scores]),
+                address_type(&[&values, outputs, &scores]),
                 plan.vector,
                 array(&scores),
                 array(&values),
@@ -180,9 +172,9 @@ pub(crate) fn attention_scan<R: CubeRuntime, F: FloatElement, I: IntElement, BT:
         unsafe {
             join::join_forward::launch_unchecked::<R>(
                 &client,
-                Grid::rows(&client, rows, 1).count,
+                row_cubes(&client, rows, 1),
                 CubeDim { x: plan.lanes() as u32, y: 1, z: 1 },
-                Grid::address(&[&summaries]),
+                address_type(&[&summaries]),
                 plan.vector,
                 array(&carry_log_sum),
                 array(&carry_output),
@@ -223,19 +215,17 @@ pub(crate) fn attention_scan_backward<R: CubeRuntime, F: FloatElement, I: IntEle
 
     // Written: gradients of scores, values, the carry's log-sum and output.
     let launch = |geometry: Geometry, later: Option<&CubeTensor<R>>, written: [&CubeTensor<R>; 4]| {
-        let grid = Grid::rows(&client, rows, plan.segments.count);
         let [score_grads, value_grads, carry_log_sum_grads, carry_output_grads] = written;
-        let strides = |tensor: &CubeTensor<R>| [0, 1, 2].map(|axis| tensor.meta.strides()[axis] / plan.vector);
-        let [grad_batch, grad_head, grad_time] = strides(&grad);
-        let [value_grad_batch, value_grad_head, value_grad_time] =
-            if value_grads.rank() == 4 { strides(value_grads) } else { [0; 3] };
+        let is_summary = value_grads.rank() < 4;
+        let value_grad_strides =
+            if is_summary { HeadStridesLaunch::new(0, 0, 0) } else { head_strides(value_grads, plan.vector) };
         // SAFETY: as forward; gradients have the shapes of what they are gradients of, or what a summary leaves of a segment.
         unsafe {
             backward::attention_scan_backward::launch_unchecked::<R>(
                 &client,
-                grid.count,
+                row_cubes(&client, rows, plan.segments.count),
                 plan.cube_dim(),
-                Grid::address(&[&values, &forward_outputs, &grad, &scores]),
+                address_type(&[&values, &forward_outputs, &grad, &scores]),
                 plan.vector,
                 array(&scores),
                 array(&values),
@@ -251,14 +241,8 @@ pub(crate) fn attention_scan_backward<R: CubeRuntime, F: FloatElement, I: IntEle
                 array(carry_log_sum_grads),
                 array(carry_output_grads),
                 plan.layout(&scores, &values, &forward_outputs),
-                backward::GradLayoutLaunch::new(
-                    grad_batch,
-                    grad_head,
-                    grad_time,
-                    value_grad_batch,
-                    value_grad_head,
-                    value_grad_time,
-                ),
+                head_strides(&grad, plan.vector),
+                value_grad_strides,
                 geometry,
                 later.is_some(),
                 [values.dtype.into(), flag_type(&reset)],
@@ -279,9 +263,9 @@ pub(crate) fn attention_scan_backward<R: CubeRuntime, F: FloatElement, I: IntEle
         unsafe {
             join::join_backward::launch_unchecked::<R>(
                 &client,
-                Grid::rows(&client, rows, 1).count,
+                row_cubes(&client, rows, 1),
                 CubeDim { x: plan.lanes() as u32, y: 1, z: 1 },
-                Grid::address(&[&summaries]),
+                address_type(&[&summaries]),
                 plan.vector,
                 array(&keeps),
                 array(&summaries),

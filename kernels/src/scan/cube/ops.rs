@@ -33,7 +33,7 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> ScanOps fo
         let runs = runs::<Self>(&x.device, x.dtype);
         let kernel = || attention_scan_backward(inputs.clone(), outputs, grad.clone(), Limits::of(&x.client));
         let gradients = runs.then(kernel).flatten();
-        gradients.unwrap_or_else(|| reference::attention_scan_backward(inputs, grad))
+        gradients.unwrap_or_else(|| inputs.derive(|inputs| reference::attention_scan(inputs).outputs, grad))
     }
 
     fn has_log_sum_backward(device: &Device<Self>, dtype: DType) -> bool {

@@ -35,6 +35,7 @@
 //!
 //! Source: Gu and Dao 2023, arXiv:2312.00752, section 3.3.2: states where they are used, made again for the gradient.
 
+use crate::cube::TokenStrides;
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
@@ -59,14 +60,10 @@ pub(crate) struct Layout {
     pub blocks: usize,
     pub time: usize,
     pub channels: usize,
-    pub input_batch: usize,
-    pub input_time: usize,
-    pub step_batch: usize,
-    pub step_time: usize,
-    pub write_batch: usize,
-    pub write_time: usize,
-    pub read_batch: usize,
-    pub read_time: usize,
+    pub inputs: TokenStrides,
+    pub steps: TokenStrides,
+    pub writes: TokenStrides,
+    pub reads: TokenStrides,
 }
 
 /// A span of `B` or `C` into shared memory, zeros after the end.
@@ -180,11 +177,11 @@ pub(crate) fn forward<Flag: Numeric>(
         let first = span * SPAN;
         // Who still reads the last span is waited for.
         sync_cube();
-        share(writes, batch * layout.write_batch, layout.write_time, first, time, &mut write, states);
-        share(reads, batch * layout.read_batch, layout.read_time, first, time, &mut read, states);
+        share(writes, batch * layout.writes.batch, layout.writes.time, first, time, &mut write, states);
+        share(reads, batch * layout.reads.batch, layout.reads.time, first, time, &mut read, states);
         share_flags::<Flag>(reset, batch * time, first, time, &mut resets);
-        own(inputs, batch * layout.input_batch + channel, layout.input_time, first, end, &mut input);
-        own(steps, batch * layout.step_batch + channel, layout.step_time, first, end, &mut step);
+        own(inputs, batch * layout.inputs.batch + channel, layout.inputs.time, first, end, &mut input);
+        own(steps, batch * layout.steps.batch + channel, layout.steps.time, first, end, &mut step);
         #[unroll]
         for i in 0..SPAN {
             output[i] = 0.0f32.runtime();
@@ -299,11 +296,11 @@ pub(crate) fn backward<Flag: Numeric>(
         let first = span * SPAN;
         // Who still reads the last span is waited for.
         sync_cube();
-        share(writes, batch * layout.write_batch, layout.write_time, first, time, &mut write, states);
-        share(reads, batch * layout.read_batch, layout.read_time, first, time, &mut read, states);
+        share(writes, batch * layout.writes.batch, layout.writes.time, first, time, &mut write, states);
+        share(reads, batch * layout.reads.batch, layout.reads.time, first, time, &mut read, states);
         share_flags::<Flag>(reset, batch * time, first, time, &mut resets);
-        own(inputs, batch * layout.input_batch + channel, layout.input_time, first, end, &mut input);
-        own(steps, batch * layout.step_batch + channel, layout.step_time, first, end, &mut step);
+        own(inputs, batch * layout.inputs.batch + channel, layout.inputs.time, first, end, &mut input);
+        own(steps, batch * layout.steps.batch + channel, layout.steps.time, first, end, &mut step);
         own(grads, grad_base, channels, first, end, &mut grad);
         #[unroll]
         for i in 0..SPAN {

@@ -1,7 +1,7 @@
 //! The selective scan on a GPU: launching its kernels.
 
 use super::kernels::{self, Geometry, LayoutLaunch, SPAN, UNITS};
-use crate::cube::{Grid, array, cast_to, contiguous, empty, flag_type, innermost};
+use crate::cube::{address_type, array, cast_to, contiguous, empty, flag_type, innermost, row_cubes, token_strides};
 use crate::primitive::{float, primitive};
 use crate::selective_scan::inputs::{SelectiveGradients, SelectiveInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
@@ -50,24 +50,15 @@ impl<R: CubeRuntime> Inputs<R> {
     }
 
     fn layout(&self) -> LayoutLaunch<R> {
-        let strides = |tensor: &CubeTensor<R>| [0, 1].map(|axis| tensor.meta.strides()[axis]);
-        let [input_batch, input_time] = strides(&self.inputs);
-        let [step_batch, step_time] = strides(&self.steps);
-        let [write_batch, write_time] = strides(&self.writes);
-        let [read_batch, read_time] = strides(&self.reads);
         LayoutLaunch::new(
             self.batch * self.blocks(),
             self.blocks(),
             self.time,
             self.channels,
-            input_batch,
-            input_time,
-            step_batch,
-            step_time,
-            write_batch,
-            write_time,
-            read_batch,
-            read_time,
+            token_strides(&self.inputs, 1),
+            token_strides(&self.steps, 1),
+            token_strides(&self.writes, 1),
+            token_strides(&self.reads, 1),
         )
     }
 
@@ -82,9 +73,9 @@ impl<R: CubeRuntime> Inputs<R> {
         unsafe {
             kernels::forward::launch_unchecked::<R>(
                 client,
-                Grid::rows(client, self.batch * self.blocks(), 1).count,
+                row_cubes(client, self.batch * self.blocks(), 1),
                 CubeDim { x: UNITS as u32, y: 1, z: 1 },
-                Grid::address(&[&self.inputs, &self.steps, &self.writes, &self.reads, packed, kept]),
+                address_type(&[&self.inputs, &self.steps, &self.writes, &self.reads, packed, kept]),
                 array(&self.inputs),
                 array(&self.steps),
                 array(&self.decays),
@@ -133,9 +124,9 @@ pub(crate) fn selective_scan_backward<R: CubeRuntime, F: FloatElement, I: IntEle
     unsafe {
         kernels::backward::launch_unchecked::<R>(
             client,
-            Grid::rows(client, batch * inputs.blocks(), 1).count,
+            row_cubes(client, batch * inputs.blocks(), 1),
             CubeDim { x: UNITS as u32, y: 1, z: 1 },
-            Grid::address(&[&inputs.inputs, &inputs.steps, &inputs.writes, &inputs.reads, &grad, &kept, &projections[0]]),
+            address_type(&[&inputs.inputs, &inputs.steps, &inputs.writes, &inputs.reads, &grad, &kept, &projections[0]]),
             array(&inputs.inputs),
             array(&inputs.steps),
             array(&inputs.decays),

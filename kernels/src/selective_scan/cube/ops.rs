@@ -25,7 +25,7 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> SelectiveS
     fn selective_scan_backward(inputs: SelectiveInputs<Self>, grad: FloatTensor<Self>) -> SelectiveGradients<Self> {
         let runs = runs::<Self>(&inputs.inputs.device, inputs.inputs.dtype);
         let gradients = runs.then(|| selective_scan_backward(inputs.clone(), grad.clone())).flatten();
-        gradients.unwrap_or_else(|| reference::selective_scan_backward(inputs, grad))
+        gradients.unwrap_or_else(|| inputs.derive(reference::selective_scan, grad))
     }
 }
 

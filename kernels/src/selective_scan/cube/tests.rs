@@ -48,7 +48,7 @@ fn on_cpu(case: &Case<6>, dtype: DType) -> Numbers {
 fn plain<B: SelectiveScanOps>(case: &Case<6>) -> Numbers {
     let (inputs, grad) = (inputs::<B>(case, DType::F32), case.grad::<B>(DType::F32));
     let packed = reference::selective_scan(inputs.clone());
-    read::<B, 1, 6>([packed], reference::selective_scan_backward(inputs, grad).floats())
+    read::<B, 1, 6>([packed], inputs.derive(reference::selective_scan, grad).floats())
 }
 
 fn on_device(case: &Case<6>) -> Numbers {

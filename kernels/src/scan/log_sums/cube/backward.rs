@@ -24,18 +24,10 @@
 //! and three arrays more to read. (2) This one, checked on software Vulkan and not yet timed on a GPU.
 
 use super::forward::{Geometry, Layout};
-use crate::cube::EMPTY;
+use crate::cube::{EMPTY, HeadStrides};
 use crate::scan::cube::gate::{finite_score, gate};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
-
-/// Where the gradient of the log-sums lies.
-#[derive(CubeLaunch, CubeType)]
-pub(crate) struct GradLayout {
-    pub grad_batch: usize,
-    pub grad_head: usize,
-    pub grad_time: usize,
-}
 
 /// `handed * keep + own`, where a gate of 0 forgets even what is not finite.
 #[cube]
@@ -56,7 +48,7 @@ pub(crate) fn running_log_sum_exp_backward<Flag: Numeric>(
     carry_grads: &mut Array<f32>,
     segment_keeps: &mut Array<f32>,
     layout: &Layout,
-    grad_layout: &GradLayout,
+    grad_strides: &HeadStrides,
     #[comptime] geometry: Geometry,
     #[comptime] has_start: bool,
     #[define(Flag)] _type: StorageType,
@@ -73,8 +65,8 @@ pub(crate) fn running_log_sum_exp_backward<Flag: Numeric>(
     }
     let batch = row / layout.heads;
     let head = row % layout.heads;
-    let score_base = batch * layout.score_batch + head * layout.score_head;
-    let grad_base = batch * grad_layout.grad_batch + head * grad_layout.grad_head;
+    let score_base = layout.scores.base(batch, head);
+    let grad_base = grad_strides.base(batch, head);
     let reset_base = batch * layout.time;
     let row_base = row * layout.time;
     let unit = UNIT_POS as usize;
@@ -107,7 +99,7 @@ pub(crate) fn running_log_sum_exp_backward<Flag: Numeric>(
             let mut token_take = 0.0f32.runtime();
             if position < end {
                 let t = layout.time - 1 - position;
-                let score = finite_score(scores[score_base + t * layout.score_time]);
+                let score = finite_score(scores[score_base + t * layout.scores.time]);
                 let mut before = carry[row];
                 if t > 0 {
                     before = log_sums[row_base + t - 1];
@@ -118,7 +110,7 @@ pub(crate) fn running_log_sum_exp_backward<Flag: Numeric>(
                 token_keep = gate.keep;
                 token_take = gate.take;
                 let is_empty = score <= EMPTY && (before <= EMPTY || is_reset == 1u32);
-                grad = select(is_empty, 0.0f32, grads[grad_base + t * grad_layout.grad_time]);
+                grad = select(is_empty, 0.0f32, grads[grad_base + t * grad_strides.time]);
             }
             let sum = handed + grad;
             own_grads[i] = sum;

@@ -23,7 +23,7 @@
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956, appendix A.
 
-use crate::cube::EMPTY;
+use crate::cube::{EMPTY, HeadStrides};
 use crate::scan::cube::gate::{finite_score, join_log_sums};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
@@ -48,9 +48,7 @@ pub(crate) struct Layout {
     /// Tokens of a segment: all but the last in the direction of the pass have this many.
     pub segment: usize,
     pub segments: usize,
-    pub score_batch: usize,
-    pub score_head: usize,
-    pub score_time: usize,
+    pub scores: HeadStrides,
 }
 
 /// Reads a unit's tokens from `first` on; those after the end change nothing.
@@ -102,7 +100,7 @@ pub(crate) fn running_log_sum_exp<Flag: Numeric>(
         terminate!();
     }
     let batch = row / layout.heads;
-    let score_base = batch * layout.score_batch + row % layout.heads * layout.score_head;
+    let score_base = layout.scores.base(batch, row % layout.heads);
     let reset_base = batch * layout.time;
     let unit = UNIT_POS as usize;
     let start = segment * layout.segment;
@@ -120,7 +118,7 @@ pub(crate) fn running_log_sum_exp<Flag: Numeric>(
     let own = start + unit * tokens;
     let mut scores_ahead = Array::<f32>::new(tokens);
     let mut resets_ahead = Array::<u32>::new(tokens);
-    let score_time = layout.score_time;
+    let score_time = layout.scores.time;
     read::<Flag>(scores, reset, score_base, score_time, reset_base, own, end, &mut scores_ahead, &mut resets_ahead, tokens);
 
     let mut own_sums = Array::<f32>::new(tokens);

@@ -5,7 +5,9 @@
 
 use super::forward::{Geometry, LayoutLaunch};
 use super::{backward, forward};
-use crate::cube::{Grid, Limits, Segments, array, cast_to, contiguous, elements, empty, flag_type};
+use crate::cube::{
+    Limits, Segments, address_type, array, cast_to, contiguous, elements, empty, flag_type, head_strides, row_cubes,
+};
 use crate::scan::inputs::{LogSumGradients, LogSumInputs};
 use burn::tensor::{DType, TensorMetadata, ops::FloatTensor};
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, cubecl, tensor::CubeTensor};
@@ -56,8 +58,8 @@ impl Plan {
     }
 
     fn layout<R: CubeRuntime>(&self, scores: &CubeTensor<R>) -> LayoutLaunch<R> {
-        let [batch, head, time] = [0, 1, 2].map(|axis| scores.meta.strides()[axis]);
-        LayoutLaunch::new(self.heads, self.rows(), self.time, self.segments.length, self.segments.count, batch, head, time)
+        let Segments { length, count } = self.segments;
+        LayoutLaunch::new(self.heads, self.rows(), self.time, length, count, head_strides(scores, 1))
     }
 
     /// Memory for a number of every segment.
@@ -85,9 +87,9 @@ pub(crate) fn running_log_sum_exp<R: CubeRuntime, F: FloatElement, I: IntElement
         unsafe {
             forward::running_log_sum_exp::launch_unchecked::<R>(
                 &client,
-                Grid::rows(&client, plan.rows(), segments).count,
+                row_cubes(&client, plan.rows(), segments),
                 plan.cube_dim(),
-                Grid::address(&[&scores, log_sums]),
+                address_type(&[&scores, log_sums]),
                 array(&scores),
                 array(&reset),
                 array(starts),
@@ -113,7 +115,7 @@ pub(crate) fn running_log_sum_exp<R: CubeRuntime, F: FloatElement, I: IntElement
                 &client,
                 count,
                 dim,
-                Grid::address(&[&starts]),
+                address_type(&[&starts]),
                 array(&carry),
                 array(&sums),
                 array(&resets),
@@ -144,14 +146,13 @@ pub(crate) fn running_log_sum_exp_backward<R: CubeRuntime, F: FloatElement, I: I
     let carry_grads = empty(&scores, [plan.batch, plan.heads], DType::F32);
     let keeps = plan.slots(&scores, DType::F32);
     let launch = |geometry: Geometry, segments: usize, starts: Option<&CubeTensor<R>>, carry_grads: &CubeTensor<R>| {
-        let [grad_batch, grad_head, grad_time] = [0, 1, 2].map(|axis| grad.meta.strides()[axis]);
         // SAFETY: as forward; gradients have the shapes of what they are gradients of, or what a summary leaves of a segment.
         unsafe {
             backward::running_log_sum_exp_backward::launch_unchecked::<R>(
                 &client,
-                Grid::rows(&client, plan.rows(), segments).count,
+                row_cubes(&client, plan.rows(), segments),
                 plan.cube_dim(),
-                Grid::address(&[&scores, &grad, &score_grads]),
+                address_type(&[&scores, &grad, &score_grads]),
                 array(&scores),
                 array(&reset),
                 array(&carry),
@@ -162,7 +163,7 @@ pub(crate) fn running_log_sum_exp_backward<R: CubeRuntime, F: FloatElement, I: I
                 array(carry_grads),
                 array(&keeps),
                 plan.layout(&scores),
-                backward::GradLayoutLaunch::new(grad_batch, grad_head, grad_time),
+                head_strides(&grad, 1),
                 geometry,
                 starts.is_some(),
                 flag_type(&reset),
@@ -181,7 +182,7 @@ pub(crate) fn running_log_sum_exp_backward<R: CubeRuntime, F: FloatElement, I: I
                 &client,
                 count,
                 dim,
-                Grid::address(&[&starts]),
+                address_type(&[&starts]),
                 array(&handed),
                 array(&keeps),
                 array(&starts),
