@@ -20,10 +20,30 @@ pub enum SequenceError {
         source: std::io::Error,
     },
     /// A name that says no format.
-    #[error("{}: expected a file whose name ends in .ts, .tsv or .txt", path.display())]
+    #[error("{}: expected a file whose name ends in {expected}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
+        /// Endings that are read.
+        expected: &'static str,
+    },
+    /// A column that a table does not have.
+    #[error("{}: there is no column \"{name}\"; there are {known}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A table that cannot be cut so, or a column that cannot be filled.
+    #[error("{}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// Something that the format does not have there.
     #[error("{}, line {line}, column {column}: {problem}", path.display())]

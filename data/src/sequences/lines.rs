@@ -1,13 +1,17 @@
 //! Lines of a text file, numbers of a line, and what is wrong with them.
 
 use std::fs;
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
 
 use super::error::SequenceError;
 
 /// The largest file that is read.
 const MOST_BYTES: u64 = 1 << 34;
+/// The most that a packed file may hold: a few bytes can ask for very much memory.
+const MOST_UNPACKED: u64 = 1 << 31;
 
 /// The bytes of a file, which is no device or pipe.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, SequenceError> {
@@ -18,6 +22,23 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, SequenceError> {
         return Err(io(Error::new(ErrorKind::InvalidInput, problem)));
     }
     fs::read(path).map_err(io)
+}
+
+/// The bytes of a file, unpacked where its name ends in `.gz`.
+pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, SequenceError> {
+    let packed = bytes(path)?;
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(packed);
+    }
+    let io = |what, source| SequenceError::Io { path: path.into(), what, source };
+    let mut bytes = Vec::new();
+    let mut unpacking = MultiGzDecoder::new(&packed[..]).take(MOST_UNPACKED + 1);
+    unpacking.read_to_end(&mut bytes).map_err(|source| io("cannot unpack it", source))?;
+    if bytes.len() as u64 > MOST_UNPACKED {
+        let problem = format!("it has more than {} GiB", MOST_UNPACKED >> 30);
+        return Err(io("cannot unpack it", Error::new(ErrorKind::InvalidData, problem)));
+    }
+    Ok(bytes)
 }
 
 /// A line: its number, and its bytes without what ends it.

@@ -1,4 +1,5 @@
-//! Sequences that each belong to a class, from the UEA and UCR archives' files: [`read`].
+//! Sequences from text files: such that each belong to a class, from the UEA and UCR archives' files ([`read`]), and tables of numbers over
+//! time, of which the next are to be forecast ([`Table::read`]).
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -11,8 +12,13 @@
 //! ```
 
 mod error;
+mod fields;
 mod labelled;
 mod lines;
+mod naive;
+mod split;
+mod table;
+mod time;
 mod ts;
 mod tsv;
 
@@ -20,6 +26,10 @@ use std::path::Path;
 
 pub use error::SequenceError;
 pub use labelled::{Case, Labelled};
+pub use naive::{Errors, Naive};
+pub use split::{TableSplit, origins};
+pub use table::{Table, TableOptions};
+pub use time::Time;
 
 /// Reads a file: `.ts` as the UEA and UCR archives and aeon write it, or `.tsv` and `.txt` as the UCR archive did, a label and then the
 /// values of one channel. A missing number is `?` or `NaN`.
@@ -30,7 +40,7 @@ pub fn read(path: &Path) -> Result<Labelled, SequenceError> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("ts") => ts::read(path),
         Some("tsv" | "txt") => tsv::read(path),
-        _ => Err(SequenceError::Format { path: path.into() }),
+        _ => Err(SequenceError::Format { path: path.into(), expected: ".ts, .tsv or .txt" }),
     }
 }
 
