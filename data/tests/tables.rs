@@ -239,7 +239,7 @@ fn damaged_tables_are_refused_or_read() {
     let pieces: [&[u8]; 12] = [b",", b"\n", b"\"", b"-", b" ", b"?", b"\xff", b"\0", b"1e999", b"\r", b":", b"99"];
     let (mut refused, mut read_all) = (0, 0);
     let bare = b"1.5 2 ?\n-3e1 4 5\n".to_vec();
-    for (name, whole, count) in [("x.csv", &whole, 2000), ("x.csv.gz", &packed, 1000), ("x.txt", &bare, 1000)] {
+    for (name, whole, count) in [("x.csv", &whole, 700), ("x.csv.gz", &packed, 300), ("x.txt", &bare, 400)] {
         for _ in 0..count {
             let mut bytes = whole.clone();
             for _ in 0..generator.random_range(1..4) {
@@ -261,5 +261,5 @@ fn damaged_tables_are_refused_or_read() {
             }
         }
     }
-    assert!(refused > 1000 && read_all > 100, "{refused} {read_all}");
+    assert!(refused > 400 && read_all > 50, "{refused} {read_all}");
 }

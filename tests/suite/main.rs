@@ -10,6 +10,7 @@ mod distributed;
 mod divergence;
 mod events;
 mod exchange;
+mod forecast;
 mod gymnasium;
 mod interrupt;
 mod kill_points;

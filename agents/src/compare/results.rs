@@ -66,7 +66,13 @@ impl Results {
         let data = match &self.job {
             // What is left out of the data is the agent's choice.
             Job::Offline(job) => serde_json::to_value(DataConfig { top_fraction: 1.0, ..job.data.clone() })?,
-            Job::Sequence(job) => serde_json::to_value(&job.task)?,
+            Job::Sequence(job) => {
+                let mut task = serde_json::to_value(&job.task)?;
+                if let Some(keys) = task.as_object_mut() {
+                    keys.retain(|key, _| !job.task.chosen().contains(&&**key));
+                }
+                task
+            }
             _ => Value::from("online"),
         };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
@@ -97,6 +103,9 @@ impl Results {
                 json["data"]["validation"] = job.validation().into();
             }
         }
+        let chosen = if let Job::Sequence(job) = &self.job { job.task.chosen() } else { &[] };
+        let chosen: serde_json::Map<String, Value> =
+            chosen.iter().map(|key| ((*key).into(), json["task"][key].clone())).collect();
         let asked: Vec<f64> = self.evaluation.targets.iter().filter_map(|target| target.target_return).collect();
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution, "target_returns": asked });
         if let Some((how, _)) = &self.origin {
@@ -107,6 +116,9 @@ impl Results {
             for section in sections.values_mut().filter_map(Value::as_object_mut) {
                 section.retain(|key, _| !is_without_effect(key));
             }
+        }
+        if !chosen.is_empty() {
+            json["task"] = chosen.into();
         }
         Ok(json)
     }

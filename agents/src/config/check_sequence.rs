@@ -1,10 +1,11 @@
 //! The ranges of a job that learns a task on sequences.
 
-use aaren_policy::PolicyConfig;
+use aaren_data::sequences::TableSplit;
+use aaren_policy::{PolicyConfig, Scaling};
 use anyhow::{Result, ensure};
 
 use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_stop, check_train, within};
-use super::{Classify, ContextLength, Mqar, SequenceJob, StopMetric, TaskConfig};
+use super::{Classify, ContextLength, Due, Forecast, Mqar, SequenceJob, SplitConfig, StopMetric, TaskConfig};
 
 impl SequenceJob {
     /// As [`Job::check`].
@@ -15,6 +16,7 @@ impl SequenceJob {
         check_device(self.device)?;
         match &self.task {
             TaskConfig::Classify(task) => task.check(self.train.context_length)?,
+            TaskConfig::Forecast(task) => task.check(self.train.context_length)?,
             TaskConfig::Mqar(task) => task.check()?,
         }
         check_policy(&self.policy)?;
@@ -54,6 +56,51 @@ impl Classify {
             "train.context_length: found {context}, expected \"episode\": a class is of a whole sequence"
         );
         Ok(())
+    }
+}
+
+impl Forecast {
+    /// Whether the keys fit each other.
+    fn check(&self, context: ContextLength) -> Result<()> {
+        let expected = "the path of a table (.csv, .tsv or .txt, or one of them and .gz)";
+        allow("task.source", format!("{:?}", self.source), !self.source.is_empty(), expected)?;
+        self.split.check()?;
+        within("task.look_back", self.look_back, 1, MOST_TIMESTEPS)?;
+        within("task.horizon", self.horizon, 1, MOST_TIMESTEPS)?;
+        within("task.span", self.span, 1, MOST_TIMESTEPS)?;
+        if let Some(season) = self.season {
+            let of = format!("1 to {}, the rows that are looked back on (task.look_back)", self.look_back);
+            allow("task.season", season, (1..=self.look_back).contains(&season), &of)?;
+        }
+        ensure!(
+            self.due == Due::End || self.scaling != Scaling::Window,
+            "task.due: found \"every\" while task.scaling is \"window\", where every token shows the mean of later ones; use \"running\" or \
+             \"dataset\", or due = \"end\""
+        );
+        ensure!(
+            context == ContextLength::Episode,
+            "train.context_length: found {context}, expected \"episode\": a window is looked at whole, task.look_back says its length"
+        );
+        Ok(())
+    }
+}
+
+impl SplitConfig {
+    /// Whether there are three lengths.
+    fn check(self) -> Result<()> {
+        let is_above_0 = |lengths: &[usize]| lengths.iter().all(|length| *length > 0);
+        let (name, is_right) = match self.lengths()? {
+            TableSplit::Months(lengths) => ("months", is_above_0(&lengths)),
+            TableSplit::Rows(lengths) => ("rows", is_above_0(&lengths)),
+            TableSplit::Fractions(parts) => {
+                let sum: f64 = parts.iter().sum();
+                ("fractions", parts.iter().all(|part| *part > 0.0 && *part < 1.0) && sum <= 1.0 + 1e-9)
+            }
+        };
+        let sum = if name == "fractions" { ", whose sum is at most 1" } else { "" };
+        let found = serde_json::to_value(self)?[name].to_string();
+        let expected = format!("three lengths above 0, of the training, validation and test split{sum}");
+        allow(&format!("task.split.{name}"), found, is_right, &expected)
     }
 }
 

@@ -11,8 +11,8 @@ use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::text::{self, typed, whole_numbers};
 use super::{
-    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Job, JudgeConfig, LogConfig, Mqar, OfflineJob, PpoConfig, PpoJob,
-    ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
+    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Forecast, Job, JudgeConfig, LogConfig, Mqar, OfflineJob,
+    PpoConfig, PpoJob, ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
 };
 
 /// The job that `aaren train` runs without a config.
@@ -308,8 +308,8 @@ impl Kind {
         let mut keys = serde_json::to_value(job).expect("a config is plain data");
         if self == Kind::Sequence {
             // Which keys a kind of task has is found when it is read.
-            let other = serde_json::to_value(Classify::default()).expect("a config is plain data");
-            keys::merge(&mut keys["task"], other);
+            let others = [serde_json::to_value(Classify::default()), serde_json::to_value(Forecast::default())];
+            others.into_iter().for_each(|other| keys::merge(&mut keys["task"], other.expect("a config is plain data")));
         }
         if let Some(options) = keys.pointer_mut("/policy/options") {
             options["custom"] = Value::Object(Map::new());

@@ -72,16 +72,19 @@ fn of_offline(job: &OfflineJob) -> Vec<Need> {
 fn of_sequence(job: &SequenceJob) -> Vec<Need> {
     let policy = PolicyConfig { max_timesteps: 0, ..job.policy.clone() };
     // How long sequences of files are shows when they are read.
-    let TaskConfig::Mqar(task) = &job.task else { return vec![network(&policy, job.train.ema)] };
-    let (rows, length) =
-        (job.train.batch_size, job.train.row_length.or(job.train.context_length.window()).unwrap_or(task.length));
-    let (vocabulary, width) = (task.vocabulary as u128, policy.width as u128);
-    let keys = vec![("train.batch_size", rows), ("task.length", length), ("policy.width", policy.width)];
+    let (key, length, outputs) = match &job.task {
+        TaskConfig::Classify(_) => return vec![network(&policy, job.train.ema)],
+        // Of one channel at the least.
+        TaskConfig::Forecast(task) => ("task.look_back", task.look_back, ("task.horizon", task.horizon)),
+        TaskConfig::Mqar(task) => ("task.length", task.length, ("task.vocabulary", task.vocabulary)),
+    };
+    let (rows, length) = (job.train.batch_size, job.train.row_length.or(job.train.context_length.window()).unwrap_or(length));
+    let keys = vec![("train.batch_size", rows), (key, length), ("policy.width", policy.width)];
     let tokens = rows as u128 * length as u128;
-    let bytes = vocabulary * width * bytes_per_parameter(job.train.ema);
+    let bytes = outputs.1 as u128 * policy.width as u128 * bytes_per_parameter(job.train.ema);
     vec![
         network(&policy, job.train.ema),
-        Need { bytes, keys: vec![("task.vocabulary", task.vocabulary), ("policy.width", policy.width)] },
+        Need { bytes, keys: vec![outputs, ("policy.width", policy.width)] },
         Need { bytes: activations(&policy, tokens) / policy.tokens.per_timestep() as u128, keys },
     ]
 }

@@ -3,6 +3,8 @@
 use aaren_policy::{PolicyConfig, Pool};
 use serde::{Deserialize, Serialize};
 
+use super::due::Due;
+use super::forecast::Forecast;
 use super::{Device, LogConfig, StopConfig, TrainConfig, default_seed};
 
 /// A job that learns a task on sequences, as written in a config file and, complete, in a run folder's `config.json`.
@@ -52,6 +54,8 @@ pub struct JudgeConfig {
 pub enum TaskConfig {
     /// Which class a sequence is of, from labelled ones in two files.
     Classify(Classify),
+    /// What the next numbers of a table are.
+    Forecast(Forecast),
     /// Multi-query associative recall, made as it is learnt.
     Mqar(Mqar),
 }
@@ -61,6 +65,7 @@ impl TaskConfig {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             TaskConfig::Classify(_) => "classify",
+            TaskConfig::Forecast(_) => "forecast",
             TaskConfig::Mqar(_) => "mqar",
         }
     }
@@ -69,10 +74,22 @@ impl TaskConfig {
     pub(crate) fn describe(&self) -> String {
         match self {
             TaskConfig::Classify(Classify { train, .. }) => format!("classes of {train}"),
+            TaskConfig::Forecast(Forecast { source, horizon, .. }) => format!("the next {horizon} rows of {source}"),
             TaskConfig::Mqar(Mqar { vocabulary, length, pairs, noise, .. }) => {
                 let rest = if *noise { ", noise between" } else { "" };
                 format!("mqar, {pairs} pairs in {length} tokens of {vocabulary}{rest}")
             }
+        }
+    }
+
+    /// The keys that say how it is learnt and not what is learnt: runs that differ in them are compared.
+    pub(crate) fn chosen(&self) -> &'static [&'static str] {
+        match self {
+            TaskConfig::Classify(_) => &["pool", "positions", "due"],
+            TaskConfig::Forecast(_) => {
+                &["look_back", "scaling", "span", "anchor", "due", "channels", "calendar", "positions", "season"]
+            }
+            TaskConfig::Mqar(_) => &[],
         }
     }
 }
@@ -116,16 +133,6 @@ impl Default for Classify {
             confidence: 0.9,
         }
     }
-}
-
-/// When something is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Due {
-    /// At a sequence's end.
-    End,
-    /// After every token.
-    Every,
 }
 
 /// What becomes of numbers that are missing.

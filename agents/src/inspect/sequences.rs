@@ -7,7 +7,7 @@ use burn::module::Module;
 
 use super::offline::parameters;
 use super::plan::{Budget, EvaluationPlan, Memory, Plan, Schedule, Time};
-use crate::config::{SequenceJob, memory};
+use crate::config::{SequenceJob, caution, memory};
 use crate::device::{CPU, Cpu};
 use crate::offline::describe_sequences;
 use crate::offline::sequences::trial_sequences;
@@ -20,6 +20,7 @@ use crate::sequence::{Lengths, Split, make, push};
 pub fn sequences(job: &SequenceJob) -> Result<Plan> {
     let task = make(&job.task, job.seed)?;
     let description = describe_sequences(job, &*task)?;
+    caution(&task.odd(), job.strict)?;
     let network = SequenceNetwork::<Cpu>::new(&description, 0, &CPU)?;
     let all = network.num_params();
     let lengths = task.lengths(Split::Train);

@@ -12,7 +12,7 @@ use super::learner::Learner;
 use super::segments::{SegmentSampler, Source};
 use super::train::{begin, cannot_resume, fit};
 use super::trial::{Trial, time};
-use crate::config::SequenceJob;
+use crate::config::{SequenceJob, caution};
 use crate::device::{CPU, Cpu, Graph, TrainBackend, on_backend};
 use crate::exchange::{Shards, SharedRun};
 use crate::play::saved::SavedPolicy;
@@ -106,6 +106,7 @@ fn train_on<B: TrainBackend>(
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let shards = run.ranks().shards(job.train.shards, "train.shards")?;
     let description = describe_sequences(job, &*task)?;
+    caution(&task.odd(), job.strict)?;
     let mark = task.mark();
     mark.map_or(Ok(()), |mark| mark.expect_alike(&run.ranks().gather_values(mark)?))?;
     let new = || {

@@ -49,7 +49,7 @@ pub fn scores(policy: &SequencePolicy<Cpu>, task: &dyn SequenceTask, split: Spli
             let tensors = SequenceBatch::new(&rows, sequences.len(), &policy.description.spec, &CPU);
             let state = policy.network.initial_state(sequences.len(), &CPU);
             let (outputs, _) = policy.network.forward(&tensors, state, Dropout::OFF);
-            let weight = f64::from(rows.weights.iter().sum::<f32>());
+            let weight = f64::from(rows.weight());
             sum += weight * policy.network.loss_of(outputs.clone(), &tensors).into_scalar().elem::<f64>();
             all += weight;
             let outputs: Vec<f32> = outputs.into_data().to_vec().expect("models compute in f32");

@@ -13,6 +13,8 @@
 //! ```
 
 mod classify;
+mod forecast;
+mod forecast_score;
 mod judge;
 mod mqar;
 mod task;
@@ -23,6 +25,7 @@ use anyhow::Result;
 
 use crate::config::TaskConfig;
 pub use classify::ClassifyTask;
+pub use forecast::ForecastTask;
 pub(crate) use judge::report;
 pub use judge::{ClassScorer, scores};
 pub use mqar::{Example, MqarTask};
@@ -37,6 +40,7 @@ pub use task::{Lengths, Scorer, SequenceTask, Split, push};
 pub fn make(config: &TaskConfig, seed: u64) -> Result<Arc<dyn SequenceTask>> {
     Ok(match config {
         TaskConfig::Classify(config) => Arc::new(ClassifyTask::read(config, seed)?),
+        TaskConfig::Forecast(config) => Arc::new(ForecastTask::read(config)?),
         TaskConfig::Mqar(config) => Arc::new(MqarTask { config: *config, seed }),
     })
 }

@@ -68,6 +68,11 @@ pub trait SequenceTask: Debug + Send + Sync {
     /// What reaches how much without having learnt from order.
     fn baselines(&self, split: Split) -> Vec<Baseline>;
 
+    /// What looks wrong with its data, and may be meant: a sentence each.
+    fn odd(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Tells its data from others, where they are files.
     fn mark(&self) -> Option<DataMark> {
         None

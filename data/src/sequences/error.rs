@@ -27,6 +27,18 @@ pub enum SequenceError {
         /// Endings that are read.
         expected: &'static str,
     },
+    /// A number that is missing where none may be.
+    #[error("{}, line {line}, column {column}: a number of \"{name}\" is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column of the text.
+        column: usize,
+        /// The column of the table.
+        name: String,
+    },
     /// A column that a table does not have.
     #[error("{}: there is no column \"{name}\"; there are {known}", path.display())]
     Column {

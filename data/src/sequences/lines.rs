@@ -78,9 +78,13 @@ impl<'a> Line<'a> {
 
     /// What is wrong at a part of its text.
     pub(super) fn wrong(self, part: &str, problem: String) -> SequenceError {
-        // Parts are slices of the line.
+        self.wrong_at(self.column(part), problem)
+    }
+
+    /// Where a part of its text begins, which is a slice of the line.
+    pub(super) fn column(self, part: &str) -> usize {
         let start = (part.as_ptr() as usize).saturating_sub(self.bytes.as_ptr() as usize).min(self.bytes.len());
-        self.wrong_at(String::from_utf8_lossy(&self.bytes[..start]).chars().count() + 1, problem)
+        String::from_utf8_lossy(&self.bytes[..start]).chars().count() + 1
     }
 
     fn wrong_at(self, column: usize, problem: String) -> SequenceError {

@@ -30,12 +30,9 @@ impl TableSplit {
         let lengths = match self {
             TableSplit::Rows(lengths) => lengths,
             TableSplit::Months(months) => {
-                let step = table.step_seconds().ok_or_else(|| {
-                    wrong(
-                        "rows are not equally far apart in time, so months are no number of rows; split it by rows or fractions"
-                            .into(),
-                    )
-                })?;
+                let why = if table.times.is_none() { "no column has times" } else { "rows are not equally far apart in time" };
+                let hint = || wrong(format!("{why}, so months are no number of rows; split it by rows or fractions"));
+                let step = table.step_seconds().ok_or_else(hint)?;
                 let of_month = MONTH / step;
                 if of_month < 1.0 || of_month.fract() != 0.0 {
                     return Err(wrong(format!(

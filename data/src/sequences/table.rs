@@ -225,9 +225,12 @@ impl Columns {
 
 /// A number of a channel, or NaN where one is missing.
 fn number(line: Line<'_>, field: &str, name: &str, may_miss: bool) -> Result<f64, SequenceError> {
+    if is_missing(field) && may_miss {
+        return Ok(f64::NAN);
+    }
     if is_missing(field) {
-        let missing = || Err(line.wrong(field, format!("a number of {} is missing", quoted(name))));
-        return if may_miss { Ok(f64::NAN) } else { missing() };
+        let (path, column) = (line.path.into(), line.column(field));
+        return Err(SequenceError::Missing { path, line: line.number, column, name: name.into() });
     }
     field.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| {
         let hint = if Time::parse(field).is_ok() { "; name the column that has the times" } else { "" };

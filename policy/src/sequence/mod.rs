@@ -10,12 +10,14 @@ mod loss;
 mod network;
 mod pool;
 mod rows;
+mod scaler;
 mod stream;
 
-pub use loss::Loss;
+pub use loss::{DueTensors, Loss};
 pub use network::{SequenceNetwork, SequencePolicy};
 pub use pool::Pool;
 pub use rows::{SequenceBatch, SequenceRows};
+pub use scaler::{Scaler, Scaling};
 pub use stream::Stream;
 
 use serde::{Deserialize, Serialize};

@@ -29,8 +29,6 @@ pub struct SequenceNetwork<B: Backend> {
     output: Option<Dense<B>>,
     #[module(skip)]
     pool: Pool,
-    #[module(skip)]
-    loss: Loss,
 }
 
 impl<B: KernelBackend> SequenceNetwork<B> {
@@ -48,9 +46,12 @@ impl<B: KernelBackend> SequenceNetwork<B> {
             positions: (spec.positions > 0).then(|| init.normal([spec.positions, width], 0.02, device)),
             norm: (!spec.tied).then(|| Norm::new(width, init, device)),
             backbone: Backbone::new(config, init, device)?,
-            output: (!spec.tied).then(|| Dense::uniform(width, spec.loss.width(), init, device)),
+            output: (!spec.tied).then(|| match spec.loss {
+                Loss::Classes(classes) => Dense::uniform(width, classes, init, device),
+                // Near 0, where a forecast is its anchor.
+                Loss::Squares(numbers) => Dense::in_block(width, numbers, init, device),
+            }),
             pool: spec.pool,
-            loss: spec.loss,
         })
     }
 
@@ -133,8 +134,8 @@ impl<B: KernelBackend> SequenceNetwork<B> {
     /// # Panics
     /// If nothing is due in the batch.
     pub fn loss_of(&self, outputs: Tensor<B, 2>, batch: &SequenceBatch<B>) -> Tensor<B, 1> {
-        let classes = batch.classes.clone().expect("a batch that says what is due");
-        self.loss.of(outputs, classes, batch.weights.clone())
+        let what = batch.what.as_ref().expect("a batch that says what is due");
+        Loss::of(outputs, what, batch.weights.clone())
     }
 }
 

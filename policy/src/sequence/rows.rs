@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::SequenceSpec;
+use super::loss::{DueTensors, Loss};
 use super::pool::Pool;
 use crate::reset::Reset;
 
@@ -21,8 +22,12 @@ pub struct SequenceRows {
     pub due: Vec<usize>,
     /// What each of them counts in the loss, at least 0.
     pub weights: Vec<f32>,
-    /// The class that each of them has.
+    /// The class that each of them has, where classes are learnt.
     pub classes: Vec<i32>,
+    /// What each output is multiplied by to be a target, where numbers are learnt; 0 where none is due: `[due, outputs]`
+    pub gains: Vec<f32>,
+    /// `[due, outputs]`
+    pub targets: Vec<f32>,
 }
 
 impl SequenceRows {
@@ -42,6 +47,29 @@ impl SequenceRows {
         self.weights.push(weight);
         self.classes.push(class);
     }
+
+    /// Numbers are due at a token: for every output the gain that it is multiplied by, and what it should be then; each counts so much in
+    /// the loss, unless its gain is 0.
+    pub fn expect_numbers(&mut self, token: usize, due: impl Iterator<Item = (f32, f32)>, weight: f32) {
+        self.due.push(token);
+        self.weights.push(weight);
+        for (gain, target) in due {
+            self.gains.push(gain);
+            self.targets.push(if gain == 0.0 { 0.0 } else { target });
+        }
+    }
+
+    /// How much each entry of what is due counts: its weight, of numbers times how many of them are due.
+    fn shares(&self) -> impl Iterator<Item = f32> {
+        let width = self.gains.len() / self.due.len().max(1);
+        let count = move |at: usize| self.gains[at * width..][..width].iter().filter(|gain| **gain != 0.0).count() as f32;
+        self.weights.iter().enumerate().map(move |(at, weight)| if width == 0 { *weight } else { weight * count(at) })
+    }
+
+    /// How much all that is due counts, in the units of what else is due of the same loss.
+    pub fn weight(&self) -> f32 {
+        self.shares().sum()
+    }
 }
 
 /// The same on a device.
@@ -59,9 +87,9 @@ pub struct SequenceBatch<B: Backend> {
     pub reset: Reset<B>,
     /// The tokens whose outputs are asked for: `[due]`; none where all are
     pub due: Option<Tensor<B, 1, Int>>,
-    /// What is due at them: `[due]`; none where nothing is
-    pub classes: Option<Tensor<B, 1, Int>>,
-    /// `[due]`, which sum to 1; none where all are alike
+    /// What is due at them; none where nothing is
+    pub what: Option<DueTensors<B>>,
+    /// `[due]`, which sum to 1 over all that is due; none where all are alike
     pub weights: Option<Tensor<B, 1>>,
 }
 
@@ -82,7 +110,7 @@ impl<B: Backend> SequenceBatch<B> {
             shares: (spec.pool == Pool::Mean).then(shares),
             reset: Reset::new(rows.resets.clone(), batch, device),
             due: None,
-            classes: None,
+            what: None,
             weights: None,
         }
     }
@@ -93,14 +121,28 @@ impl<B: Backend> SequenceBatch<B> {
     /// As [`SequenceBatch::asking_all`].
     pub fn new(rows: &SequenceRows, batch: usize, spec: &SequenceSpec, device: &B::Device) -> Self {
         // Where nothing is due, the first token is, and counts nothing.
-        let (due, classes) = if rows.due.is_empty() { (&[0][..], &[0][..]) } else { (&*rows.due, &*rows.classes) };
-        let sum = rows.weights.iter().sum::<f32>();
-        let is_alike = sum > 0.0 && rows.weights.iter().all(|weight| *weight == rows.weights[0]);
+        let due = if rows.due.is_empty() { &[0][..] } else { &*rows.due };
+        let what = match spec.loss {
+            Loss::Classes(_) => {
+                DueTensors::Classes(ints(if rows.due.is_empty() { vec![0] } else { rows.classes.clone() }, device))
+            }
+            Loss::Squares(width) => {
+                let table = |numbers: &[f32]| {
+                    let numbers = if rows.due.is_empty() { vec![0.0; width] } else { numbers.to_vec() };
+                    Tensor::from_data(TensorData::new(numbers, [due.len(), width]), device)
+                };
+                DueTensors::Numbers { gains: table(&rows.gains), targets: table(&rows.targets) }
+            }
+        };
+        let sum = rows.weight();
+        let is_alike = sum > 0.0
+            && rows.weights.iter().all(|weight| *weight == rows.weights[0])
+            && rows.gains.iter().all(|gain| *gain != 0.0);
         let share = |at: usize| rows.weights.get(at).map_or(0.0, |weight| weight / sum.max(f32::MIN_POSITIVE));
         let shares: Vec<f32> = (0..due.len()).map(share).collect();
         Self {
             due: Some(ints(due.iter().map(|&token| token as i32).collect(), device)),
-            classes: Some(ints(classes.to_vec(), device)),
+            what: Some(what),
             weights: (!is_alike).then(|| Tensor::from_data(TensorData::new(shares, [due.len()]), device)),
             ..Self::asking_all(rows, batch, spec, device)
         }

@@ -126,8 +126,9 @@ impl Laws {
     pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str) {
         let device = B::Device::default();
         let kinds = [(3, 0, 0, false, Pool::Mean), (2, 7, 11, false, Pool::Last), (0, 5, 40, true, Pool::Last)];
-        for (numbers, vocabulary, positions, tied, pool) in kinds {
-            let loss = Loss::Classes(5);
+        let kinds =
+            kinds.into_iter().map(|kind| (kind, Loss::Classes(5))).chain([((3, 0, 9, false, Pool::Last), Loss::Squares(5))]);
+        for ((numbers, vocabulary, positions, tied, pool), loss) in kinds {
             let spec = SequenceSpec { numbers, vocabulary, positions, tied, pool, loss };
             let (format, config, task) = (SequenceDescription::FORMAT, config(name), serde_json::Value::Null);
             let description = SequenceDescription { format, config, spec, normalizer: None, task };
@@ -144,7 +145,10 @@ impl Laws {
                 ..SequenceRows::default()
             };
             let mut whole = tokens(0..time);
-            (0..time).for_each(|token| whole.expect(token, 0, 1.0));
+            (0..time).for_each(|token| match loss {
+                Loss::Classes(_) => whole.expect(token, 0, 1.0),
+                Loss::Squares(width) => whole.expect_numbers(token, (0..width).map(|_| (1.0, 0.0)), 1.0),
+            });
             let batch = SequenceBatch::new(&whole, 1, &policy.description.spec, &device);
             let state = policy.network.initial_state(1, &device);
             let (outputs, _) = policy.network.forward(&batch, state, Dropout::OFF);
