@@ -24,7 +24,7 @@ const CRATES: [(&str, &[&str], &[&str]); 9] = [
 ];
 
 /// The rooms of `agents`, and the rooms that each may import.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("seeds", &[]),
     ("optim", &[]),
     ("config", &[]),
@@ -33,12 +33,13 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("play", &["seeds", "config", "run", "device"]),
     ("export", &["config", "run", "device", "play"]),
     ("exchange", &["run"]),
+    ("sequence", &["seeds", "config", "run", "device"]),
     ("session", &["seeds", "config", "run", "device", "play", "exchange"]),
-    ("offline", &["seeds", "optim", "config", "run", "device", "play", "exchange", "session"]),
+    ("offline", &["seeds", "optim", "config", "run", "device", "play", "exchange", "sequence", "session"]),
     ("ppo", &["seeds", "optim", "config", "run", "device", "play", "exchange", "session"]),
     ("collect", &["seeds", "optim", "config", "run", "device", "play", "session", "offline", "ppo"]),
-    ("inspect", &["config", "run", "device", "play", "offline", "ppo"]),
-    ("jobs", &["config", "run", "device", "play", "exchange", "session", "offline", "ppo"]),
+    ("inspect", &["config", "run", "device", "play", "sequence", "offline", "ppo"]),
+    ("jobs", &["config", "run", "device", "play", "exchange", "sequence", "session", "offline", "ppo"]),
     ("compare", &["config", "run"]),
     ("table", &["config", "run", "jobs", "compare"]),
     ("lib", &[]),

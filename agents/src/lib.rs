@@ -27,6 +27,7 @@ pub mod play;
 pub mod ppo;
 pub mod run;
 mod seeds;
+pub mod sequence;
 pub mod session;
 pub mod table;
 

@@ -16,5 +16,7 @@ pub(crate) const NOISE: u64 = 5;
 pub(crate) const TRAINING_EPISODES: u64 = 6;
 /// Episodes of the data that are held out.
 pub(crate) const VALIDATION: u64 = 8;
+/// Examples of a task that makes them, by split and example: below the place of episodes that are held out, which such a job has not.
+pub(crate) const EXAMPLES: u64 = 8;
 /// Order of minibatches, by iteration.
 pub(crate) const MINIBATCHES: u64 = 7;

@@ -22,10 +22,11 @@ mod schedule;
 mod snapshot;
 mod stop;
 
+use std::ops::ControlFlow;
 use std::{fs, path::Path};
 
 use aaren_data::Trajectory;
-use aaren_policy::{AnyPolicy, checkpoint};
+use aaren_policy::{Model, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::config::StopConfig;
@@ -91,10 +92,10 @@ pub trait Trained {
     fn metrics(&mut self) -> (Vec<(&'static str, f64)>, String);
 
     /// The policy as it is now, to act with: of averaged weights, where the job wants them.
-    fn policy(&self) -> AnyPolicy<Cpu>;
+    fn policy(&self) -> Model<Cpu>;
 
     /// The policy of the last step's weights, where [`Trained::policy`] is another.
-    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
+    fn last_policy(&self) -> Option<Model<Cpu>> {
         None
     }
 
@@ -303,7 +304,7 @@ impl<'a> Session<'a> {
             snapshot.seconds = self.wall_seconds();
             self.log_evaluation(&snapshot, &reports)?;
             // The training is at its end whatever the observer says.
-            let _ = self.observer.evaluated(step, &snapshot.policy, &reports.0)?;
+            let _ = self.observe(&snapshot, &reports.0)?;
         }
         let (report, last) = reports;
         self.run.write_json("evaluation.json", &report)?;
@@ -361,7 +362,8 @@ impl<'a> Session<'a> {
         // Rank 0 alone knows how the evaluations so far went.
         let beside = self.run.ranks().from_first(|| Ok(self.schedule.beside && !may_stop))?;
         let between = |evaluation: &Evaluation| Evaluation { beside, ..evaluation.between(self.schedule.episodes) };
-        let judges = Judges { evaluation: self.schedule.judges.evaluation.as_ref().map(between), ..self.schedule.judges.clone() };
+        let evaluation = self.schedule.judges.evaluation.as_ref().map(between);
+        let judges = Judges { evaluation, is_final: false, ..self.schedule.judges.clone() };
         let (name, snapshot) = (self.name(), self.snapshot(trained));
         if beside {
             // Rank 0 has it to itself: the others are told nothing while they train.
@@ -395,10 +397,10 @@ impl<'a> Session<'a> {
         self.mark_best(step, &reports.0)?;
         self.log_evaluation(snapshot, reports)?;
         say(&format!("step {step}: {}", reports.0.line()));
-        self.is_over |= self.observer.evaluated(step, &snapshot.policy, &reports.0)?.is_break();
+        self.is_over |= self.observe(snapshot, &reports.0)?.is_break();
         if let Some(stop) = &mut self.stop {
             let return_mean = reports.0.targets.first().map(|target| target.return_mean);
-            stop.judge(step, return_mean, reports.0.validation.map(|validation| validation.loss), snapshot.loss);
+            stop.judge(step, return_mean, reports.0.held_out_loss(), snapshot.loss);
             if stop.is_due() {
                 self.is_over = true;
                 tracing::warn!("the training ends at step {step} of {}: {}", self.schedule.steps, stop.reason());
@@ -407,13 +409,21 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Shows an evaluation to the observer, which watches policies that act.
+    fn observe(&mut self, snapshot: &Snapshot, report: &EvaluationReport) -> Result<ControlFlow<()>> {
+        match &snapshot.policy {
+            Model::Policy(policy) => self.observer.evaluated(snapshot.step, policy, report),
+            Model::Sequence(_) => Ok(ControlFlow::Continue(())),
+        }
+    }
+
     /// The evaluation at the end, of the checkpoint marked best; `last` itself if that is the last one.
     fn evaluate_best(&self, last: &EvaluationReport) -> Result<EvaluationReport> {
         let best = self.run.first().map_or(Ok(None), RunDir::best)?.filter(|(step, _)| *step != last.checkpoint_step);
         let best = best.map(|(step, _)| step);
         let folder = best.and_then(|step| Some(self.run.first()?.checkpoint_at(step))).transpose()?;
-        let load = |folder: &Path| -> Result<AnyPolicy<Cpu>> {
-            checkpoint::load_any(folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))
+        let load = |folder: &Path| -> Result<Model<Cpu>> {
+            checkpoint::load_model(folder, &CPU).with_context(|| format!("cannot evaluate {}", folder.display()))
         };
         let loaded = folder.as_deref().map(load).transpose()?;
         let Some(policy) = self.run.on_copy(folder.as_deref(), loaded, load)? else { return Ok(last.clone()) };

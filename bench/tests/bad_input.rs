@@ -8,9 +8,9 @@ use common::*;
 fn wrong_arguments_are_said_in_one_line_before_anything_is_measured() {
     let cases: &[(&str, &[&str])] = &[
         // More pairs than fit, no pairs, and too few tokens.
-        ("mqar --sizes 32:4,32:9", &["--sizes", "32:9", "at least 36 tokens"]),
-        ("mqar --sizes 0:0", &["--sizes", "0:0", "no pairs"]),
-        ("mqar --vocabulary 32", &["--sizes", "vocabulary of 32", "32 tokens"]),
+        ("mqar --sizes 32:4,32:9", &["--sizes 32:9", "task.pairs: found 9, expected 1 to 8"]),
+        ("mqar --sizes 0:0", &["--sizes 0:0", "task.length: found 0"]),
+        ("mqar --vocabulary 32", &["--sizes", "task.vocabulary: found 32", "32 tokens"]),
         // Stacks that do not exist.
         ("mqar --mixers aaren,short-conv+aren", &["--mixers", "\"aren\"", "mamba"]),
         ("mqar --mixers short-conv+", &["--mixers", "\"\"", "mamba"]),

@@ -2,22 +2,27 @@
 
 mod common;
 
-use aaren_bench::mqar::{Mqar, Recipe, Sizes, Split, Stack, Trainer, accuracy};
+use aaren_agents::{
+    config::Mqar,
+    offline::SequenceTrainer,
+    sequence::{MqarTask, SequenceTask, Split, scores},
+};
+use aaren_bench::mqar::{Recipe, Sizes, Stack};
 use common::{json, stdout};
 use std::{path::Path, process::Command};
 
-const EASY: Mqar = Mqar { vocabulary: 24, length: 12, pairs: 1, noise: false };
-const SMALL: Mqar = Mqar { vocabulary: 24, length: 12, pairs: 3, noise: false };
+const EASY: Mqar = Mqar { vocabulary: 24, length: 12, pairs: 1, noise: false, validation_examples: 1, test_examples: 1000 };
+const SMALL: Mqar = Mqar { pairs: 3, ..EASY };
 const RECIPE: Recipe = Recipe { steps: 150, batch: 32, learning_rate: 3e-3, warmup_steps: 20, weight_decay: 0.1 };
 
 fn trained(name: &str, sizes: Sizes, task: &Mqar, recipe: &Recipe) -> f64 {
     let stack = Stack::new(name, task, sizes).unwrap();
-    let mut trainer = Trainer::new(&stack, task, recipe, 1).unwrap();
+    let mut trainer = SequenceTrainer::new(&recipe.job(&stack, task, 1)).unwrap();
     for step in 0..recipe.steps {
-        let loss = trainer.step();
+        let loss = trainer.step().unwrap();
         assert!(loss.is_finite(), "{name}: the loss is {loss} at step {step}");
     }
-    let found = accuracy(&trainer.model(), task, 1, 1000, 200);
+    let found = scores(&trainer.policy(), &MqarTask { config: *task, seed: 1 }, Split::Test, 200)[0].value;
     println!("{name}, {} tokens, {} pairs: {found}", task.length, task.pairs);
     found
 }
@@ -38,7 +43,7 @@ fn one_pair_is_learnt_and_of_three_aaren_learns_the_values_alone() {
 #[test]
 fn attention_over_a_short_convolution_recalls_and_a_state_of_three_features_does_not() {
     // Four pairs that every place of the tail asks for.
-    let task = Mqar { vocabulary: 32, length: 16, pairs: 4, noise: false };
+    let task = Mqar { vocabulary: 32, length: 16, pairs: 4, ..EASY };
     let sizes = Sizes { layers: 2, width: 64, heads: 1 };
     let recipe = Recipe { steps: 200, batch: 32, learning_rate: 1e-3, warmup_steps: 50, weight_decay: 0.1 };
     // Linear attention with 45 features, and with 3: no room for four keys.
@@ -54,7 +59,7 @@ fn attention_over_a_short_convolution_recalls_and_a_state_of_three_features_does
 #[test]
 #[ignore = "most of a minute: cargo test -p aaren-bench --test mqar -- --ignored"]
 fn attention_recalls_from_longer_examples_of_a_larger_vocabulary() {
-    let task = Mqar { vocabulary: 128, length: 32, pairs: 4, noise: false };
+    let task = Mqar { vocabulary: 128, length: 32, pairs: 4, ..EASY };
     let recipe = Recipe { steps: 1200, batch: 64, learning_rate: 1.5e-3, warmup_steps: 50, weight_decay: 0.1 };
     let found = trained("short-conv+attention", Sizes { layers: 2, width: 64, heads: 1 }, &task, &recipe);
     assert!(found > 0.99, "{found}");
@@ -63,7 +68,7 @@ fn attention_recalls_from_longer_examples_of_a_larger_vocabulary() {
 #[test]
 fn a_seed_gives_the_same_losses_for_any_number_of_threads() {
     // Batches that are divided among threads.
-    let task = Mqar { vocabulary: 64, length: 32, pairs: 4, noise: true };
+    let task = Mqar { vocabulary: 64, length: 32, pairs: 4, noise: true, ..EASY };
     let recipe = Recipe { steps: 4, batch: 64, ..RECIPE };
     let recipe = Recipe { warmup_steps: 1, ..recipe };
     for name in ["short-conv+attention", "mamba"] {
@@ -71,8 +76,8 @@ fn a_seed_gives_the_same_losses_for_any_number_of_threads() {
         let losses = |seed, threads| -> Vec<f64> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut trainer = Trainer::new(&stack, &task, &recipe, seed).unwrap();
-                (0..4).map(|_| trainer.step()).collect()
+                let mut trainer = SequenceTrainer::new(&recipe.job(&stack, &task, seed)).unwrap();
+                (0..4).map(|_| trainer.step().unwrap()).collect()
             })
         };
         let one = losses(1, 1);
@@ -84,7 +89,7 @@ fn a_seed_gives_the_same_losses_for_any_number_of_threads() {
 
 #[test]
 fn stacks_have_about_as_many_parameters() {
-    let (task, sizes) = (Mqar { vocabulary: 128, length: 32, pairs: 4, noise: false }, Sizes { layers: 2, width: 64, heads: 2 });
+    let (task, sizes) = (Mqar { vocabulary: 128, length: 32, pairs: 4, ..EASY }, Sizes { layers: 2, width: 64, heads: 2 });
     let usual = Stack::usual_parameters(&task, sizes).unwrap();
     for name in Stack::all_names() {
         let stack = Stack::new(&name, &task, sizes).unwrap().with_parameters(usual, &task).unwrap();
@@ -96,9 +101,10 @@ fn stacks_have_about_as_many_parameters() {
     }
     // Twice the width where the number is the usual one.
     let stack = Stack::new("short-conv+attention", &task, sizes).unwrap().with_parameters(usual, &task).unwrap();
-    assert_eq!((stack.config.feed_forward, stack.positions(&task)), (128, 32));
+    let positions = |stack: &Stack| MqarTask { config: task, seed: 1 }.spec(&stack.config).positions;
+    assert_eq!((stack.config.feed_forward, positions(&stack)), (128, 32));
     assert_eq!(Stack::new("short-conv+mamba:states=8", &task, sizes).unwrap().config.options.mamba.states, 8);
-    assert_eq!(Stack::new("mamba", &task, sizes).unwrap().positions(&task), 0);
+    assert_eq!(positions(&Stack::new("mamba", &task, sizes).unwrap()), 0);
     assert_eq!(Stack::new("hyena", &task, sizes).unwrap().config.options.hyena.taps, 32);
 }
 

@@ -32,6 +32,7 @@ mod rescale;
 mod save;
 pub mod score;
 pub mod scripted;
+pub mod sequences;
 pub mod statistics;
 mod summary;
 mod trajectory;

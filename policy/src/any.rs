@@ -7,6 +7,7 @@ use crate::description::Description;
 use crate::error::PolicyError;
 use crate::mixer::CachePolicy;
 use crate::policy_state::PolicyState;
+use crate::sequence::SequenceDescription;
 use aaren_kernels::KernelBackend;
 use burn::{module::Module, tensor::backend::Backend};
 use burn_store::{ModuleSnapshot, TensorSnapshot};
@@ -34,18 +35,9 @@ pub enum AnyDescription {
     /// Of an actor-critic.
     #[serde(rename = "actor-critic")]
     ActorCritic(ActorCriticDescription),
-}
-
-impl AnyDescription {
-    /// The actions.
-    pub fn action(&self) -> &ActionSpec {
-        of_either!(self, description => &description.action)
-    }
-
-    /// Numbers in an observation.
-    pub fn observation_width(&self) -> usize {
-        of_either!(self, description => description.normalizer.width())
-    }
+    /// Of a model of sequences.
+    #[serde(rename = "sequence")]
+    Sequence(SequenceDescription),
 }
 
 /// A policy of any kind.

@@ -24,6 +24,8 @@ use crate::any::{AnyDescription, AnyPolicy};
 use crate::decision::{DecisionNetwork, DecisionPolicy};
 use crate::description::Description;
 use crate::error::PolicyError;
+use crate::model::Model;
+use crate::sequence::{SequenceNetwork, SequencePolicy};
 use aaren_kernels::KernelBackend;
 use burn::tensor::backend::Backend;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
@@ -44,10 +46,44 @@ const LONGEST_DESCRIPTION: u64 = 1 << 28;
 /// # Errors
 /// [`PolicyError::File`] or [`PolicyError::Weights`] if a file cannot be written.
 pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(), PolicyError> {
+    policy.save(folder)
+}
+
+/// A policy that can be written.
+pub trait Saved<B: Backend> {
+    /// As [`save`].
+    ///
+    /// # Errors
+    /// As [`save`].
+    fn save(&self, folder: &Path) -> Result<(), PolicyError>;
+}
+
+impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        write(&AnyDescription::Decision(self.description.clone()), &self.network, folder)
+    }
+}
+
+impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        write(&AnyDescription::ActorCritic(self.description.clone()), &self.network, folder)
+    }
+}
+
+impl<B: KernelBackend> Saved<B> for Model<B> {
+    fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        match self {
+            Model::Policy(AnyPolicy::Decision(policy)) => policy.save(folder),
+            Model::Policy(AnyPolicy::ActorCritic(policy)) => policy.save(folder),
+            Model::Sequence(policy) => write(&AnyDescription::Sequence(policy.description.clone()), &policy.network, folder),
+        }
+    }
+}
+
+fn write<B: Backend>(description: &AnyDescription, network: &impl ModuleSnapshot<B>, folder: &Path) -> Result<(), PolicyError> {
     let path = folder.join(DESCRIPTION);
-    let (description, network) = policy.parts();
     let text =
-        serde_json::to_string_pretty(&description).map_err(|source| PolicyError::Description { path: path.clone(), source })?;
+        serde_json::to_string_pretty(description).map_err(|source| PolicyError::Description { path: path.clone(), source })?;
     fs::write(&path, text + "\n").map_err(|source| PolicyError::File {
         path,
         action: "write the policy's description",
@@ -59,24 +95,6 @@ pub fn save<B: KernelBackend>(policy: &impl Saved<B>, folder: &Path) -> Result<(
     let mut store = SafetensorsStore::from_file(&path).overwrite(true).clear_metadata().metadata("producer", "aaren");
     let unwritten = |error| PolicyError::Weights { path, problem: format!("cannot be written: {error}") };
     network.save_into(&mut store).map_err(unwritten)
-}
-
-/// A policy that can be written.
-pub trait Saved<B: Backend> {
-    /// What goes into `policy.json`, and the weights.
-    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>);
-}
-
-impl<B: KernelBackend> Saved<B> for DecisionPolicy<B> {
-    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>) {
-        (AnyDescription::Decision(self.description.clone()), &self.network)
-    }
-}
-
-impl<B: KernelBackend> Saved<B> for ActorCriticPolicy<B> {
-    fn parts(&self) -> (AnyDescription, &impl ModuleSnapshot<B>) {
-        (AnyDescription::ActorCritic(self.description.clone()), &self.network)
-    }
 }
 
 /// Reads the description of a stored policy of any kind.
@@ -103,6 +121,7 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
     match &description {
         AnyDescription::Decision(description) => description.check()?,
         AnyDescription::ActorCritic(description) => description.check()?,
+        AnyDescription::Sequence(description) => description.check()?,
     }
     Ok(description)
 }
@@ -117,24 +136,45 @@ pub fn load_description(folder: &Path) -> Result<Description, PolicyError> {
         AnyDescription::ActorCritic(_) => {
             Err(PolicyError::Kind { path: folder.into(), found: "an actor-critic", expected: "a decision policy" })
         }
+        AnyDescription::Sequence(_) => {
+            Err(PolicyError::Kind { path: folder.into(), found: "a model of sequences", expected: "a decision policy" })
+        }
     }
 }
 
 /// Reads a policy of any kind.
 ///
 /// # Errors
-/// As [`load_any_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
+/// As [`load_model`], and [`PolicyError::Kind`] for a model of sequences, which does not act.
 pub fn load_any<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<AnyPolicy<B>, PolicyError> {
+    match load_model(folder, device)? {
+        Model::Policy(policy) => Ok(policy),
+        Model::Sequence(_) => {
+            Err(PolicyError::Kind { path: folder.into(), found: "a model of sequences", expected: "a policy that acts" })
+        }
+    }
+}
+
+/// Reads whatever a checkpoint holds.
+///
+/// # Errors
+/// As [`load_any_description`], and [`PolicyError::Weights`] if the weights are missing, damaged, or of another shape.
+pub fn load_model<B: KernelBackend>(folder: &Path, device: &B::Device) -> Result<Model<B>, PolicyError> {
     Ok(match load_any_description(folder)? {
         AnyDescription::Decision(description) => {
             let weights = Weights::read(folder)?.hold(description.least_numbers())?;
             let network = weights.load(DecisionNetwork::new(&description, 0, device)?)?;
-            DecisionPolicy { network, description }.into()
+            Model::Policy(DecisionPolicy { network, description }.into())
         }
         AnyDescription::ActorCritic(description) => {
             let weights = Weights::read(folder)?.hold(description.least_numbers())?;
             let network = weights.load(ActorCriticNetwork::new(&description, 0.0, 0, device)?)?;
-            ActorCriticPolicy { network, description }.into()
+            Model::Policy(ActorCriticPolicy { network, description }.into())
+        }
+        AnyDescription::Sequence(description) => {
+            let weights = Weights::read(folder)?.hold(description.least_numbers())?;
+            let network = weights.load(SequenceNetwork::new(&description, 0, device)?)?;
+            Model::Sequence(SequencePolicy { network, description })
         }
     })
 }

@@ -77,6 +77,15 @@ impl<B: KernelBackend> DecisionNetwork<B> {
     }
 }
 
+/// Timesteps on the host, and what was done at them.
+#[derive(Clone, Debug, Default)]
+pub struct DecisionRows {
+    /// Inputs, row by row.
+    pub timesteps: Timesteps,
+    /// Encoded, `[timesteps, action width]`.
+    pub actions: Vec<f32>,
+}
+
 /// A network and its description: all that is needed to act.
 #[derive(Clone, Debug)]
 pub struct DecisionPolicy<B: Backend> {

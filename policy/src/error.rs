@@ -81,6 +81,9 @@ pub enum PolicyError {
     /// Weights of one policy that are not all of another's.
     #[error("parameters do not match: {0}")]
     Transfer(String),
+    /// Tokens and outputs that no model of sequences can have.
+    #[error("spec: {0}")]
+    Spec(String),
     /// A stored state that does not fit the policy.
     #[error("state: {0}")]
     State(String),

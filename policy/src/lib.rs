@@ -55,6 +55,7 @@
 //! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalization, bounds): together all
 //! that acting needs, and what a [`checkpoint`] holds. An [`ActorCriticPolicy`] is trained by policy gradients: the same backbone over
 //! observations alone, or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either.
+//! A [`SequencePolicy`] acts in nothing: it answers sequences. [`Model`] is it or a policy, and [`Trainable`] what is trained alike.
 //! This crate never sees an environment, only sizes and tensors.
 
 mod action;
@@ -77,13 +78,16 @@ mod layers;
 mod long_convolution;
 pub mod mixer;
 mod mlp;
+mod model;
 mod normalizer;
 mod policy_state;
 pub mod published;
 mod reset;
+mod sequence;
 pub mod state;
 mod timesteps;
 mod tokens;
+mod trainable;
 pub mod transfer;
 
 pub use action::{ActionBatch, ActionSpec, ActionValue, NO_CHOICE};
@@ -93,7 +97,7 @@ pub use backbone::Backbone;
 pub use block::Block;
 pub use config::{Activation, FeedForwardKind, NormPlace, PolicyConfig, Tokens};
 pub use convolution::ShortConvolution;
-pub use decision::{DecisionNetwork, DecisionPolicy};
+pub use decision::{DecisionNetwork, DecisionPolicy, DecisionRows};
 pub use description::Description;
 pub use distribution::{ActionDistributions, ActionTensors};
 pub use error::PolicyError;
@@ -101,11 +105,17 @@ pub use init::Init;
 pub use keep::Keep;
 pub use layers::{BlockDiagonal, Dense, Norm, Projection};
 pub use mlp::HiddenActivation;
+pub use model::Model;
 pub use normalizer::Normalizer;
 pub use policy_state::PolicyState;
 pub use reset::Reset;
+pub use sequence::{
+    DueTensors, Loss, Pool, Scaler, Scaling, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows,
+    SequenceSpec, Stream,
+};
 pub use state::StateRecord;
 pub use timesteps::{TimestepTensors, Timesteps};
+pub use trainable::{Described, Rows, Trainable};
 
 pub use aaren_kernels::{Dropout, KernelBackend};
 /// The tensor library, in the one version whose types the policies are made of.

@@ -46,6 +46,11 @@ impl Timesteps {
         self.resets.len()
     }
 
+    /// Numbers held.
+    pub(crate) fn numbers(&self) -> usize {
+        self.observations.len() + self.previous_actions.len() + 3 * self.len()
+    }
+
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
         self.resets.is_empty()

@@ -168,7 +168,7 @@ impl Asked {
 pub(crate) fn evaluate(py: Python<'_>, show: Option<Bound<'_, PyAny>>, asked: &Bound<'_, PyDict>) -> PyResult<(String, String)> {
     let request = asked.extract::<Asked>()?.request()?;
     run(py, "evaluate", show.as_ref(), move || {
-        let report = request.prepare()?.evaluate()?;
+        let report = request.evaluate()?;
         Ok((serde_json::to_string(&report)?, report.to_string()))
     })
 }

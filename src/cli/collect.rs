@@ -37,6 +37,7 @@ pub fn run(args: &CollectArgs) -> Result<()> {
         }
         Job::Offline(job) => collect_scripted(&job, args),
         Job::Ppo(_) => bail!("this job learns online and has no data to collect; `aaren train` runs it"),
+        Job::Sequence(_) => bail!("this job learns a task on sequences and has no data to collect; `aaren train` runs it"),
     }
 }
 

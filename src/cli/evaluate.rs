@@ -6,7 +6,7 @@ use aaren_agents::play::{SavedPolicy, Video, VideoOptions, bounded_caches, evalu
 use aaren_agents::run::{RunDir, check_json_file, log_video, progress, report, write_json_atomically, write_json_output};
 use aaren_envs::Moment;
 use aaren_policy::mixer::CachePolicy;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Display;
@@ -43,6 +43,16 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     args.cache_sizes.iter().try_for_each(|&entries| bounded_caches(entries).map(drop))?;
+    if let Some(prepared) = args.request.prepare_sequences()? {
+        let plays = args.video.is_some() || !args.cache_sizes.is_empty();
+        ensure!(
+            !plays,
+            "{} is a model of sequences and plays no episodes; leave out --video and --cache-sizes",
+            args.request.policy.display()
+        );
+        let (report_to, report) = (args.report_to(&prepared.saved)?, prepared.evaluate()?);
+        return args.tell(&report, report_to, |run| run.write_evaluation(&args.name(prepared.saved.step), &report));
+    }
     let Prepared { saved, policy, evaluation } = args.request.prepare()?;
     // What cannot be written shows before the episodes are played.
     let report_to = args.report_to(&saved)?;

@@ -38,6 +38,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
             inspect::offline(job, dataset)?
         }
         Job::Ppo(job) => inspect::online(job)?,
+        Job::Sequence(job) => inspect::sequences(job)?,
         Job::Collect(_) => bail!("this job makes a dataset; there is no policy to inspect"),
     };
     show(args.json, &plan, || plan.to_string())

@@ -130,6 +130,7 @@ pub fn evaluation_report(run: &str, job: &OfflineJob, targets: Vec<TargetReport>
         parameters: 123_456,
         targets,
         validation: None,
+        sequences: None,
         env_steps: 82,
         wall_seconds: 1.0,
         env_steps_per_second: 82.0,

@@ -7,13 +7,14 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::comparison::{
-    Aggregate, BestCheckpoint, Cell, CellTarget, ComparedCache, ComparedRun, Comparison, CurvePoint, Improvement, Spread, Task,
+    Aggregate, BestCheckpoint, Cell, CellTarget, ComparedCache, ComparedRun, Comparison, CurvePoint, Improvement, RETURN, Spread,
+    Task,
 };
 use super::results::{Results, differences};
 use super::statistics::{self, mean, standard_deviation};
 use crate::config::Job;
 use crate::run::differing_keys;
-use crate::run::report::{FORMAT, LatencyPoint, TargetReport, ValidationReport};
+use crate::run::report::{Better, FORMAT, LatencyPoint, Score, TargetReport};
 
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
 const BOOTSTRAP_SEED: u64 = 1;
@@ -74,8 +75,22 @@ fn tasks(results: &[Results]) -> Result<(Vec<Task>, Vec<usize>)> {
                 let references = aaren_data::score::of_env(&env_id, &run.evaluation.env_options);
                 let references = references.map(|reference| (reference.min, reference.max));
                 let (name, data_return) = (run.task_name(), run.data_return);
-                let is_loss = run.evaluation.targets.is_empty();
-                tasks.push(Task { name, env_id, env_options, data, is_loss, is_normalised: !is_loss, references, data_return });
+                let is_played = !run.evaluation.targets.is_empty();
+                let sequences = run.evaluation.sequences.as_ref();
+                let headline = run.evaluation.scores().into_iter().next().filter(|_| !is_played);
+                tasks.push(Task {
+                    name,
+                    env_id,
+                    env_options,
+                    data,
+                    is_loss: !is_played && sequences.is_none(),
+                    measure: headline.as_ref().map_or_else(|| RETURN.into(), Score::title),
+                    better: headline.map_or(Better::Higher, |score| score.better),
+                    baselines: sequences.map_or_else(Vec::new, |report| report.baselines.clone()),
+                    is_normalised: is_played,
+                    references,
+                    data_return,
+                });
                 tasks.len() - 1
             }
         };
@@ -132,9 +147,10 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
     let is_shared = results.iter().filter(|other| other.name == run.name).count() > 1;
     let evaluation = &run.evaluation;
     let curve = run.metrics.iter().filter_map(|line| {
-        let score = match of_task.is_loss {
-            true => line.get("validation/loss")?,
-            false => line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?,
+        let score = match (of_task.is_loss, of_task.is_played()) {
+            (true, _) => line.get("validation/loss")?,
+            (_, true) => line.get("evaluation/normalised_score").or(line.get("evaluation/return_mean"))?,
+            _ => line.get(Score::logged("validation", &of_task.measure))?,
         };
         let std = line.get("evaluation/return_std").and_then(Value::as_f64).unwrap_or(0.0);
         Some(((line["step"].as_u64()?, score.as_f64()?), of_task.spread(std)))
@@ -149,6 +165,7 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
         mixer: evaluation.mixer.clone(),
         context_length: match &run.job {
             Job::Offline(job) => job.train.context_length.to_string(),
+            Job::Sequence(job) => job.train.context_length.to_string(),
             _ => "online".into(),
         },
         execution: evaluation.execution.clone(),
@@ -157,10 +174,12 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
         parameters: evaluation.parameters,
         targets: evaluation.targets.clone(),
         validation: evaluation.validation,
+        scores: evaluation.scores(),
         best: run.best.as_ref().map(|best| BestCheckpoint {
             step: best.checkpoint_step,
             targets: best.targets.clone(),
             validation: best.validation,
+            scores: best.scores(),
         }),
         curve,
         curve_std,
@@ -185,11 +204,17 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
             asked.push(target.target_return);
         }
     }
-    let losses = task.is_loss.then(|| {
-        let loss = |validation: Option<ValidationReport>| validation.map(|validation| validation.loss);
-        let best: Option<Vec<f64>> = members.iter().map(|run| loss(run.best.as_ref()?.validation)).collect();
-        let last = Spread::new(members.iter().filter_map(|run| loss(run.validation)).collect());
-        CellTarget { target_return: None, episodes_std: None, last, best: best.map(Spread::new) }
+    let mut titles: Vec<String> = Vec::new();
+    for title in members.iter().filter(|_| !task.is_played()).flat_map(|run| &run.scores).map(Score::title) {
+        if !titles.contains(&title) {
+            titles.push(title);
+        }
+    }
+    let scores = titles.into_iter().map(|title| {
+        let of = |scores: &[Score]| scores.iter().find(|score| score.title() == title).map(|score| score.value);
+        let best: Option<Vec<f64>> = members.iter().map(|run| of(&run.best.as_ref()?.scores)).collect();
+        let last = Spread::new(members.iter().filter_map(|run| of(&run.scores)).collect());
+        CellTarget { target_return: None, score: Some(title), episodes_std: None, last, best: best.map(Spread::new) }
     });
     let targets = asked.into_iter().map(|target_return| {
         let best: Option<Vec<f64>> =
@@ -198,6 +223,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         let episodes = alone.and_then(|run| run.targets.iter().find(|target| target.target_return == target_return));
         CellTarget {
             target_return,
+            score: None,
             episodes_std: episodes.map(|target| task.spread(target.return_std)),
             last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, target_return)).collect()),
             best: best.map(Spread::new),
@@ -233,7 +259,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         task: members[0].task,
         agent: members[0].agent,
         seeds: members.iter().map(|run| run.seed).collect(),
-        targets: targets.chain(losses).collect(),
+        targets: targets.chain(scores).collect(),
         curve: curve.collect(),
         latency: latency.collect(),
         train_seconds: (!seconds.is_empty()).then(|| mean(&seconds)),
@@ -256,10 +282,9 @@ fn aggregate(comparison: &Comparison) -> (Vec<Aggregate>, Vec<Improvement>) {
     let headlines: Vec<Vec<&CellTarget>> =
         (0..agents).map(|agent| common.iter().filter_map(|&task| headline(agent, task)).collect()).collect();
     let scores = |agent: usize| -> Vec<Vec<f64>> { headlines[agent].iter().map(|target| target.last.values.clone()).collect() };
-    // Of losses the smaller one is better.
-    let sign = if common.iter().any(|&task| comparison.tasks[task].is_loss) { -1.0 } else { 1.0 };
+    let better = common.first().map_or(Better::Higher, |&task| comparison.tasks[task].better);
     let merits = |agent: usize| -> Vec<Vec<f64>> {
-        scores(agent).into_iter().map(|values| values.into_iter().map(|value| sign * value).collect()).collect()
+        scores(agent).into_iter().map(|values| values.into_iter().map(|value| better.merit(value)).collect()).collect()
     };
     let of_agent = |agent: usize| {
         let best: Option<Vec<f64>> = headlines[agent].iter().map(|target| Some(target.best.as_ref()?.mean)).collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::statistics::{Estimate, mean, standard_deviation};
 use crate::run::cache_report::{CacheEvaluation, kind};
-use crate::run::report::{LatencyPoint, LatencyReport, TargetReport, ValidationReport};
+use crate::run::report::{Baseline, Better, LatencyPoint, LatencyReport, Score, TargetReport, ValidationReport};
 
 /// Several runs, `compare.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +52,9 @@ impl Comparison {
     }
 }
 
+/// What runs are compared by that played episodes.
+pub(super) const RETURN: &str = "return";
+
 /// What runs have to share to be compared with each other.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Task {
@@ -65,6 +68,12 @@ pub(crate) struct Task {
     pub data: Value,
     /// Whether its runs are compared by the loss on held-out episodes, for want of an environment; smaller is better.
     pub is_loss: bool,
+    /// What its runs are compared by: `return`, or a score.
+    pub measure: String,
+    /// Which is better of it.
+    pub better: Better,
+    /// What scores are to be held against.
+    pub baselines: Vec<Baseline>,
     /// Whether all runs have normalised scores; their raw returns are compared otherwise.
     pub is_normalised: bool,
     /// Returns of a random policy and of an expert, where they are known: scores 0 and 100.
@@ -74,6 +83,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// Whether its runs are compared by returns.
+    pub(super) fn is_played(&self) -> bool {
+        self.measure == RETURN
+    }
+
     /// A return as a score of the task: normalised, or itself.
     pub(super) fn score(&self, value: f64) -> f64 {
         match self.references {
@@ -118,6 +132,8 @@ pub(crate) struct ComparedRun {
     pub targets: Vec<TargetReport>,
     /// The loss on held-out episodes, where there were some.
     pub validation: Option<ValidationReport>,
+    /// The same as a score, or those on the test split of a task on sequences.
+    pub scores: Vec<Score>,
     /// The checkpoint that evaluated best while training; None without `evaluation-best.json`.
     pub best: Option<BestCheckpoint>,
     /// Evaluations while training, for the first target return.
@@ -167,6 +183,8 @@ pub(crate) struct BestCheckpoint {
     pub targets: Vec<TargetReport>,
     /// The loss on held-out episodes, where there were some.
     pub validation: Option<ValidationReport>,
+    /// As those of the run.
+    pub scores: Vec<Score>,
 }
 
 /// What all runs of an agent in a task reached.
@@ -180,7 +198,7 @@ pub(crate) struct Cell {
     pub runs: Vec<usize>,
     /// Their seeds.
     pub seeds: Vec<u64>,
-    /// One for each target return that any of the runs was asked for; the first is the headline. Without an environment one, of losses.
+    /// One for each target return that any of the runs was asked for; the first is the headline. Without an environment one a score.
     pub targets: Vec<CellTarget>,
     /// Evaluations while training, where every run has one.
     pub curve: Vec<CurvePoint>,
@@ -195,6 +213,9 @@ pub(crate) struct Cell {
 pub(crate) struct CellTarget {
     /// What was asked for; None of a policy that is not told a return.
     pub target_return: Option<f64>,
+    /// The score that it is of; None of returns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<String>,
     /// Of the last checkpoints.
     pub last: Spread,
     /// Of the checkpoints that evaluated best, where all runs have one.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::axis::{Scale, byte_tick};
 use super::comparison::{Cell, ComparedCache, ComparedRun, Comparison};
 use super::plot::{Level, Line, Plot, Spread, Strip, class, escape, strips};
-use crate::run::report;
+use crate::run::report::{self, Baseline};
 use crate::run::words::asked_for;
 
 /// Kinds of KV caches in the order of their colours.
@@ -132,16 +132,21 @@ impl Comparison {
         let mut levels = Vec::new();
         let references = if task.is_normalised { Some((0.0, 100.0)) } else { task.references };
         if let Some((random, expert)) = references {
-            levels.push(Level { name: "random", value: random });
-            levels.push(Level { name: "expert", value: expert });
+            levels.push(Level { name: "random".into(), value: random });
+            levels.push(Level { name: "expert".into(), value: expert });
         }
-        levels.extend(task.data_return.filter(|_| !task.is_loss).map(|value| Level { name: "data", value: task.score(value) }));
+        let data = task.data_return.filter(|_| task.is_played());
+        levels.extend(data.map(|value| Level { name: "data".into(), value: task.score(value) }));
+        let of =
+            |baseline: &Baseline| baseline.scores.iter().find(|score| score.title() == task.measure).map(|score| score.value);
+        let baselines = task.baselines.iter().filter_map(|baseline| Some((&baseline.name, of(baseline)?)));
+        levels.extend(baselines.map(|(name, value)| Level { name: name.clone(), value }));
         levels
     }
 
     fn unit_of(&self, task: usize) -> String {
         match &self.tasks[task] {
-            task if task.is_loss => "loss on held-out episodes".into(),
+            task if !task.is_played() => task.measure.clone(),
             task if task.is_normalised => "normalised score".into(),
             _ => "return".into(),
         }

@@ -44,7 +44,7 @@ pub(super) struct Line {
 /// A value worth knowing beside the lines.
 #[derive(Clone, Debug)]
 pub(super) struct Level {
-    pub name: &'static str,
+    pub name: String,
     pub value: f64,
 }
 
@@ -121,7 +121,7 @@ impl Plot {
             let _ = writeln!(svg, "<line class=\"level\" x1=\"{left}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
             // The level of the data may be near a reference: their names are at other ends.
             let (x, anchor) = if index < 2 { (right - 3.0, "end") } else { (left + 4.0, "start") };
-            svg += &text_at("mark", x, if y < TOP + 14.0 { y + 13.0 } else { y - 4.0 }, anchor, level.name);
+            svg += &text_at("mark", x, if y < TOP + 14.0 { y + 13.0 } else { y - 4.0 }, anchor, &level.name);
         }
         if let Some((offset, slope)) = self.diagonal
             && let Some((from, to)) = clipped(&x_axis, &y_axis, offset, slope)
@@ -235,7 +235,7 @@ pub(super) fn strips(strips: &[Strip], x: &str, levels: &[Level]) -> Option<Stri
     for level in levels {
         let at = place(level.value);
         let _ = writeln!(svg, "<line class=\"level\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
-        svg += &text_at("mark", at, TOP - 3.0, "middle", level.name);
+        svg += &text_at("mark", at, TOP - 3.0, "middle", &level.name);
     }
     for (row, strip) in strips.iter().enumerate() {
         let middle = TOP + 12.0 + ROW * (row as f64 + 0.5);
@@ -314,7 +314,7 @@ mod tests {
     fn levels_bars_and_the_diagonal_are_drawn_inside_of_the_axes() {
         let mut plot = plot(Scale::Linear, vec![(0.0, 1.0, 0.5), (10.0, 3.0, 0.5)]);
         plot.lines[0].spread = Spread::Bars;
-        plot.levels = vec![Level { name: "random", value: 0.0 }, Level { name: "expert", value: 100.0 }];
+        plot.levels = vec![Level { name: "random".into(), value: 0.0 }, Level { name: "expert".into(), value: 100.0 }];
         plot.diagonal = Some((0.0, 20.0));
         let svg = plot.svg().unwrap();
         assert_eq!((svg.matches("class=\"bar\"").count(), svg.matches("class=\"level\"").count()), (2, 2));

@@ -66,6 +66,13 @@ impl Results {
         let data = match &self.job {
             // What is left out of the data is the agent's choice.
             Job::Offline(job) => serde_json::to_value(DataConfig { top_fraction: 1.0, ..job.data.clone() })?,
+            Job::Sequence(job) => {
+                let mut task = serde_json::to_value(&job.task)?;
+                if let Some(keys) = task.as_object_mut() {
+                    keys.retain(|key, _| !job.task.chosen().contains(&&**key));
+                }
+                task
+            }
             _ => Value::from("online"),
         };
         Ok((self.evaluation.env_id.clone(), self.evaluation.env_options.clone().into(), data))
@@ -96,16 +103,22 @@ impl Results {
                 json["data"]["validation"] = job.validation().into();
             }
         }
+        let chosen = if let Job::Sequence(job) = &self.job { job.task.chosen() } else { &[] };
+        let chosen: serde_json::Map<String, Value> =
+            chosen.iter().map(|key| ((*key).into(), json["task"][key].clone())).collect();
         let asked: Vec<f64> = self.evaluation.targets.iter().filter_map(|target| target.target_return).collect();
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution, "target_returns": asked });
         if let Some((how, _)) = &self.origin {
             json["weights"] = (*how).into();
         }
         if let Some(sections) = json.as_object_mut() {
-            sections.retain(|key, _| !["seed", "device", "env"].contains(&&**key) && !is_without_effect(key));
+            sections.retain(|key, _| !["seed", "device", "env", "task"].contains(&&**key) && !is_without_effect(key));
             for section in sections.values_mut().filter_map(Value::as_object_mut) {
                 section.retain(|key, _| !is_without_effect(key));
             }
+        }
+        if !chosen.is_empty() {
+            json["task"] = chosen.into();
         }
         Ok(json)
     }
@@ -114,6 +127,9 @@ impl Results {
     pub(super) fn agent_name(&self) -> String {
         let Job::Offline(job) = &self.job else {
             let mixer = &self.evaluation.mixer;
+            if matches!(self.job, Job::Sequence(_)) {
+                return mixer.clone();
+            }
             return if mixer == "mlp" { "PPO".into() } else { format!("PPO with {mixer}") };
         };
         let (policy, fraction) = (&job.policy, job.data.top_fraction);
@@ -128,6 +144,7 @@ impl Results {
     pub(super) fn task_name(&self) -> String {
         let data = match &self.job {
             Job::Offline(job) => DataConfig { top_fraction: 1.0, ..job.data.clone() }.describe(),
+            Job::Sequence(job) => job.task.describe(),
             _ => "online".into(),
         };
         let options = &self.evaluation.env_options;

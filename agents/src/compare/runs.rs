@@ -5,14 +5,14 @@ use std::cmp::Ordering;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::comparison::{BestCheckpoint, ComparedRun, Comparison};
+use super::comparison::{BestCheckpoint, ComparedRun, Comparison, Task};
 use super::grid::Grid;
-use crate::run::report::{self, LatencyReport, TargetReport};
+use crate::run::report::{self, Better, LatencyReport, Score, TargetReport};
 use crate::run::words::asked_for;
 
 /// The columns of the table of runs; each may be several.
-pub(super) const COLUMNS: [&str; 11] =
-    ["mixer", "context", "execution", "steps", "parameters", "return", "validation", "best", "training", "act", "state"];
+pub(super) const COLUMNS: [&str; 12] =
+    ["mixer", "context", "execution", "steps", "parameters", "return", "validation", "score", "best", "training", "act", "state"];
 
 impl Comparison {
     /// Whether runs can be sorted by a name, or have a column of it.
@@ -71,12 +71,34 @@ impl Comparison {
                 let loss = |run: &ComparedRun| run.validation.map_or("-".into(), |validation| report::number(validation.loss));
                 is_judged.then(|| ("loss, held out".into(), each(&loss))).into_iter().collect()
             }
+            "score" => {
+                let scores = |run: &'_ ComparedRun| if run.validation.is_none() { run.scores.clone() } else { Vec::new() };
+                let mut all: Vec<Score> = Vec::new();
+                for score in self.runs.iter().flat_map(scores) {
+                    if all.iter().all(|other| other.title() != score.title()) {
+                        all.push(score);
+                    }
+                }
+                let of = |title: &str, scores: &[Score]| {
+                    let found = scores.iter().find(|score| score.title() == title);
+                    found.map_or("-".into(), |score| report::number(score.value))
+                };
+                let column = |score: &Score| {
+                    let (title, better) = (score.title(), if score.better == Better::Higher { "higher" } else { "lower" });
+                    let best = |run: &ComparedRun| run.best.as_ref().map_or("-".into(), |best| of(&title, &best.scores));
+                    [
+                        (format!("{title} ({better} is better)"), each(&|run| of(&title, &run.scores))),
+                        (format!("{title}, best checkpoint"), each(&best)),
+                    ]
+                };
+                all.iter().flat_map(column).collect()
+            }
             "best" => {
                 let best = |show: &dyn Fn(&BestCheckpoint) -> Option<String>| {
                     each(&|run| run.best.as_ref().and_then(show).unwrap_or_else(|| "-".into()))
                 };
                 let mut columns = vec![("best at".to_string(), best(&|best| Some(format!("step {}", best.step))))];
-                if self.tasks.iter().any(|task| !task.is_loss) {
+                if self.tasks.iter().any(Task::is_played) {
                     columns.push(("best return".into(), best(&|best| best.targets.first().map(TargetReport::cell))));
                 }
                 if self.tasks.iter().any(|task| task.is_loss) {
@@ -126,6 +148,7 @@ impl ComparedRun {
             "return" => self.targets.first().map(|target| -target.return_mean),
             "best" => self.best.as_ref().and_then(|best| Some(-best.targets.first()?.return_mean)),
             "validation" => self.validation.map(|validation| validation.loss),
+            "score" => self.scores.first().map(|score| -score.better.merit(score.value)),
             "seed" => Some(self.seed as f64),
             "steps" => Some(self.checkpoint_step as f64),
             "parameters" => Some(self.parameters as f64),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::comparison::{Cell, CellTarget, ComparedRun, Comparison, Spread, Task};
 use super::grid::{Grid, unmarked};
 use super::statistics::Estimate;
-use crate::run::report::{self, TargetReport};
+use crate::run::report::{self, Better, Score, TargetReport};
 use crate::run::words::{asked_for, plain};
 
 /// Columns of a terminal's table where there is no terminal to ask.
@@ -94,7 +94,8 @@ impl Comparison {
         }
         for (index, task) in self.tasks.iter().enumerate() {
             let of = if self.tasks.len() == 1 { String::new() } else { format!(", {}", task.name) };
-            tables.push((format!("Every target return, and costs{of}"), self.cells_table(index)));
+            let every = if task.is_played() || task.is_loss { "target return" } else { "score" };
+            tables.push((format!("Every {every}, and costs{of}"), self.cells_table(index)));
         }
         tables
     }
@@ -102,7 +103,8 @@ impl Comparison {
     /// What scores are.
     pub(super) fn unit(&self) -> &'static str {
         let all = |of: &dyn Fn(&Task) -> bool| self.tasks.iter().all(of);
-        match (all(&|task| task.is_normalised), all(&|task| task.is_loss), all(&|task| !task.is_loss)) {
+        match (all(&|task| task.is_normalised), all(&|task| task.is_loss), all(&Task::is_played)) {
+            _ if all(&|task| !task.is_played() && !task.is_loss) => "Score on the test split",
             (true, ..) => "Normalised score",
             (_, true, _) => "Loss on held-out episodes",
             (_, _, true) => "Return, normalised where the task has references",
@@ -111,7 +113,11 @@ impl Comparison {
     }
 
     fn verb(&self) -> &'static str {
-        if self.common_tasks().iter().any(|&task| self.tasks[task].is_loss) { "has a smaller loss" } else { "scores more" }
+        if self.common_tasks().iter().any(|&task| self.tasks[task].better == Better::Lower) {
+            "has a smaller loss"
+        } else {
+            "scores more"
+        }
     }
 
     fn common(&self) -> String {
@@ -162,11 +168,15 @@ impl Comparison {
     }
 
     fn cells_table(&self, task: usize) -> Grid {
-        let mut table =
-            Grid::new(["agent, asked for", "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
+        let of_returns = self.tasks[task].is_played() || self.tasks[task].is_loss;
+        let title = if of_returns { "agent, asked for" } else { "agent, score" };
+        let mut table = Grid::new([title, "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
         let is_normalised = self.tasks[task].is_normalised;
         for cell in self.cells.iter().filter(|cell| cell.task == task) {
             let asked = asked_for(&cell.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
+            let asked = asked.into_iter().zip(&cell.targets);
+            let asked =
+                asked.map(|(asked, target)| if self.tasks[task].is_loss { asked } else { target.score.clone().unwrap_or(asked) });
             for (index, (target, asked)) in cell.targets.iter().zip(asked).enumerate() {
                 let (first, last) = (cell.latency.first(), cell.latency.last());
                 let mut row = vec![
@@ -189,6 +199,12 @@ impl Comparison {
                 table.row(row);
             }
         }
+        for baseline in &self.tasks[task].baselines {
+            for score in &baseline.scores {
+                let row = [format!("{}, {}", baseline.name, score.title()), report::number(score.value)];
+                table.row(row.into_iter().chain(std::iter::repeat_n("-".to_string(), 7)));
+            }
+        }
         table
     }
 
@@ -204,18 +220,20 @@ impl Comparison {
             }
         }
         if self.has_cells() {
-            if self.tasks.iter().any(|task| !task.is_loss) {
+            if self.tasks.iter().any(Task::is_played) {
                 remarks.push(
                 "Scores are of the first target return (the headline), mean ± population standard deviation over seeds. A run's score \
                  is that of the mean return of its episodes: 0 is a random policy, 100 an expert."
                     .into(),
             );
             }
-            remarks.push(
-                "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
-                 on some of the episodes that it is judged on, so the last one is the honest comparison."
-                    .into(),
-            );
+            if self.tasks.iter().any(|task| task.is_played() || task.is_loss) {
+                remarks.push(
+                    "The best checkpoint is the one whose evaluation while training was best, by the headline; it was picked \
+                     on some of the episodes that it is judged on, so the last one is the honest comparison."
+                        .into(),
+                );
+            }
             if self.aggregates.iter().any(|aggregate| aggregate.interquartile_mean.interval.is_some()) {
                 remarks.push(
                     "In brackets are 95 % intervals of a bootstrap stratified by task, as rliable defines them; of few seeds they are narrower \
@@ -230,6 +248,22 @@ impl Comparison {
                  better. Which episodes are held out follows from the seed."
                     .into(),
             );
+        }
+        for task in &self.tasks {
+            let of = |score: &Score| format!("{} {}", score.title(), report::number(score.value));
+            let all = |scores: &[Score]| scores.iter().map(of).collect::<Vec<_>>().join(", ");
+            let baselines = task.baselines.iter().map(|baseline| format!("{} ({})", baseline.name, all(&baseline.scores)));
+            let baselines: Vec<String> = baselines.collect();
+            if !task.is_played() && !task.is_loss {
+                let better = if task.better == Better::Higher { "higher" } else { "lower" };
+                remarks.push(format!(
+                    "{}: the headline is the {} on the test split, {better} is better; checkpoints are chosen by the validation split, which \
+                     learning curves show. Baselines: {}.",
+                    task.name,
+                    task.measure,
+                    baselines.join("; ")
+                ));
+            }
         }
         if self.runs.iter().any(|run| !run.targets.is_empty()) {
             remarks

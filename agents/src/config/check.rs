@@ -14,8 +14,8 @@ use aaren_policy::{PolicyConfig, mixer};
 /// No sensible job comes near these; they turn a slip of the keyboard into a message instead of an allocation failure.
 const MOST_LAYERS: usize = 1000;
 const MOST_WIDTH: usize = 1 << 20;
-const MOST_TIMESTEPS: usize = 1 << 24;
-const MOST_ROWS: usize = 1 << 20;
+pub(super) const MOST_TIMESTEPS: usize = 1 << 24;
+pub(super) const MOST_ROWS: usize = 1 << 20;
 const MOST_ACTORS: usize = 1024;
 const MOST_ENVS: usize = 1 << 16;
 
@@ -29,6 +29,7 @@ impl Job {
             Job::Offline(job) => job.check(),
             Job::Ppo(job) => job.check(),
             Job::Collect(job) => job.check(),
+            Job::Sequence(job) => job.check(),
         }
     }
 }
@@ -39,10 +40,7 @@ impl OfflineJob {
     /// # Errors
     /// As [`Job::check`].
     pub(crate) fn check(&self) -> Result<()> {
-        let device = self.device;
-        if !device.is_built_in() {
-            bail!("device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
-        }
+        check_device(self.device)?;
         self.env.as_ref().map_or(Ok(()), check_env)?;
         check_policy(&self.policy)?;
         check_data(&self.data)?;
@@ -96,6 +94,11 @@ impl PpoJob {
     }
 }
 
+pub(super) fn check_device(device: Device) -> Result<()> {
+    ensure!(device.is_built_in(), "device: this build has no {device} backend; build with `--features {device}`, or use \"cpu\"");
+    Ok(())
+}
+
 /// A registered task that this build lacks, or a Python that this machine lacks, is no mistake in the config: its runs can still be read and compared.
 fn check_env(env: &EnvConfig) -> Result<()> {
     aaren_envs::known_spec(&env.id, &env.options).context("env").map(|_| ())
@@ -138,7 +141,7 @@ fn check_data(data: &DataConfig) -> Result<()> {
     allow("data.top_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "a share above 0, up to 1")
 }
 
-fn check_policy(policy: &PolicyConfig) -> Result<()> {
+pub(super) fn check_policy(policy: &PolicyConfig) -> Result<()> {
     let mixers = mixer::choices();
     let named = std::iter::once(("policy.mixer", &policy.mixer)).chain(policy.mixers.iter().map(|name| ("policy.mixers", name)));
     for (key, name) in named {
@@ -163,7 +166,7 @@ fn check_policy(policy: &PolicyConfig) -> Result<()> {
     Ok(policy.check()?)
 }
 
-fn check_train(train: &TrainConfig) -> Result<()> {
+pub(super) fn check_train(train: &TrainConfig) -> Result<()> {
     within("train.steps", train.steps, 1, 1 << 40)?;
     within("train.batch_size", train.batch_size, 1, MOST_ROWS)?;
     check_shards("train.shards", train.shards, "train.batch_size", train.batch_size)?;
@@ -195,8 +198,12 @@ fn check_evaluation(evaluation: &EvaluationConfig) -> Result<()> {
     within("evaluation.final_episodes", evaluation.final_episodes(), 1, 1 << 30)?;
     within("evaluation.actors", evaluation.actors, 1, MOST_ACTORS)?;
     within("evaluation.envs_per_actor", evaluation.envs_per_actor, 1, MOST_ENVS)?;
-    let Some(StopConfig { metric: _, patience, min_delta }) = evaluation.stop else { return Ok(()) };
-    ensure!(evaluation.every > 0, "evaluation.stop: it counts evaluations, and evaluation.every is 0; say how often to evaluate");
+    check_stop(evaluation.stop, evaluation.every)
+}
+
+pub(super) fn check_stop(stop: Option<StopConfig>, every: u64) -> Result<()> {
+    let Some(StopConfig { metric: _, patience, min_delta }) = stop else { return Ok(()) };
+    ensure!(every > 0, "evaluation.stop: it counts evaluations, and evaluation.every is 0; say how often to evaluate");
     at_least_1("evaluation.stop.patience", patience)?;
     not_negative("evaluation.stop.min_delta", min_delta)
 }
@@ -260,12 +267,12 @@ fn check_shards(key: &str, shards: usize, of: &str, whole: usize) -> Result<()> 
     allow(key, shards, fits, &format!("a power of two that divides {of}, which is {whole}"))
 }
 
-fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
+pub(super) fn allow(key: &str, found: impl Display, allowed: bool, expected: &str) -> Result<()> {
     ensure!(allowed, "{key}: found {found}, expected {expected}");
     Ok(())
 }
 
-fn within<T: PartialOrd + Display>(key: &str, found: T, least: T, most: T) -> Result<()> {
+pub(super) fn within<T: PartialOrd + Display>(key: &str, found: T, least: T, most: T) -> Result<()> {
     allow(key, &found, (&least..=&most).contains(&&found), &format!("{least} to {most}"))
 }
 

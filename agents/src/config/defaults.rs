@@ -16,6 +16,15 @@ pub(super) fn derive(json: &mut Value) {
         unless_said(train, "warmup_steps", |train| Some(train.get("steps")?.as_u64()? / WARMUP));
     }
     let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
+    if !is_absent("task") {
+        // Sequences mean something as a whole, and all of them are to reach their ends.
+        let train = json.as_object_mut().map(|json| json.entry("train").or_insert_with(|| Map::new().into()));
+        if let Some(train) = train.and_then(Value::as_object_mut) {
+            train.entry("context_length").or_insert("episode".into());
+            train.entry("cut_segments").or_insert("continue".into());
+        }
+    }
+    let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
     if is_absent("env") && is_absent("ppo") && is_absent("collect") {
         let mut say = |section: &str, key: &str, value: Value| {
             let section = super::keys::get_mut(json, section).and_then(Value::as_object_mut);

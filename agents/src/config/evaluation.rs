@@ -71,13 +71,21 @@ impl Default for StopConfig {
     }
 }
 
+impl StopConfig {
+    /// By the loss on what is held out.
+    pub(crate) fn of_loss() -> Self {
+        Self { metric: StopMetric::ValidationLoss, ..Self::default() }
+    }
+}
+
 /// What has to become better for a training to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopMetric {
     /// The mean return of the evaluation, for the first target return; larger is better.
     ReturnMean,
-    /// The loss on the held-out episodes (`data.validation`); smaller is better. The default in a job without `env`.
+    /// The loss on the held-out episodes (`data.validation`), or on a task's validation split; smaller is better. The default in a job
+    /// without `env`.
     ValidationLoss,
     /// The training's loss as last logged before the evaluation, of learning from trajectories; smaller is better.
     Loss,

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob, StopConfig};
+use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob, SequenceJob, StopConfig};
 
 /// A job: what one config file, or several laid over each other, ask for. Its kind is that of its keys: `ppo` learns online,
-/// `collect` makes a dataset, anything else learns from `data`.
+/// `collect` makes a dataset, `task` is learnt on sequences, anything else learns from `data`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Job {
@@ -15,6 +15,8 @@ pub enum Job {
     Ppo(PpoJob),
     /// Makes a dataset.
     Collect(CollectJob),
+    /// Learns a task on sequences.
+    Sequence(SequenceJob),
 }
 
 impl Job {
@@ -24,6 +26,7 @@ impl Job {
             Job::Offline(job) => job.seed,
             Job::Ppo(job) => job.seed,
             Job::Collect(job) => job.seed,
+            Job::Sequence(job) => job.seed,
         }
     }
 
@@ -33,6 +36,7 @@ impl Job {
             Job::Offline(job) => job.env.as_ref(),
             Job::Ppo(job) => Some(&job.env),
             Job::Collect(job) => Some(&job.env),
+            Job::Sequence(_) => None,
         }
     }
 
@@ -42,6 +46,7 @@ impl Job {
             Job::Offline(job) => job.device,
             Job::Ppo(job) => job.device,
             Job::Collect(_) => Device::Cpu,
+            Job::Sequence(job) => job.device,
         }
     }
 
@@ -51,6 +56,7 @@ impl Job {
             Job::Offline(job) => ("train.shards", job.train.shards),
             Job::Ppo(job) => ("ppo.shards", job.ppo.shards),
             Job::Collect(_) => ("collect", 1),
+            Job::Sequence(job) => ("train.shards", job.train.shards),
         }
     }
 
@@ -59,6 +65,7 @@ impl Job {
         match self {
             Job::Offline(job) => Some((job.train.steps, "train.steps")),
             Job::Ppo(job) => Some((job.ppo.iterations() * job.ppo.steps_per_iteration(), "ppo.env_steps")),
+            Job::Sequence(job) => Some((job.train.steps, "train.steps")),
             Job::Collect(_) => None,
         }
     }
@@ -68,6 +75,7 @@ impl Job {
         match self {
             Job::Offline(job) => job.evaluation.stop,
             Job::Ppo(job) => job.evaluation.stop,
+            Job::Sequence(job) => job.evaluation.stop,
             Job::Collect(_) => None,
         }
     }
@@ -77,6 +85,7 @@ impl Job {
         match self {
             Job::Offline(job) => job.log,
             Job::Ppo(job) => job.log,
+            Job::Sequence(job) => job.log,
             Job::Collect(_) => LogConfig::default(),
         }
     }
@@ -86,6 +95,7 @@ impl Job {
         match self {
             Job::Offline(job) => job.train.keep_checkpoints,
             Job::Ppo(job) => job.ppo.keep_checkpoints,
+            Job::Sequence(job) => job.train.keep_checkpoints,
             Job::Collect(_) => 0,
         }
     }

@@ -11,8 +11,8 @@ use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::text::{self, typed, whole_numbers};
 use super::{
-    CollectJob, Device, EnvConfig, EvaluationConfig, Job, LogConfig, OfflineJob, PpoConfig, PpoJob, ScriptedConfig, StopConfig,
-    defaults, keys,
+    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Forecast, Job, JudgeConfig, LogConfig, Mqar, OfflineJob,
+    PpoConfig, PpoJob, ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
 };
 
 /// The job that `aaren train` runs without a config.
@@ -180,6 +180,7 @@ impl Job {
             Job::Offline(_) => "learns from data",
             Job::Ppo(_) => "learns online",
             Job::Collect(_) => "makes a dataset; run it with `aaren collect`",
+            Job::Sequence(_) => "learns a task on sequences",
         }
     }
 }
@@ -240,14 +241,17 @@ enum Kind {
     Offline,
     Ppo,
     Collect,
+    Sequence,
 }
 
 impl Kind {
     fn of(json: &Value) -> Kind {
-        match (json["collect"].is_null(), json["ppo"].is_null()) {
-            (false, _) => Kind::Collect,
-            (true, false) => Kind::Ppo,
-            (true, true) => Kind::Offline,
+        let is_there = |key: &str| !json[key].is_null();
+        match () {
+            () if is_there("collect") => Kind::Collect,
+            () if is_there("ppo") => Kind::Ppo,
+            () if is_there("task") => Kind::Sequence,
+            () => Kind::Offline,
         }
     }
 
@@ -259,6 +263,7 @@ impl Kind {
             Kind::Offline => &["env", "env.id", "data"],
             Kind::Ppo => &["env", "env.id"],
             Kind::Collect => &["env", "env.id", "collect", "collect.dataset"],
+            Kind::Sequence => &["task", "task.kind"],
         }
     }
 
@@ -289,8 +294,23 @@ impl Kind {
                 log: LogConfig { csv: true },
             }),
             Kind::Collect => Job::Collect(CollectJob { strict: true, ..CollectJob::new(env, super::DatasetKind::Random) }),
+            Kind::Sequence => Job::Sequence(SequenceJob {
+                seed: 1,
+                strict: true,
+                device: Device::Cpu,
+                task: TaskConfig::Mqar(Mqar::default()),
+                policy: aaren_policy::PolicyConfig::default(),
+                train: super::TrainConfig::default(),
+                evaluation: JudgeConfig { every: 1, stop: Some(StopConfig::of_loss()), ..JudgeConfig::default() },
+                log: LogConfig { csv: true },
+            }),
         };
         let mut keys = serde_json::to_value(job).expect("a config is plain data");
+        if self == Kind::Sequence {
+            // Which keys a kind of task has is found when it is read.
+            let others = [serde_json::to_value(Classify::default()), serde_json::to_value(Forecast::default())];
+            others.into_iter().for_each(|other| keys::merge(&mut keys["task"], other.expect("a config is plain data")));
+        }
         if let Some(options) = keys.pointer_mut("/policy/options") {
             options["custom"] = Value::Object(Map::new());
         }
@@ -316,6 +336,7 @@ impl Kind {
                 Job::Ppo(job)
             }
             Kind::Collect => Job::Collect(typed(json)?),
+            Kind::Sequence => Job::Sequence(typed(json)?),
         };
         job.check()?;
         Ok(job)
@@ -327,9 +348,10 @@ impl Kind {
             object.retain(|key, value| !value.is_null() || known.get(key).is_some());
         }
         let (what, instead) = match self {
-            Kind::Offline => ("learns from data", "ppo or collect"),
+            Kind::Offline => ("learns from data", "ppo, collect or task"),
             Kind::Ppo => ("learns online", "ppo"),
             Kind::Collect => ("makes a dataset", "collect"),
+            Kind::Sequence => ("learns a task on sequences", "task"),
         };
         for key in json.as_object().into_iter().flat_map(Map::keys) {
             ensure!(known.get(key).is_some(), "{key}: not read by a job that {what}; leave it out, or leave out {instead}");
@@ -357,6 +379,7 @@ pub(crate) fn known() -> Value {
     let mut known = Kind::Ppo.all_keys();
     keys::merge(&mut known, Kind::Offline.all_keys());
     keys::merge(&mut known, Kind::Collect.all_keys());
+    keys::merge(&mut known, Kind::Sequence.all_keys());
     known
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use aaren_policy::{FeedForwardKind, PolicyConfig};
 
-use super::{ContextLength, Device, Job, Network, OfflineJob, PpoJob};
+use super::{ContextLength, Device, Job, Network, OfflineJob, PpoJob, SequenceJob, TaskConfig};
 
 /// Weights, gradients and the two moments of AdamW, 4 bytes each, and the weights' moving average where there is one.
 fn bytes_per_parameter(ema: Option<f64>) -> u128 {
@@ -30,6 +30,7 @@ pub(super) fn too_much(job: &Job, there: u128) -> Option<String> {
             let envs = [("collect.actors", job.collect.actors), ("collect.envs_per_actor", job.collect.envs_per_actor)];
             vec![environments(&job.env.id, envs.to_vec(), usize::MAX)]
         }
+        Job::Sequence(job) => of_sequence(job),
     };
     let asked = needs.iter().fold(0, |sum: u128, need| sum.saturating_add(need.bytes));
     let largest = needs.iter().max_by_key(|need| need.bytes).filter(|_| asked > there)?;
@@ -66,6 +67,26 @@ fn of_offline(job: &OfflineJob) -> Vec<Need> {
     let most = evaluation.episodes.max(evaluation.final_episodes());
     needs.extend(job.env.iter().map(|env| environments(&env.id, envs.to_vec(), most)));
     needs
+}
+
+fn of_sequence(job: &SequenceJob) -> Vec<Need> {
+    let policy = PolicyConfig { max_timesteps: 0, ..job.policy.clone() };
+    // How long sequences of files are shows when they are read.
+    let (key, length, outputs) = match &job.task {
+        TaskConfig::Classify(_) => return vec![network(&policy, job.train.ema)],
+        // Of one channel at the least.
+        TaskConfig::Forecast(task) => ("task.look_back", task.look_back, ("task.horizon", task.horizon)),
+        TaskConfig::Mqar(task) => ("task.length", task.length, ("task.vocabulary", task.vocabulary)),
+    };
+    let (rows, length) = (job.train.batch_size, job.train.row_length.or(job.train.context_length.window()).unwrap_or(length));
+    let keys = vec![("train.batch_size", rows), (key, length), ("policy.width", policy.width)];
+    let tokens = rows as u128 * length as u128;
+    let bytes = outputs.1 as u128 * policy.width as u128 * bytes_per_parameter(job.train.ema);
+    vec![
+        network(&policy, job.train.ema),
+        Need { bytes, keys: vec![outputs, ("policy.width", policy.width)] },
+        Need { bytes: activations(&policy, tokens) / policy.tokens.per_timestep() as u128, keys },
+    ]
 }
 
 fn of_ppo(job: &PpoJob) -> Vec<Need> {

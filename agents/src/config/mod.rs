@@ -15,10 +15,13 @@
 
 mod caution;
 mod check;
+mod check_sequence;
 mod collect;
 mod defaults;
+mod due;
 mod env;
 mod evaluation;
+mod forecast;
 mod job;
 mod json;
 pub(crate) mod keys;
@@ -32,13 +35,16 @@ mod review;
 mod schedule;
 mod schema;
 mod seed_list;
+mod sequence;
 pub(crate) mod text;
 
 pub(crate) use caution::caution;
 pub(crate) use collect::Part;
 pub use collect::{CollectConfig, CollectJob, DatasetKind, Formats};
+pub use due::Due;
 pub use env::{Device, EnvConfig};
 pub use evaluation::{EvaluationConfig, Execution, StopConfig, StopMetric};
+pub use forecast::{Anchor, Channels, Forecast, MissingRows, SplitConfig};
 pub use job::Job;
 pub use keys::merge;
 pub use load::Changes;
@@ -51,6 +57,7 @@ pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;
 pub use schema::{keys_page, schema};
 pub use seed_list::parse_seeds;
+pub use sequence::{Classify, JudgeConfig, MissingNumbers, Mqar, SequenceJob, TaskConfig};
 
 fn default_seed() -> u64 {
     1

@@ -5,7 +5,7 @@ use aaren_envs::Spec;
 use anyhow::Result;
 
 use super::mistakes::Mistakes;
-use super::{EnvConfig, Job, Network, OfflineJob, PpoConfig, PpoJob, caution, memory};
+use super::{EnvConfig, Job, Network, OfflineJob, PpoConfig, PpoJob, TrainConfig, caution, memory};
 
 impl Job {
     /// Looks at a job before it is run. What is odd is a warning, or an error where the job is strict.
@@ -32,6 +32,10 @@ impl Job {
                 job.strict
             }
             Job::Collect(job) => job.strict,
+            Job::Sequence(job) => {
+                odd_train(&job.train, job.evaluation.every, &mut odd);
+                job.strict
+            }
         };
         Mistakes::none_of(wrong)?;
         caution(&odd, strict)
@@ -80,7 +84,13 @@ fn normalised_away(job: &PpoJob) -> Option<String> {
 }
 
 fn odd_offline(job: &OfflineJob, odd: &mut Vec<String>) {
-    let train = &job.train;
+    odd_train(&job.train, job.evaluation.every, odd);
+    if let Some(env) = &job.env {
+        unlimited(env, odd);
+    }
+}
+
+fn odd_train(train: &TrainConfig, evaluate_every: u64, odd: &mut Vec<String>) {
     let (steps, warmup) = (train.steps, train.warmup_steps);
     if warmup >= steps && warmup > 1 {
         let share = 100.0 * steps as f64 / warmup as f64;
@@ -94,10 +104,7 @@ fn odd_offline(job: &OfflineJob, odd: &mut Vec<String>) {
         let (found, would) = (train.log_every, (steps / 10).max(1));
         odd.push(format!("train.log_every: found {found}, the training has {steps} steps (train.steps) and logs its last alone; {would} would do"));
     }
-    never_evaluates(job.evaluation.every, "train.steps", steps, odd);
-    if let Some(env) = &job.env {
-        unlimited(env, odd);
-    }
+    never_evaluates(evaluate_every, "train.steps", steps, odd);
 }
 
 fn odd_ppo(job: &PpoJob, odd: &mut Vec<String>) {

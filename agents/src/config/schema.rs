@@ -5,13 +5,13 @@ use std::fmt::Write;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{CollectJob, OfflineJob, PpoJob};
+use super::{CollectJob, OfflineJob, PpoJob, SequenceJob};
 
 /// The schema of a file that is a job of any kind or a part of one, for editors: nothing is required, and every key of every kind is
 /// there.
 pub fn schema() -> Value {
     let mut properties = Map::new();
-    for of_kind in [of::<OfflineJob>(), of::<PpoJob>(), of::<CollectJob>()] {
+    for of_kind in [of::<OfflineJob>(), of::<PpoJob>(), of::<CollectJob>(), of::<SequenceJob>()] {
         let Value::Object(of_kind) = of_kind else { continue };
         for (key, value) in of_kind {
             // Offline jobs come first, and have all keys of the sections that they share with the others.
@@ -77,8 +77,13 @@ fn text(schema: &Value) -> String {
 }
 
 fn rows_of(schema: &Value, prefix: &str, rows: &mut Vec<String>) {
+    for kind in schema["oneOf"].as_array().into_iter().flatten() {
+        rows_of(kind, prefix, rows);
+    }
     for (key, below) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{prefix}.{key}");
+        // What tells a kind from others is said at the kind.
+        let about = if below["const"].is_string() { text(schema) } else { text(below) };
         let inner = below["anyOf"].as_array().and_then(|kinds| kinds.iter().find(|kind| kind["properties"].is_object()));
         let inner = inner.unwrap_or(below);
         if inner["properties"].as_object().is_some_and(|properties| !properties.is_empty()) {
@@ -87,7 +92,7 @@ fn rows_of(schema: &Value, prefix: &str, rows: &mut Vec<String>) {
             continue;
         }
         let default = below.get("default").map_or(String::new(), |default| format!("`{default}`"));
-        rows.push(format!("| `{path}` | {} | {default} | {} |\n", values(below), text(below)));
+        rows.push(format!("| `{path}` | {} | {default} | {about} |\n", values(below)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which backends the jobs run on.
 
 use super::cpu::{Cpu, Graph};
-use aaren_policy::{DecisionNetwork, Description, KernelBackend};
+use aaren_policy::{KernelBackend, Trainable};
 use anyhow::Result;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
@@ -23,7 +23,18 @@ pub trait TrainBackend: AutodiffBackend<InnerBackend: KernelBackend> + KernelBac
     fn check() -> Result<()>;
 
     /// The network's weights where policies act.
-    fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu>;
+    fn to_cpu<N: Trains<Self>>(network: &N, description: &N::Description) -> N::On<Cpu>;
+}
+
+/// A network that can be trained on a backend.
+pub trait Trains<B: TrainBackend>:
+    Trainable<B> + AutodiffModule<B, InnerModule = <Self as Trainable<B>>::On<<B as AutodiffBackend>::InnerBackend>> + 'static
+{
+}
+
+impl<B: TrainBackend, N> Trains<B> for N where
+    N: Trainable<B> + AutodiffModule<B, InnerModule = <N as Trainable<B>>::On<<B as AutodiffBackend>::InnerBackend>> + 'static
+{
 }
 
 impl TrainBackend for Graph {
@@ -33,7 +44,7 @@ impl TrainBackend for Graph {
         Ok(())
     }
 
-    fn to_cpu(network: &DecisionNetwork<Self>, _description: &Description) -> DecisionNetwork<Cpu> {
+    fn to_cpu<N: Trains<Self>>(network: &N, _description: &N::Description) -> N::On<Cpu> {
         network.valid()
     }
 }
@@ -49,8 +60,8 @@ macro_rules! train_on_gpu {
                 aaren_kernels::device::take_failure().map_or(Ok(()), |failure| Err(failure.into()))
             }
 
-            fn to_cpu(network: &DecisionNetwork<Self>, description: &Description) -> DecisionNetwork<Cpu> {
-                crate::device::copy::to_cpu(&network.valid(), description)
+            fn to_cpu<N: Trains<Self>>(network: &N, description: &N::Description) -> N::On<Cpu> {
+                crate::device::copy::to_cpu::<_, _, N::On<Cpu>>(&network.valid(), description)
             }
         }
     };
@@ -58,3 +69,19 @@ macro_rules! train_on_gpu {
 
 train_on_gpu!("vulkan", aaren_kernels::device::Vulkan);
 train_on_gpu!("cuda", aaren_kernels::device::Cuda);
+
+/// Calls a function that is generic over the backend, with that of a device.
+macro_rules! on_backend {
+    ($device:expr, $function:ident($($argument:expr),*)) => {
+        match $device {
+            $crate::config::Device::Cpu => $function::<$crate::device::Graph>($($argument),*),
+            #[cfg(feature = "vulkan")]
+            $crate::config::Device::Vulkan => $function::<burn::backend::Autodiff<aaren_kernels::device::Vulkan>>($($argument),*),
+            #[cfg(feature = "cuda")]
+            $crate::config::Device::Cuda => $function::<burn::backend::Autodiff<aaren_kernels::device::Cuda>>($($argument),*),
+            #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
+            missing => anyhow::bail!("device: this build has no {missing} backend"),
+        }
+    };
+}
+pub(crate) use on_backend;

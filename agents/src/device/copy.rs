@@ -1,7 +1,7 @@
 //! Copying a network's weights from one backend to another.
 
 use super::cpu::{CPU, Cpu};
-use aaren_policy::{DecisionNetwork, Description, KernelBackend};
+use aaren_policy::Trainable;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -30,17 +30,17 @@ impl ModuleMapper<Cpu> for Write {
 ///
 /// # Panics
 /// If the network is not of the description.
-pub(crate) fn to_cpu<B: KernelBackend>(network: &DecisionNetwork<B>, description: &Description) -> DecisionNetwork<Cpu> {
+pub(crate) fn to_cpu<B: Backend, N: Module<B>, C: Trainable<Cpu>>(network: &N, description: &C::Description) -> C {
     let mut read = Read(VecDeque::new());
     network.visit(&mut read);
-    let fresh = DecisionNetwork::new(description, 0, &CPU).expect("the description has been checked");
+    let fresh = C::init(description, 0, &CPU).expect("the description has been checked");
     fresh.map(&mut Write(read.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aaren_policy::{ActionSpec, Normalizer, PolicyConfig};
+    use aaren_policy::{ActionSpec, DecisionNetwork, Description, Normalizer, PolicyConfig};
 
     #[test]
     fn every_weight_is_copied() {
@@ -58,6 +58,6 @@ mod tests {
             read.0
         };
         assert_ne!(weights(&network), weights(&DecisionNetwork::new(&description, 0, &CPU).unwrap()));
-        assert_eq!(weights(&to_cpu(&network, &description)), weights(&network));
+        assert_eq!(weights(&to_cpu::<Cpu, _, DecisionNetwork<Cpu>>(&network, &description)), weights(&network));
     }
 }

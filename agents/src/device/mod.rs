@@ -14,7 +14,8 @@ mod copy;
 mod cpu;
 mod find;
 
-pub use backend::TrainBackend;
+pub(crate) use backend::on_backend;
+pub use backend::{TrainBackend, Trains};
 pub(crate) use cpu::Graph;
 pub use cpu::{CPU, Cpu};
 pub use find::{find, require};

@@ -12,7 +12,9 @@
 mod offline;
 mod online;
 mod plan;
+mod sequences;
 
 pub use offline::offline;
 pub use online::online;
 pub use plan::{Budget, Data, EvaluationPlan, Iterations, Memory, Plan, Schedule, Time};
+pub use sequences::sequences;

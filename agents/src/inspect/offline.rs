@@ -2,7 +2,7 @@
 
 use aaren_data::Dataset;
 use aaren_kernels::Dropout;
-use aaren_policy::{DecisionNetwork, Description, Timesteps};
+use aaren_policy::{Backbone, DecisionNetwork, Description, PolicyConfig, Timesteps};
 use anyhow::Result;
 use burn::module::Module;
 
@@ -43,10 +43,11 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
     Ok(Plan {
         job: serde_json::to_value(OfflineJob { policy: description.config.clone(), ..job.clone() })?,
         mixer: job.policy.mixer_name(),
+        tokens: None,
         env: job.env.as_ref().map_or_else(|| format!("the data {}", job.data.describe()), |env| env.id.clone()),
         observation_width: description.normalizer.width(),
         action_width: description.action.width(),
-        parameters: parameters(&network, job)?,
+        parameters: parameters(network.backbone(), network.num_params(), &job.policy)?,
         state_bytes,
         steps: limit,
         iterations: None,
@@ -57,15 +58,7 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
             epochs: timesteps as f64 / data.transitions as f64,
         },
         data: Some(data),
-        schedule: Schedule {
-            learning_rate: train.learning_rate,
-            warmup_steps: train.warmup_steps,
-            after: train.schedule,
-            steps: train.steps,
-            log_every: train.log_every,
-            checkpoint_every: train.checkpoint_every,
-            keep_checkpoints: train.keep_checkpoints,
-        },
+        schedule: Schedule::of(train),
         evaluation: EvaluationPlan::new(
             (train.steps, 1, evaluation.every),
             if env.is_some() { (evaluation.episodes, evaluation.final_episodes()) } else { (0, 0) },
@@ -85,18 +78,17 @@ pub fn offline(job: &OfflineJob, dataset: Dataset) -> Result<Plan> {
 }
 
 /// The trained numbers of every part.
-fn parameters(network: &DecisionNetwork<Cpu>, job: &OfflineJob) -> Result<Vec<(String, usize)>> {
+pub(super) fn parameters(backbone: &Backbone<Cpu>, total: usize, policy: &PolicyConfig) -> Result<Vec<(String, usize)>> {
     let (mut blocks, mut rows) = (0, Vec::new());
-    let mixers = job.policy.mixer_of_blocks()?;
-    for (index, block) in network.backbone().blocks().iter().enumerate() {
+    let mixers = policy.mixer_of_blocks()?;
+    for (index, block) in backbone.blocks().iter().enumerate() {
         let (mixer, all) = (block.mixer().num_params(), block.num_params());
         rows.push((format!("block {index}"), all));
         rows.push((format!("  {}", mixers[index]), mixer));
-        rows.push(("  feed-forward".into(), all - mixer - 4 * job.policy.width));
-        rows.push(("  norms".into(), 4 * job.policy.width));
+        rows.push(("  feed-forward".into(), all - mixer - 4 * policy.width));
+        rows.push(("  norms".into(), 4 * policy.width));
         blocks += all;
     }
-    let total = network.num_params();
     rows.push(("tokens, last norm and head".into(), total - blocks));
     rows.push(("all".into(), total));
     Ok(rows)

@@ -42,6 +42,7 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
     Ok(Plan {
         job: serde_json::to_value(job)?,
         mixer: policy.description.network.name(),
+        tokens: None,
         env: job.env.id.clone(),
         observation_width: observation,
         action_width: action,

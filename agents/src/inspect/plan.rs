@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 use serde::Serialize;
 
-use crate::config::LearningRateSchedule;
+use crate::config::{LearningRateSchedule, TrainConfig};
 use crate::run::report::{align_right, bytes, count, number, table};
 
 /// What a training would be.
@@ -18,6 +18,9 @@ pub struct Plan {
     pub mixer: String,
     /// The task's id.
     pub env: String,
+    /// What tokens and outputs are, where it is no policy that acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<String>,
     /// Numbers in an observation.
     pub observation_width: usize,
     /// Numbers in an action, or choices.
@@ -145,6 +148,21 @@ pub struct Time {
     pub training_seconds: f64,
 }
 
+impl Schedule {
+    /// In optimizer steps.
+    pub(super) fn of(train: &TrainConfig) -> Self {
+        Self {
+            learning_rate: train.learning_rate,
+            warmup_steps: train.warmup_steps,
+            after: train.schedule,
+            steps: train.steps,
+            log_every: train.log_every,
+            checkpoint_every: train.checkpoint_every,
+            keep_checkpoints: train.keep_checkpoints,
+        }
+    }
+}
+
 impl EvaluationPlan {
     /// Evaluations of a training of so many steps, each update making `stride` of them.
     pub(super) fn new(
@@ -168,7 +186,8 @@ impl fmt::Display for Plan {
         align_right(&mut rows, 1);
         writeln!(f, "the job: {:#}", self.job)?;
         let Self { mixer, env, observation_width, action_width, .. } = self;
-        writeln!(f, "{mixer} on {env}: observations of {observation_width}, actions of {action_width}\n{rows}")?;
+        let of_env = || format!("observations of {observation_width}, actions of {action_width}");
+        writeln!(f, "{mixer} on {env}: {}\n{rows}", self.tokens.clone().unwrap_or_else(of_env))?;
         if let Some(Iterations { iterations, env_steps, optimizer_steps }) = self.iterations {
             let all = iterations * env_steps;
             writeln!(
@@ -187,12 +206,9 @@ impl fmt::Display for Plan {
             )?;
         }
         let Budget { updates, timesteps_per_update, timesteps, epochs } = &self.budget;
-        let over = if self.data.is_some() { "the data" } else { "each rollout" };
-        writeln!(
-            f,
-            "budget: {updates} updates of {timesteps_per_update} timesteps, {timesteps} timesteps in all, {} epochs over {over}",
-            number(*epochs)
-        )?;
+        let over = if self.data.is_some() || self.tokens.is_some() { "the data" } else { "each rollout" };
+        let over = if *epochs > 0.0 { format!("{} epochs over {over}", number(*epochs)) } else { "all of them fresh".into() };
+        writeln!(f, "budget: {updates} updates of {timesteps_per_update} timesteps, {timesteps} timesteps in all, {over}")?;
         let Schedule { learning_rate, warmup_steps, after, steps, log_every, checkpoint_every, keep_checkpoints } =
             &self.schedule;
         writeln!(
@@ -206,6 +222,10 @@ impl fmt::Display for Plan {
         let most = most_env_steps.map(|steps| format!("; at most {steps} environment steps")).unwrap_or_default();
         let held_out = self.data.as_ref().map_or(0, |data| data.held_out);
         match (final_episodes, held_out) {
+            _ if self.tokens.is_some() => writeln!(
+                f,
+                "evaluation: {between} while it trains on the validation split, and one at the end on the test split"
+            )?,
             (0, 0) => writeln!(f, "evaluation: none, there is no environment and nothing is held out")?,
             (0, _) => {
                 writeln!(f, "evaluation: {between} while it trains and one at the end, of the loss on the held-out episodes")?

@@ -1,17 +1,20 @@
 //! An evaluation as a whole: from a policy on disk to a report.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use aaren_policy::{AnyPolicy, mixer::CachePolicy};
+use aaren_policy::{AnyDescription, AnyPolicy, Described, Model, checkpoint, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::Checkpoint;
-use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob};
+use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob};
 use crate::device::{CPU, Cpu};
+use crate::offline;
 use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
 use crate::run::RunDir;
 use crate::run::report::EvaluationReport;
+use crate::sequence::{self, SequenceTask};
 
 /// What is to be evaluated, and what changes in the evaluation that its job describes: what `aaren evaluate` is asked for.
 #[derive(Clone, Debug, Default, Args)]
@@ -72,10 +75,82 @@ impl Prepared {
     }
 }
 
+/// A model of sequences, and the task whose splits it can be judged on.
+#[derive(Debug)]
+pub struct PreparedSequences {
+    /// Where the model is.
+    pub saved: SavedPolicy,
+    model: Model<Cpu>,
+    job: SequenceJob,
+    task: Arc<dyn SequenceTask>,
+}
+
+impl PreparedSequences {
+    /// Judges the model on both splits.
+    ///
+    /// # Errors
+    /// If it is no model of sequences.
+    pub fn evaluate(&self) -> Result<EvaluationReport> {
+        let Self { saved, model, job, task } = self;
+        let (mixer, parameters) = (model.mixer(), model.parameters());
+        let mut report = EvaluationReport::without_env(&saved.name, saved.step, &job.task.describe(), mixer, parameters);
+        sequence::report(model, &**task, job.train.batch_size, true, &mut report)?;
+        Ok(report)
+    }
+}
+
 impl EvaluateRequest {
+    /// Loads a model of sequences, and its task as the job that trained it says; none where the request is for a policy that acts.
+    ///
+    /// # Errors
+    /// What is wrong with the request or the model.
+    pub fn prepare_sequences(&self) -> Result<Option<PreparedSequences>> {
+        let checkpoint = self.checkpoint.unwrap_or(Checkpoint::Latest);
+        // What is wrong with the path is said where policies are looked for.
+        let Ok(saved) = SavedPolicy::find(&self.policy, |run| checkpoint.of(run)) else { return Ok(None) };
+        let Ok(AnyDescription::Sequence(description)) = checkpoint::load_any_description(&saved.folder) else { return Ok(None) };
+        let path = self.policy.display();
+        for (flag, is_said) in [
+            ("--env", self.env.is_some()),
+            ("--episodes", self.episodes.is_some()),
+            ("--target-return", !self.target_returns.is_empty()),
+            ("--actors", self.actors.is_some()),
+            ("--envs-per-actor", self.envs_per_actor.is_some()),
+            ("--execution", self.execution.is_some()),
+            ("--cache", self.cache.is_some()),
+            ("--stochastic", self.stochastic),
+        ] {
+            ensure!(!is_said, "{flag}: {path} is a model of sequences and plays no episodes; leave it out");
+        }
+        let Some(Job::Sequence(job)) = saved.job(&Changes { seed: self.seed, ..Changes::default() })? else {
+            bail!("{path} does not say the task that it learnt; name the folder of its run");
+        };
+        let task = sequence::make(&job.task, job.seed)?;
+        ensure!(
+            self.seed.is_none() || task.mark().is_none(),
+            "--seed: what {path} was not trained on follows from the seed of its training; leave it out"
+        );
+        let is_the_jobs = offline::describe_sequences(&job, &*task)?.fits(&description);
+        ensure!(is_the_jobs, "cannot evaluate {}: its model is not the one of the job", saved.folder.display());
+        let model = checkpoint::load_model(&saved.folder, &CPU);
+        let model = model.with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+        Ok(Some(PreparedSequences { saved, model, job, task }))
+    }
+
     /// The evaluation that a policy's job describes.
     pub fn of(policy: impl Into<PathBuf>) -> Self {
         Self { policy: policy.into(), ..Self::default() }
+    }
+
+    /// Evaluates a policy in its task, or a model of sequences on its splits.
+    ///
+    /// # Errors
+    /// As [`EvaluateRequest::prepare`], [`EvaluateRequest::prepare_sequences`] and [`evaluate`].
+    pub fn evaluate(&self) -> Result<EvaluationReport> {
+        match self.prepare_sequences()? {
+            Some(prepared) => prepared.evaluate(),
+            None => self.prepare()?.evaluate(),
+        }
     }
 
     /// Loads the policy and checks that it can be evaluated so.

@@ -17,6 +17,6 @@ mod finished;
 mod train;
 
 pub use checkpoint::Checkpoint;
-pub use evaluate::{EvaluateRequest, Prepared};
+pub use evaluate::{EvaluateRequest, Prepared, PreparedSequences};
 pub use finished::{is_finished, other_keys};
 pub use train::{TrainRequest, Trained};

@@ -13,6 +13,7 @@ use crate::play::SavedPolicy;
 use crate::run::interrupt::{self, Steps};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::run::{RunDir, check_folder};
+use crate::sequence::make;
 use crate::session::NoObserver;
 use crate::{device, ppo};
 
@@ -110,6 +111,13 @@ impl TrainRequest {
             Job::Ppo(online) => {
                 let (run, _steps) = begin(run, online.ppo.keep_checkpoints, &|from, run| ppo::begin_from(online, from, run))?;
                 (ppo::train_together(online, SharedRun::new(run.as_ref(), ranks), resumes, &mut NoObserver)?, run)
+            }
+            Job::Sequence(sequence) => {
+                let task = make(&sequence.task, sequence.seed)?;
+                let fill = |from: &SavedPolicy, run: &RunDir| offline::begin_sequences_from(sequence, &*task, from, run);
+                let (run, _steps) = begin(run, sequence.train.keep_checkpoints, &fill)?;
+                interrupt::check()?;
+                (offline::train_sequences(sequence, task, SharedRun::new(run.as_ref(), ranks), resumes)?, run)
             }
             Job::Collect(_) => bail!("this job makes a dataset and trains nothing; run it with `aaren collect`"),
         };

@@ -1,10 +1,10 @@
 //! Batches on the device that is trained on, prepared ahead of the optimizer.
 
-use super::segments::{Batch, Segment, SegmentSampler, SharedBatch};
-use crate::{device::TrainBackend, exchange::Shards, run::process::panic_message};
-use aaren_policy::{Description, TimestepTensors, Timesteps};
+use super::segments::{Batch, Segment, SegmentSampler, SharedBatch, Source};
+use crate::device::{TrainBackend, Trains};
+use crate::{exchange::Shards, run::process::panic_message};
+use aaren_policy::{DecisionNetwork, DecisionRows, Description, Rows, Timesteps};
 use anyhow::{Context, Result, anyhow};
-use burn::tensor::{Tensor, TensorData};
 use crossbeam::channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,9 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const BATCHES_AHEAD: usize = 2;
 
 /// The batches of a training, in order.
-pub(crate) struct Batches<B: TrainBackend>(Receiver<Result<DeviceBatch<B>>>);
+pub(crate) struct Batches<B: TrainBackend, N: Trains<B>>(Receiver<Result<DeviceBatch<B, N>>>);
 
-impl<B: TrainBackend> Batches<B> {
+impl<B: TrainBackend, N: Trains<B>> Batches<B, N> {
     /// Batches from `first_step` to the last before `steps`; the thread ends with them, or when this is dropped.
     ///
     /// - `shards`: whose rows are filled
@@ -23,8 +23,8 @@ impl<B: TrainBackend> Batches<B> {
     /// # Errors
     /// If the thread cannot be started.
     pub(crate) fn prepare(
-        sampler: SegmentSampler,
-        description: Description,
+        sampler: SegmentSampler<impl Source<Rows = N::Rows>>,
+        description: N::Description,
         shards: Shards,
         first_step: u64,
         steps: u64,
@@ -50,15 +50,15 @@ impl<B: TrainBackend> Batches<B> {
     ///
     /// # Errors
     /// If the device has no memory for it, or the thread that prepares batches has ended.
-    pub(crate) fn next(&self) -> Result<DeviceBatch<B>> {
+    pub(crate) fn next(&self) -> Result<DeviceBatch<B, N>> {
         self.0.recv().context("the thread that prepares batches has ended")?
     }
 }
 
 /// A batch on the device that is trained on. Made on the thread that prepares batches, so that copying does not hold up a step.
-pub struct DeviceBatch<B: TrainBackend> {
+pub struct DeviceBatch<B: TrainBackend, N: Trains<B> = DecisionNetwork<B>> {
     /// Of the shards that this process works on, in order.
-    pub(super) parts: Vec<DevicePart<B>>,
+    pub(super) parts: Vec<DevicePart<B, N>>,
     /// Of all parts here together.
     pub(super) size: BatchSize,
     /// Of all rows, those of other processes included.
@@ -66,10 +66,8 @@ pub struct DeviceBatch<B: TrainBackend> {
 }
 
 /// A shard of a batch: a forward and a backward pass.
-pub(super) struct DevicePart<B: TrainBackend> {
-    pub(super) inputs: TimestepTensors<B>,
-    /// `[timesteps, action width]`
-    pub(super) actions: Tensor<B, 2>,
+pub(super) struct DevicePart<B: TrainBackend, N: Trains<B>> {
+    pub(super) batch: N::Batch,
     pub(super) rows: usize,
 }
 
@@ -83,25 +81,29 @@ impl<B: TrainBackend> DeviceBatch<B> {
     /// If the device has no memory for it.
     pub fn new(timesteps: Timesteps, actions: Vec<f32>, rows: usize, description: &Description) -> Result<Self> {
         let cut = vec![None; rows];
-        Self::copy(SharedBatch { own: vec![Batch { timesteps, actions, cut: cut.clone() }], cut }, description)
+        Self::copy(
+            SharedBatch { own: vec![Batch { rows: DecisionRows { timesteps, actions }, cut: cut.clone() }], cut },
+            description,
+        )
     }
+}
 
+impl<B: TrainBackend, N: Trains<B>> DeviceBatch<B, N> {
     /// Copies this process's part of a batch to the device.
     ///
     /// # Errors
     /// If the device has no memory for it.
-    pub(crate) fn copy(batch: SharedBatch, description: &Description) -> Result<Self> {
+    pub(crate) fn copy(batch: SharedBatch<N::Rows>, description: &N::Description) -> Result<Self> {
         let SharedBatch { own, cut } = batch;
-        let sum = |of: fn(&Batch) -> usize| own.iter().map(of).sum();
-        let size = BatchSize::new(sum(|part| part.cut.len()), sum(|part| part.timesteps.len()), description);
+        let sum = |of: fn(&Batch<N::Rows>) -> usize| own.iter().map(of).sum();
+        let [rows, timesteps, bytes] = [sum(|part| part.cut.len()), sum(|part| part.rows.len()), sum(|part| part.rows.bytes())];
+        let size = BatchSize { rows, timesteps, bytes };
         on_device::<B, _>(|| {
-            let (device, width) = (B::device(), description.action.width());
-            let part = |Batch { timesteps, actions, cut }| DevicePart {
-                inputs: timesteps.to_tensors::<B>(cut.len(), description.config.tokens, &device),
-                actions: Tensor::from_data(TensorData::new(actions, [timesteps.len(), width]), &device),
-                rows: cut.len(),
+            let part = |part: &Batch<N::Rows>| {
+                let rows = part.cut.len();
+                DevicePart { batch: N::batch(&part.rows, rows, description, &B::device()), rows }
             };
-            Self { parts: own.into_iter().map(part).collect(), size, cut }
+            Self { parts: own.iter().map(part).collect(), size, cut }
         })
         .with_context(|| format!("with {size}"))
     }
@@ -113,14 +115,6 @@ pub(super) struct BatchSize {
     pub(super) rows: usize,
     pub(super) timesteps: usize,
     bytes: usize,
-}
-
-impl BatchSize {
-    fn new(rows: usize, timesteps: usize, description: &Description) -> Self {
-        // Observation, two actions, return, time and reset.
-        let per_timestep = description.normalizer.width() + 2 * description.action.width() + 3;
-        Self { rows, timesteps, bytes: 4 * per_timestep * timesteps }
-    }
 }
 
 impl std::fmt::Display for BatchSize {

@@ -53,7 +53,10 @@ pub struct Conversion {
 /// A run that learned online, a job that is wrong with the mixer, parameters that do not match, or a folder that cannot be written.
 pub fn convert(from: &RunDir, (step, folder): (u64, &Path), mixer: &str, overrides: &[String], to: &Path) -> Result<Conversion> {
     let Job::Offline(before) = from.job(&Changes::default())? else {
-        bail!("the run {} learned online; only a policy that is trained on trajectories can be converted", from.path().display());
+        bail!(
+            "the run {} did not learn from trajectories; only a policy that is trained on trajectories can be converted",
+            from.path().display()
+        );
     };
     // Options belong to mixers that are used, and a list of mixers takes the place of one.
     let settings = ["policy.mixers=[]".into(), "policy.options={}".into(), format!("policy.mixer={mixer}")];

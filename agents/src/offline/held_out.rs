@@ -1,18 +1,18 @@
 //! Episodes that are held out of a training, and the loss of a policy on them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use aaren_data::Dataset;
 use aaren_envs::derive_seed;
 use aaren_kernels::Dropout;
-use aaren_policy::{AnyPolicy, Description};
+use aaren_policy::{AnyPolicy, DecisionNetwork, Description, Model, Rows as _, Trainable};
 use anyhow::{Result, bail, ensure};
-use burn::tensor::{ElementConversion, Tensor, TensorData};
+use burn::tensor::ElementConversion;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::segments::{Segment, SegmentSampler, SegmentSource};
+use super::segments::{Segment, SegmentSampler};
+use super::source::SegmentSource;
 use crate::config::{OfflineJob, TrainConfig};
 use crate::device::{CPU, Cpu};
 use crate::run::report::ValidationReport;
@@ -56,7 +56,7 @@ pub(crate) fn hold_out(job: &OfflineJob, mut dataset: Dataset) -> Result<(Datase
 /// The loss on held-out episodes. Every timestep counts once, in segments as long as those of the training, or in whole episodes.
 #[derive(Debug)]
 pub(crate) struct Validation {
-    sampler: SegmentSampler,
+    sampler: SegmentSampler<SegmentSource>,
     /// Segments of one length, as many as a batch has rows or fewer.
     batches: Vec<Vec<Segment>>,
     description: Description,
@@ -77,8 +77,7 @@ impl Validation {
             }
         }
         let batches = of_length.values().flat_map(|segments| segments.chunks(config.batch_size).map(<[_]>::to_vec)).collect();
-        let source = Arc::new(SegmentSource::new(held_out)?);
-        let sampler = SegmentSampler::new(source, description.clone(), config, seed);
+        let sampler = SegmentSampler::new(SegmentSource::new(held_out, description.clone())?, config, seed);
         Ok(Self { sampler, batches, description, episodes: lengths.len() })
     }
 
@@ -86,16 +85,16 @@ impl Validation {
     ///
     /// # Errors
     /// If it is no decision policy.
-    pub(crate) fn judge(&self, policy: &AnyPolicy<Cpu>) -> Result<ValidationReport> {
-        let AnyPolicy::Decision(policy) = policy else { bail!("a policy that learned online has no loss on data") };
+    pub(crate) fn judge(&self, policy: &Model<Cpu>) -> Result<ValidationReport> {
+        let Model::Policy(AnyPolicy::Decision(policy)) = policy else {
+            bail!("a policy that learned online has no loss on data")
+        };
         let (mut sum, mut timesteps) = (0.0, 0);
         for segments in &self.batches {
-            let batch = self.sampler.batch_of(segments);
-            let (rows, count) = (segments.len(), batch.timesteps.len());
-            let inputs = batch.timesteps.to_tensors::<Cpu>(rows, self.description.config.tokens, &CPU);
-            let actions = TensorData::new(batch.actions, [count, self.description.action.width()]);
-            let state = policy.initial_state(rows, &CPU);
-            let (loss, _) = policy.network.loss(&inputs, Tensor::from_data(actions, &CPU), state, Dropout::OFF);
+            let timesteps_of = self.sampler.batch_of(segments);
+            let (rows, count) = (segments.len(), timesteps_of.len());
+            let (inputs, actions) = DecisionNetwork::<Cpu>::batch(&timesteps_of, rows, &self.description, &CPU);
+            let (loss, _) = policy.network.loss(&inputs, actions, policy.initial_state(rows, &CPU), Dropout::OFF);
             sum += loss.into_scalar().elem::<f64>() * count as f64;
             timesteps += count;
         }
@@ -155,25 +154,24 @@ mod tests {
             let steps: usize = held_out.trajectories.iter().map(|trajectory| trajectory.len()).sum();
             // By hand: an episode after the other, a timestep after the other, the state carried along.
             let mut sum = 0.0;
-            let sampler =
-                SegmentSampler::new(Arc::new(SegmentSource::new(held_out.clone()).unwrap()), description.clone(), &job.train, 1);
+            let source = SegmentSource::new(held_out.clone(), description.clone()).unwrap();
+            let sampler = SegmentSampler::new(source, &job.train, 1);
             for (trajectory, length) in held_out.trajectories.iter().map(|trajectory| trajectory.len()).enumerate() {
                 let mut state = network.backbone().initial_state(1, &CPU);
                 for segment in Segment::all(trajectory, length, 1) {
                     let batch = sampler.batch_of(&[segment]);
                     let is_first = segment == Segment::all(trajectory, length, 1).next().unwrap();
-                    let mut inputs = batch.timesteps.to_tensors::<Cpu>(1, description.config.tokens, &CPU);
+                    let (mut inputs, actions) = DecisionNetwork::<Cpu>::batch(&batch, 1, &description, &CPU);
                     if !is_first {
                         inputs.reset = aaren_policy::Reset::none(1, inputs.reset.flags().len(), &CPU);
                     }
-                    let actions = Tensor::from_data(TensorData::new(batch.actions, [1, description.action.width()]), &CPU);
                     let (loss, next) = network.loss(&inputs, actions, state, Dropout::OFF);
                     sum += loss.into_scalar().elem::<f64>();
                     state = next;
                 }
             }
             let validation = Validation::new(held_out, description.clone(), &job.train, 1).unwrap();
-            let report = validation.judge(&DecisionPolicy { network, description }.into()).unwrap();
+            let report = validation.judge(&Model::Policy(DecisionPolicy { network, description }.into())).unwrap();
             assert_eq!(report.timesteps, steps);
             (report.loss, sum / steps as f64)
         };

@@ -5,7 +5,7 @@ mod progress;
 
 use super::batch::{BatchSize, DeviceBatch, on_device};
 use crate::config::TrainConfig;
-use crate::device::{Cpu, Graph, TrainBackend};
+use crate::device::{Cpu, Graph, TrainBackend, Trains};
 use crate::exchange::{Ranks, Shards};
 use crate::optim::AdamW;
 use crate::optim::average::average;
@@ -16,10 +16,9 @@ use crate::seeds;
 use crate::session::{LAST, Trained, save_last};
 use aaren_envs::{derive_seed, read_text};
 use aaren_kernels::Dropout;
-use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy, Description, PolicyState, StateRecord, checkpoint};
+use aaren_policy::{DecisionNetwork, Described, Model, PolicyState, StateRecord, Trainable, checkpoint};
 use anyhow::{Context, Result, anyhow, ensure};
 use backward::{Backward, Loss, in_shards, whole};
-use burn::module::Module;
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use burn::tensor::Tensor;
 use progress::Progress;
@@ -58,12 +57,12 @@ struct PendingMetrics<B: TrainBackend> {
 /// assert_eq!(learner.step(), 1);
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub struct Learner<B: TrainBackend = Graph> {
-    network: DecisionNetwork<B>,
+pub struct Learner<B: TrainBackend = Graph, N: Trains<B> = DecisionNetwork<B>> {
+    network: N,
     /// The average of the network's weights, where the job wants one.
-    average: Option<DecisionNetwork<B>>,
-    optimizer: AdamW<B, DecisionNetwork<B>>,
-    description: Description,
+    average: Option<N>,
+    optimizer: AdamW<B, N>,
+    description: N::Description,
     config: TrainConfig,
     seed: u64,
     /// The parts of a batch, and those that this learner works on.
@@ -75,14 +74,14 @@ pub struct Learner<B: TrainBackend = Graph> {
     pub(crate) progress: Progress,
 }
 
-impl<B: TrainBackend> Learner<B> {
+impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
     /// Draws initial weights.
     ///
     /// # Errors
     /// If the description does not check.
-    pub fn new(description: Description, config: &TrainConfig, seed: u64) -> Result<Self> {
-        let network = DecisionNetwork::new(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
-        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.backbone().no_decay());
+    pub fn new(description: N::Description, config: &TrainConfig, seed: u64) -> Result<Self> {
+        let network = N::init(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.no_decay());
         let (average, config) = (config.ema.map(|_| network.clone()), config.clone());
         let (progress, shards, states) = (Progress::default(), Shards::all(config.shards), Vec::new());
         Ok(Self { network, average, optimizer, description, config, seed, shards, states, pending: None, progress })
@@ -104,7 +103,7 @@ impl<B: TrainBackend> Learner<B> {
     /// # Errors
     /// On the CPU, if the loss or the gradient is not finite; weights, optimizer and progress are as before then. On other devices
     /// nothing is read back, and [`Learner::read_metrics`] finds out; there, if memory runs out.
-    pub fn update(&mut self, batch: DeviceBatch<B>) -> Result<()> {
+    pub fn update(&mut self, batch: DeviceBatch<B, N>) -> Result<()> {
         self.update_with(batch, &Ranks::alone())
     }
 
@@ -112,23 +111,22 @@ impl<B: TrainBackend> Learner<B> {
     ///
     /// # Errors
     /// As [`Learner::update`], on all ranks; or a rank that does not come.
-    pub(crate) fn update_with(&mut self, batch: DeviceBatch<B>, ranks: &Ranks) -> Result<()> {
+    pub(crate) fn update_with(&mut self, batch: DeviceBatch<B, N>, ranks: &Ranks) -> Result<()> {
         let (step, size) = (self.progress.step, batch.size);
         on_device::<B, _>(|| self.step(batch, ranks)).with_context(|| format!("by step {step}, with {size}"))?
     }
 
-    fn step(&mut self, batch: DeviceBatch<B>, ranks: &Ranks) -> Result<()> {
+    fn step(&mut self, batch: DeviceBatch<B, N>, ranks: &Ranks) -> Result<()> {
         let DeviceBatch { mut parts, size, cut } = batch;
         let (step, shards) = (self.progress.step, &self.shards);
         let (found, expected) = (parts.len(), shards.own.len());
         ensure!(found == expected, "the batch has {found} parts, and train.shards says {expected}");
         let mut states = std::mem::take(&mut self.states);
         if states.is_empty() {
-            let backbone = self.network.backbone();
-            states = parts.iter().map(|part| backbone.initial_state(part.rows, &B::device())).collect();
+            states = parts.iter().map(|part| self.network.initial_state(part.rows, &B::device())).collect();
         }
         let dropout = |place: &[u64]| Dropout {
-            probability: self.description.config.dropout,
+            probability: self.description.config().dropout,
             seed: derive_seed(self.seed, &[&[seeds::DROPOUT, step], place].concat()),
         };
         let Backward { loss, gradients, states } = match shards.count {
@@ -180,18 +178,9 @@ impl<B: TrainBackend> Learner<B> {
         });
     }
 
-    /// The policy as it is now, to act with: of the averaged weights, where there are some.
-    pub(crate) fn policy(&self) -> DecisionPolicy<Cpu> {
-        self.policy_of(self.average.as_ref().unwrap_or(&self.network))
-    }
-
-    fn policy_of(&self, network: &DecisionNetwork<B>) -> DecisionPolicy<Cpu> {
-        DecisionPolicy { network: B::to_cpu(network, &self.description), description: self.description.clone() }
-    }
-
-    /// The policy of the last step's weights, where [`Learner::policy`] is another.
-    fn last_policy(&self) -> Option<DecisionPolicy<Cpu>> {
-        self.average.is_some().then(|| self.policy_of(&self.network))
+    /// The network as it is now, to act with: of the averaged weights, where there are some.
+    pub(crate) fn network(&self) -> N::On<Cpu> {
+        B::to_cpu(self.average.as_ref().unwrap_or(&self.network), &self.description)
     }
 
     /// Writes all that [`Learner::load`] needs into a folder that exists.
@@ -210,9 +199,9 @@ impl<B: TrainBackend> Learner<B> {
     /// As [`Learner::save`], with the states of all parts of a batch.
     fn save_with(&self, folder: &Path, mut states: Vec<Vec<StateRecord>>) -> Result<()> {
         let step = self.progress.step;
-        let policy = self.policy();
-        ensure!(is_finite(&policy.network), "a weight is not finite after step {step}; lower train.learning_rate");
-        checkpoint::save(&policy, folder)?;
+        let network = self.network();
+        ensure!(is_finite(&network), "a weight is not finite after step {step}; lower train.learning_rate");
+        checkpoint::save(&network.into_model(self.description.clone()), folder)?;
         if let Some(last) = self.last_policy() {
             save_last(&last, folder)?;
         }
@@ -237,9 +226,9 @@ impl<B: TrainBackend> Learner<B> {
     /// # Errors
     /// Names the file that is missing, damaged, or of another policy.
     pub(crate) fn load(mut self, folder: &Path) -> Result<Self> {
-        let stored = checkpoint::load_description(folder)?;
+        let stored = N::Description::read(folder)?;
         ensure!(
-            stored.config == self.description.config && stored.action == self.description.action,
+            stored.fits(&self.description),
             "{}: the checkpoint's policy is not the job's; resume with the config of the run, or train a new run",
             folder.join(checkpoint::DESCRIPTION).display()
         );
@@ -279,9 +268,9 @@ impl<B: TrainBackend> Learner<B> {
         let all = read.context("not a policy's state")?;
         let (found, expected) = (all.len(), self.shards.count);
         ensure!(found == expected, "states of {found} parts of a batch, expected {expected}");
-        let (backbone, rows, device) = (self.network.backbone(), self.config.batch_size / expected, B::device());
+        let (network, rows, device) = (&self.network, self.config.batch_size / expected, B::device());
         let own = all.into_iter().skip(self.shards.own.start).take(self.shards.own.len());
-        own.map(|records| Ok(backbone.restore_state_of(records, rows, &device)?)).collect()
+        own.map(|records| Ok(network.restore_state(records, rows, &device)?)).collect()
     }
 
     /// Trained numbers.
@@ -293,22 +282,19 @@ impl<B: TrainBackend> Learner<B> {
     ///
     /// # Errors
     /// What `map` returned.
-    pub(crate) fn map_network<T, E>(
-        self,
-        map: impl FnOnce(DecisionNetwork<B>) -> Result<(DecisionNetwork<B>, T), E>,
-    ) -> Result<(Self, T), E> {
+    pub(crate) fn map_network<T, E>(self, map: impl FnOnce(N) -> Result<(N, T), E>) -> Result<(Self, T), E> {
         let (network, result) = map(self.network)?;
         let average = self.average.map(|_| network.clone());
         Ok((Self { network, average, ..self }, result))
     }
 
     /// What the weights mean.
-    pub(crate) fn description(&self) -> &Description {
+    pub(crate) fn description(&self) -> &N::Description {
         &self.description
     }
 }
 
-impl<B: TrainBackend> Trained for Learner<B> {
+impl<B: TrainBackend, N: Trains<B>> Trained for Learner<B, N> {
     fn step(&self) -> u64 {
         self.progress.step
     }
@@ -355,12 +341,13 @@ impl<B: TrainBackend> Trained for Learner<B> {
         (metrics, format!("loss {}", number(loss)))
     }
 
-    fn policy(&self) -> AnyPolicy<Cpu> {
-        Learner::policy(self).into()
+    fn policy(&self) -> Model<Cpu> {
+        self.network().into_model(self.description.clone())
     }
 
-    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
-        Learner::last_policy(self).map(Into::into)
+    fn last_policy(&self) -> Option<Model<Cpu>> {
+        let last = self.average.as_ref().map(|_| B::to_cpu(&self.network, &self.description))?;
+        Some(last.into_model(self.description.clone()))
     }
 
     fn share(&mut self) -> Result<Vec<u8>> {

@@ -26,6 +26,8 @@ pub(crate) mod learner;
 mod presets_tests;
 mod review;
 mod segments;
+pub(crate) mod sequences;
+mod source;
 mod train;
 pub(crate) mod trial;
 
@@ -38,4 +40,6 @@ pub use describe::describe;
 pub use import::{Import, ImportOptions, StatisticsSource, import};
 pub use learner::Learner;
 pub use review::review;
+pub(crate) use sequences::describe_sequences;
+pub use sequences::{SequenceTrainer, begin_sequences_from, train_sequences};
 pub use train::{train, train_together};

@@ -5,13 +5,14 @@ use super::data::expect_alike;
 use super::describe::{describe, is_settled, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
-use super::segments::{SegmentSampler, SegmentSource};
-use crate::config::{Device, OfflineJob};
-use crate::device::{Graph, TrainBackend};
-use crate::exchange::{Ranks, SharedRun};
+use super::segments::{SegmentSampler, Source};
+use super::source::SegmentSource;
+use crate::config::OfflineJob;
+use crate::device::{TrainBackend, Trains, on_backend};
+use crate::exchange::{Ranks, Shards, SharedRun};
 use crate::play::evaluate::Evaluation;
 use crate::run::RunDir;
-use crate::run::data_mark::{self, DataRecord};
+use crate::run::data_mark::{self, DataMark, DataRecord};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{Judges, NoObserver, Schedule, Session, Validate};
 use aaren_data::Dataset;
@@ -62,18 +63,10 @@ pub fn train_together(
     run: SharedRun<'_>,
     resume: bool,
 ) -> Result<(TrainSummary, EvaluationReport)> {
-    match job.device {
-        Device::Cpu => train_on::<Graph>(job, dataset, run, resume),
-        #[cfg(feature = "vulkan")]
-        Device::Vulkan => train_on::<burn::backend::Autodiff<aaren_kernels::device::Vulkan>>(job, dataset, run, resume),
-        #[cfg(feature = "cuda")]
-        Device::Cuda => train_on::<burn::backend::Autodiff<aaren_kernels::device::Cuda>>(job, dataset, run, resume),
-        #[allow(unreachable_patterns, reason = "a build with every feature has every device")]
-        missing => anyhow::bail!("device: this build has no {missing} backend"),
-    }
+    on_backend!(job.device, train_on(job, dataset, run, resume))
 }
 
-/// The loop, on one backend. Policies act on the CPU, whatever they are trained on.
+/// What is trained on one backend, and by what it is judged. Policies act on the CPU, whatever they are trained on.
 fn train_on<B: TrainBackend>(
     job: &OfflineJob,
     dataset: Dataset,
@@ -84,34 +77,62 @@ fn train_on<B: TrainBackend>(
     expect_alike(&dataset, ranks)?;
     let record = DataRecord::of(&dataset);
     let shards = ranks.shards(job.train.shards, "train.shards")?;
-    let data = record.mark;
     let states_all = is_settled(job) && job.env.is_some();
     let job = &settle(job, &dataset);
     let (dataset, held_out) = hold_out(job, dataset)?;
     let description = describe(&job.env, &job.policy, &dataset)?;
-    let source = Arc::new(SegmentSource::new(dataset)?);
     let new = || Learner::<B>::new(description.clone(), &job.train, job.seed).map(|new| new.of_shards(shards.clone()));
-    let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
-    let mut learner = resumed.map_or_else(new, Ok)?;
-    let cannot_resume = || match run.first().map(RunDir::latest_checkpoint) {
-        Some(Ok(Some((_, folder)))) => format!("cannot resume: {}", folder.join(PROGRESS).display()),
-        _ => "cannot resume".into(),
-    };
-    learner.progress.data.map_or(Ok(()), |begun_with| data.expect(begun_with)).with_context(cannot_resume)?;
-    learner.progress.data = Some(data);
+    let learner = begin(new, Some(record.mark), &run, resume)?;
     let description = learner.description().clone();
     let validation = held_out.map(|held_out| Validation::new(held_out, description.clone(), &job.train, job.seed)).transpose()?;
-    let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
-    sampler.check(&learner.progress.cut).with_context(cannot_resume)?;
+    let sampler = SegmentSampler::new(SegmentSource::new(dataset, description)?, &job.train, job.seed);
+    sampler.check(&learner.progress.cut).with_context(|| cannot_resume(&run))?;
     if resume || !states_all {
         // The run states what was taken from the data, and how they are called now.
-        run.write_json("config.json", &OfflineJob { policy: description.config.clone(), ..job.clone() })?;
+        run.write_json("config.json", &OfflineJob { policy: learner.description().config.clone(), ..job.clone() })?;
     }
     run.write_json(data_mark::FILE, &record)?;
-    let mut observer = NoObserver;
-    let mut session = Session::begin(run, resume, schedule(job, validation)?, &mut observer, &learner)?;
+    fit(learner, sampler, shards, run, resume, schedule(job, validation)?)
+}
+
+/// A learner as its job makes it, or as it was when a run ended that is gone on with.
+///
+/// - `data`: what is trained on, where it could be other data than the run was begun with
+pub(super) fn begin<B: TrainBackend, N: Trains<B>>(
+    new: impl Fn() -> Result<Learner<B, N>>,
+    data: Option<DataMark>,
+    run: &SharedRun<'_>,
+    resume: bool,
+) -> Result<Learner<B, N>> {
+    let resumed = if resume { run.load_newest(|folder| new()?.load(folder))? } else { None };
+    let mut learner = resumed.map_or_else(new, Ok)?;
+    let marks = data.zip(learner.progress.data);
+    marks.map_or(Ok(()), |(data, begun_with)| data.expect(begun_with)).with_context(|| cannot_resume(run))?;
+    learner.progress.data = data;
+    Ok(learner)
+}
+
+/// What is said before the reason why a run cannot be gone on with.
+pub(super) fn cannot_resume(run: &SharedRun<'_>) -> String {
+    match run.first().map(RunDir::latest_checkpoint) {
+        Some(Ok(Some((_, folder)))) => format!("cannot resume: {}", folder.join(PROGRESS).display()),
+        _ => "cannot resume".into(),
+    }
+}
+
+/// The loop, whatever is trained.
+pub(super) fn fit<B: TrainBackend, N: Trains<B>>(
+    mut learner: Learner<B, N>,
+    sampler: SegmentSampler<impl Source<Rows = N::Rows>>,
+    shards: Shards,
+    run: SharedRun<'_>,
+    resume: bool,
+    schedule: Schedule,
+) -> Result<(TrainSummary, EvaluationReport)> {
+    let (ranks, steps, mut observer) = (run.ranks(), schedule.steps, NoObserver);
+    let mut session = Session::begin(run, resume, schedule, &mut observer, &learner)?;
     let (first, cut) = (learner.progress.step, learner.progress.cut.clone());
-    let batches = Batches::prepare(sampler, description, shards, first, job.train.steps, cut)?;
+    let batches = Batches::prepare(sampler, learner.description().clone(), shards, first, steps, cut)?;
     while session.keeps_training() {
         let started = Instant::now();
         let batch = batches.next().with_context(|| session.newest_checkpoint())?;
@@ -125,7 +146,9 @@ fn train_on<B: TrainBackend>(
 /// Steps are optimizer steps.
 fn schedule(job: &OfflineJob, validation: Option<Validation>) -> Result<Schedule> {
     let evaluation = job.env.as_ref().map(|_| Evaluation::try_from(job)).transpose()?;
-    let validation = validation.map(|validation| -> Validate { Arc::new(move |policy| validation.judge(policy)) });
+    let validation = validation.map(|validation| -> Validate {
+        Arc::new(move |policy, _, report| validation.judge(policy).map(|found| report.validation = Some(found)))
+    });
     Ok(Schedule {
         steps: job.train.steps,
         stride: 1,
@@ -133,7 +156,7 @@ fn schedule(job: &OfflineJob, validation: Option<Validation>) -> Result<Schedule
         checkpoint_every: job.train.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        judges: Judges { evaluation, validation, data: job.data.describe() },
+        judges: Judges { evaluation, validation, is_final: true, data: job.data.describe() },
         beside: job.evaluation.beside,
         stop: job.evaluation.stop,
     })

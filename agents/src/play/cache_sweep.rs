@@ -68,6 +68,7 @@ mod tests {
     use crate::offline::data;
     use crate::offline::learner::Learner;
     use crate::run::cache_report::kind;
+    use aaren_policy::DecisionPolicy;
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
 
@@ -101,9 +102,8 @@ mod tests {
         ];
         let job = OfflineJob::quickstart(&settings.map(String::from)).unwrap();
         let description = crate::offline::describe(&job.env, &job.policy, &data::trajectories(&job).unwrap()).unwrap();
-        let mut policy = Learner::<Graph>::new(description, &job.train, 1).unwrap().policy();
-        policy.network = policy.network.map(&mut Times(5.0));
-        let policy = policy.into();
+        let network = Learner::<Graph>::new(description.clone(), &job.train, 1).unwrap().network().map(&mut Times(5.0));
+        let policy = DecisionPolicy { network, description }.into();
         let evaluation = Evaluation { episodes: 2, seed: 3, latency_steps: Some(200), ..Evaluation::try_from(&job).unwrap() };
         // Three tokens in each of 200 timesteps.
         let report = evaluate_caches(&policy, "run", 0, &[6, 600], &evaluation).unwrap();

@@ -251,6 +251,7 @@ impl Evaluation {
             parameters: policy.parameters(),
             targets,
             validation: None,
+            sequences: None,
             env_steps,
             wall_seconds,
             env_steps_per_second: env_steps as f64 / wall_seconds,

@@ -100,7 +100,7 @@ fn schedule(job: &PpoJob) -> Schedule {
         checkpoint_every: job.ppo.checkpoint_every,
         evaluate_every: job.evaluation.every,
         episodes: job.evaluation.episodes,
-        judges: Judges { evaluation: Some(Evaluation::from(job)), validation: None, data: "online".into() },
+        judges: Judges { evaluation: Some(Evaluation::from(job)), validation: None, is_final: true, data: "online".into() },
         beside: job.evaluation.beside,
         stop: job.evaluation.stop,
     }

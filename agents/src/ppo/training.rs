@@ -12,7 +12,7 @@ use crate::run::report::{FORMAT, TrainSummary, number};
 use crate::session::Trained;
 use aaren_data::Trajectory;
 use aaren_envs::Spec;
-use aaren_policy::{ActorCriticDescription, ActorCriticPolicy, AnyPolicy, Normalizer};
+use aaren_policy::{ActorCriticDescription, ActorCriticPolicy, AnyPolicy, Model, Normalizer};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use std::path::Path;
@@ -177,12 +177,12 @@ impl Trained for Training {
         (std::mem::take(&mut self.metrics), self.message.clone())
     }
 
-    fn policy(&self) -> AnyPolicy<Cpu> {
-        self.learner.averaged_policy().unwrap_or_else(|| self.learner.policy()).into()
+    fn policy(&self) -> Model<Cpu> {
+        AnyPolicy::from(self.learner.averaged_policy().unwrap_or_else(|| self.learner.policy())).into()
     }
 
-    fn last_policy(&self) -> Option<AnyPolicy<Cpu>> {
-        self.learner.averaged_policy().map(|_| self.learner.policy().into())
+    fn last_policy(&self) -> Option<Model<Cpu>> {
+        self.learner.averaged_policy().map(|_| AnyPolicy::from(self.learner.policy()).into())
     }
 
     fn share(&mut self) -> Result<Vec<u8>> {

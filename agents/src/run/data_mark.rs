@@ -11,7 +11,7 @@ pub(crate) const FILE: &str = "data.json";
 
 /// Tells one set of training data from another: counts, and a checksum of every number that is learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DataMark {
+pub struct DataMark {
     /// Episodes.
     pub episodes: usize,
     /// Transitions.

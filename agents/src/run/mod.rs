@@ -32,6 +32,7 @@ mod tensorboard_tests;
 pub(crate) mod words;
 
 pub use cache_report::CacheReport;
+pub use data_mark::DataMark;
 pub use differing::differing_keys;
 pub(crate) use differing::is_without_effect;
 pub(crate) use files::{write_atomically, write_new, write_output};

@@ -7,6 +7,8 @@
 //! println!("{} steps a second", number(1234.56));
 //! ```
 
+mod scores;
+mod sequences;
 mod validation;
 
 use std::fmt::{self, Display, Formatter};
@@ -21,6 +23,7 @@ use super::encoding;
 use super::made_by::MadeBy;
 use super::words::{asked_for, plain};
 pub use super::words::{count, duration, number, short_name};
+pub use scores::{Baseline, Better, Score, SequenceReport};
 pub use validation::ValidationReport;
 
 /// Version of the layout of `evaluation.json`, `train.json` and `compare.json`.
@@ -61,6 +64,9 @@ pub struct EvaluationReport {
     /// The loss on held-out episodes, where there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationReport>,
+    /// What a model of sequences reached, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<SequenceReport>,
     /// Environment steps of all episodes together.
     pub env_steps: u64,
     /// Seconds from the first reset to the last step.
@@ -235,18 +241,12 @@ impl EvaluationReport {
             parameters,
             targets: Vec::new(),
             validation: None,
+            sequences: None,
             env_steps: 0,
             wall_seconds: 0.0,
             env_steps_per_second: 0.0,
             latency: None,
         }
-    }
-
-    /// What larger is better of: the mean return for the first target return, or less the loss on held-out episodes. None of a policy that
-    /// nothing judged.
-    pub(crate) fn headline(&self) -> Option<f64> {
-        let of_validation = || self.validation.map(|validation| -validation.loss);
-        self.targets.first().map(|target| target.return_mean).or_else(of_validation)
     }
 
     /// The results in one line: `return 0.85 ± 0.1 asked for 1, 0.5 ± 0.5 asked for 0; loss 0.2 on 3 held-out episodes (57 timesteps)`.
@@ -260,6 +260,7 @@ impl EvaluationReport {
         let reached = reached.collect::<Vec<_>>().join(", ");
         let returns = (!reached.is_empty()).then(|| format!("return {reached}"));
         let validation = self.validation.map(|validation| format!("loss {validation}"));
+        let validation = validation.or_else(|| self.sequences.as_ref().map(SequenceReport::line));
         returns.into_iter().chain(validation).collect::<Vec<_>>().join("; ")
     }
 }
@@ -270,6 +271,9 @@ impl Display for EvaluationReport {
         if self.targets.is_empty() {
             let Self { run, mixer, checkpoint_step, data, .. } = self;
             writeln!(f, "{run}: {mixer} on {data}, step {checkpoint_step}")?;
+            if let Some(sequences) = &self.sequences {
+                return write!(f, "{sequences}");
+            }
             return match &self.validation {
                 Some(validation) => write!(f, "loss {validation}; `aaren evaluate` with --env plays it in a task"),
                 None => write!(f, "no episodes were held out (data.validation); `aaren evaluate` with --env plays it in a task"),

@@ -3,30 +3,32 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aaren_policy::AnyPolicy;
-use anyhow::{Context, Result};
+use aaren_policy::Model;
+use anyhow::{Context, Result, bail};
 
 use crate::device::Cpu;
 use crate::exchange::Ranks;
 use crate::play::episodes::EpisodeResult;
 use crate::play::evaluate::{Evaluation, play_share};
-use crate::run::report::{EvaluationReport, ValidationReport};
+use crate::run::report::EvaluationReport;
 
 /// The headline of an evaluation in the log.
 pub(super) const RETURN_MEAN: &str = "evaluation/return_mean";
 /// The loss on held-out episodes in the log.
 pub(super) const VALIDATION_LOSS: &str = "validation/loss";
 
-/// The loss of a policy on held-out episodes.
-pub(crate) type Validate = Arc<dyn Fn(&AnyPolicy<Cpu>) -> Result<ValidationReport> + Send + Sync>;
+/// Adds to a report what a policy reaches on data that it did not learn from, and says whether that is at the end of the training.
+pub(crate) type Validate = Arc<dyn Fn(&Model<Cpu>, bool, &mut EvaluationReport) -> Result<()> + Send + Sync>;
 
 /// What judges the policies of a training.
 #[derive(Clone)]
 pub(crate) struct Judges {
     /// The evaluation at the end, where there is an environment.
     pub evaluation: Option<Evaluation>,
-    /// The loss on held-out episodes, where there are some.
+    /// On held-out episodes or sequences, where there are some.
     pub validation: Option<Validate>,
+    /// Whether it is the end of the training.
+    pub is_final: bool,
     /// One line about what the policy learned from.
     pub data: String,
 }
@@ -37,7 +39,7 @@ impl Judges {
     ///
     /// # Errors
     /// An environment that fails, an interrupt, or a rank that does not come.
-    pub(super) fn judge(&self, policy: &AnyPolicy<Cpu>, run: &str, step: u64, ranks: &Ranks) -> Result<EvaluationReport> {
+    pub(super) fn judge(&self, policy: &Model<Cpu>, run: &str, step: u64, ranks: &Ranks) -> Result<EvaluationReport> {
         let started = Instant::now();
         let (rank, size) = (ranks.rank(), ranks.size());
         // A module cannot be shared by threads; a handle of its own can be sent to one.
@@ -45,7 +47,7 @@ impl Judges {
         let played = match &self.evaluation {
             None => Vec::new(),
             Some(evaluation) => {
-                let policy = own();
+                let Model::Policy(policy) = own() else { bail!("a model of sequences plays no episodes") };
                 let share = ranks.together(move || play_share(&policy, evaluation, rank, size))?;
                 in_order(ranks.gather_values(share)?)
             }
@@ -55,11 +57,13 @@ impl Judges {
             if rank != 0 {
                 return Ok(None);
             }
-            let mut report = match &self.evaluation {
-                Some(evaluation) => evaluation.report(&policy, run, step, played, started.elapsed().as_secs_f64())?,
-                None => EvaluationReport::without_env(run, step, &self.data, policy.mixer(), policy.parameters()),
+            let mut report = match (&self.evaluation, &policy) {
+                (Some(evaluation), Model::Policy(policy)) => {
+                    evaluation.report(policy, run, step, played, started.elapsed().as_secs_f64())?
+                }
+                _ => EvaluationReport::without_env(run, step, &self.data, policy.mixer(), policy.parameters()),
             };
-            report.validation = self.validation.as_ref().map(|validate| validate(&policy)).transpose()?;
+            self.validation.as_ref().map_or(Ok(()), |validate| validate(&policy, self.is_final, &mut report))?;
             Ok(Some(report))
         })?;
         ranks.from_first(|| report.context("rank 0 has no report"))

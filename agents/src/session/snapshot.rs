@@ -2,13 +2,13 @@
 
 use std::thread::JoinHandle;
 
-use aaren_policy::AnyPolicy;
+use aaren_policy::Model;
 use anyhow::Result;
 
 use super::judges::{Judges, VALIDATION_LOSS};
 use crate::device::Cpu;
 use crate::exchange::Ranks;
-use crate::run::report::EvaluationReport;
+use crate::run::report::{EvaluationReport, Score};
 use crate::run::words::asked_for;
 
 /// The policies of a step, to be judged.
@@ -16,9 +16,9 @@ pub(super) struct Snapshot {
     pub(super) step: u64,
     /// Seconds of the run at that step.
     pub(super) seconds: f64,
-    pub(super) policy: AnyPolicy<Cpu>,
+    pub(super) policy: Model<Cpu>,
     /// Of the last step's weights, where `policy` is of averaged ones.
-    pub(super) last: Option<AnyPolicy<Cpu>>,
+    pub(super) last: Option<Model<Cpu>>,
     /// The loss as last logged, for early stopping.
     pub(super) loss: Option<f64>,
 }
@@ -69,9 +69,16 @@ pub(super) fn scalars((report, last): &Reports) -> Vec<(String, f64)> {
         names.push(("evaluation/env_steps_per_second".into(), report.env_steps_per_second));
     }
     names.extend(report.validation.map(|validation| (VALIDATION_LOSS.into(), validation.loss)));
+    let of_sequences = |report: &EvaluationReport, end: &str| {
+        let splits = report.sequences.iter().flat_map(|report| [("validation", &report.validation), ("test", &report.test)]);
+        let named = splits.flat_map(|(split, scores)| scores.iter().map(move |score| (split, score)));
+        named.map(|(split, score)| (Score::logged(&format!("{split}{end}"), &score.title()), score.value)).collect::<Vec<_>>()
+    };
+    names.extend(of_sequences(report, ""));
     if let Some(last) = last {
         names.extend(last.targets.first().map(|target| ("evaluation_last/return_mean".into(), target.return_mean)));
         names.extend(last.validation.map(|validation| ("validation_last/loss".into(), validation.loss)));
+        names.extend(of_sequences(last, "_last"));
     }
     names
 }

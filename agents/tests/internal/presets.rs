@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use aaren_data::{self, Actions, Dataset, Statistics, Trajectory};
 use aaren_envs::{Dtype, Space, StepEnd};
 use aaren_policy::{ActionSpec, Description, Normalizer};
 
-use super::segments::{SegmentSampler, SegmentSource};
+use super::segments::SegmentSampler;
+use super::source::SegmentSource;
 use super::{DeviceBatch, Learner, trajectories};
 use crate::config::{Changes, Execution, Job, OfflineJob};
 use crate::exchange::Shards;
@@ -141,8 +141,8 @@ fn every_preset_makes_a_step() {
                     environment: serde_json::Value::Null,
                 };
                 let mut learner: Learner = Learner::new(description.clone(), &job.train, job.seed).unwrap();
-                let source = Arc::new(SegmentSource::new(dataset).unwrap());
-                let sampler = SegmentSampler::new(source, description, &job.train, job.seed);
+                let source = SegmentSource::new(dataset, description).unwrap();
+                let sampler = SegmentSampler::new(source, &job.train, job.seed);
                 learner
                     .update(DeviceBatch::copy(sampler.shared_batch(0, &[], &Shards::all(1)), learner.description()).unwrap())
                     .unwrap();

@@ -138,6 +138,7 @@ fn train_on(size: usize, folder: &Path, job: &Job) -> Vec<Results> {
         match job {
             Job::Offline(job) => offline::train_together(job, trajectories(job)?, run, resume),
             Job::Ppo(job) => ppo::train_together(job, run, resume, &mut NoObserver),
+            Job::Sequence(job) => offline::train_sequences(job, crate::sequence::make(&job.task, job.seed)?, run, resume),
             Job::Collect(_) => unreachable!("no such job here"),
         }
     })
@@ -168,6 +169,15 @@ fn any_number_of_ranks_learns_the_same_from_trajectories() {
         assert_eq!(left.states["step-00000003"].is_empty(), cut == "drop");
         assert_eq!(left.weights.len(), 2, "{:?}", left.weights.keys());
     }
+}
+
+#[test]
+fn any_number_of_ranks_learns_the_same_of_sequences() {
+    let text = r#"{"task": {"kind": "mqar", "vocabulary": 16, "length": 8, "pairs": 2, "validation_examples": 5, "test_examples": 5},
+        "policy": {"width": 8, "feed_forward": 8, "layers": 1}, "evaluation": {"every": 3},
+        "train": {"steps": 6, "batch_size": 8, "shards": 4, "row_length": 10, "cut_segments": "continue", "log_every": 1}}"#;
+    let left = assert_alike(&Job::parse(text, &Default::default()).unwrap());
+    assert!(!left.states["step-00000003"].is_empty());
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Multi-query associative recall: every mixer trained with the same budget and about the same number of parameters.
 
 use super::stack::{Sizes, Stack};
-use super::task::Mqar;
-use super::training::{Recipe, StepCost, Trainer, accuracy, step_cost};
+use super::training::{Recipe, StepCost, step_cost};
 use crate::measure::{Column, mean_of_found, median, or_dash, processor_seconds, publish, table, with_threads, write};
+use aaren_agents::config::Mqar;
+use aaren_agents::offline::SequenceTrainer;
 use aaren_agents::run::interrupt;
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::progress::watch;
 use aaren_agents::run::report::{bytes, duration, number};
+use aaren_agents::sequence::{MqarTask, Split, scores};
 use aaren_policy::PolicyConfig;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -160,8 +162,9 @@ fn plans(args: &MqarArgs) -> Result<Vec<Plan>> {
     for &width in &args.width {
         let sizes = Sizes { layers: args.layers, width, heads: args.heads };
         for &(length, pairs) in &args.sizes {
-            let task = Mqar { vocabulary: args.vocabulary, length, pairs, noise: args.noise };
-            task.check().context("--sizes")?;
+            let (vocabulary, noise, test_examples) = (args.vocabulary, args.noise, args.test_examples);
+            let task = Mqar { vocabulary, length, pairs, noise, test_examples, ..Mqar::default() };
+            task.check().with_context(|| format!("--sizes {length}:{pairs}"))?;
             for name in &names {
                 let stack = Stack::new(name, &task, sizes).with_context(|| format!("--mixers {name}"))?;
                 plans.push(Plan { task, stack });
@@ -183,7 +186,7 @@ fn measure(plan: Plan, args: &MqarArgs, (place, count): (usize, usize)) -> Resul
     let mut step = None;
     for seed in 1..=args.seeds {
         let label = format!("{place}/{count} {} T={} n={} width {width} seed {seed}", stack.name, task.length, task.pairs);
-        let mut trainer = Trainer::new(&stack, &task, &args.recipe, seed)?;
+        let mut trainer = SequenceTrainer::new(&args.recipe.job(&stack, &task, seed))?;
         let training = train(&mut trainer, &task, args, seed, &label)?;
         let result = match (training.accuracy, training.diverged_after) {
             (Some(accuracy), _) => format!("accuracy {accuracy:.3}"),
@@ -193,7 +196,7 @@ fn measure(plan: Plan, args: &MqarArgs, (place, count): (usize, usize)) -> Resul
         let _ = writeln!(std::io::stderr(), "{label}: {result}, {}", duration(training.seconds));
         trainings.push(training);
         if seed == 1 {
-            step = Some(step_cost(&trainer.model(), &task));
+            step = Some(step_cost(&trainer.policy(), &task));
         }
     }
     let speeds: Vec<f64> = trainings.iter().map(|training| training.tokens_per_second).collect();
@@ -210,7 +213,7 @@ fn measure(plan: Plan, args: &MqarArgs, (place, count): (usize, usize)) -> Resul
     })
 }
 
-fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: &str) -> Result<Training> {
+fn train(trainer: &mut SequenceTrainer, task: &Mqar, args: &MqarArgs, seed: u64, label: &str) -> Result<Training> {
     let recipe = &args.recipe;
     let progress = watch(recipe.steps, label);
     let mut training = Training { seed, ..Training::default() };
@@ -219,7 +222,10 @@ fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: 
     for step in 1..=recipe.steps {
         interrupt::check()?;
         let (started, before) = (Instant::now(), processor_seconds());
-        let loss = trainer.step();
+        let loss = trainer.step().unwrap_or_else(|error| {
+            tracing::debug!("{error:#}");
+            f64::NAN
+        });
         training.seconds += started.elapsed().as_secs_f64();
         let spent = processor_seconds().zip(before).map(|(after, before)| after - before);
         processor_time = processor_time.zip(spent).map(|(sum, spent)| sum + spent);
@@ -230,7 +236,8 @@ fn train(trainer: &mut Trainer, task: &Mqar, args: &MqarArgs, seed: u64, label: 
         (losses, made) = (losses + loss, made + 1);
         progress(step, format!("loss {loss:.3}"));
         if step % args.every == 0 || step == recipe.steps {
-            let accuracy = accuracy(&trainer.model(), task, seed, args.test_examples, recipe.batch);
+            let of_seed = MqarTask { config: *task, seed };
+            let accuracy = scores(&trainer.policy(), &of_seed, Split::Test, recipe.batch)[0].value;
             training.curve.push((step, losses / f64::from(made), accuracy));
             training.accuracy = (step == recipe.steps).then_some(accuracy);
             (losses, made) = (0.0, 0);

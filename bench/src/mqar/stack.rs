@@ -1,10 +1,10 @@
 //! Stacks of mixers by name, with about as many parameters each.
 
-use super::task::Mqar;
-use super::token_model::TokenModel;
 use crate::measure::nearest_width;
+use aaren_agents::config::Mqar;
 use aaren_agents::device::{CPU, Cpu};
-use aaren_policy::{PolicyConfig, mixer};
+use aaren_agents::sequence::{MqarTask, SequenceTask};
+use aaren_policy::{PolicyConfig, SequenceDescription, SequenceNetwork, mixer};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use serde_json::{Map, Value};
@@ -28,9 +28,6 @@ pub struct Stack {
     /// Its sizes.
     pub config: PolicyConfig,
 }
-
-/// The mixers that are told where they are: softmax attention, which has no other sense of order.
-const WITH_POSITIONS: [&str; 2] = ["transformer", "window"];
 
 /// The stack whose number of parameters others are given, block by block.
 const MEASURE: [&str; 2] = ["short-conv", "transformer"];
@@ -91,18 +88,15 @@ impl Stack {
         Ok(Self { name: name.to_owned(), config })
     }
 
-    /// Positions that the model learns embeddings of: those of an example where there is softmax attention, or none.
-    pub fn positions(&self, task: &Mqar) -> usize {
-        let has_attention = self.config.mixer_of_blocks().is_ok_and(|mixers| mixers.iter().any(|m| WITH_POSITIONS.contains(m)));
-        if has_attention { task.length } else { 0 }
-    }
-
     /// Numbers that the model of a task consists of, features that a Performer does not train included.
     ///
     /// # Errors
     /// If the stack does not check.
     pub fn parameters(&self, task: &Mqar) -> Result<usize> {
-        Ok(TokenModel::<Cpu>::new(&self.config, task.vocabulary, self.positions(task), 0, &CPU)?.num_params())
+        let spec = MqarTask { config: *task, seed: 0 }.spec(&self.config);
+        let (format, config, task) = (SequenceDescription::FORMAT, self.config.clone(), Value::Null);
+        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, normalizer: None, task }, 0, &CPU)?
+            .num_params())
     }
 
     /// With MLPs of the width that brings the number of parameters nearest to one.

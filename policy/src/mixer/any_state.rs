@@ -52,7 +52,7 @@ impl<B: Backend> Clone for AnyState<B> {
 }
 
 impl<B: Backend> AnyState<B> {
-    pub(super) fn new<S: MixerState<B>>(state: S) -> Self
+    pub(crate) fn new<S: MixerState<B>>(state: S) -> Self
     where
         B: KernelBackend,
     {
@@ -61,7 +61,7 @@ impl<B: Backend> AnyState<B> {
 
     /// # Panics
     /// If the state is another mixer's.
-    pub(super) fn into_inner<S: 'static>(self) -> S {
+    pub(crate) fn into_inner<S: 'static>(self) -> S {
         *self.0.into_any().downcast().expect("a mixer was given another mixer's state")
     }
 

@@ -2,7 +2,10 @@
 
 use super::{state_size::documented_bytes, *};
 use aaren_kernels::Dropout;
-use aaren_policy::{KernelBackend, mixer::AnyState};
+use aaren_policy::{
+    KernelBackend, Loss, Pool, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows, SequenceSpec,
+    Stream, mixer::AnyState,
+};
 use burn::{module::ModuleVisitor, tensor::backend::AutodiffBackend};
 use std::ops::Range;
 
@@ -119,6 +122,63 @@ impl Pass {
 }
 
 impl Laws {
+    /// Law 7: what a stream says after each of some pushes is what one pass over the whole says, and a stored stream goes on as itself.
+    pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str) {
+        let device = B::Device::default();
+        let kinds = [(3, 0, 0, false, Pool::Mean), (2, 7, 11, false, Pool::Last), (0, 5, 40, true, Pool::Last)];
+        let kinds =
+            kinds.into_iter().map(|kind| (kind, Loss::Classes(5))).chain([((3, 0, 9, false, Pool::Last), Loss::Squares(5))]);
+        for ((numbers, vocabulary, positions, tied, pool), loss) in kinds {
+            let spec = SequenceSpec { numbers, vocabulary, positions, tied, pool, loss };
+            let (format, config, task) = (SequenceDescription::FORMAT, config(name), serde_json::Value::Null);
+            let description = SequenceDescription { format, config, spec, normalizer: None, task };
+            let network = SequenceNetwork::<B>::new(&description, 1, &device).unwrap();
+            let network = network.map(&mut Scale::by(scale(name).min(3.0)));
+            let policy = SequencePolicy { network, description };
+            let (time, second) = (43, 26);
+            // Two sequences, one after the other.
+            let tokens = |range: Range<usize>| SequenceRows {
+                numbers: range.clone().flat_map(|t| random(numbers, t as u64)).map(|x| x as f32).collect(),
+                ids: range.clone().map(|t| (t * t % 11) as i32 % vocabulary.max(1) as i32).collect(),
+                positions: range.clone().map(|t| if t < second { t } else { t - second }).collect(),
+                resets: range.clone().map(|t| t == 0 || t == second).collect(),
+                ..SequenceRows::default()
+            };
+            let mut whole = tokens(0..time);
+            (0..time).for_each(|token| match loss {
+                Loss::Classes(_) => whole.expect(token, 0, 1.0),
+                Loss::Squares(width) => whole.expect_numbers(token, (0..width).map(|_| (1.0, 0.0)), 1.0),
+            });
+            let batch = SequenceBatch::new(&whole, 1, &policy.description.spec, &device);
+            let state = policy.network.initial_state(1, &device);
+            let (outputs, _) = policy.network.forward(&batch, state, Dropout::OFF);
+            let whole: Vec<f32> = outputs.into_data().to_vec().unwrap();
+            let largest = whole.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            for pieces in [&[1][..], &[3], &[10, 1, 30, 2]] {
+                let (mut stream, mut said, mut start) = (Stream::new(policy.clone(), device.clone()), Vec::new(), 0);
+                for (index, length) in pieces.iter().cycle().enumerate() {
+                    let end = (start + length).min(time);
+                    let stored = (index == 2).then(|| stream.state().to_records());
+                    let found = stream.push(&tokens(start..end));
+                    if let Some(stored) = stored {
+                        let mut again = Stream::restore(policy.clone(), stored, device.clone()).unwrap();
+                        assert_eq!(again.push(&tokens(start..end)), found, "{name}: a stored stream goes on otherwise");
+                    }
+                    said.extend(found);
+                    start = end;
+                    if start == time {
+                        break;
+                    }
+                }
+                assert_eq!(said.len(), whole.len());
+                for (at, (found, expected)) in said.iter().zip(&whole).enumerate() {
+                    let error = f64::from((found - expected).abs() / largest);
+                    assert!(error < self.rounding, "{name}, pieces {pieces:?}, token {}: {found}, not {expected}", at / 5);
+                }
+            }
+        }
+    }
+
     fn initial_state<B: KernelBackend>(&self, mixer: &AnyMixer<B>) -> AnyState<B> {
         mixer.initial_state(self.batch, &Default::default())
     }

@@ -231,6 +231,11 @@ fn law_4_gradients_agree_with_finite_differences() {
 }
 
 #[test]
+fn law_7_a_stream_says_what_one_pass_says() {
+    variants().into_iter().for_each(|name| LAWS.a_stream_says_what_one_pass_says::<Cpu>(name));
+}
+
+#[test]
 fn law_5_the_state_is_as_large_as_documented() {
     variants().into_iter().for_each(|name| LAWS.the_state_is_as_large_as_documented::<Cpu>(name));
 }

@@ -1,12 +1,12 @@
 //! The gradient of a batch: in one pass, or added over its shards, wherever they are computed.
 
 use aaren_kernels::Dropout;
-use aaren_policy::{DecisionNetwork, PolicyState};
+use aaren_policy::PolicyState;
 use anyhow::{Context, Result, ensure};
 use burn::optim::GradientsParams;
 use burn::tensor::{ElementConversion, Tensor};
 
-use crate::device::TrainBackend;
+use crate::device::{TrainBackend, Trains};
 use crate::exchange::{Ranks, Shards, Tree};
 use crate::offline::batch::DevicePart;
 use crate::optim::flat::{flatten, unflatten};
@@ -37,14 +37,14 @@ fn check(loss: f64, step: u64) -> Result<f64> {
 ///
 /// # Errors
 /// On the CPU, if the loss is not finite.
-pub(super) fn whole<B: TrainBackend>(
-    network: &DecisionNetwork<B>,
-    part: DevicePart<B>,
+pub(super) fn whole<B: TrainBackend, N: Trains<B>>(
+    network: &N,
+    part: DevicePart<B, N>,
     state: PolicyState<B>,
     dropout: Dropout,
     step: u64,
 ) -> Result<Backward<B>> {
-    let (loss, state) = network.loss(&part.inputs, part.actions, state, dropout);
+    let (loss, state) = network.loss(&part.batch, state, dropout);
     let measured = match B::IS_SYNCHRONOUS {
         true => Loss::Read(check(loss.clone().into_scalar().elem(), step)?),
         false => Loss::OnDevice(loss.clone().inner()),
@@ -59,9 +59,9 @@ pub(super) fn whole<B: TrainBackend>(
 ///
 /// # Errors
 /// If the loss is not finite, on all ranks; or a rank that does not come.
-pub(super) fn in_shards<B: TrainBackend>(
-    network: &DecisionNetwork<B>,
-    parts: Vec<DevicePart<B>>,
+pub(super) fn in_shards<B: TrainBackend, N: Trains<B>>(
+    network: &N,
+    parts: Vec<DevicePart<B, N>>,
     states: Vec<PolicyState<B>>,
     dropout: impl Fn(usize) -> Dropout,
     shards: &Shards,
@@ -70,7 +70,7 @@ pub(super) fn in_shards<B: TrainBackend>(
 ) -> Result<Backward<B>> {
     let (mut tree, mut losses, mut after) = (Tree::default(), Vec::new(), Vec::new());
     for ((shard, part), state) in shards.own.clone().zip(parts).zip(states) {
-        let (loss, state) = network.loss(&part.inputs, part.actions, state, dropout(shard));
+        let (loss, state) = network.loss(&part.batch, state, dropout(shard));
         losses.push(vec![loss.clone().into_scalar().elem::<f64>()]);
         let gradients = GradientsParams::from_grads(loss.backward(), network);
         tree.push(flatten::<B, _>(network, &gradients));

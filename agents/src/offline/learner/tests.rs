@@ -2,34 +2,35 @@ use super::progress::Interval;
 use super::*;
 use crate::config::OfflineJob;
 use crate::offline::data;
-use crate::offline::segments::{Batch, SegmentSampler, SegmentSource, SharedBatch};
+use crate::offline::segments::{Batch, SegmentSampler, SharedBatch};
+use crate::offline::source::SegmentSource;
+use aaren_policy::DecisionRows;
 use burn_store::ModuleSnapshot;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// A learner of a small job, and where its batches come from.
-fn learner(overrides: &[&str]) -> (Learner, SegmentSampler) {
+fn learner(overrides: &[&str]) -> (Learner, SegmentSampler<SegmentSource>) {
     learner_on::<Graph>(overrides)
 }
 
-fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSampler) {
+fn learner_on<B: TrainBackend>(overrides: &[&str]) -> (Learner<B>, SegmentSampler<SegmentSource>) {
     let small =
         ["env.options.corridor=3", "data.scripted.episodes=5", "policy.width=8", "policy.feed_forward=8", "train.batch_size=2"];
     let overrides: Vec<String> = small.iter().chain(overrides).map(ToString::to_string).collect();
     let job = OfflineJob::quickstart(&overrides).unwrap();
     let dataset = data::trajectories(&job).unwrap();
     let description = crate::offline::describe(&job.env, &job.policy, &dataset).unwrap();
-    let source = Arc::new(SegmentSource::new(dataset).unwrap());
-    let sampler = SegmentSampler::new(source, description.clone(), &job.train, job.seed);
+    let sampler = SegmentSampler::new(SegmentSource::new(dataset, description.clone()).unwrap(), &job.train, job.seed);
     (Learner::new(description, &job.train, job.seed).unwrap(), sampler)
 }
 
 impl<B: TrainBackend> Learner<B> {
-    fn learn(&mut self, batch: Batch) -> Result<()> {
+    fn learn(&mut self, batch: Batch<DecisionRows>) -> Result<()> {
         self.update(DeviceBatch::copy(SharedBatch { cut: batch.cut.clone(), own: vec![batch] }, &self.description)?)
     }
 
     /// What one optimizer step adds to the numbers of an interval.
-    fn numbers_of(&mut self, batch: Batch) -> Interval {
+    fn numbers_of(&mut self, batch: Batch<DecisionRows>) -> Interval {
         self.progress.interval = Interval::default();
         self.learn(batch).unwrap();
         self.progress.interval.clone()
@@ -80,7 +81,7 @@ fn a_loss_that_is_not_finite_changes_nothing() {
     learner.learn(sampler.batch(0, &[])).unwrap();
     let (before, progress) = (weights(&learner), learner.progress.clone());
     let mut broken = sampler.batch(1, &[]);
-    broken.actions[3] = f32::NAN;
+    broken.rows.actions[3] = f32::NAN;
     let message = learner.learn(broken).unwrap_err().to_string();
     assert!(message.contains("the loss is NaN at step 1"), "{message}");
     assert_eq!((weights(&learner), &learner.progress), (before, &progress));
@@ -218,7 +219,7 @@ mod vulkan {
 
 /// Every parameter by name.
 fn parameters(learner: &Learner) -> BTreeMap<String, Vec<f32>> {
-    let snapshots = learner.policy().network.collect(None, None, false);
+    let snapshots = learner.network().collect(None, None, false);
     snapshots.iter().map(|one| (one.full_path(), one.to_data().unwrap().to_vec().unwrap())).collect()
 }
 

@@ -29,6 +29,7 @@ impl RunDir {
         let schedule = match &before {
             Job::Offline(job) => job.train.schedule,
             Job::Ppo(job) => job.ppo.schedule,
+            Job::Sequence(job) => job.train.schedule,
             Job::Collect(_) => LearningRateSchedule::Constant,
         };
         let is_constant = schedule == LearningRateSchedule::Constant;

@@ -69,6 +69,7 @@ fn the_table_of_an_evaluation_has_a_row_for_each_target_and_no_colour() {
             TargetReport::new(None, vec![1.0], vec![43], 1, |_| Some(33.3)),
         ],
         validation: None,
+        sequences: None,
         env_steps: 126,
         wall_seconds: 0.5,
         env_steps_per_second: 252.0,

@@ -10,39 +10,70 @@
 //!
 //! Source: Arora et al. 2023, arXiv:2312.04927 (Zoology).
 
+use std::ops::Range;
+
 use aaren_envs::derive_seed;
-use anyhow::{Result, ensure};
+use aaren_policy::{Loss, PolicyConfig, Pool, SequenceRows, SequenceSpec};
 use rand::{RngExt, SeedableRng, seq::index};
 use rand_distr::{Distribution, Gumbel};
 use rand_pcg::Pcg64Mcg;
-use serde::Serialize;
 
-/// The place of examples in the tree of seeds, by split and example.
-const EXAMPLES: u64 = 8;
+use super::judge::ClassScorer;
+use super::task::{Lengths, Scorer, SequenceTask, Split};
+use crate::config::Mqar;
+use crate::run::report::{Baseline, Better, Score, SequenceReport};
+use crate::seeds;
 
 /// Slot `g` of the tail is as likely as `(g + 1)^(POWER - 1)`: nearly `1 / g`, as published.
 const POWER: f64 = 0.01;
 
-/// The task: sizes of its examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Mqar {
-    /// Tokens there are: 0 is the blank, keys are below half of them, values from there on.
-    pub vocabulary: usize,
-    /// Tokens of an example, even.
-    pub length: usize,
-    /// Pairs of an example.
-    pub pairs: usize,
-    /// Whether the rest of an example is uniform over the whole vocabulary, or blank.
-    pub noise: bool,
+/// The mixers that are told where they are: softmax attention, which has no other sense of order.
+const WITH_POSITIONS: [&str; 2] = ["transformer", "window"];
+
+/// The task of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct MqarTask {
+    /// Sizes.
+    pub config: Mqar,
+    /// Root of the examples' random numbers.
+    pub seed: u64,
 }
 
-/// Which examples: training and test share no seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// Examples to learn from.
-    Train,
-    /// Examples to be measured on.
-    Test,
+impl SequenceTask for MqarTask {
+    fn spec(&self, policy: &PolicyConfig) -> SequenceSpec {
+        let Mqar { vocabulary, length, .. } = self.config;
+        let mixers = policy.mixer_of_blocks().unwrap_or_default();
+        let positions = if mixers.iter().any(|mixer| WITH_POSITIONS.contains(mixer)) { length } else { 0 };
+        SequenceSpec { numbers: 0, vocabulary, positions, tied: true, pool: Pool::Last, loss: Loss::Classes(vocabulary) }
+    }
+
+    fn lengths(&self, split: Split) -> Lengths {
+        let Mqar { length, validation_examples, test_examples, .. } = self.config;
+        match split {
+            Split::Train => Lengths::Fresh(length),
+            Split::Validation => Lengths::Each(vec![length; validation_examples]),
+            Split::Test => Lengths::Each(vec![length; test_examples]),
+        }
+    }
+
+    fn push(&self, rows: &mut SequenceRows, split: Split, sequence: usize, tokens: Range<usize>) {
+        let Example { input, answers } = self.config.example(self.seed, split, sequence as u64);
+        for (place, answer) in answers.into_iter().filter(|(place, _)| tokens.contains(place)) {
+            rows.expect(rows.len() + place - tokens.start, answer, 1.0);
+        }
+        rows.ids.extend(&input[tokens]);
+    }
+
+    fn scorer(&self) -> Box<dyn Scorer> {
+        Box::new(ClassScorer::default())
+    }
+
+    fn baselines(&self, _: Split) -> Vec<Baseline> {
+        let pairs = self.config.pairs as f64;
+        let score = |name: &str, value, better| Score { name: name.into(), condition: None, value, better };
+        let scores = vec![score("accuracy", 1.0 / pairs, Better::Higher), score(SequenceReport::LOSS, pairs.ln(), Better::Lower)];
+        vec![Baseline { name: "a guess among the values".into(), scores }]
+    }
 }
 
 /// An example.
@@ -54,40 +85,7 @@ pub struct Example {
     pub answers: Vec<(usize, i32)>,
 }
 
-/// Examples side by side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Examples {
-    /// `[examples, length]`
-    pub inputs: Vec<i32>,
-    /// The places of all answers, as indices into `inputs`.
-    pub places: Vec<i32>,
-    /// The answers.
-    pub answers: Vec<i32>,
-}
-
 impl Mqar {
-    /// Whether examples of these sizes can be made.
-    ///
-    /// # Errors
-    /// Names the sizes that do not fit.
-    pub fn check(&self) -> Result<()> {
-        let &Self { vocabulary, length, pairs, .. } = self;
-        ensure!(pairs > 0, "{length}:{pairs}: no pairs, expected at least 1");
-        ensure!(length.is_multiple_of(2), "{length}:{pairs}: {length} tokens, expected an even number");
-        ensure!(
-            pairs <= length / 4,
-            "{length}:{pairs}: {pairs} pairs need at least {} tokens, four each: pairs take half of them, and keys come back in the rest",
-            pairs.saturating_mul(4)
-        );
-        ensure!(
-            vocabulary > length,
-            "{length}:{pairs}: a vocabulary of {vocabulary}, expected more than the {length} tokens of an example (--vocabulary)"
-        );
-        // Tokens and places of a batch are 32-bit indices.
-        ensure!(vocabulary <= 1 << 24, "{length}:{pairs}: a vocabulary of {vocabulary}, expected at most 2^24");
-        Ok(())
-    }
-
     /// Slots of the tail, at every other token from the pairs' end on.
     pub fn slots(&self) -> usize {
         (self.length - 2 * self.pairs) / 2
@@ -102,8 +100,8 @@ impl Mqar {
 
     /// An example of a split, by its number.
     pub fn example(&self, seed: u64, split: Split, number: u64) -> Example {
-        let generator = &mut Pcg64Mcg::seed_from_u64(derive_seed(seed, &[EXAMPLES, split as u64, number]));
-        let &Self { vocabulary, length, pairs, noise } = self;
+        let generator = &mut Pcg64Mcg::seed_from_u64(derive_seed(seed, &[seeds::EXAMPLES, split as u64, number]));
+        let &Self { vocabulary, length, pairs, noise, .. } = self;
         let half = vocabulary / 2;
         let keys = index::sample(generator, half - 1, pairs).into_iter().map(|key| (key + 1) as i32);
         let keys: Vec<i32> = keys.collect(); // 1 .. half - 1
@@ -137,19 +135,6 @@ impl Mqar {
         slots.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         slots.into_iter().take(self.pairs).map(|(_, slot)| slot).collect()
     }
-
-    /// Examples of a split, by their numbers.
-    pub fn examples(&self, seed: u64, split: Split, numbers: std::ops::Range<u64>) -> Examples {
-        let mut examples = Examples { inputs: Vec::new(), places: Vec::new(), answers: Vec::new() };
-        for number in numbers {
-            let Example { input, answers } = self.example(seed, split, number);
-            let start = examples.inputs.len();
-            examples.places.extend(answers.iter().map(|(place, _)| (start + place) as i32));
-            examples.answers.extend(answers.iter().map(|(_, answer)| answer));
-            examples.inputs.extend(input);
-        }
-        examples
-    }
 }
 
 #[cfg(test)]
@@ -157,7 +142,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const TASK: Mqar = Mqar { vocabulary: 128, length: 64, pairs: 4, noise: false };
+    const TASK: Mqar = Mqar { vocabulary: 128, length: 64, pairs: 4, noise: false, validation_examples: 3, test_examples: 4 };
 
     #[test]
     fn slots_are_as_likely_as_published() {
@@ -189,7 +174,7 @@ mod tests {
     fn an_example_is_pairs_and_each_key_once_more_with_its_value_as_the_answer_there() {
         for (vocabulary, length, pairs, noise) in [(128, 64, 4, false), (12, 8, 2, false), (13, 10, 1, false), (97, 40, 10, true)]
         {
-            let task = Mqar { vocabulary, length, pairs, noise };
+            let task = Mqar { vocabulary, length, pairs, noise, ..TASK };
             task.check().unwrap();
             let half = (vocabulary / 2) as i32;
             for number in 0..500 {
@@ -216,14 +201,14 @@ mod tests {
 
     #[test]
     fn noise_is_over_the_whole_vocabulary() {
-        let task = Mqar { vocabulary: 20, length: 16, pairs: 2, noise: true };
+        let task = Mqar { vocabulary: 20, length: 16, pairs: 2, noise: true, ..TASK };
         let seen: HashSet<i32> = (0..200).flat_map(|number| task.example(1, Split::Train, number).input[4..].to_vec()).collect();
         assert_eq!(seen, (0..20).collect());
     }
 
     #[test]
     fn as_many_pairs_as_fit_use_every_slot() {
-        let task = Mqar { vocabulary: 20, length: 16, pairs: 4, noise: false };
+        let task = Mqar { vocabulary: 20, length: 16, ..TASK };
         let mut places: Vec<usize> = task.example(1, Split::Train, 0).answers.iter().map(|&(place, _)| place).collect();
         places.sort_unstable();
         assert_eq!(places, [8, 10, 12, 14]);
@@ -238,28 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_its_examples_one_after_another() {
-        let batch = TASK.examples(3, Split::Train, 5..8);
+    fn rows_are_its_examples_one_after_another() {
+        let (task, mut rows) = (MqarTask { config: TASK, seed: 3 }, SequenceRows::default());
+        (5..8).for_each(|sequence| super::super::task::push(&task, &mut rows, Split::Train, sequence, 0..64, true));
         let second = TASK.example(3, Split::Train, 6);
-        assert_eq!(batch.inputs[64..128], second.input);
-        assert_eq!((batch.inputs.len(), batch.answers.len()), (192, 12));
+        assert_eq!(rows.ids[64..128], second.input);
+        assert_eq!((rows.ids.len(), rows.classes.len(), rows.positions[130]), (192, 12, 2));
         for (i, &(place, answer)) in second.answers.iter().enumerate() {
-            assert_eq!((batch.places[4 + i], batch.answers[4 + i]), (64 + place as i32, answer));
+            assert_eq!((rows.due[4 + i], rows.classes[4 + i]), (64 + place, answer));
         }
-    }
-
-    #[test]
-    fn sizes_that_do_not_fit_are_named() {
-        for (vocabulary, length, pairs, words) in [
-            (128, 32, 9, "32:9: 9 pairs need at least 36 tokens"),
-            (128, 33, 4, "33 tokens, expected an even number"),
-            (128, 32, 0, "no pairs"),
-            (128, 128, 4, "a vocabulary of 128, expected more than the 128 tokens"),
-            (1 << 25, 32, 4, "at most 2^24"),
-        ] {
-            let message = Mqar { vocabulary, length, pairs, noise: false }.check().unwrap_err().to_string();
-            assert!(message.contains(words), "{message}");
-        }
-        Mqar { vocabulary: 129, length: 128, pairs: 32, noise: false }.check().unwrap();
+        assert_eq!(rows.resets.iter().filter(|reset| **reset).count(), 3);
     }
 }

@@ -1,0 +1,225 @@
+//! Forecasting a table: windows of rows, a token a row, and the rows after them.
+
+use std::ops::Range;
+use std::path::Path;
+
+use aaren_data::sequences::{Naive, SequenceError, Table, TableOptions, origins};
+use aaren_policy::{Loss, Normalizer, PolicyConfig, Pool, Scaler, Scaling, SequenceRows, SequenceSpec};
+use anyhow::{Context, Result, ensure};
+
+use super::forecast_score::{ForecastScorer, of_errors};
+use super::task::{Lengths, Scorer, SequenceTask, Split};
+use crate::config::{Anchor, Channels, Due, Forecast, MissingRows};
+use crate::run::DataMark;
+use crate::run::report::Baseline;
+
+/// Numbers of a token that tell the time.
+const CALENDAR: usize = 4;
+
+const SECONDS_OF_DAY: f64 = 86400.0;
+
+/// The task of a job.
+#[derive(Debug)]
+pub struct ForecastTask {
+    config: Forecast,
+    /// Channels of the table.
+    channels: usize,
+    /// Standardised, and filled where numbers are missing: `[rows, channels]`
+    values: Vec<f64>,
+    /// Whether each of them is in the file.
+    known: Vec<bool>,
+    /// Centre and scale of every channel after each row, unless they are a window's: `[rows, channels]`
+    scales: Vec<[f64; 2]>,
+    /// Of every row; none where no token is told it.
+    calendar: Vec<[f32; CALENDAR]>,
+    /// First forecast rows of all windows, split by split.
+    origins: [Range<usize>; 3],
+    season: Option<usize>,
+    odd: Vec<String>,
+    normalizer: Normalizer,
+    mark: DataMark,
+}
+
+impl ForecastTask {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its line and column; or a split that has no window.
+    pub fn read(config: &Forecast) -> Result<Self> {
+        let may_miss = config.missing != MissingRows::Refuse;
+        let options = TableOptions { time: config.time.as_deref(), columns: &config.columns, may_miss };
+        let table = Table::read(Path::new(&config.source), options);
+        let hint = match &table {
+            Err(SequenceError::Missing { .. }) => " (task.missing says what becomes of numbers that are missing)",
+            _ => "",
+        };
+        let mut table = table.with_context(|| format!("task.source{hint}"))?;
+        let splits = config.split.lengths()?.ranges(&table).context("task.split")?;
+        let mark = mark(&table);
+        let known: Vec<bool> = table.values.iter().map(|value| !value.is_nan()).collect();
+        let (mean, deviation) = table.moments(splits[0].clone());
+        match config.missing {
+            MissingRows::Refuse => {}
+            MissingRows::Linear => table.fill_linear().context("task.source")?,
+            // Zeros are shown, and the last known one is what a forecast may begin from.
+            MissingRows::Last | MissingRows::Zero => table.fill_last().context("task.source")?,
+        }
+        let channels = table.columns.len();
+        let scaled = |(at, value): (usize, &f64)| (value - mean[at % channels]) / deviation[at % channels];
+        let values: Vec<f64> = table.values.iter().enumerate().map(scaled).collect();
+        let origins = splits.map(|split| origins(&split, config.look_back, config.horizon));
+        for (name, origins) in ["training", "validation", "test"].into_iter().zip(&origins) {
+            let Forecast { look_back, horizon, source, .. } = config;
+            ensure!(
+                !origins.is_empty(),
+                "task.split: the {name} split of {source} has no window of {look_back} rows to look back on (task.look_back) and \
+                 {horizon} to forecast (task.horizon)"
+            );
+        }
+        let calendar = match (config.calendar, &table.times) {
+            (false, _) => Vec::new(),
+            (true, Some(times)) => times.iter().map(|time| time.calendar().map(|number| number as f32)).collect(),
+            (true, None) => anyhow::bail!("task.calendar: {} has no column of times; task.time names it", config.source),
+        };
+        let day = table.step_seconds().map(|step| SECONDS_OF_DAY / step).filter(|rows| *rows >= 2.0 && rows.fract() == 0.0);
+        let season = config.season.or(day.map(|rows| rows as usize).filter(|rows| *rows <= config.look_back));
+        let mut task = Self {
+            config: config.clone(),
+            channels,
+            values,
+            known,
+            scales: Vec::new(),
+            calendar,
+            origins,
+            season,
+            odd: table.irregularity().into_iter().collect(),
+            normalizer: Normalizer { mean, deviation },
+            mark,
+        };
+        if config.scaling != Scaling::Window {
+            let mut scaler = Scaler::new(config.scaling, config.span, channels);
+            for row in 0..table.rows() {
+                scaler.push(&task.shown(row, 0..channels));
+                task.scales.extend((0..channels).map(|channel| [scaler.center(channel), scaler.scale(channel)]));
+            }
+        }
+        Ok(task)
+    }
+
+    /// Numbers of a row as a scaler sees them: NaN where the model is to see that one is missing.
+    fn shown(&self, row: usize, channels: Range<usize>) -> Vec<f64> {
+        let at = |channel: usize| row * self.channels + channel;
+        let is_shown = |channel: usize| self.config.missing != MissingRows::Zero || self.known[at(channel)];
+        channels.map(|channel| if is_shown(channel) { self.values[at(channel)] } else { f64::NAN }).collect()
+    }
+
+    /// Channels of a token.
+    fn width(&self) -> usize {
+        if self.config.channels == Channels::Mixed { self.channels } else { 1 }
+    }
+
+    /// Sequences that a window is.
+    fn sequences_of_window(&self) -> usize {
+        self.channels / self.width()
+    }
+
+    fn origins(&self, split: Split) -> &Range<usize> {
+        match split {
+            Split::Train => &self.origins[0],
+            Split::Validation => &self.origins[1],
+            Split::Test => &self.origins[2],
+        }
+    }
+}
+
+fn mark(table: &Table) -> DataMark {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(bytemuck::cast_slice(&table.values));
+    table.columns.iter().for_each(|name| checksum.update(name.as_bytes()));
+    DataMark { episodes: 1, steps: table.rows(), checksum: checksum.finalize() }
+}
+
+impl SequenceTask for ForecastTask {
+    fn spec(&self, _: &PolicyConfig) -> SequenceSpec {
+        let Forecast { look_back, horizon, missing, positions, .. } = self.config;
+        let flags = if missing == MissingRows::Zero { self.width() } else { 0 };
+        let numbers = self.width() + flags + if self.calendar.is_empty() { 0 } else { CALENDAR };
+        let positions = if positions { look_back } else { 0 };
+        let loss = Loss::Squares(horizon.saturating_mul(self.width()));
+        SequenceSpec { numbers, vocabulary: 0, positions, tied: false, pool: Pool::Last, loss }
+    }
+
+    fn normalizer(&self) -> Option<Normalizer> {
+        Some(self.normalizer.clone())
+    }
+
+    fn lengths(&self, split: Split) -> Lengths {
+        Lengths::Each(vec![self.config.look_back; self.origins(split).len() * self.sequences_of_window()])
+    }
+
+    fn push(&self, rows: &mut SequenceRows, split: Split, sequence: usize, tokens: Range<usize>) {
+        let Forecast { look_back, horizon, scaling, span, anchor, due, missing, .. } = self.config;
+        let (window, part) = (sequence / self.sequences_of_window(), sequence % self.sequences_of_window());
+        let (origin, channels) = (self.origins(split).start + window, part * self.width()..(part + 1) * self.width());
+        let first = origin - look_back;
+        let whole = (scaling == Scaling::Window).then(|| {
+            let mut scaler = Scaler::new(scaling, span, channels.len());
+            (first..origin).for_each(|row| scaler.push(&self.shown(row, channels.clone())));
+            scaler
+        });
+        let scale = |row: usize, channel: usize| match &whole {
+            Some(scaler) => [scaler.center(channel - channels.start), scaler.scale(channel - channels.start)],
+            None => self.scales[row * self.channels + channel],
+        };
+        let is_due = |token: usize| token + 1 == look_back || split == Split::Train && due == Due::Every;
+        // Resets come after the tokens, so those of this call are not counted yet.
+        let (begun, start) = (rows.len(), tokens.start);
+        for token in tokens {
+            let row = first + token;
+            if is_due(token) {
+                let numbers = (row + 1..=row + horizon).flat_map(|later| {
+                    channels.clone().map(move |channel| {
+                        let at = later * self.channels + channel;
+                        let [center, scale] = scale(row, channel);
+                        let anchor = if anchor == Anchor::Mean { center } else { self.values[row * self.channels + channel] };
+                        if self.known[at] { (scale as f32, (self.values[at] - anchor) as f32) } else { (0.0, 0.0) }
+                    })
+                });
+                rows.expect_numbers(begun + token - start, numbers, 1.0);
+            }
+            let shown = self.shown(row, channels.clone());
+            let scaled = channels.clone().zip(&shown).map(|(channel, value)| {
+                let [center, scale] = scale(row, channel);
+                if value.is_nan() { 0.0 } else { ((value - center) / scale) as f32 }
+            });
+            rows.numbers.extend(scaled);
+            if missing == MissingRows::Zero {
+                rows.numbers.extend(shown.iter().map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
+            }
+            rows.numbers.extend(self.calendar.get(row).into_iter().flatten());
+        }
+    }
+
+    fn scorer(&self) -> Box<dyn Scorer> {
+        Box::new(ForecastScorer::new(self.config.horizon))
+    }
+
+    fn baselines(&self, split: Split) -> Vec<Baseline> {
+        let of = |name: &str, naive: Naive| {
+            let is_known = |at: usize| self.known[at];
+            let errors = naive.errors(&self.values, self.channels, self.origins(split).clone(), self.config.horizon, is_known);
+            Baseline { name: name.into(), scores: of_errors(&errors, None) }
+        };
+        let seasonal = self.season.map(|rows| of(&format!("the last {rows} rows again"), Naive::Seasonal(rows)));
+        let others = [of("the last row", Naive::Last), of("the mean of the training split", Naive::Mean)];
+        seasonal.into_iter().chain(others).collect()
+    }
+
+    fn odd(&self) -> Vec<String> {
+        self.odd.clone()
+    }
+
+    fn mark(&self) -> Option<DataMark> {
+        Some(self.mark)
+    }
+}
