@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aaren_data::sequences::{Labelled, SequenceError, class_numbers, classes, read};
 use aaren_envs::derive_seed;
-use aaren_policy::{Loss, Normalizer, PolicyConfig, SequenceRows, SequenceSpec};
+use aaren_policy::{Loss, Normalizer, PolicyConfig, SequenceNames, SequenceRows, SequenceSpec};
 use anyhow::{Context, Result, bail, ensure};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
@@ -180,6 +180,10 @@ impl SequenceTask for ClassifyTask {
 
     fn normalizer(&self) -> Option<Normalizer> {
         Some(self.normalizer.clone())
+    }
+
+    fn names(&self) -> SequenceNames {
+        SequenceNames { classes: self.classes.clone(), ..SequenceNames::default() }
     }
 
     fn lengths(&self, split: Split) -> Lengths {

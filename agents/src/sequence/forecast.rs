@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use aaren_data::sequences::{Naive, SequenceError, Table, TableOptions, origins};
-use aaren_policy::{Loss, Normalizer, PolicyConfig, Pool, Scaler, Scaling, SequenceRows, SequenceSpec};
+use aaren_policy::{Loss, Normalizer, PolicyConfig, Pool, Scaler, Scaling, SequenceNames, SequenceRows, SequenceSpec};
 use anyhow::{Context, Result, ensure};
 
 use super::forecast_score::{ForecastScorer, of_errors};
@@ -24,6 +24,7 @@ pub struct ForecastTask {
     config: Forecast,
     /// Channels of the table.
     channels: usize,
+    columns: Vec<String>,
     /// Standardised, and filled where numbers are missing: `[rows, channels]`
     values: Vec<f64>,
     /// Whether each of them is in the file.
@@ -86,6 +87,7 @@ impl ForecastTask {
         let mut task = Self {
             config: config.clone(),
             channels,
+            columns: table.columns.clone(),
             values,
             known,
             scales: Vec::new(),
@@ -151,6 +153,10 @@ impl SequenceTask for ForecastTask {
 
     fn normalizer(&self) -> Option<Normalizer> {
         Some(self.normalizer.clone())
+    }
+
+    fn names(&self) -> SequenceNames {
+        SequenceNames { channels: self.columns.clone(), ..SequenceNames::default() }
     }
 
     fn lengths(&self, split: Split) -> Lengths {

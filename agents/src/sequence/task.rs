@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use aaren_policy::{Normalizer, PolicyConfig, SequenceRows, SequenceSpec};
+use aaren_policy::{Normalizer, PolicyConfig, SequenceNames, SequenceRows, SequenceSpec};
 
 use crate::run::DataMark;
 use crate::run::report::{Baseline, Score};
@@ -54,6 +54,11 @@ pub trait SequenceTask: Debug + Send + Sync {
     /// How numbers of tokens were scaled, which a saved model is to know.
     fn normalizer(&self) -> Option<Normalizer> {
         None
+    }
+
+    /// What a saved model is to call its inputs and outputs.
+    fn names(&self) -> SequenceNames {
+        SequenceNames::default()
     }
 
     /// The sequences of a split.

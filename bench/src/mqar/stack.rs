@@ -4,7 +4,7 @@ use crate::measure::nearest_width;
 use aaren_agents::config::Mqar;
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::sequence::{MqarTask, SequenceTask};
-use aaren_policy::{PolicyConfig, SequenceDescription, SequenceNetwork, mixer};
+use aaren_policy::{PolicyConfig, SequenceDescription, SequenceNames, SequenceNetwork, mixer};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use serde_json::{Map, Value};
@@ -95,7 +95,8 @@ impl Stack {
     pub fn parameters(&self, task: &Mqar) -> Result<usize> {
         let spec = MqarTask { config: *task, seed: 0 }.spec(&self.config);
         let (format, config, task) = (SequenceDescription::FORMAT, self.config.clone(), Value::Null);
-        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, normalizer: None, task }, 0, &CPU)?
+        let names = SequenceNames::default();
+        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, normalizer: None, names, task }, 0, &CPU)?
             .num_params())
     }
 

@@ -45,6 +45,16 @@ pub struct SequenceSpec {
     pub loss: Loss,
 }
 
+/// What the inputs and outputs of a model are called, where they have names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SequenceNames {
+    /// Of the numbers of a row.
+    pub channels: Vec<String>,
+    /// Of classes, or of marks of events.
+    pub classes: Vec<String>,
+}
+
 /// Everything besides weights that answering needs. Stored as `policy.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SequenceDescription {
@@ -56,6 +66,9 @@ pub struct SequenceDescription {
     pub spec: SequenceSpec,
     /// What the numbers of tokens were made of, where they were scaled.
     pub normalizer: Option<Normalizer>,
+    /// What its inputs and outputs are called.
+    #[serde(default)]
+    pub names: SequenceNames,
     /// The task it was trained for, in the words of whoever trained it.
     pub task: serde_json::Value,
 }

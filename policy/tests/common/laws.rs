@@ -131,7 +131,7 @@ impl Laws {
         for ((numbers, vocabulary, positions, tied, pool), loss) in kinds {
             let spec = SequenceSpec { numbers, vocabulary, positions, tied, pool, loss };
             let (format, config, task) = (SequenceDescription::FORMAT, config(name), serde_json::Value::Null);
-            let description = SequenceDescription { format, config, spec, normalizer: None, task };
+            let description = SequenceDescription { format, config, spec, normalizer: None, names: Default::default(), task };
             let network = SequenceNetwork::<B>::new(&description, 1, &device).unwrap();
             let network = network.map(&mut Scale::by(scale(name).min(3.0)));
             let policy = SequencePolicy { network, description };
