@@ -212,7 +212,7 @@ fn what_is_wrong_with_a_forecast_is_named() {
     let numbers: Vec<String> = (0..60).map(|row| format!("{row},{}", row % 7)).collect();
     std::fs::write(folder.path().join("bare.csv"), numbers.join("\n")).unwrap();
     for (set, words) in [
-        (&[][..], &["task.source (task.missing", "table.csv, line 9, column 27", "\"high\" is missing"][..]),
+        (&[][..], &["task.source (task.missing", "table.csv, line 9, column 29", "\"high\" is missing"][..]),
         (&["task.source="], &["task.source", "path of a table"]),
         (&["task.source=none.csv"], &["task.source", "none.csv: cannot read it"]),
         (&["task.source=job.json"], &["task.source", "job.json", ".csv, .tsv or .txt"]),

@@ -1,10 +1,12 @@
 //! Fields of a line of a table. They are slices of the line, so that an error can say the column, which the `csv` crate cannot.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::SequenceError;
 use super::lines::{Line, quoted};
 
 /// What is between fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Separator {
     /// A comma, a semicolon or a tab.
     Character(char),

@@ -46,7 +46,7 @@ pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, SequenceError> {
 pub(super) struct Line<'a> {
     pub(super) path: &'a Path,
     pub(super) number: usize,
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
 }
 
 /// All lines of a file. A mark of the byte order before the first is none of its characters.

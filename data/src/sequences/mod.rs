@@ -16,6 +16,7 @@ mod fields;
 mod labelled;
 mod lines;
 mod naive;
+mod rows;
 mod split;
 mod table;
 mod time;
@@ -27,8 +28,9 @@ use std::path::Path;
 pub use error::SequenceError;
 pub use labelled::{Case, Labelled};
 pub use naive::{Errors, Naive};
+pub use rows::{Row, RowReader, TableOptions};
 pub use split::{TableSplit, origins};
-pub use table::{Table, TableOptions};
+pub use table::Table;
 pub use time::Time;
 
 /// Reads a file: `.ts` as the UEA and UCR archives and aeon write it, or `.tsv` and `.txt` as the UCR archive did, a label and then the

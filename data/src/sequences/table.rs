@@ -3,16 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::error::SequenceError;
-use super::fields::Separator;
-use super::lines::{Line, lines, quoted, unpacked};
+use super::lines::{lines, unpacked};
+use super::rows::{RowReader, TableOptions};
 use super::time::Time;
 use crate::statistics::Spread;
-
-/// Names of a first column that has times, if no other is named.
-const TIMES: [&str; 4] = ["date", "time", "datetime", "timestamp"];
-
-/// Words for a number that is missing, in small letters.
-const MISSING: [&str; 7] = ["", "?", "nan", "na", "n/a", "null", "none"];
 
 /// A table in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,24 +23,6 @@ pub struct Table {
     pub lines: Vec<usize>,
 }
 
-/// What is read of a table.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TableOptions<'a> {
-    /// Name of the column of times; none for a first column named date, time, datetime or timestamp, or without a header one that has them.
-    pub time: Option<&'a str>,
-    /// Names of the channels, in their order; all columns but the times where there are none.
-    pub columns: &'a [String],
-    /// Whether numbers may be missing.
-    pub may_miss: bool,
-}
-
-/// The columns of a file that are read.
-struct Columns {
-    names: Vec<String>,
-    time: Option<usize>,
-    channels: Vec<usize>,
-}
-
 impl Table {
     /// Reads `.csv`, `.tsv` or `.txt`, each also packed (`.csv.gz`): numbers between commas, semicolons, tabs or blanks, with a header or
     /// without.
@@ -61,45 +37,22 @@ impl Table {
             return Err(SequenceError::Format { path: path.into(), expected: ".csv, .tsv or .txt, or in one of them and .gz" });
         }
         let bytes = unpacked(path)?;
-        let mut rows = lines(path, &bytes).filter(|line| !line.is_blank()).peekable();
-        let nothing = |problem: &str| SequenceError::Table { path: path.into(), problem: problem.into() };
-        let first = *rows.peek().ok_or_else(|| nothing("the file has no row"))?;
-        let text = first.text()?;
-        let separator = Separator::of(text);
-        let fields = separator.split(first, text)?;
-        let is_header = is_header(&fields);
-        if is_header {
-            rows.next();
-        }
-        let columns = Columns::of(first, &fields, is_header, options)?;
+        let mut reader = RowReader::new(path, options);
         let (mut values, mut times, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        for line in rows {
-            let text = line.text()?;
-            let fields = separator.split(line, text)?;
-            if fields.len() != columns.names.len() {
-                let (found, expected) = (fields.len(), columns.names.len());
-                let place = fields.get(expected).copied().unwrap_or(&text[text.len()..]);
-                return Err(line.wrong(place, format!("found a row of {found} fields, expected {expected} as in the first")));
+        for line in lines(path, &bytes) {
+            if let Some(row) = reader.next(line)? {
+                values.extend(row.values);
+                times.extend(row.time);
+                numbers.push(line.number);
             }
-            if let Some(at) = columns.time {
-                let time = Time::parse(fields[at]);
-                let time = time.map_err(|problem| line.wrong(fields[at], format!("found {}: {problem}", quoted(fields[at]))))?;
-                if times.last().is_some_and(|last| *last >= time) {
-                    return Err(line.wrong(fields[at], format!("{} is not later than the row before", quoted(fields[at]))));
-                }
-                times.push(time);
-            }
-            for &at in &columns.channels {
-                values.push(number(line, fields[at], &columns.names[at], options.may_miss)?);
-            }
-            numbers.push(line.number);
         }
+        let nothing = |problem: &str| SequenceError::Table { path: path.into(), problem: problem.into() };
+        let columns = reader.channels().ok_or_else(|| nothing("the file has no row"))?;
         if numbers.is_empty() {
             return Err(nothing("the file ends without a row after its header"));
         }
-        let names = columns.channels.iter().map(|&at| columns.names[at].clone()).collect();
-        let times = columns.time.map(|_| times);
-        Ok(Self { path: path.into(), columns: names, values, times, lines: numbers })
+        let times = (!times.is_empty()).then_some(times);
+        Ok(Self { path: path.into(), columns, values, times, lines: numbers })
     }
 
     /// Rows.
@@ -176,64 +129,4 @@ impl Table {
         };
         (0..width).map(of).unzip()
     }
-}
-
-/// Whether a first line has names. They do not begin with a digit, as numbers and dates do; the first may be missing.
-fn is_header(fields: &[&str]) -> bool {
-    let is_word = |field: &&str| !is_missing(field) && !field.starts_with(|first: char| "+-.0123456789".contains(first));
-    fields.first().is_some_and(|first| is_word(first) || first.is_empty() && fields.iter().any(|field| is_word(field)))
-}
-
-fn is_missing(field: &str) -> bool {
-    MISSING.iter().any(|word| field.trim().eq_ignore_ascii_case(word))
-}
-
-impl Columns {
-    fn of(line: Line<'_>, fields: &[&str], is_header: bool, options: TableOptions<'_>) -> Result<Self, SequenceError> {
-        let name = |(at, field): (usize, &&str)| match is_header && !field.trim().is_empty() {
-            true => (*field).to_string(),
-            false => format!("column {}", at + 1),
-        };
-        let names: Vec<String> = fields.iter().enumerate().map(name).collect();
-        if let Some(at) = (0..names.len()).find(|&at| names[..at].contains(&names[at])) {
-            return Err(line.wrong(fields[at], format!("the column {} is there twice", quoted(&names[at]))));
-        }
-        let find = |name: &str| {
-            let known = || names.join(", ");
-            let missing = || SequenceError::Column { path: line.path.into(), name: name.into(), known: known() };
-            names.iter().position(|other| other == name).ok_or_else(missing)
-        };
-        let time = match options.time {
-            Some(name) => Some(find(name)?),
-            None if is_header => TIMES.iter().any(|time| names[0].eq_ignore_ascii_case(time)).then_some(0),
-            // Without a header what is no number is taken for a time, and said to be wrong if it is none.
-            None => fields.first().is_some_and(|first| !is_missing(first) && first.parse::<f64>().is_err()).then_some(0),
-        };
-        let channels = match options.columns {
-            [] => (0..names.len()).filter(|at| Some(*at) != time).collect(),
-            chosen => chosen.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?,
-        };
-        if let Some(at) = channels.iter().find(|at| Some(**at) == time) {
-            return Err(line.wrong(fields[*at], format!("the column {} has the times and is no channel", quoted(&names[*at]))));
-        }
-        if channels.is_empty() {
-            return Err(line.wrong(fields[0], "no column but the times, expected one of numbers at least".into()));
-        }
-        Ok(Self { names, time, channels })
-    }
-}
-
-/// A number of a channel, or NaN where one is missing.
-fn number(line: Line<'_>, field: &str, name: &str, may_miss: bool) -> Result<f64, SequenceError> {
-    if is_missing(field) && may_miss {
-        return Ok(f64::NAN);
-    }
-    if is_missing(field) {
-        let (path, column) = (line.path.into(), line.column(field));
-        return Err(SequenceError::Missing { path, line: line.number, column, name: name.into() });
-    }
-    field.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| {
-        let hint = if Time::parse(field).is_ok() { "; name the column that has the times" } else { "" };
-        line.wrong(field, format!("found {} in {}, expected a number{hint}", quoted(field), quoted(name)))
-    })
 }

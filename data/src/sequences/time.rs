@@ -1,12 +1,16 @@
 //! Dates and times of a table, without a time zone.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 /// Microseconds of a day.
 const DAY: i64 = 24 * 3_600_000_000;
 
 const WHAT: &str = "expected a date such as 2016-07-01, 2016-07-01 13:00 or 2016-07-01T13:00:00";
 
 /// A date and a time of day by the clock of the place where it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time {
     /// Since the first of January of the year 1, which was a Monday.
     microseconds: i64,
@@ -56,6 +60,15 @@ impl Time {
     pub(super) fn months_since(self, other: Self) -> Option<i64> {
         let is_same = (self.day, self.microseconds % DAY) == (other.day, other.microseconds % DAY);
         is_same.then_some(12 * (self.year - other.year) + self.month - other.month)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, rest) = (self.microseconds % DAY / 1_000_000, self.microseconds % 1_000_000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02}", self.year, self.month, self.day)?;
+        if rest == 0 { Ok(()) } else { write!(f, ".{rest:06}") }
     }
 }
 
@@ -132,6 +145,9 @@ mod tests {
         assert_eq!(time("1900-03-01").seconds_since(time("1900-02-28")), 24.0 * hour);
         assert_eq!(time("2016-07-01T13:00:00.5").seconds_since(time("2016-07-01 12:00")), hour + 0.5);
         assert!(time("2016-12-31 23:59:59.999999") < time("2017-01-01"));
+        for text in ["2016-12-31 23:59:59.999999", "0001-01-01 00:00:00", "2016-07-01 13:05:00"] {
+            assert_eq!(time(text).to_string(), text);
+        }
         // A Friday, the first of a month, the 183rd day of a leap year.
         assert_eq!(time("2016-07-01 23:00").calendar(), [0.5, 4.0 / 6.0 - 0.5, -0.5, 182.0 / 365.0 - 0.5]);
         assert_eq!(time("2017-01-01").calendar(), [-0.5, 0.5, -0.5, -0.5]);
