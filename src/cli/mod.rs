@@ -13,6 +13,7 @@ mod export;
 mod import;
 mod inspect;
 mod mixers;
+mod predict;
 mod schema;
 mod seeds;
 mod table;
@@ -44,6 +45,8 @@ enum Command {
     Table(table::TableArgs),
     /// Evaluate a trained policy with actor threads
     Evaluate(evaluate::EvaluateArgs),
+    /// Answer rows on stdin with a model of sequences, a line of JSON each, and keep the stream in a file
+    Predict(predict::PredictArgs),
     /// Put the results of several runs side by side
     Compare(compare::CompareArgs),
     /// Collect a dataset: scripted episodes, or those of behaviour policies as D4RL's are
@@ -105,6 +108,7 @@ impl Cli {
             },
             Command::Table(args) => table::run(args),
             Command::Evaluate(args) => evaluate::run(&args),
+            Command::Predict(args) => predict::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Collect(args) => collect::run(&args),
             Command::Convert(args) => convert::run(&args),

@@ -33,7 +33,7 @@ fn value(row: usize, channel: usize) -> f64 {
 }
 
 /// Two channels, hour by hour, with a season of eight rows and a trend. `missing` takes a number out.
-fn write_table(folder: &Path, missing: impl Fn(usize, usize) -> bool) {
+pub fn write_table(folder: &Path, missing: impl Fn(usize, usize) -> bool) {
     let mut text = "date,low,high\n".to_string();
     for row in 0..ROWS {
         let number = |channel| if missing(row, channel) { String::new() } else { format!("{:.3}", value(row, channel)) };
@@ -42,7 +42,7 @@ fn write_table(folder: &Path, missing: impl Fn(usize, usize) -> bool) {
     std::fs::write(folder.join("table.csv"), text).unwrap();
 }
 
-fn write_job(folder: &Path, more: &[&str]) {
+pub fn write_job(folder: &Path, more: &[&str]) {
     let set = SMALL.iter().chain(more).map(ToString::to_string).collect();
     let job = Job::parse("{}", &Changes { set, ..Changes::default() }).unwrap();
     std::fs::write(folder.join("job.json"), serde_json::to_string(&job).unwrap()).unwrap();
@@ -96,7 +96,7 @@ fn a_table_is_forecast_better_than_without_learning() {
     assert!(weights(&broken, 60) == weights(&unbroken, 60));
 }
 
-fn config(folder: &Path) -> Forecast {
+pub fn config(folder: &Path) -> Forecast {
     Forecast {
         source: folder.join("table.csv").display().to_string(),
         look_back: 12,
@@ -247,7 +247,8 @@ fn what_is_wrong_with_a_forecast_is_named() {
     let text = std::fs::read_to_string(folder.path().join("table.csv")).unwrap();
     let gap: Vec<&str> = text.lines().enumerate().filter(|(line, _)| *line != 50).map(|(_, text)| text).collect();
     std::fs::write(folder.path().join("table.csv"), gap.join("\n")).unwrap();
-    let strict = aaren(folder.path(), &["train", "job.json", "--run", "run", "--strict"], &["train.steps=2"]).output().unwrap();
+    let short = ["train.steps=2", "train.warmup_steps=0", "train.log_every=1", "evaluation.every=0"];
+    let strict = aaren(folder.path(), &["train", "job.json", "--run", "run", "--strict"], &short).output().unwrap();
     let said = String::from_utf8_lossy(&strict.stderr);
     assert!(!strict.status.success() && said.contains("table.csv, line 51: 7200 s after the row before"), "{said}");
     let warned = aaren(folder.path(), &["train", "job.json", "--run", "other"], &["train.steps=2"]).output().unwrap();

@@ -18,6 +18,7 @@ mod mutants;
 mod no_env;
 mod options;
 mod ppo;
+mod predict;
 mod progress;
 mod quickstart_small;
 mod remedies;

@@ -193,7 +193,7 @@ fn a_run_begins_with_the_weights_of_another_and_stops_early() {
 }
 
 /// Sequences of unequal lengths whose class is which of two channels is the larger one, in files `train.ts` and `test.ts`.
-fn write_classes(folder: &Path, missing: bool) {
+pub fn write_classes(folder: &Path, missing: bool) {
     let header = "@problemName Larger\n@dimensions 2\n@equalLength false\n@classLabel true first second\n@data\n";
     for (name, cases, shift) in [("train.ts", 40, 0), ("test.ts", 20, 1000)] {
         let mut text = header.to_string();
@@ -212,7 +212,7 @@ fn write_classes(folder: &Path, missing: bool) {
 
 const CLASSES: &[&str] = &["task.kind=classify", "task.train=train.ts", "task.test=test.ts"];
 
-fn write_classify(folder: &Path, more: &[&str]) {
+pub fn write_classify(folder: &Path, more: &[&str]) {
     let rest: Vec<&str> = SMALL.iter().filter(|setting| !setting.starts_with("task.")).copied().collect();
     let set = [CLASSES, &rest, &["train.steps=40"], more].concat().iter().map(ToString::to_string).collect();
     let job = Job::parse("{}", &Changes { set, ..Changes::default() }).unwrap();

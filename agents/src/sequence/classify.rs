@@ -80,14 +80,7 @@ impl ClassifyTask {
         let width = if config.missing == MissingNumbers::Zero { 2 * channels } else { channels };
         let shown = |values: &[f64], class: usize| {
             let mut numbers = Vec::with_capacity(values.len() * width / channels);
-            for step in values.chunks_exact(channels) {
-                let scaled = step
-                    .iter()
-                    .enumerate()
-                    .map(|(channel, value)| (value - normalizer.mean[channel]) / normalizer.deviation[channel]);
-                numbers.extend(scaled.map(|value| if value.is_nan() { 0.0 } else { value as f32 }));
-                numbers.extend(step.iter().take(width - channels).map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
-            }
+            values.chunks_exact(channels).for_each(|step| push_step(&mut numbers, step, &normalizer, config.missing));
             Shown { numbers, steps: values.len() / channels, class }
         };
         let of = |labelled: &Labelled, numbers: &[usize], wanted: &dyn Fn(usize) -> bool| {
@@ -122,6 +115,16 @@ impl ClassifyTask {
             Split::Validation => &self.validation,
             Split::Test => &self.test,
         }
+    }
+}
+
+/// Appends the numbers of a token: those of a step, scaled, and where numbers can be missing a flag for each.
+pub(super) fn push_step(numbers: &mut Vec<f32>, step: &[f64], normalizer: &Normalizer, missing: MissingNumbers) {
+    let scaled =
+        step.iter().zip(&normalizer.mean).zip(&normalizer.deviation).map(|((value, mean), deviation)| (value - mean) / deviation);
+    numbers.extend(scaled.map(|value| if value.is_nan() { 0.0 } else { value as f32 }));
+    if missing == MissingNumbers::Zero {
+        numbers.extend(step.iter().map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
     }
 }
 

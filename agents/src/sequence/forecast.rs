@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use aaren_data::sequences::{Naive, SequenceError, Table, TableOptions, origins};
+use aaren_data::sequences::{Naive, SequenceError, Table, TableOptions, Time, origins};
 use aaren_policy::{Loss, Normalizer, PolicyConfig, Pool, Scaler, Scaling, SequenceNames, SequenceRows, SequenceSpec};
 use anyhow::{Context, Result, ensure};
 
@@ -14,7 +14,7 @@ use crate::run::DataMark;
 use crate::run::report::Baseline;
 
 /// Numbers of a token that tell the time.
-const CALENDAR: usize = 4;
+pub(super) const CALENDAR: usize = 4;
 
 const SECONDS_OF_DAY: f64 = 86400.0;
 
@@ -79,7 +79,7 @@ impl ForecastTask {
         }
         let calendar = match (config.calendar, &table.times) {
             (false, _) => Vec::new(),
-            (true, Some(times)) => times.iter().map(|time| time.calendar().map(|number| number as f32)).collect(),
+            (true, Some(times)) => times.iter().map(|time| calendar(*time)).collect(),
             (true, None) => anyhow::bail!("task.calendar: {} has no column of times; task.time names it", config.source),
         };
         let day = table.step_seconds().map(|step| SECONDS_OF_DAY / step).filter(|rows| *rows >= 2.0 && rows.fract() == 0.0);
@@ -132,6 +132,29 @@ impl ForecastTask {
             Split::Test => &self.origins[2],
         }
     }
+}
+
+/// Appends the numbers of a token: those of a row, scaled, a flag for each where they can be missing, and what tells the time.
+///
+/// - `scales`: centre and scale, `[channels]`
+pub(super) fn push_row(
+    numbers: &mut Vec<f32>,
+    row: &[f64],
+    scales: &[[f64; 2]],
+    missing: MissingRows,
+    calendar: Option<&[f32; CALENDAR]>,
+) {
+    let scaled = row.iter().zip(scales).map(|(value, [center, scale])| (value - center) / scale);
+    numbers.extend(scaled.map(|value| if value.is_nan() { 0.0 } else { value as f32 }));
+    if missing == MissingRows::Zero {
+        numbers.extend(row.iter().map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
+    }
+    numbers.extend(calendar.into_iter().flatten());
+}
+
+/// What tells a token the time.
+pub(super) fn calendar(time: Time) -> [f32; CALENDAR] {
+    time.calendar().map(|number| number as f32)
 }
 
 fn mark(table: &Table) -> DataMark {
@@ -193,16 +216,8 @@ impl SequenceTask for ForecastTask {
                 });
                 rows.expect_numbers(begun + token - start, numbers, 1.0);
             }
-            let shown = self.shown(row, channels.clone());
-            let scaled = channels.clone().zip(&shown).map(|(channel, value)| {
-                let [center, scale] = scale(row, channel);
-                if value.is_nan() { 0.0 } else { ((value - center) / scale) as f32 }
-            });
-            rows.numbers.extend(scaled);
-            if missing == MissingRows::Zero {
-                rows.numbers.extend(shown.iter().map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
-            }
-            rows.numbers.extend(self.calendar.get(row).into_iter().flatten());
+            let scales: Vec<[f64; 2]> = channels.clone().map(|channel| scale(row, channel)).collect();
+            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), &scales, missing, self.calendar.get(row));
         }
     }
 

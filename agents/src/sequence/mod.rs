@@ -17,6 +17,7 @@ mod forecast;
 mod forecast_score;
 mod judge;
 mod mqar;
+mod predict;
 mod task;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use forecast::ForecastTask;
 pub(crate) use judge::report;
 pub use judge::{ClassScorer, scores};
 pub use mqar::{Example, MqarTask};
+pub use predict::{Answer, Prediction, Predictor};
 pub use task::{Lengths, Scorer, SequenceTask, Split, push};
 
 /// The task of a job, with its data.

@@ -108,6 +108,15 @@ impl RowReader {
         row
     }
 
+    /// Passes a line over that was read before; says whether it is a row, and neither a header nor blank.
+    pub fn pass(&mut self, bytes: &[u8]) -> bool {
+        self.line += 1;
+        let line = Line { path: &self.path, number: self.line, bytes };
+        let separator = self.layout.as_ref().map(|layout| layout.separator);
+        let fields = line.text().ok().and_then(|text| separator?.split(line, text).ok());
+        !line.is_blank() && !(self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
+    }
+
     /// Forgets when the last row was: what comes is another series.
     pub fn begin(&mut self) {
         self.last = None;

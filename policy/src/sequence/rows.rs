@@ -115,6 +115,16 @@ impl<B: Backend> SequenceBatch<B> {
         }
     }
 
+    /// The same, asking for the output of the last token of every row.
+    ///
+    /// # Panics
+    /// As [`SequenceBatch::asking_all`].
+    pub fn asking_last(rows: &SequenceRows, batch: usize, spec: &SequenceSpec, device: &B::Device) -> Self {
+        let time = rows.len() / batch;
+        let last = (0..batch).map(|row| ((row + 1) * time - 1) as i32).collect();
+        Self { due: Some(ints(last, device)), ..Self::asking_all(rows, batch, spec, device) }
+    }
+
     /// The same, asking for what is due.
     ///
     /// # Panics

@@ -161,7 +161,7 @@ impl Laws {
                     let stored = (index == 2).then(|| stream.state().to_records());
                     let found = stream.push(&tokens(start..end));
                     if let Some(stored) = stored {
-                        let mut again = Stream::restore(policy.clone(), stored, device.clone()).unwrap();
+                        let mut again = Stream::restore(policy.clone(), 1, stored, device.clone()).unwrap();
                         assert_eq!(again.push(&tokens(start..end)), found, "{name}: a stored stream goes on otherwise");
                     }
                     said.extend(found);

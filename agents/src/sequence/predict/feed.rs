@@ -1,0 +1,96 @@
+//! What a kind of task makes of rows as they come, and of outputs.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use aaren_data::sequences::{Row, SequenceError};
+use aaren_policy::SequenceRows;
+use anyhow::Result;
+use serde::Serialize;
+
+/// What a model says after a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Nothing yet.
+    Waiting {
+        /// Rows that are missing before it can say something.
+        waits_for: usize,
+    },
+    /// Of which class the sequence is, as far as it was seen.
+    Class {
+        /// The likeliest.
+        class: String,
+        /// Its probability.
+        probability: f64,
+        /// Those of all classes.
+        probabilities: BTreeMap<String, f64>,
+    },
+    /// The numbers of the next rows, in the units of the table.
+    Forecast {
+        /// By channel, a number for each row to come.
+        forecast: BTreeMap<String, Vec<f64>>,
+    },
+    /// The token that belongs here.
+    Token {
+        /// The likeliest.
+        token: usize,
+        /// Its probability.
+        probability: f64,
+    },
+}
+
+/// What a model is shown for a row.
+pub(super) enum Shown {
+    /// The next token of each row of the stream.
+    Tokens(SequenceRows),
+    /// All tokens that are looked at.
+    Window(SequenceRows),
+    /// Nothing, until so many more rows are there.
+    Waiting(usize),
+}
+
+/// Rows of a kind of task as they come.
+pub(super) trait Feed: Debug + Send + Sync {
+    /// Sequences of the model that a row belongs to.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Reads a line; nothing where it has no row.
+    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError>;
+
+    /// Passes a line over; says whether it had a row.
+    fn pass(&mut self, line: &[u8]) -> bool;
+
+    /// What the model is shown for a row.
+    ///
+    /// - `place`: rows of its sequence before it
+    fn push(&mut self, row: &Row, place: usize) -> Result<Shown>;
+
+    /// What an output means that was made of it.
+    fn answer(&self, output: &[f32]) -> Answer;
+
+    /// Another sequence begins.
+    fn begin(&mut self);
+
+    /// What it carries from row to row.
+    fn store(&self) -> Result<Vec<u8>>;
+
+    /// Goes on from what was stored.
+    fn restore(&mut self, stored: &[u8]) -> Result<()>;
+}
+
+/// Probabilities of logits.
+pub(super) fn probabilities(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let odds: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+    let sum: f64 = odds.iter().sum();
+    odds.into_iter().map(|odd| odd / sum).collect()
+}
+
+/// The likeliest, and its probability.
+pub(super) fn likeliest(probabilities: &[f64]) -> (usize, f64) {
+    let at = (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b])).expect("a class");
+    (at, probabilities[at])
+}
