@@ -17,6 +17,7 @@ pub mod mqar;
 mod peers;
 mod ppo;
 mod scan;
+mod sequence;
 mod train;
 
 use anyhow::{Context, Result};
@@ -55,6 +56,8 @@ enum What {
     /// The kernels that an optimizer step launches on a GPU, and its memory
     #[cfg(any(feature = "vulkan", feature = "cuda"))]
     Launches(launches::LaunchesArgs),
+    /// A task on sequences, learnt beside PyTorch from the same batches: time of an optimizer step and of an answer, and what is reached
+    Sequence(sequence::SequenceArgs),
     /// The scan's bandwidth, beside a copy, tensor operations, attention, and PyTorch where it is installed
     Scan(scan::ScanArgs),
     /// The time until online training reaches a score, beside stable-baselines3 where it is installed
@@ -82,6 +85,7 @@ impl Cli {
             What::Mqar(args) => mqar::run(&args, json),
             #[cfg(any(feature = "vulkan", feature = "cuda"))]
             What::Launches(args) => launches::run(&args, json),
+            What::Sequence(args) => sequence::run(&args, json),
             What::Scan(args) => scan::run(&args, json),
             What::Ppo(args) => ppo::run(&args, json),
         }

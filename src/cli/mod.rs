@@ -17,6 +17,7 @@ mod predict;
 mod schema;
 mod seeds;
 mod table;
+mod tasks;
 mod train;
 
 use aaren_agents::run::process::Verbosity;
@@ -72,6 +73,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<envs::Command>,
     },
+    /// List the tasks on sequences, or the keys of one of them
+    Tasks(tasks::TasksArgs),
     /// List the mixers
     Mixers(args::ListArgs),
     /// List the devices that policies can be trained on, and why the rest cannot be used
@@ -117,6 +120,7 @@ impl Cli {
             Command::Dataset { command } => command.run(),
             Command::Inspect(args) => inspect::run(&args),
             Command::Envs { json, command } => envs::run(json, command),
+            Command::Tasks(args) => tasks::run(&args),
             Command::Mixers(args) => mixers::run(&args),
             Command::Devices(args) => devices::run(&args),
             Command::Schema(args) => schema::run(&args),

@@ -55,7 +55,7 @@ pub use offline::{
 };
 pub use ppo::{Network, PpoConfig, PpoJob};
 pub use schedule::LearningRateSchedule;
-pub use schema::{keys_page, schema};
+pub use schema::{TaskKey, TaskKind, keys_page, schema, task_kinds};
 pub use seed_list::parse_seeds;
 pub use sequence::{Classify, JudgeConfig, MissingNumbers, Mqar, SequenceJob, TaskConfig};
 

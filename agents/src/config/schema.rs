@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{CollectJob, OfflineJob, PpoJob, SequenceJob};
@@ -118,5 +119,59 @@ fn values(schema: &Value) -> String {
         Value::String(kind) => word(kind),
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).map(word).collect::<Vec<_>>().join(", "),
         _ => String::new(),
+    }
+}
+
+/// A kind of task on sequences.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskKind {
+    /// The value of `task.kind`.
+    pub kind: String,
+    /// What is learnt.
+    pub what: String,
+    /// What a job of the kind can say, in its section `task`.
+    pub keys: Vec<TaskKey>,
+}
+
+/// A key of a task.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskKey {
+    /// Its path.
+    pub key: String,
+    /// Which values it takes.
+    pub values: String,
+    /// What it is where a job does not say it; null where a job has to.
+    pub default: Value,
+    /// What it is.
+    pub what: String,
+}
+
+/// All kinds of tasks on sequences.
+pub fn task_kinds() -> Vec<TaskKind> {
+    let schema = schema();
+    let kinds = schema["properties"]["task"]["oneOf"].as_array().cloned().unwrap_or_default();
+    let kind = |schema: &Value| {
+        let mut keys = Vec::new();
+        keys_of(schema, "task", &mut keys);
+        keys.retain(|key| key.key != "task.kind");
+        let kind = schema["properties"]["kind"]["const"].as_str().unwrap_or_default().to_owned();
+        TaskKind { kind, what: text(schema), keys }
+    };
+    kinds.iter().map(kind).collect()
+}
+
+fn keys_of(schema: &Value, prefix: &str, keys: &mut Vec<TaskKey>) {
+    for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+        let key = format!("{prefix}.{key}");
+        if below["properties"].is_object() {
+            keys_of(below, &key, keys);
+        } else {
+            keys.push(TaskKey {
+                key,
+                values: values(below).replace('`', ""),
+                default: below["default"].clone(),
+                what: text(below),
+            });
+        }
     }
 }

@@ -93,7 +93,7 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
     }
 
     /// The learning rate of a step.
-    fn learning_rate(&self, step: u64) -> f64 {
+    pub(super) fn learning_rate(&self, step: u64) -> f64 {
         let TrainConfig { schedule, steps, warmup_steps, learning_rate, .. } = self.config;
         learning_rate * schedule.factor(step, steps, warmup_steps)
     }

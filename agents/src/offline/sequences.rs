@@ -152,6 +152,7 @@ pub struct SequenceTrainer {
     learner: Learner<Graph, SequenceNetwork<Graph>>,
     sampler: SegmentSampler<TaskSource>,
     shards: Shards,
+    task: Arc<dyn SequenceTask>,
 }
 
 impl SequenceTrainer {
@@ -162,7 +163,23 @@ impl SequenceTrainer {
     pub fn new(job: &SequenceJob) -> Result<Self> {
         let task = make(&job.task, job.seed)?;
         let learner = Learner::new(describe_sequences(job, &*task)?, &job.train, job.seed)?;
-        Ok(Self { learner, sampler: sampler(job, &task), shards: Shards::all(job.train.shards) })
+        Ok(Self { learner, sampler: sampler(job, &task), shards: Shards::all(job.train.shards), task })
+    }
+
+    /// What it learns.
+    pub fn task(&self) -> &dyn SequenceTask {
+        &*self.task
+    }
+
+    /// What the next step learns from: the rows of all shards, one after another, of one length.
+    pub fn batch(&self) -> Vec<SequenceRows> {
+        let batch = self.sampler.shared_batch(self.learner.step(), &self.learner.progress.cut, &self.shards);
+        batch.own.into_iter().map(|part| part.rows).collect()
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self) -> f64 {
+        self.learner.learning_rate(self.learner.step())
     }
 
     /// One optimizer step; gives its loss.

@@ -2,5 +2,6 @@
 
 pub mod gymnasium;
 mod python;
+pub mod sequence;
 pub mod stable_baselines3;
 pub mod torch;
