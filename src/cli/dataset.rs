@@ -7,6 +7,7 @@ use aaren_data::{self, Dataset, DatasetError, Format, LoadOptions, Strictness, S
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::sequence_info::SequenceKind;
 use aaren_agents::config::Incomplete;
 use aaren_agents::run::report::{self, number};
 use aaren_agents::run::{check_folder, interrupt};
@@ -14,10 +15,13 @@ use aaren_agents::run::{check_folder, interrupt};
 /// What to do with a dataset.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Describe a dataset: spaces, episodes, returns
+    /// Describe a dataset: spaces, episodes, returns; or a file of a task on sequences: counts, lengths, classes, what is missing
     Info {
         #[command(flatten)]
         read: Reading,
+        /// What the file is, where its name does not say it
+        #[arg(long, value_enum)]
+        kind: Option<SequenceKind>,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
@@ -90,7 +94,12 @@ impl Command {
     /// What is wrong with the dataset, or with where it is to go.
     pub fn run(self) -> Result<()> {
         match self {
-            Command::Info { read, json } => info(&read.source, &read.options(Strictness::Normal), json),
+            Command::Info { read, kind, json } => {
+                match kind.map_or_else(|| SequenceKind::of(&read.source), |kind| Ok(Some(kind)))? {
+                    Some(kind) => kind.info(Path::new(&read.source), json),
+                    None => info(&read.source, &read.options(Strictness::Normal), json),
+                }
+            }
             Command::Verify { read, strict } => {
                 verify(&read.source, &read.options(if strict { Strictness::Strict } else { Strictness::Normal }))
             }

@@ -16,6 +16,7 @@ mod mixers;
 mod predict;
 mod schema;
 mod seeds;
+mod sequence_info;
 mod table;
 mod tasks;
 mod train;

@@ -18,6 +18,7 @@ mod lines;
 mod naive;
 mod rows;
 mod split;
+mod summary;
 mod table;
 mod time;
 mod ts;
@@ -30,6 +31,7 @@ pub use labelled::{Case, Labelled};
 pub use naive::{Errors, Naive};
 pub use rows::{Row, RowReader, TableOptions};
 pub use split::{TableSplit, origins};
+pub use summary::{ChannelSummary, LabelledSummary, TableSummary};
 pub use table::Table;
 pub use time::Time;
 
