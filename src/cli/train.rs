@@ -4,7 +4,6 @@ use super::args::{Seeds, parse_seeds, show};
 use aaren_agents::config::{Changes, Device};
 use aaren_agents::exchange::launcher;
 use aaren_agents::jobs::{TrainRequest, Trained};
-use aaren_agents::run::report;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
@@ -90,7 +89,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 pub fn summary(trained: &Trained) -> String {
     let Trained { run, train, evaluation } = trained;
     let best = run.best().ok().flatten().filter(|(step, _)| *step != evaluation.checkpoint_step).map(|(step, reached)| {
-        format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` plays", report::number(reached))
+        let verb = if evaluation.sequences.is_some() { "judges" } else { "plays" };
+        format!("\nbest: {} at step {step}, which `aaren evaluate --checkpoint best` {verb}", evaluation.reached(reached))
     });
     format!("{train}\n{evaluation}{}\nrun folder: {}", best.unwrap_or_default(), run.path().display())
 }

@@ -16,6 +16,20 @@ impl EvaluationReport {
         self.targets.first().map(|target| target.return_mean).or_else(of_sequences).or_else(of_validation)
     }
 
+    /// What a checkpoint is marked the best for, in words.
+    ///
+    /// - `merit`: the headline of its report, of which larger is better
+    pub fn reached(&self, merit: f64) -> String {
+        match (self.targets.first(), &self.sequences, self.validation) {
+            (None, Some(report), _) if !report.validation.is_empty() => {
+                let score = &report.validation[0];
+                format!("{} {} on the validation split", score.name, number(score.better.merit(merit)))
+            }
+            (None, _, Some(_)) => format!("loss {} on held-out episodes", number(Better::Lower.merit(merit))),
+            _ => number(merit),
+        }
+    }
+
     /// What is compared of a policy that played nothing: the loss on held-out episodes, or scores on a test split.
     pub(crate) fn scores(&self) -> Vec<Score> {
         let loss = |validation: ValidationReport| {
