@@ -6,6 +6,7 @@
 //!
 //! Each part of a token is there only where the task has it. One function serves training, evaluation and a [`Stream`].
 
+mod log_normal;
 mod loss;
 mod network;
 mod pool;
@@ -13,6 +14,7 @@ mod rows;
 mod scaler;
 mod stream;
 
+pub use log_normal::{DueGap, GapTensors, NextEvent};
 pub use loss::{DueTensors, Loss};
 pub use network::{SequenceNetwork, SequencePolicy};
 pub use pool::Pool;
@@ -78,6 +80,9 @@ impl SequenceDescription {
         }
         if numbers + vocabulary == 0 || loss.width() == 0 {
             return wrong("tokens of neither numbers nor ids, or nothing to learn of them".into());
+        }
+        if matches!(loss, Loss::NextEvent { components: 0, .. }) {
+            return wrong("gaps between events of a mixture of 0 components".into());
         }
         if tied && (loss.width() != vocabulary || numbers > 0) {
             return wrong(format!("{} outputs are no embedding of {vocabulary} ids and {numbers} numbers", loss.width()));
