@@ -13,8 +13,12 @@
 //! ```
 
 mod classify;
+mod events;
+mod events_known;
+mod events_score;
 mod forecast;
 mod forecast_score;
+mod hawkes;
 mod judge;
 mod mqar;
 mod task;
@@ -25,6 +29,7 @@ use anyhow::Result;
 
 use crate::config::TaskConfig;
 pub use classify::ClassifyTask;
+pub use events::EventsTask;
 pub use forecast::ForecastTask;
 pub(crate) use judge::report;
 pub use judge::{ClassScorer, scores};
@@ -40,6 +45,7 @@ pub use task::{Lengths, Scorer, SequenceTask, Split, push};
 pub fn make(config: &TaskConfig, seed: u64) -> Result<Arc<dyn SequenceTask>> {
     Ok(match config {
         TaskConfig::Classify(config) => Arc::new(ClassifyTask::read(config, seed)?),
+        TaskConfig::Events(config) => Arc::new(EventsTask::read(config, seed)?),
         TaskConfig::Forecast(config) => Arc::new(ForecastTask::read(config)?),
         TaskConfig::Mqar(config) => Arc::new(MqarTask { config: *config, seed }),
     })

@@ -50,6 +50,11 @@ impl DueGap {
         Self { z: ((gap.ln() - center) / scale) as f32, constant: 0.0, is_survived: true }
     }
 
+    /// The gap, to the rounding of f32.
+    pub fn gap(self, center: f64, scale: f64) -> f64 {
+        (center + scale * f64::from(self.z)).exp()
+    }
+
     /// Whether none came.
     pub fn is_survived(self) -> bool {
         self.is_survived
