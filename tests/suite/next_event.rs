@@ -327,7 +327,7 @@ fn what_is_wrong_with_events_is_named() {
         (&["task.test=new.csv"], &["task.test", "new.csv", "sequence 1", "the mark \"d\"", "train.csv"]),
         (&["task.validation=1.5"], &["task.validation: found 1.5", "or the path of a file"]),
         (&["task.validation=none.csv"], &["task.validation", "none.csv: cannot read it"]),
-        (&["task.validation=0.99"], &["task.validation: found 0.99", "60 sequences"]),
+        (&["task.validation=0.999"], &["task.validation: found 0.999", "60 sequences"]),
         (&["task.format=xml"], &["task", "xml", "gatech"]),
         (&["task.format=json"], &["train.csv, line 1, column 1"]),
         (&["task.unit=week"], &["week", "second"]),
@@ -350,7 +350,15 @@ fn what_is_wrong_with_events_is_named() {
         assert!(!folder.path().join("run").exists(), "{set:?}");
     }
     // Ties look wrong and may be meant.
-    let ties = ["task.train=ties.csv", "task.test=ties.csv", "task.validation=ties.csv", "train.steps=2", "evaluation.every=0"];
+    let ties = [
+        "task.train=ties.csv",
+        "task.test=ties.csv",
+        "task.validation=ties.csv",
+        "train.steps=2",
+        "evaluation.every=0",
+        "train.warmup_steps=0",
+        "train.log_every=1",
+    ];
     let strict = aaren(folder.path(), &["train", "job.json", "--run", "run", "--strict"], &ties).output().unwrap();
     let said = String::from_utf8_lossy(&strict.stderr);
     assert!(!strict.status.success() && said.contains("33.3 % of the gaps in ties.csv"), "{said}");

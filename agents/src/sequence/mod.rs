@@ -14,11 +14,8 @@
 
 mod classify;
 mod events;
-mod events_known;
-mod events_score;
 mod forecast;
 mod forecast_score;
-mod hawkes;
 mod judge;
 mod mqar;
 mod task;

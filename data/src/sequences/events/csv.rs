@@ -7,7 +7,7 @@ use super::super::error::SequenceError;
 use super::super::fields::Separator;
 use super::super::lines::{lines, quoted, unpacked};
 use super::super::time::Time;
-use super::{EventSequence, Events, MOST_MARKS, Marks};
+use super::marked::{EventSequence, Events, MOST_MARKS, Marks};
 
 /// Reads a file. Rows of different sequences may come in any order.
 pub(super) fn read(path: &Path) -> Result<Events, SequenceError> {

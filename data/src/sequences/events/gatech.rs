@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::SequenceError;
 use super::super::lines::{Line, lines, quoted, unpacked};
-use super::{EventSequence, Events, MOST_MARKS, Marks};
+use super::marked::{EventSequence, Events, MOST_MARKS, Marks};
 
 /// What the name of a file of times has, and that of its marks in its place.
 const NAMES: (&str, &str) = ("time", "event");

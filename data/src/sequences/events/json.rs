@@ -6,8 +6,8 @@ use serde::de::DeserializeSeed;
 
 use super::super::error::SequenceError;
 use super::super::lines::unpacked;
+use super::marked::{EventSplit, Events};
 use super::records::{Budget, Records};
-use super::{EventSplit, Events};
 
 /// Reads a file.
 pub(super) fn read(path: &Path, split: EventSplit) -> Result<Events, SequenceError> {

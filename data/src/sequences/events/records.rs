@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 
 use super::super::error::SequenceError;
 use super::super::lines::quoted;
-use super::{EventSequence, EventSplit, Events, MOST_MARKS, Marks};
+use super::marked::{EventSequence, EventSplit, Events, MOST_MARKS, Marks};
 
 /// What splits are called.
 const SPLITS: [&str; 6] = ["train", "dev", "val", "valid", "validation", "test"];

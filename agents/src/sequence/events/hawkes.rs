@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp1};
 use rand_pcg::Pcg64Mcg;
 
-use super::task::Split;
+use super::super::task::Split;
 use crate::config::Hawkes;
 use crate::seeds;
 
@@ -165,7 +165,7 @@ mod tests {
             let [of_gap, of_mark] = process.nats(&times, &marks)[2];
             (-of_gap - of_mark).exp()
         };
-        let (steps, to) = (20_000, 60.0);
+        let (steps, to) = (200_000, 60.0);
         let width = to / steps as f64;
         let middle = |step: usize| (step as f64 + 0.5) * width;
         let sum: f64 = (0..steps).map(|step| at(middle(step), 0) + at(middle(step), 1)).sum::<f64>() * width;

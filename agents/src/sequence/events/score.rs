@@ -2,7 +2,7 @@
 
 use aaren_policy::{NextEvent, SequenceRows};
 
-use super::task::Scorer;
+use super::super::task::Scorer;
 use crate::config::TimeUnit;
 use crate::run::report::{Better, Score};
 

@@ -1,4 +1,4 @@
-//! The next event of a sequence: a token an event, and when the next one comes and of which kind.
+//! The task: a token an event, and when the next one comes and of which kind.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,9 +11,10 @@ use anyhow::{Context, Result, ensure};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 
-use super::events_known::Known;
-use super::events_score::EventScorer;
-use super::task::{Lengths, Scorer, SequenceTask, Split};
+use super::super::task::{Lengths, Scorer, SequenceTask, Split};
+use super::known::Known;
+use super::score::EventScorer;
+use super::shown::Shown;
 use crate::config::{Clock, EventFiles, EventFiling, Events, Hawkes, HeldOut, TimeUnit};
 use crate::run::DataMark;
 use crate::run::report::Baseline;
@@ -27,19 +28,6 @@ const SAMPLE: u64 = 1000;
 
 /// A share of gaps below the floor from which on it is said.
 const MANY: f64 = 0.01;
-
-/// A sequence, ready to be shown.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shown {
-    /// When events were, as the files have it: `[events]`
-    times: Vec<f64>,
-    /// Before every event but the first, where it is 0; in the unit, the floor at least: `[events]`
-    pub gaps: Vec<f64>,
-    /// `[events]`
-    pub marks: Vec<u32>,
-    /// After the last event, until which none came; none where that is not known.
-    pub rest: Option<f64>,
-}
 
 /// The task of a job.
 #[derive(Debug)]
@@ -93,7 +81,7 @@ impl EventsTask {
 
     fn of_process(config: &Events, process: &Hawkes, seed: u64) -> Self {
         let draw = |split: Split, count: u64| -> Vec<Shown> {
-            (0..count).map(|number| drawn(config, process, seed, split, number)).collect()
+            (0..count).map(|number| Shown::drawn(config, process, seed, split, number)).collect()
         };
         let marks = process.base.len();
         let train = draw(Split::Train, SAMPLE);
@@ -119,7 +107,11 @@ impl EventsTask {
                 .enumerate()
                 .map(|(number, sequence)| {
                     let last = sequence.times[sequence.times.len() - 1];
-                    let (path, of) = (file.path.display(), number + 1);
+                    let (first, path, of) = (sequence.times[0], file.path.display(), number + 1);
+                    ensure!(
+                        ((last - first) * config.times.seconds()).is_finite(),
+                        "{key}: {path}, sequence {of}: {first} and {last} are too far apart for gaps to be numbers"
+                    );
                     ensure!(
                         end.is_none_or(|end| end >= last),
                         "{key}: {path}, sequence {of}: an event is at {last}, after task.end, {}",
@@ -166,7 +158,7 @@ impl EventsTask {
     fn shown(&self, split: Split, sequence: usize) -> Cow<'_, Shown> {
         let (of, process) = (self.split(split), &self.config.hawkes);
         match process.as_ref().filter(|_| split == Split::Train && sequence >= of.len()) {
-            Some(process) => Cow::Owned(drawn(&self.config, process, self.seed, split, sequence as u64)),
+            Some(process) => Cow::Owned(Shown::drawn(&self.config, process, self.seed, split, sequence as u64)),
             None => Cow::Borrowed(&of[sequence]),
         }
     }
@@ -200,22 +192,6 @@ impl EventsTask {
             numbers.extend([angle.sin() as f32, angle.cos() as f32]);
         }
     }
-}
-
-impl Shown {
-    fn new(config: &Events, times: Vec<f64>, marks: Vec<u32>, end: Option<f64>) -> Self {
-        let units = config.times.seconds() / config.unit.seconds();
-        let gap = |from: f64, to: f64| ((to - from) * units).max(config.floor);
-        let gaps = std::iter::once(0.0).chain(times.windows(2).map(|pair| gap(pair[0], pair[1]))).collect();
-        let rest = end.map(|end| gap(times[times.len() - 1], end));
-        Self { times, gaps, marks, rest }
-    }
-}
-
-/// A sequence of a process.
-fn drawn(config: &Events, process: &Hawkes, seed: u64, split: Split, number: u64) -> Shown {
-    let (times, marks) = process.sequence(seed, split, number);
-    Shown::new(config, times, marks, None)
 }
 
 /// Reads a file, or two.

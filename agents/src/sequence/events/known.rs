@@ -2,8 +2,8 @@
 
 use aaren_policy::NextEvent;
 
-use super::events::Shown;
-use super::events_score::{MARK_NLL, Names, score};
+use super::score::{MARK_NLL, Names, score};
+use super::shown::Shown;
 use crate::config::TimeUnit;
 use crate::run::report::{Baseline, Better};
 
