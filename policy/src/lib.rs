@@ -110,8 +110,8 @@ pub use normalizer::Normalizer;
 pub use policy_state::PolicyState;
 pub use reset::Reset;
 pub use sequence::{
-    DueTensors, Loss, Pool, Scaler, Scaling, SequenceBatch, SequenceDescription, SequenceNames, SequenceNetwork, SequencePolicy,
-    SequenceRows, SequenceSpec, Stream,
+    DueGap, DueTensors, GapTensors, Loss, NextEvent, Pool, Scaler, Scaling, SequenceBatch, SequenceDescription, SequenceNames,
+    SequenceNetwork, SequencePolicy, SequenceRows, SequenceSpec, Stream,
 };
 pub use state::StateRecord;
 pub use timesteps::{TimestepTensors, Timesteps};

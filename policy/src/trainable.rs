@@ -214,6 +214,11 @@ impl Rows for SequenceRows {
     }
 
     fn bytes(&self) -> usize {
-        4 * (self.numbers.len() + self.ids.len() + 2 * self.resets.len() + 3 * self.due.len() + 2 * self.gains.len())
+        4 * (self.numbers.len()
+            + self.ids.len()
+            + 2 * self.resets.len()
+            + 3 * self.due.len()
+            + 2 * self.gains.len()
+            + 3 * self.gaps.len())
     }
 }

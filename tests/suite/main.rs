@@ -15,6 +15,7 @@ mod gymnasium;
 mod interrupt;
 mod kill_points;
 mod mutants;
+mod next_event;
 mod no_env;
 mod options;
 mod ppo;

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use crate::common::{resume, small, train};
 use aaren_agents::collect::collect;
 use aaren_agents::compare::{CompareOptions, compare};
-use aaren_agents::config::{Changes, Job};
+use aaren_agents::config::{Changes, EventFiles, Events, HeldOut, Job, TaskConfig};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::run::RunDir;
+use aaren_agents::sequence::{Lengths, Split, make, push};
 use aaren_agents::session::NoObserver;
 use aaren_agents::table::{Choice, Plan};
 use aaren_agents::{collect as collection, ppo};
-use aaren_policy::{AnyPolicy, Timesteps, checkpoint};
+use aaren_policy::{AnyPolicy, SequenceRows, Timesteps, checkpoint};
 use anyhow::{Context, Result, ensure};
 
 /// A mutant that takes longer hangs. Machines that test are busy.
@@ -402,6 +403,53 @@ fn manifests_of_tables() {
 fn written(path: PathBuf, text: &str) -> PathBuf {
     fs::write(&path, text).unwrap();
     path
+}
+
+/// Reads a file of events as a job does, and shows its first sequence.
+fn reads_events(folder: &Path, name: &str) -> Result<()> {
+    let file = |name: &str| EventFiles::One(folder.join(name).display().to_string());
+    let own = Events { train: file(name), test: file(name), validation: HeldOut::File(file(name)), ..Events::default() };
+    let task = make(&TaskConfig::Events(own), 1)?;
+    let (Lengths::Each(lengths), mut rows) = (task.lengths(Split::Train), SequenceRows::default()) else { unreachable!() };
+    push(&*task, &mut rows, Split::Train, 0, 0..lengths[0], true);
+    ensure!(rows.numbers.iter().all(|number| number.is_finite()), "panicked in spirit: a number of a token is not finite");
+    task.baselines(Split::Test);
+    Ok(())
+}
+
+#[test]
+fn events_in_two_text_files() {
+    let files = |to: &Path| {
+        fs::write(to.join("event-x.txt"), "1 2 1\n22 1\n").unwrap();
+        written(to.join("time-x.txt"), "0 1.5 2e3\n4 4\n")
+    };
+    survives("events_in_two_text_files", 1.0, files, |at| reads_events(at, "time-x.txt"));
+}
+
+#[test]
+fn events_in_json() {
+    let json = "{\"dim_process\": 3, \"train\": [[{\"time_since_start\": 0, \"type_event\": 1}, {\"time_since_start\": 1.5, \"type_event\": 0}], \
+                {\"time_since_start\": [0, 1.5], \"time_since_last_event\": [0, 1.5], \"type_event\": [1, 0], \"x\": {\"y\": [null]}}], \"test\": []}";
+    survives("events_in_json", 1.0, |to| written(to.join("x.json"), json), |at| reads_events(at, "x.json"));
+}
+
+#[test]
+fn events_in_pickles() {
+    // Python's protocol 2 of {"dim_process": 2, "test": [[{"time_since_start": 0.5, "type_event": 1}, {... 2.0 ... 0}]]}.
+    let pickle = b"\x80\x02}q\x00(X\x0b\x00\x00\x00dim_processq\x01K\x02X\x04\x00\x00\x00testq\x02]q\x03]q\x04(}q\x05(X\x10\x00\x00\x00\
+                   time_since_startq\x06G?\xe0\x00\x00\x00\x00\x00\x00X\n\x00\x00\x00type_eventq\x07K\x01u}q\x08(h\x06G@\x00\x00\x00\x00\
+                   \x00\x00\x00h\x07K\x00ueau.";
+    let file = |to: &Path| {
+        fs::write(to.join("x.pkl"), pickle).unwrap();
+        to.join("x.pkl")
+    };
+    survives("events_in_pickles", 1.0, file, |at| reads_events(at, "x.pkl"));
+}
+
+#[test]
+fn events_in_tables() {
+    let table = "sequence,time,mark\na,0,\"x\"\nb,1e3,y\na,1.5,x\nc,2,x\nc,5,y\n";
+    survives("events_in_tables", 1.0, |to| written(to.join("x.csv"), table), |at| reads_events(at, "x.csv"));
 }
 
 #[test]

@@ -84,10 +84,14 @@ impl Comparison {
                     found.map_or("-".into(), |score| report::number(score.value))
                 };
                 let column = |score: &Score| {
-                    let (title, better) = (score.title(), if score.better == Better::Higher { "higher" } else { "lower" });
+                    let title = score.title();
+                    let better = match score.better {
+                        Better::Neither => String::new(),
+                        better => format!(" ({} is better)", better.word()),
+                    };
                     let best = |run: &ComparedRun| run.best.as_ref().map_or("-".into(), |best| of(&title, &best.scores));
                     [
-                        (format!("{title} ({better} is better)"), each(&|run| of(&title, &run.scores))),
+                        (format!("{title}{better}"), each(&|run| of(&title, &run.scores))),
                         (format!("{title}, best checkpoint"), each(&best)),
                     ]
                 };

@@ -255,7 +255,7 @@ impl Comparison {
             let baselines = task.baselines.iter().map(|baseline| format!("{} ({})", baseline.name, all(&baseline.scores)));
             let baselines: Vec<String> = baselines.collect();
             if !task.is_played() && !task.is_loss {
-                let better = if task.better == Better::Higher { "higher" } else { "lower" };
+                let better = task.better.word();
                 remarks.push(format!(
                     "{}: the headline is the {} on the test split, {better} is better; checkpoints are chosen by the validation split, which \
                      learning curves show. Baselines: {}.",

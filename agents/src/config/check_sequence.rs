@@ -5,7 +5,10 @@ use aaren_policy::{PolicyConfig, Scaling};
 use anyhow::{Result, ensure};
 
 use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_stop, check_train, within};
-use super::{Classify, ContextLength, Due, Forecast, Mqar, SequenceJob, SplitConfig, StopMetric, TaskConfig};
+use super::{Classify, ContextLength, Due, Events, Forecast, HeldOut, Mqar, SequenceJob, SplitConfig, StopMetric, TaskConfig};
+
+/// The most log-normals of a mixture.
+const MOST_COMPONENTS: usize = 1024;
 
 impl SequenceJob {
     /// As [`Job::check`].
@@ -16,6 +19,7 @@ impl SequenceJob {
         check_device(self.device)?;
         match &self.task {
             TaskConfig::Classify(task) => task.check(self.train.context_length)?,
+            TaskConfig::Events(task) => task.check()?,
             TaskConfig::Forecast(task) => task.check(self.train.context_length)?,
             TaskConfig::Mqar(task) => task.check()?,
         }
@@ -55,6 +59,46 @@ impl Classify {
             context == ContextLength::Episode,
             "train.context_length: found {context}, expected \"episode\": a class is of a whole sequence"
         );
+        Ok(())
+    }
+}
+
+impl Events {
+    /// Whether the keys fit each other.
+    fn check(&self) -> Result<()> {
+        let is_said = !self.train.is_empty() || !self.test.is_empty() || matches!(self.validation, HeldOut::File(_));
+        match &self.hawkes {
+            Some(hawkes) => {
+                ensure!(
+                    !is_said,
+                    "task.hawkes: a process makes all sequences; leave out the files train, test and validation, or hawkes"
+                );
+                ensure!(
+                    self.end.is_none() && self.format.is_none(),
+                    "task.hawkes: a process has no files, which task.end and task.format are about; leave them out"
+                );
+                within("task.hawkes.events", hawkes.events, 2, MOST_TIMESTEPS)?;
+                within("task.hawkes.validation_sequences", hawkes.validation_sequences, 1, MOST_ROWS)?;
+                within("task.hawkes.test_sequences", hawkes.test_sequences, 1, MOST_ROWS)?;
+                hawkes.check()?;
+            }
+            None => {
+                for (key, files) in [("task.train", &self.train), ("task.test", &self.test)] {
+                    let expected = "the path of a file of events (.json, .jsonl, .pkl, .csv, or one of times and one of marks)";
+                    allow(key, format!("{:?}", files.names().0), !files.is_empty(), expected)?;
+                }
+            }
+        }
+        let is_share = |share: f64| share > 0.0 && share < 1.0;
+        if let HeldOut::Share(share) = self.validation {
+            allow("task.validation", share, is_share(share), "a share above 0 and below 1, or the path of a file")?;
+        }
+        allow("task.floor", self.floor, self.floor.is_finite() && self.floor > 0.0, "a gap above 0, in task.unit")?;
+        let end = self.end.unwrap_or(0.0);
+        allow("task.end", end, end.is_finite(), "a time")?;
+        within("task.components", self.components, 1, MOST_COMPONENTS)?;
+        let twice = (1..self.clock.len()).find(|&at| self.clock[..at].contains(&self.clock[at]));
+        ensure!(twice.is_none(), "task.clock: found the same twice in {:?}", self.clock);
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
 use super::text::{self, typed, whole_numbers};
 use super::{
-    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Forecast, Job, JudgeConfig, LogConfig, Mqar, OfflineJob,
-    PpoConfig, PpoJob, ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
+    Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Events, Forecast, Hawkes, Job, JudgeConfig, LogConfig, Mqar,
+    OfflineJob, PpoConfig, PpoJob, ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
 };
 
 /// The job that `aaren train` runs without a config.
@@ -308,7 +308,12 @@ impl Kind {
         let mut keys = serde_json::to_value(job).expect("a config is plain data");
         if self == Kind::Sequence {
             // Which keys a kind of task has is found when it is read.
-            let others = [serde_json::to_value(Classify::default()), serde_json::to_value(Forecast::default())];
+            let events = Events { hawkes: Some(Hawkes::default()), ..Events::default() };
+            let others = [
+                serde_json::to_value(Classify::default()),
+                serde_json::to_value(Forecast::default()),
+                serde_json::to_value(events),
+            ];
             others.into_iter().for_each(|other| keys::merge(&mut keys["task"], other.expect("a config is plain data")));
         }
         if let Some(options) = keys.pointer_mut("/policy/options") {

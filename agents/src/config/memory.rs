@@ -4,7 +4,7 @@ use std::fs;
 
 use aaren_policy::{FeedForwardKind, PolicyConfig};
 
-use super::{ContextLength, Device, Job, Network, OfflineJob, PpoJob, SequenceJob, TaskConfig};
+use super::{ContextLength, Device, Events, Job, Network, OfflineJob, PpoJob, SequenceJob, TaskConfig};
 
 /// Weights, gradients and the two moments of AdamW, 4 bytes each, and the weights' moving average where there is one.
 fn bytes_per_parameter(ema: Option<f64>) -> u128 {
@@ -73,7 +73,12 @@ fn of_sequence(job: &SequenceJob) -> Vec<Need> {
     let policy = PolicyConfig { max_timesteps: 0, ..job.policy.clone() };
     // How long sequences of files are shows when they are read.
     let (key, length, outputs) = match &job.task {
-        TaskConfig::Classify(_) => return vec![network(&policy, job.train.ema)],
+        TaskConfig::Classify(_) | TaskConfig::Events(Events { hawkes: None, .. }) => {
+            return vec![network(&policy, job.train.ema)];
+        }
+        TaskConfig::Events(Events { hawkes: Some(hawkes), components, .. }) => {
+            ("task.hawkes.events", hawkes.events, ("task.components", *components))
+        }
         // Of one channel at the least.
         TaskConfig::Forecast(task) => ("task.look_back", task.look_back, ("task.horizon", task.horizon)),
         TaskConfig::Mqar(task) => ("task.length", task.length, ("task.vocabulary", task.vocabulary)),

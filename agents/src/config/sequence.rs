@@ -4,6 +4,7 @@ use aaren_policy::{PolicyConfig, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::due::Due;
+use super::events::{Events, Hawkes};
 use super::forecast::Forecast;
 use super::{Device, LogConfig, StopConfig, TrainConfig, default_seed};
 
@@ -54,6 +55,8 @@ pub struct JudgeConfig {
 pub enum TaskConfig {
     /// Which class a sequence is of, from labelled ones in two files.
     Classify(Classify),
+    /// When the next event comes, and of which kind.
+    Events(Events),
     /// What the next numbers of a table are.
     Forecast(Forecast),
     /// Multi-query associative recall, made as it is learnt.
@@ -65,6 +68,7 @@ impl TaskConfig {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             TaskConfig::Classify(_) => "classify",
+            TaskConfig::Events(_) => "events",
             TaskConfig::Forecast(_) => "forecast",
             TaskConfig::Mqar(_) => "mqar",
         }
@@ -74,6 +78,11 @@ impl TaskConfig {
     pub(crate) fn describe(&self) -> String {
         match self {
             TaskConfig::Classify(Classify { train, .. }) => format!("classes of {train}"),
+            TaskConfig::Events(Events { hawkes: Some(Hawkes { base, events, .. }), .. }) => {
+                let marks = if base.len() > 1 { format!(" of {} marks", base.len()) } else { String::new() };
+                format!("events of a Hawkes process{marks}, {events} a sequence")
+            }
+            TaskConfig::Events(Events { train, unit, .. }) => format!("events of {train} in {}", unit.plural()),
             TaskConfig::Forecast(Forecast { source, horizon, .. }) => format!("the next {horizon} rows of {source}"),
             TaskConfig::Mqar(Mqar { vocabulary, length, pairs, noise, .. }) => {
                 let rest = if *noise { ", noise between" } else { "" };
@@ -86,6 +95,7 @@ impl TaskConfig {
     pub(crate) fn chosen(&self) -> &'static [&'static str] {
         match self {
             TaskConfig::Classify(_) => &["pool", "positions", "due"],
+            TaskConfig::Events(_) => &["components", "clock", "positions"],
             TaskConfig::Forecast(_) => {
                 &["look_back", "scaling", "span", "anchor", "due", "channels", "calendar", "positions", "season"]
             }

@@ -25,11 +25,13 @@ pub fn sequences(job: &SequenceJob) -> Result<Plan> {
     let all = network.num_params();
     let lengths = task.lengths(Split::Train);
     let longest = lengths.longest();
+    // One that is as long.
+    let sequence = (0..).find(|&sequence| lengths.of(sequence).is_none_or(|length| length == longest)).unwrap_or(0);
     let mut state_bytes = (0, 0);
     let mut state = network.initial_state(1, &CPU);
     for token in 0..longest {
         let mut rows = SequenceRows::default();
-        push(&*task, &mut rows, Split::Train, 0, token..token + 1, token == 0);
+        push(&*task, &mut rows, Split::Train, sequence, token..token + 1, token == 0);
         state = network.forward(&SequenceBatch::new(&rows, 1, &description.spec, &CPU), state, Dropout::OFF).1;
         state_bytes = (if token == 0 { state.bytes() } else { state_bytes.0 }, state.bytes());
     }

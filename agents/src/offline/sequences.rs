@@ -51,8 +51,9 @@ impl Source for TaskSource {
 /// If the sizes do not fit each other.
 pub(crate) fn describe_sequences(job: &SequenceJob, task: &dyn SequenceTask) -> Result<SequenceDescription> {
     let (format, config, spec) = (SequenceDescription::FORMAT, job.policy.clone(), task.spec(&job.policy));
-    let (normalizer, names, task) = (task.normalizer(), task.names(), serde_json::to_value(&job.task)?);
-    let description = SequenceDescription { format, config, spec, normalizer, names, task };
+    let (normalizer, names, statistics) = (task.normalizer(), task.names(), task.statistics());
+    let task = serde_json::to_value(&job.task)?;
+    let description = SequenceDescription { format, config, spec, normalizer, names, statistics, task };
     description.check()?;
     Ok(description)
 }

@@ -13,6 +13,7 @@
 //! ```
 
 mod classify;
+mod events;
 mod forecast;
 mod forecast_score;
 mod judge;
@@ -26,6 +27,7 @@ use anyhow::Result;
 
 use crate::config::TaskConfig;
 pub use classify::ClassifyTask;
+pub use events::EventsTask;
 pub use forecast::ForecastTask;
 pub(crate) use judge::report;
 pub use judge::{ClassScorer, scores};
@@ -42,6 +44,7 @@ pub use task::{Lengths, Scorer, SequenceTask, Split, push};
 pub fn make(config: &TaskConfig, seed: u64) -> Result<Arc<dyn SequenceTask>> {
     Ok(match config {
         TaskConfig::Classify(config) => Arc::new(ClassifyTask::read(config, seed)?),
+        TaskConfig::Events(config) => Arc::new(EventsTask::read(config, seed)?),
         TaskConfig::Forecast(config) => Arc::new(ForecastTask::read(config)?),
         TaskConfig::Mqar(config) => Arc::new(MqarTask { config: *config, seed }),
     })

@@ -1,5 +1,6 @@
 //! What a task on sequences is.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -59,6 +60,11 @@ pub trait SequenceTask: Debug + Send + Sync {
     /// What a saved model is to call its inputs and outputs.
     fn names(&self) -> SequenceNames {
         SequenceNames::default()
+    }
+
+    /// Other numbers of its data that a saved model is to know.
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
     }
 
     /// The sequences of a split.

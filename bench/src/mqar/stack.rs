@@ -96,8 +96,12 @@ impl Stack {
         let spec = MqarTask { config: *task, seed: 0 }.spec(&self.config);
         let (format, config, task) = (SequenceDescription::FORMAT, self.config.clone(), Value::Null);
         let names = SequenceNames::default();
-        Ok(SequenceNetwork::<Cpu>::new(&SequenceDescription { format, config, spec, normalizer: None, names, task }, 0, &CPU)?
-            .num_params())
+        Ok(SequenceNetwork::<Cpu>::new(
+            &SequenceDescription { format, config, spec, normalizer: None, names, statistics: Default::default(), task },
+            0,
+            &CPU,
+        )?
+        .num_params())
     }
 
     /// With MLPs of the width that brings the number of parameters nearest to one.

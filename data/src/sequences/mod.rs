@@ -1,5 +1,5 @@
-//! Sequences from text files: such that each belong to a class, from the UEA and UCR archives' files ([`read`]), and tables of numbers over
-//! time, of which the next are to be forecast ([`Table::read`]).
+//! Sequences from files: such that each belong to a class, from the UEA and UCR archives' files ([`read`]), tables of numbers over time, of
+//! which the next are to be forecast ([`Table::read`]), and events, of which the next is to be said when and what it is ([`Events::read`]).
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -12,6 +12,7 @@
 //! ```
 
 mod error;
+mod events;
 mod fields;
 mod labelled;
 mod lines;
@@ -27,6 +28,7 @@ mod tsv;
 use std::path::Path;
 
 pub use error::SequenceError;
+pub use events::{Event, EventFormat, EventReader, EventSequence, EventSplit, Events, Marks};
 pub use labelled::{Case, Labelled};
 pub use naive::{Errors, Naive};
 pub use rows::{Row, RowReader, TableOptions};

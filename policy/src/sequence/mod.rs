@@ -6,6 +6,7 @@
 //!
 //! Each part of a token is there only where the task has it. One function serves training, evaluation and a [`Stream`].
 
+mod log_normal;
 mod loss;
 mod network;
 mod pool;
@@ -13,12 +14,15 @@ mod rows;
 mod scaler;
 mod stream;
 
+pub use log_normal::{DueGap, GapTensors, NextEvent};
 pub use loss::{DueTensors, Loss};
 pub use network::{SequenceNetwork, SequencePolicy};
 pub use pool::Pool;
 pub use rows::{SequenceBatch, SequenceRows};
 pub use scaler::{Scaler, Scaling};
 pub use stream::Stream;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +73,9 @@ pub struct SequenceDescription {
     /// What its inputs and outputs are called.
     #[serde(default)]
     pub names: SequenceNames,
+    /// Other numbers of what it was trained on that answers need, by what they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statistics: BTreeMap<String, f64>,
     /// The task it was trained for, in the words of whoever trained it.
     pub task: serde_json::Value,
 }
@@ -91,6 +98,9 @@ impl SequenceDescription {
         }
         if numbers + vocabulary == 0 || loss.width() == 0 {
             return wrong("tokens of neither numbers nor ids, or nothing to learn of them".into());
+        }
+        if matches!(loss, Loss::NextEvent { components: 0, .. }) {
+            return wrong("gaps between events of a mixture of 0 components".into());
         }
         if tied && (loss.width() != vocabulary || numbers > 0) {
             return wrong(format!("{} outputs are no embedding of {vocabulary} ids and {numbers} numbers", loss.width()));

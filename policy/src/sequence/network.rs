@@ -29,6 +29,8 @@ pub struct SequenceNetwork<B: Backend> {
     output: Option<Dense<B>>,
     #[module(skip)]
     pool: Pool,
+    #[module(skip)]
+    loss: Loss,
 }
 
 impl<B: KernelBackend> SequenceNetwork<B> {
@@ -47,11 +49,12 @@ impl<B: KernelBackend> SequenceNetwork<B> {
             norm: (!spec.tied).then(|| Norm::new(width, init, device)),
             backbone: Backbone::new(config, init, device)?,
             output: (!spec.tied).then(|| match spec.loss {
-                Loss::Classes(classes) => Dense::uniform(width, classes, init, device),
+                Loss::Classes(_) | Loss::NextEvent { .. } => Dense::uniform(width, spec.loss.width(), init, device),
                 // Near 0, where a forecast is its anchor.
                 Loss::Squares(numbers) => Dense::in_block(width, numbers, init, device),
             }),
             pool: spec.pool,
+            loss: spec.loss,
         })
     }
 
@@ -135,7 +138,7 @@ impl<B: KernelBackend> SequenceNetwork<B> {
     /// If nothing is due in the batch.
     pub fn loss_of(&self, outputs: Tensor<B, 2>, batch: &SequenceBatch<B>) -> Tensor<B, 1> {
         let what = batch.what.as_ref().expect("a batch that says what is due");
-        Loss::of(outputs, what, batch.weights.clone())
+        self.loss.of(outputs, what, batch.weights.clone())
     }
 }
 

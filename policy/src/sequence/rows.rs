@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::SequenceSpec;
+use super::log_normal::{DueGap, GapTensors};
 use super::loss::{DueTensors, Loss};
 use super::pool::Pool;
 use crate::reset::Reset;
@@ -28,6 +29,8 @@ pub struct SequenceRows {
     pub gains: Vec<f32>,
     /// `[due, outputs]`
     pub targets: Vec<f32>,
+    /// The gap after each of them, where events are learnt, whose marks are the classes then.
+    pub gaps: Vec<DueGap>,
 }
 
 impl SequenceRows {
@@ -57,6 +60,12 @@ impl SequenceRows {
             self.gains.push(gain);
             self.targets.push(if gain == 0.0 { 0.0 } else { target });
         }
+    }
+
+    /// An event is due at a token: the gap until then, and its mark, which counts only where an event came.
+    pub fn expect_event(&mut self, token: usize, gap: DueGap, mark: i32, weight: f32) {
+        self.expect(token, mark, weight);
+        self.gaps.push(gap);
     }
 
     /// How much each entry of what is due counts: its weight, of numbers times how many of them are due.
@@ -132,9 +141,13 @@ impl<B: Backend> SequenceBatch<B> {
     pub fn new(rows: &SequenceRows, batch: usize, spec: &SequenceSpec, device: &B::Device) -> Self {
         // Where nothing is due, the first token is, and counts nothing.
         let due = if rows.due.is_empty() { &[0][..] } else { &*rows.due };
+        let classes = || ints(if rows.due.is_empty() { vec![0] } else { rows.classes.clone() }, device);
         let what = match spec.loss {
-            Loss::Classes(_) => {
-                DueTensors::Classes(ints(if rows.due.is_empty() { vec![0] } else { rows.classes.clone() }, device))
+            Loss::Classes(_) => DueTensors::Classes(classes()),
+            Loss::NextEvent { marks, .. } => {
+                let none = [DueGap::ended(1.0, 0.0, 1.0)];
+                let gaps = GapTensors::new(if rows.due.is_empty() { &none } else { &rows.gaps }, device);
+                DueTensors::Events { gaps, marks: (marks > 1).then(classes) }
             }
             Loss::Squares(width) => {
                 let table = |numbers: &[f32]| {

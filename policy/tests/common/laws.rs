@@ -3,8 +3,8 @@
 use super::{state_size::documented_bytes, *};
 use aaren_kernels::Dropout;
 use aaren_policy::{
-    KernelBackend, Loss, Pool, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows, SequenceSpec,
-    Stream, mixer::AnyState,
+    DueGap, KernelBackend, Loss, Pool, SequenceBatch, SequenceDescription, SequenceNetwork, SequencePolicy, SequenceRows,
+    SequenceSpec, Stream, mixer::AnyState,
 };
 use burn::{module::ModuleVisitor, tensor::backend::AutodiffBackend};
 use std::ops::Range;
@@ -126,12 +126,22 @@ impl Laws {
     pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str) {
         let device = B::Device::default();
         let kinds = [(3, 0, 0, false, Pool::Mean), (2, 7, 11, false, Pool::Last), (0, 5, 40, true, Pool::Last)];
-        let kinds =
-            kinds.into_iter().map(|kind| (kind, Loss::Classes(5))).chain([((3, 0, 9, false, Pool::Last), Loss::Squares(5))]);
+        let kinds = kinds.into_iter().map(|kind| (kind, Loss::Classes(5))).chain([
+            ((3, 0, 9, false, Pool::Last), Loss::Squares(5)),
+            ((2, 4, 0, false, Pool::Last), Loss::NextEvent { components: 3, marks: 4 }),
+        ]);
         for ((numbers, vocabulary, positions, tied, pool), loss) in kinds {
             let spec = SequenceSpec { numbers, vocabulary, positions, tied, pool, loss };
             let (format, config, task) = (SequenceDescription::FORMAT, config(name), serde_json::Value::Null);
-            let description = SequenceDescription { format, config, spec, normalizer: None, names: Default::default(), task };
+            let description = SequenceDescription {
+                format,
+                config,
+                spec,
+                normalizer: None,
+                names: Default::default(),
+                statistics: Default::default(),
+                task,
+            };
             let network = SequenceNetwork::<B>::new(&description, 1, &device).unwrap();
             let network = network.map(&mut Scale::by(scale(name).min(3.0)));
             let policy = SequencePolicy { network, description };
@@ -147,6 +157,7 @@ impl Laws {
             let mut whole = tokens(0..time);
             (0..time).for_each(|token| match loss {
                 Loss::Classes(_) => whole.expect(token, 0, 1.0),
+                Loss::NextEvent { .. } => whole.expect_event(token, DueGap::ended(1.0, 0.0, 1.0), 0, 1.0),
                 Loss::Squares(width) => whole.expect_numbers(token, (0..width).map(|_| (1.0, 0.0)), 1.0),
             });
             let batch = SequenceBatch::new(&whole, 1, &policy.description.spec, &device);
@@ -173,7 +184,11 @@ impl Laws {
                 assert_eq!(said.len(), whole.len());
                 for (at, (found, expected)) in said.iter().zip(&whole).enumerate() {
                     let error = f64::from((found - expected).abs() / largest);
-                    assert!(error < self.rounding, "{name}, pieces {pieces:?}, token {}: {found}, not {expected}", at / 5);
+                    assert!(
+                        error < self.rounding,
+                        "{name}, pieces {pieces:?}, token {}: {found}, not {expected}",
+                        at / loss.width()
+                    );
                 }
             }
         }

@@ -28,12 +28,23 @@ pub enum Better {
     Higher,
     /// The smaller one.
     Lower,
+    /// None: it tells how a model is, and not how well it does.
+    Neither,
 }
 
 impl Better {
     /// What larger is better of.
     pub(crate) fn merit(self, value: f64) -> f64 {
         if self == Better::Higher { value } else { -value }
+    }
+
+    /// Which, in a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Better::Higher => "higher",
+            Better::Lower => "lower",
+            Better::Neither => "-",
+        }
     }
 }
 

@@ -58,8 +58,7 @@ impl Display for SequenceReport {
                 let found = scores.iter().find(|other| (&other.name, &other.condition) == (&score.name, &score.condition));
                 found.map_or("-".into(), |found| number(found.value))
             };
-            let better = if score.better == Better::Higher { "higher" } else { "lower" };
-            let fixed = [score.title(), better.into(), of(&self.test), number(score.value)];
+            let fixed = [score.title(), score.better.word().into(), of(&self.test), number(score.value)];
             table.add_row(fixed.into_iter().chain(self.baselines.iter().map(|baseline| of(&baseline.scores))));
         }
         align_right(&mut table, 2);

@@ -31,6 +31,23 @@ pub enum Answer {
         /// By channel, a number for each row to come.
         forecast: BTreeMap<String, Vec<f64>>,
     },
+    /// When the next event comes, and of which kind.
+    Event {
+        /// What the gap until then is in.
+        unit: &'static str,
+        /// The gap that is as likely to be shorter as to be longer.
+        median: f64,
+        /// The mean gap; null where it is beyond the largest that was trained on.
+        mean: Option<f64>,
+        /// The gaps within which the next event comes with the probabilities 0.1, 0.2 and so on to 0.9.
+        tenths: Vec<f64>,
+        /// The likeliest kind, where something tells events apart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mark: Option<String>,
+        /// The probabilities of all kinds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        probabilities: Option<BTreeMap<String, f64>>,
+    },
     /// The token that belongs here.
     Token {
         /// The likeliest.

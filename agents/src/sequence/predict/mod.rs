@@ -14,6 +14,7 @@
 //! ```
 
 mod classify;
+mod events;
 mod feed;
 mod forecast;
 mod mqar;
@@ -188,6 +189,7 @@ fn feed_of(description: &SequenceDescription, execution: Option<Execution>) -> R
     }
     Ok(match task {
         TaskConfig::Classify(config) => Box::new(classify::ClassifyFeed::new(&config, description, source)?),
+        TaskConfig::Events(config) => Box::new(events::EventsFeed::new(&config, description, source)?),
         TaskConfig::Forecast(config) => Box::new(forecast::ForecastFeed::new(&config, description, execution, source)?),
         TaskConfig::Mqar(_) => Box::new(mqar::MqarFeed::new(description.spec.vocabulary, source)),
     })

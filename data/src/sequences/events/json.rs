@@ -1,0 +1,31 @@
+//! JSON of EasyTPP's keys: a list of sequences, one sequence, splits of them, or any of these one after another.
+
+use std::path::Path;
+
+use serde::de::DeserializeSeed;
+
+use super::super::error::SequenceError;
+use super::super::lines::unpacked;
+use super::marked::{EventSplit, Events};
+use super::records::{Budget, Records};
+
+/// Reads a file.
+pub(super) fn read(path: &Path, split: EventSplit) -> Result<Events, SequenceError> {
+    let bytes = unpacked(path)?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let wrong = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let problem = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        SequenceError::Text { path: path.into(), line, column, problem: problem.into() }
+    };
+    let (budget, mut all) = (Budget::new(bytes.len()), Records::default());
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    loop {
+        all.add(budget.deserialize(&mut reader).map_err(wrong)?);
+        // What follows is the next of several values.
+        if reader.end().is_ok() {
+            return all.events(&budget, path, split);
+        }
+    }
+}
