@@ -193,7 +193,7 @@ fn what_is_wrong_is_said_with_its_line_and_column() {
         words.iter().for_each(|word| assert!(message.contains(word), "{text:?}: {message:?} lacks {word:?}"));
     }
     for (text, words) in [
-        ("", &["line 1, column 0", "EOF"][..]),
+        ("", &["line 1, column 1", "EOF"][..]),
         ("[]", &["found no events; expected time_since_start"]),
         ("{\"a\": 1, \"b\": []}", &["found no events under \"a\", \"b\""]),
         (

@@ -196,7 +196,7 @@ impl RowReader {
 /// Whether a first line has names. They do not begin with a digit, as numbers and dates do; the first may be missing.
 fn is_header(fields: &[&str]) -> bool {
     let is_word = |field: &&str| !is_missing(field) && !field.starts_with(|first: char| "+-.0123456789".contains(first));
-    fields.first().is_some_and(|first| is_word(first) || first.is_empty() && fields.iter().any(|field| is_word(field)))
+    fields.first().is_some_and(|first| is_word(first) || first.is_empty() && fields.iter().any(is_word))
 }
 
 fn is_missing(field: &str) -> bool {

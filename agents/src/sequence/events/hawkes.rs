@@ -161,7 +161,8 @@ mod tests {
         let (times, marks) = (vec![0.4, 0.9, 2.0], vec![0, 1, 1]);
         let at = |gap: f64, mark: u32| {
             let (mut times, mut marks) = (times.clone(), marks.clone());
-            (times.push(2.0 + gap), marks.push(mark));
+            times.push(2.0 + gap);
+            marks.push(mark);
             let [of_gap, of_mark] = process.nats(&times, &marks)[2];
             (-of_gap - of_mark).exp()
         };

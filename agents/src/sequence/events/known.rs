@@ -1,5 +1,7 @@
 //! What is said of next events without learning from order, or from no more of it than one event.
 
+use std::collections::{BTreeMap, HashMap};
+
 use aaren_policy::NextEvent;
 
 use super::score::{MARK_NLL, Names, score};
@@ -13,8 +15,8 @@ pub(super) struct Known {
     marks: usize,
     /// Events of each mark.
     counts: Vec<f64>,
-    /// Events of each mark after one of each: `[from][to]`
-    pairs: Vec<Vec<f64>>,
+    /// Events of some mark after one of each, where there are some: what a file says of its marks may be many more than it has.
+    pairs: HashMap<u32, BTreeMap<u32, f64>>,
     mean: f64,
     /// Of gaps, as one log-normal.
     one: NextEvent,
@@ -28,10 +30,10 @@ impl Known {
         let count = gaps().count() as f64;
         let center = gaps().map(f64::ln).sum::<f64>() / count;
         let variance = gaps().map(|gap| (gap.ln() - center).powi(2)).sum::<f64>() / count;
-        let (mut counts, mut pairs) = (vec![0.0; marks], vec![vec![0.0; marks]; marks]);
+        let (mut counts, mut pairs) = (vec![0.0; marks], HashMap::<u32, BTreeMap<u32, f64>>::new());
         for shown in known().filter(|_| marks > 1) {
             shown.marks.iter().for_each(|mark| counts[*mark as usize] += 1.0);
-            shown.marks.windows(2).for_each(|pair| pairs[pair[0] as usize][pair[1] as usize] += 1.0);
+            shown.marks.windows(2).for_each(|pair| *pairs.entry(pair[0]).or_default().entry(pair[1]).or_default() += 1.0);
         }
         Self {
             names: Names(unit),
@@ -80,22 +82,32 @@ impl Known {
                 Baseline { name: "the mean gap".into(), scores: vec![rmse(*mean)] },
             ];
         }
-        let following =
-            || tested.iter().flat_map(|shown| shown.marks.windows(2)).map(|pair| (pair[0] as usize, pair[1] as usize));
-        let commonest = |counts: &[f64]| (0..*marks).rev().max_by(|&a, &b| counts[a].total_cmp(&counts[b])).unwrap_or(0);
-        let nats = |counts: &[f64], mark: usize| ((counts.iter().sum::<f64>() + *marks as f64) / (counts[mark] + 1.0)).ln();
-        let after: Vec<usize> = self.pairs.iter().map(|counts| commonest(counts)).collect();
-        let of_pairs = following().map(|(from, to)| nats(&self.pairs[from], to)).sum::<f64>() / count;
-        let of_shares = following().map(|(_, to)| nats(&self.counts, to)).sum::<f64>() / count;
-        let right = |is_right: &dyn Fn(usize, usize) -> bool| {
+        let following = || tested.iter().flat_map(|shown| shown.marks.windows(2)).map(|pair| (pair[0], pair[1]));
+        let first_most = |a: (u32, f64), b: (u32, f64)| if b.1 > a.1 { b } else { a };
+        let most = (0..).zip(self.counts.iter().copied()).reduce(first_most).map_or(0, |(mark, _)| mark);
+        // After a mark that nothing came after, the commonest comes.
+        let after = |from: u32| {
+            let counts =
+                self.pairs.get(&from).and_then(|counts| counts.iter().map(|(&to, &count)| (to, count)).reduce(first_most));
+            counts.map_or(most, |(to, _)| to)
+        };
+        let all = *marks as f64;
+        let sum: f64 = self.counts.iter().sum();
+        let sums: HashMap<u32, f64> = self.pairs.iter().map(|(&from, counts)| (from, counts.values().sum())).collect();
+        let nats_of_pair = |(from, to): (u32, u32)| {
+            let seen = self.pairs.get(&from).and_then(|counts| counts.get(&to)).copied().unwrap_or(0.0);
+            ((sums.get(&from).copied().unwrap_or(0.0) + all) / (seen + 1.0)).ln()
+        };
+        let of_pairs = following().map(nats_of_pair).sum::<f64>() / count;
+        let of_shares = following().map(|(_, to)| ((sum + all) / (self.counts[to as usize] + 1.0)).ln()).sum::<f64>() / count;
+        let right = |is_right: &dyn Fn(u32, u32) -> bool| {
             score("accuracy", following().filter(|(from, to)| is_right(*from, *to)).count() as f64 / count, Better::Higher)
         };
-        let most = commonest(&self.counts);
         let by_pairs = vec![
             lower(names.nats(""), time + of_pairs + rests),
             lower(names.nats("time "), time),
             lower(MARK_NLL.into(), of_pairs),
-            right(&|from, to| after[from] == to),
+            right(&|from, to| after(from) == to),
             rmse_of_one,
             mae,
         ];

@@ -14,9 +14,10 @@ pub(super) fn read(path: &Path, split: EventSplit) -> Result<Events, SequenceErr
     let bytes = unpacked(path)?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let wrong = |error: serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
         let text = error.to_string();
-        let problem = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let problem = text.strip_suffix(&place).unwrap_or(&text);
+        let (line, column) = (error.line().max(1), error.column().max(1));
         SequenceError::Text { path: path.into(), line, column, problem: problem.into() }
     };
     let (budget, mut all) = (Budget::new(bytes.len()), Records::default());
