@@ -254,3 +254,55 @@ fn what_is_wrong_with_a_forecast_is_named() {
     let warned = aaren(folder.path(), &["train", "job.json", "--run", "other"], &["train.steps=2"]).output().unwrap();
     assert!(warned.status.success() && String::from_utf8_lossy(&warned.stderr).contains("7200 s after"), "{warned:?}");
 }
+
+/// What a table is forecast by token by token, over the whole split, is what its windows are forecast by as far as they begin alike.
+#[test]
+fn a_stream_is_scored_over_the_whole_split() {
+    let folder = tempfile::tempdir().unwrap();
+    write_table(folder.path(), |_, _| false);
+    write_job(folder.path(), &["task.scaling=running", "task.channels=independent", "train.steps=20"]);
+    train(folder.path(), "run", &[]);
+    stdout(&mut aaren(folder.path(), &["evaluate", "run", "--execution", "streaming", "--json", "stream.json"], &[]));
+    let report = json(&folder.path().join("stream.json"));
+    assert_eq!(report["execution"], "streaming");
+    let path = crate::common::checkpoint(&folder.path().join("run"), 20);
+    let Model::Sequence(policy) = checkpoint::load_model::<Cpu>(&path, &CPU).unwrap() else { panic!() };
+    let config = Forecast { scaling: Scaling::Running, channels: Channels::Independent, ..config(folder.path()) };
+    let task = make(&TaskConfig::Forecast(config), 1).unwrap();
+    // Forty rows to come after the first window's, so that there are 37 windows of four; a stream of each channel goes over all of them.
+    assert_eq!(task.streams(Split::Test), Some(vec![11 + 37; 2]));
+    let (mut squares, mut count) = (0.0, 0);
+    for channel in 0..2 {
+        let mut stream = Stream::new(policy.clone(), CPU);
+        for token in 0..48 {
+            let mut rows = SequenceRows::default();
+            task.push_stream(&mut rows, Split::Test, channel, token..token + 1);
+            (rows.resets, rows.positions) = (vec![token == 0], vec![token]);
+            let output = stream.push(&rows);
+            assert_eq!(rows.due.len(), usize::from(token >= 11));
+            if rows.due.is_empty() {
+                continue;
+            }
+            if token == 11 {
+                // The first window, whose tokens are the stream's.
+                let mut window = SequenceRows::default();
+                push(&*task, &mut window, Split::Test, channel, 0..12, true);
+                assert_eq!((&window.gains, &window.targets), (&rows.gains, &rows.targets));
+                let near = stream.ask(&window).into_iter().zip(&output).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(near, "{output:?}");
+            }
+            for (at, output) in output.iter().enumerate() {
+                squares += f64::from(rows.gains[at] * output - rows.targets[at]).powi(2);
+                count += 1;
+            }
+        }
+    }
+    let found = report["sequences"]["test"][0]["value"].as_f64().unwrap();
+    assert!((found - squares / f64::from(count)).abs() < 1e-5 * found, "{found}, not {}", squares / f64::from(count));
+    // Where a token needs its whole window there is no stream.
+    write_job(folder.path(), &["train.steps=2"]);
+    train(folder.path(), "whole", &[]);
+    let refused = aaren(folder.path(), &["evaluate", "whole", "--execution", "streaming"], &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("task.scaling = \"running\""), "{said}");
+}

@@ -42,12 +42,12 @@ fn text(sequences: usize, from: usize) -> String {
     text
 }
 
-fn write_files(folder: &Path) {
+pub fn write_files(folder: &Path) {
     std::fs::write(folder.join("train.csv"), text(60, 0)).unwrap();
     std::fs::write(folder.join("test.csv"), text(20, 60)).unwrap();
 }
 
-fn write_job(folder: &Path, more: &[&str]) {
+pub fn write_job(folder: &Path, more: &[&str]) {
     let set = SMALL.iter().chain(more).map(ToString::to_string).collect();
     let job = Job::parse("{}", &Changes { set, ..Changes::default() }).unwrap();
     std::fs::write(folder.join("job.json"), serde_json::to_string(&job).unwrap()).unwrap();

@@ -6,10 +6,10 @@ use std::process::{Output, Stdio};
 
 use crate::common::*;
 use crate::forecast::{config, write_job, write_table};
-use aaren_agents::config::{Anchor, Channels, Execution, Forecast, MissingRows, TaskConfig};
+use aaren_agents::config::{Anchor, Changes, Channels, EventFiles, Execution, Forecast, Job, MissingRows, TaskConfig};
 use aaren_agents::device::{CPU, Cpu};
-use aaren_agents::sequence::{Answer, Predictor, Split, make, push};
-use aaren_policy::{Dropout, Model, Scaling, SequenceBatch, SequenceRows, checkpoint};
+use aaren_agents::sequence::{Answer, Lengths, Predictor, Split, make, push};
+use aaren_policy::{Dropout, Model, NextEvent, Scaling, SequenceBatch, SequenceRows, checkpoint};
 use serde_json::Value;
 
 fn train(folder: &Path, run: &str, set: &[&str]) {
@@ -253,4 +253,51 @@ fn what_is_wrong_with_rows_and_states_is_named() {
     assert!(!wrong.status.success());
     let next = answers(&predict(folder.path(), &["run", "--state", "s"], "2016-07-01 02:00,1,2\n"));
     assert_eq!((next.len(), &next[0]["row"]), (1, &3.into()));
+}
+
+#[test]
+fn the_next_event_is_said_as_the_evaluation_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::next_event::write_files(folder.path());
+    crate::next_event::write_job(folder.path(), &["train.steps=20", "task.clock=[\"elapsed\", \"hour\"]"]);
+    train(folder.path(), "run", &[]);
+    let text = std::fs::read_to_string(folder.path().join("job.json")).unwrap();
+    let Job::Sequence(mut job) = Job::parse(&text, &Changes::default()).unwrap() else { panic!("another kind") };
+    let TaskConfig::Events(events) = &mut job.task else { panic!("another task") };
+    for files in [&mut events.train, &mut events.test] {
+        *files = EventFiles::One(folder.path().join(files.to_string()).display().to_string());
+    }
+    let task = make(&job.task, job.seed).unwrap();
+    let path = checkpoint(&folder.path().join("run"), 20);
+    let Model::Sequence(policy) = checkpoint::load_model::<Cpu>(&path, &CPU).unwrap() else { panic!() };
+    let normalizer = policy.description.normalizer.clone().unwrap();
+    let test = std::fs::read_to_string(folder.path().join("test.csv")).unwrap();
+    let mut input = "time,mark\n".to_string();
+    for lines in test.lines().skip(1).collect::<Vec<_>>().chunk_by(|a, b| a.split(',').next() == b.split(',').next()) {
+        lines.iter().for_each(|line| input += &(line.split_once(',').unwrap().1.to_owned() + "\n"));
+        input += "\n";
+    }
+    let mut said = answers(&predict(folder.path(), &["run"], &input)).into_iter();
+    let Lengths::Each(lengths) = task.lengths(Split::Test) else { panic!() };
+    for (sequence, &length) in lengths.iter().enumerate() {
+        let mut rows = SequenceRows::default();
+        push(&*task, &mut rows, Split::Test, sequence, 0..length, true);
+        let batch = SequenceBatch::asking_all(&rows, 1, &policy.description.spec, &CPU);
+        let (outputs, _) = policy.network.forward(&batch, policy.network.initial_state(1, &CPU), Dropout::OFF);
+        let outputs: Vec<f32> = outputs.into_data().to_vec().unwrap();
+        for output in outputs.chunks_exact(12) {
+            let (next, said) = (NextEvent::new(output, 3, normalizer.mean[0], normalizer.deviation[0]), said.next().unwrap());
+            assert_eq!(said["sequence"], sequence + 1);
+            let near = |found: &Value, expected: f64| (found.as_f64().unwrap() / expected - 1.0).abs() < 1e-3;
+            assert!(near(&said["median"], next.median()) && near(&said["tenths"][8], next.quantile(0.9)), "{said}");
+            let mark = ["a", "b", "c"][next.mark()];
+            assert_eq!((&said["mark"], &said["unit"]), (&mark.into(), &"minutes".into()));
+            assert!(near(&said["probabilities"][mark], next.log_marks()[next.mark()].exp()), "{said}");
+        }
+    }
+    assert!(said.next().is_none());
+    let wrong = predict(folder.path(), &["run"], "5,a\n4,b\n");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("line 2, column 1: \"4\" is before the event before it"));
+    let wrong = predict(folder.path(), &["run"], "5,z\n");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("the mark \"z\" is none of those that were trained on: a, b, c"));
 }

@@ -83,6 +83,7 @@ pub struct PreparedSequences {
     model: Model<Cpu>,
     job: SequenceJob,
     task: Arc<dyn SequenceTask>,
+    execution: Execution,
 }
 
 impl PreparedSequences {
@@ -91,10 +92,10 @@ impl PreparedSequences {
     /// # Errors
     /// If it is no model of sequences.
     pub fn evaluate(&self) -> Result<EvaluationReport> {
-        let Self { saved, model, job, task } = self;
+        let Self { saved, model, job, task, execution } = self;
         let (mixer, parameters) = (model.mixer(), model.parameters());
         let mut report = EvaluationReport::without_env(&saved.name, saved.step, &job.task.describe(), mixer, parameters);
-        sequence::report(model, &**task, job.train.batch_size, true, &mut report)?;
+        sequence::report(model, &**task, job.train.batch_size, *execution, true, &mut report)?;
         Ok(report)
     }
 }
@@ -116,7 +117,6 @@ impl EvaluateRequest {
             ("--target-return", !self.target_returns.is_empty()),
             ("--actors", self.actors.is_some()),
             ("--envs-per-actor", self.envs_per_actor.is_some()),
-            ("--execution", self.execution.is_some()),
             ("--cache", self.cache.is_some()),
             ("--stochastic", self.stochastic),
         ] {
@@ -134,7 +134,8 @@ impl EvaluateRequest {
         ensure!(is_the_jobs, "cannot evaluate {}: its model is not the one of the job", saved.folder.display());
         let model = checkpoint::load_model(&saved.folder, &CPU);
         let model = model.with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
-        Ok(Some(PreparedSequences { saved, model, job, task }))
+        let execution = self.execution.unwrap_or(Execution::Window);
+        Ok(Some(PreparedSequences { saved, model, job, task, execution }))
     }
 
     /// The evaluation that a policy's job describes.

@@ -12,7 +12,7 @@ use super::learner::Learner;
 use super::segments::{SegmentSampler, Source};
 use super::train::{begin, cannot_resume, fit};
 use super::trial::{Trial, time};
-use crate::config::{SequenceJob, caution};
+use crate::config::{Execution, SequenceJob, caution};
 use crate::device::{CPU, Cpu, Graph, TrainBackend, on_backend};
 use crate::exchange::{Shards, SharedRun};
 use crate::play::saved::SavedPolicy;
@@ -119,7 +119,8 @@ fn train_on<B: TrainBackend>(
     sampler.check(&learner.progress.cut).with_context(|| cannot_resume(&run))?;
     mark.map_or(Ok(()), |mark| run.write_json(data_mark::FILE, &DataRecord { mark, return_mean: None }))?;
     let batch = job.train.batch_size;
-    let validation: Validate = Arc::new(move |model, is_final, found| report(model, &*task, batch, is_final, found));
+    let validation: Validate =
+        Arc::new(move |model, is_final, found| report(model, &*task, batch, Execution::Window, is_final, found));
     let schedule = Schedule {
         steps: job.train.steps,
         stride: 1,

@@ -115,6 +115,49 @@ impl ForecastTask {
         channels.map(|channel| if is_shown(channel) { self.values[at(channel)] } else { f64::NAN }).collect()
     }
 
+    /// Appends tokens of rows.
+    ///
+    /// - `first`: the row of token 0
+    /// - `part`: the sequence of a window whose channels are shown
+    fn push_tokens(
+        &self,
+        rows: &mut SequenceRows,
+        first: usize,
+        part: usize,
+        tokens: Range<usize>,
+        is_due: impl Fn(usize) -> bool,
+    ) {
+        let Forecast { look_back, horizon, scaling, span, anchor, missing, .. } = self.config;
+        let channels = part * self.width()..(part + 1) * self.width();
+        let whole = (scaling == Scaling::Window).then(|| {
+            let mut scaler = Scaler::new(scaling, span, channels.len());
+            (first..first + look_back).for_each(|row| scaler.push(&self.shown(row, channels.clone())));
+            scaler
+        });
+        let scale = |row: usize, channel: usize| match &whole {
+            Some(scaler) => [scaler.center(channel - channels.start), scaler.scale(channel - channels.start)],
+            None => self.scales[row * self.channels + channel],
+        };
+        // Resets come after the tokens, so those of this call are not counted yet.
+        let (begun, start) = (rows.len(), tokens.start);
+        for token in tokens {
+            let row = first + token;
+            if is_due(token) {
+                let numbers = (row + 1..=row + horizon).flat_map(|later| {
+                    channels.clone().map(move |channel| {
+                        let at = later * self.channels + channel;
+                        let [center, scale] = scale(row, channel);
+                        let anchor = if anchor == Anchor::Mean { center } else { self.values[row * self.channels + channel] };
+                        if self.known[at] { (scale as f32, (self.values[at] - anchor) as f32) } else { (0.0, 0.0) }
+                    })
+                });
+                rows.expect_numbers(begun + token - start, numbers, 1.0);
+            }
+            let scales: Vec<[f64; 2]> = channels.clone().map(|channel| scale(row, channel)).collect();
+            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), &scales, missing, self.calendar.get(row));
+        }
+    }
+
     /// Channels of a token.
     fn width(&self) -> usize {
         if self.config.channels == Channels::Mixed { self.channels } else { 1 }
@@ -187,38 +230,21 @@ impl SequenceTask for ForecastTask {
     }
 
     fn push(&self, rows: &mut SequenceRows, split: Split, sequence: usize, tokens: Range<usize>) {
-        let Forecast { look_back, horizon, scaling, span, anchor, due, missing, .. } = self.config;
+        let Forecast { look_back, due, .. } = self.config;
         let (window, part) = (sequence / self.sequences_of_window(), sequence % self.sequences_of_window());
-        let (origin, channels) = (self.origins(split).start + window, part * self.width()..(part + 1) * self.width());
-        let first = origin - look_back;
-        let whole = (scaling == Scaling::Window).then(|| {
-            let mut scaler = Scaler::new(scaling, span, channels.len());
-            (first..origin).for_each(|row| scaler.push(&self.shown(row, channels.clone())));
-            scaler
-        });
-        let scale = |row: usize, channel: usize| match &whole {
-            Some(scaler) => [scaler.center(channel - channels.start), scaler.scale(channel - channels.start)],
-            None => self.scales[row * self.channels + channel],
-        };
+        let first = self.origins(split).start + window - look_back;
         let is_due = |token: usize| token + 1 == look_back || split == Split::Train && due == Due::Every;
-        // Resets come after the tokens, so those of this call are not counted yet.
-        let (begun, start) = (rows.len(), tokens.start);
-        for token in tokens {
-            let row = first + token;
-            if is_due(token) {
-                let numbers = (row + 1..=row + horizon).flat_map(|later| {
-                    channels.clone().map(move |channel| {
-                        let at = later * self.channels + channel;
-                        let [center, scale] = scale(row, channel);
-                        let anchor = if anchor == Anchor::Mean { center } else { self.values[row * self.channels + channel] };
-                        if self.known[at] { (scale as f32, (self.values[at] - anchor) as f32) } else { (0.0, 0.0) }
-                    })
-                });
-                rows.expect_numbers(begun + token - start, numbers, 1.0);
-            }
-            let scales: Vec<[f64; 2]> = channels.clone().map(|channel| scale(row, channel)).collect();
-            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), &scales, missing, self.calendar.get(row));
-        }
+        self.push_tokens(rows, first, part, tokens, is_due);
+    }
+
+    fn streams(&self, split: Split) -> Option<Vec<usize>> {
+        let length = self.config.look_back - 1 + self.origins(split).len();
+        (self.config.scaling != Scaling::Window).then(|| vec![length; self.sequences_of_window()])
+    }
+
+    fn push_stream(&self, rows: &mut SequenceRows, split: Split, stream: usize, tokens: Range<usize>) {
+        let look_back = self.config.look_back;
+        self.push_tokens(rows, self.origins(split).start - look_back, stream, tokens, |token| token + 1 >= look_back);
     }
 
     fn scorer(&self) -> Box<dyn Scorer> {

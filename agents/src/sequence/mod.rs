@@ -30,7 +30,7 @@ pub use classify::ClassifyTask;
 pub use events::EventsTask;
 pub use forecast::ForecastTask;
 pub(crate) use judge::report;
-pub use judge::{ClassScorer, scores};
+pub use judge::{ClassScorer, scores, stream_scores};
 pub use mqar::{Example, MqarTask};
 pub use predict::{Answer, Prediction, Predictor};
 pub use task::{Lengths, Scorer, SequenceTask, Split, push};

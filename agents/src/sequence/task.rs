@@ -73,6 +73,17 @@ pub trait SequenceTask: Debug + Send + Sync {
     /// Appends the ids and the numbers of some tokens of a sequence, and what is due at them. [`push`] does the rest.
     fn push(&self, rows: &mut SequenceRows, split: Split, sequence: usize, tokens: Range<usize>);
 
+    /// Tokens of each of the streams that the sequences of a split are windows of; none where each sequence is a stream by itself, or a
+    /// token needs its whole window.
+    fn streams(&self, _: Split) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// Appends the ids and the numbers of tokens of one of them, and what is due where windows end.
+    fn push_stream(&self, _: &mut SequenceRows, _: Split, _: usize, _: Range<usize>) {
+        unreachable!("there are no streams");
+    }
+
     /// Nothing scored yet.
     fn scorer(&self) -> Box<dyn Scorer>;
 
