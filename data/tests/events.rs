@@ -246,7 +246,7 @@ fn pickles_run_no_code_and_take_no_more_than_they_are() {
         laughs.extend(format!("({names}lp{level}\n").bytes());
     }
     laughs.push(b'.');
-    let shared = [&b"(lp0\n"[..], &b"(dp1\n".repeat(1), &b"a".repeat(1), &b"(".repeat(1), &b"h\0".repeat(5000), b"l."].concat();
+    let shared = [&b"(lp0\n(dp1\na("[..], &b"h\0".repeat(5000), b"l."].concat();
     for (bytes, words) in [
         (&b"cos\nsystem\n(S'echo'\ntR."[..], &["byte 11", "an object of Python (os.system)", "python3 -c"][..]),
         (
