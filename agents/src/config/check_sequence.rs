@@ -112,6 +112,8 @@ impl Forecast {
         within("task.look_back", self.look_back, 1, MOST_TIMESTEPS)?;
         within("task.horizon", self.horizon, 1, MOST_TIMESTEPS)?;
         within("task.span", self.span, 1, MOST_TIMESTEPS)?;
+        let of = format!("1 to {}, the rows that are looked back on (task.look_back)", self.look_back);
+        allow("task.lags", self.lags, (1..=self.look_back).contains(&self.lags), &of)?;
         if let Some(season) = self.season {
             let of = format!("1 to {}, the rows that are looked back on (task.look_back)", self.look_back);
             allow("task.season", season, (1..=self.look_back).contains(&season), &of)?;

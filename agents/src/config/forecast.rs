@@ -23,6 +23,8 @@ pub struct Forecast {
     pub look_back: usize,
     /// Rows that are forecast.
     pub horizon: usize,
+    /// Rows that a token shows: its own and those before it, 0 before the window begins. At most `look_back`.
+    pub lags: usize,
     /// What numbers are scaled by, beside means and deviations of the training split: nothing more (`dataset`), mean and deviation of the
     /// window that is looked back on (`window`), or of the past as it was known at each row (`running`).
     pub scaling: Scaling,
@@ -53,6 +55,7 @@ impl Default for Forecast {
             split: SplitConfig::default(),
             look_back: 96,
             horizon: 96,
+            lags: 1,
             scaling: Scaling::Window,
             span: 96,
             anchor: Anchor::Mean,

@@ -97,7 +97,7 @@ impl TaskConfig {
             TaskConfig::Classify(_) => &["pool", "positions", "due"],
             TaskConfig::Events(_) => &["components", "clock", "positions"],
             TaskConfig::Forecast(_) => {
-                &["look_back", "scaling", "span", "anchor", "due", "channels", "calendar", "positions", "season"]
+                &["look_back", "lags", "scaling", "span", "anchor", "due", "channels", "calendar", "positions", "season"]
             }
             TaskConfig::Mqar(_) => &[],
         }

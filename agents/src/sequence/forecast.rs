@@ -127,7 +127,7 @@ impl ForecastTask {
         tokens: Range<usize>,
         is_due: impl Fn(usize) -> bool,
     ) {
-        let Forecast { look_back, horizon, scaling, span, anchor, missing, .. } = self.config;
+        let Forecast { look_back, horizon, lags, scaling, span, anchor, missing, .. } = self.config;
         let channels = part * self.width()..(part + 1) * self.width();
         let whole = (scaling == Scaling::Window).then(|| {
             let mut scaler = Scaler::new(scaling, span, channels.len());
@@ -154,7 +154,8 @@ impl ForecastTask {
                 rows.expect_numbers(begun + token - start, numbers, 1.0);
             }
             let scales: Vec<[f64; 2]> = channels.clone().map(|channel| scale(row, channel)).collect();
-            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), &scales, missing, self.calendar.get(row));
+            let before = (1..lags).map(|lag| (lag <= token).then(|| self.shown(row - lag, channels.clone())));
+            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), before, &scales, missing, self.calendar.get(row));
         }
     }
 
@@ -177,18 +178,28 @@ impl ForecastTask {
     }
 }
 
-/// Appends the numbers of a token: those of a row, scaled, a flag for each where they can be missing, and what tells the time.
+/// Appends the numbers of a token: those of a row, scaled, a flag for each where they can be missing, what tells the time, and the numbers of
+/// the rows before it on the same scale.
 ///
+/// - `before`: the last row before it first; none where there is none
 /// - `scales`: centre and scale, `[channels]`
-pub(super) fn push_row(
+pub(super) fn push_row<R: AsRef<[f64]>>(
     numbers: &mut Vec<f32>,
     row: &[f64],
+    before: impl Iterator<Item = Option<R>>,
     scales: &[[f64; 2]],
     missing: MissingRows,
     calendar: Option<&[f32; CALENDAR]>,
 ) {
-    let scaled = row.iter().zip(scales).map(|(value, [center, scale])| (value - center) / scale);
-    numbers.extend(scaled.map(|value| if value.is_nan() { 0.0 } else { value as f32 }));
+    let mut push = |row: &[f64]| {
+        let scaled = row.iter().zip(scales).map(|(value, [center, scale])| (value - center) / scale);
+        numbers.extend(scaled.map(|value| if value.is_nan() { 0.0 } else { value as f32 }));
+    };
+    push(row);
+    before.for_each(|earlier| match earlier {
+        Some(earlier) => push(earlier.as_ref()),
+        None => push(&vec![f64::NAN; row.len()]),
+    });
     if missing == MissingRows::Zero {
         numbers.extend(row.iter().map(|value| if value.is_nan() { 1.0 } else { 0.0 }));
     }
@@ -209,9 +220,9 @@ fn mark(table: &Table) -> DataMark {
 
 impl SequenceTask for ForecastTask {
     fn spec(&self, _: &PolicyConfig) -> SequenceSpec {
-        let Forecast { look_back, horizon, missing, positions, .. } = self.config;
+        let Forecast { look_back, horizon, lags, missing, positions, .. } = self.config;
         let flags = if missing == MissingRows::Zero { self.width() } else { 0 };
-        let numbers = self.width() + flags + if self.calendar.is_empty() { 0 } else { CALENDAR };
+        let numbers = self.width().saturating_mul(lags) + flags + if self.calendar.is_empty() { 0 } else { CALENDAR };
         let positions = if positions { look_back } else { 0 };
         let loss = Loss::Squares(horizon.saturating_mul(self.width()));
         SequenceSpec { numbers, vocabulary: 0, positions, tied: false, pool: Pool::Last, loss }

@@ -30,7 +30,7 @@ struct Carried {
     scaler: Scaler,
     /// The last known number of every channel, on the scale of the training split; NaN before there is one.
     last: Vec<f64>,
-    /// Rows that a window looks at, and at least the last one.
+    /// Rows that a window looks at, or a token.
     rows: VecDeque<Seen>,
 }
 
@@ -90,18 +90,24 @@ impl ForecastFeed {
         (0..self.channels.len()).map(|channel| [scaler.center(channel), scaler.scale(channel)]).collect()
     }
 
-    /// The tokens of rows, part by part, from a place on.
-    fn tokens(&self, rows: &[&Seen], first: usize) -> SequenceRows {
+    /// Tokens of the last rows, part by part.
+    ///
+    /// - `count`: how many rows
+    /// - `place`: that of the first of them
+    fn tokens(&self, count: usize, place: usize) -> SequenceRows {
         let whole = (self.config.scaling == Scaling::Window).then(|| self.scales());
-        let mut tokens = SequenceRows::default();
-        let width = self.width();
+        let (rows, width, mut tokens) = (&self.carried.rows, self.width(), SequenceRows::default());
         for part in 0..self.rows() {
             let channels = part * width..(part + 1) * width;
-            for (at, row) in rows.iter().enumerate() {
+            for at in 0..count {
+                let row = &rows[rows.len() - count + at];
+                let earlier = |lag: usize| rows.len().checked_sub(count - at + lag).filter(|_| lag <= place + at);
+                let before = (1..self.config.lags).map(|lag| earlier(lag).map(|at| &rows[at].values[channels.clone()]));
                 let scales = &whole.as_ref().unwrap_or(&row.scales)[channels.clone()];
-                push_row(&mut tokens.numbers, &row.values[channels.clone()], scales, self.config.missing, row.calendar.as_ref());
-                tokens.positions.push(first + at);
-                tokens.resets.push(first + at == 0);
+                let values = &row.values[channels.clone()];
+                push_row(&mut tokens.numbers, values, before, scales, self.config.missing, row.calendar.as_ref());
+                tokens.positions.push(place + at);
+                tokens.resets.push(place + at == 0);
             }
         }
         tokens
@@ -141,14 +147,13 @@ impl Feed for ForecastFeed {
         carried.scaler.push(&values);
         let scales = (0..values.len()).map(|channel| [carried.scaler.center(channel), carried.scaler.scale(channel)]).collect();
         carried.rows.push_back(Seen { values, scales, calendar });
-        let kept = if self.is_window { self.config.look_back } else { 1 };
+        let kept = if self.is_window { self.config.look_back } else { self.config.lags };
         if carried.rows.len() > kept {
             carried.rows.pop_front();
         }
-        let rows: Vec<&Seen> = self.carried.rows.iter().collect();
-        Ok(match kept - rows.len() {
-            0 if self.is_window => Shown::Window(self.tokens(&rows, 0)),
-            0 => Shown::Tokens(self.tokens(&rows, place)),
+        Ok(match kept - self.carried.rows.len() {
+            _ if !self.is_window => Shown::Tokens(self.tokens(1, place)),
+            0 => Shown::Window(self.tokens(kept, 0)),
             missing => Shown::Waiting(missing),
         })
     }
