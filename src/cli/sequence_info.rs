@@ -1,9 +1,10 @@
 //! `aaren dataset info` of files of sequences.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use aaren_agents::run::report::{self, align_right, number};
-use aaren_data::sequences::{LabelledSummary, Table, TableOptions, TableSummary, read};
+use aaren_data::sequences::{EventSplit, Events, EventsSummary, LabelledSummary, Table, TableOptions, TableSummary, read};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
@@ -16,6 +17,8 @@ pub enum SequenceKind {
     Classify,
     /// A table of numbers over time, as `task.kind = "forecast"` learns it
     Forecast,
+    /// Sequences of events, as `task.kind = "events"` learns them; of two text files the path is that of the times, or what both have in common
+    Events,
 }
 
 impl SequenceKind {
@@ -28,11 +31,11 @@ impl SequenceKind {
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         Ok(match () {
             () if ends(&[".ts"]) => Some(Self::Classify),
+            () if ends(&[".json", ".jsonl", ".pkl", ".pickle", ".json.gz", ".jsonl.gz"]) => Some(Self::Events),
+            () if ends(&[".csv"]) && has_sequences(source) => Some(Self::Events),
             () if ends(&[".csv", ".csv.gz", ".tsv.gz", ".txt.gz"]) => Some(Self::Forecast),
             () if ends(&[".tsv", ".txt"]) => {
-                bail!(
-                    "{source}: a file of labelled sequences, or a table of numbers over time; say --kind classify or --kind forecast"
-                )
+                bail!("{source}: its name does not say what it is; say --kind classify, --kind forecast or --kind events")
             }
             () => None,
         })
@@ -44,6 +47,10 @@ impl SequenceKind {
     /// What is wrong with the file.
     pub fn info(self, path: &Path, json: bool) -> Result<()> {
         match self {
+            Self::Events => {
+                let summary = EventsSummary::of(&Events::read(path, None, None, EventSplit::Train)?);
+                show(json, &summary, || events(&summary))
+            }
             Self::Classify => {
                 let summary = LabelledSummary::of(&read(path)?);
                 show(json, &summary, || labelled(&summary))
@@ -54,6 +61,30 @@ impl SequenceKind {
             }
         }
     }
+}
+
+/// Whether the header of a table has sequences and times, as one of events has.
+fn has_sequences(source: &str) -> bool {
+    let mut header = String::new();
+    let read = std::fs::File::open(source).and_then(|file| BufReader::new(file).take(1 << 12).read_line(&mut header));
+    let has = |name: &str| header.trim().split([',', ';', '\t']).any(|field| field.trim().eq_ignore_ascii_case(name));
+    read.is_ok() && has("sequence") && has("time")
+}
+
+fn events(summary: &EventsSummary) -> String {
+    let EventsSummary { path, sequences, events, lengths, marks, gaps, ties } = summary;
+    let mut table = report::table(&["sequences of events", &path.display().to_string()]);
+    let marks: Vec<String> = marks.iter().map(|(mark, count)| format!("{mark}: {count}")).collect();
+    for (name, value) in [
+        ("sequences", sequences.to_string()),
+        ("events", format!("{events}; of a sequence {} to {}, {} on average", lengths.min, lengths.max, number(lengths.mean))),
+        ("kinds", if marks.is_empty() { "nothing tells events apart".into() } else { marks.join(", ") }),
+        ("gaps", format!("{} to {}, {} on average", number(gaps.min), number(gaps.max), number(gaps.mean))),
+        ("at the time of the one before", ties.to_string()),
+    ] {
+        table.add_row([name.to_string(), value]);
+    }
+    table.to_string()
 }
 
 fn labelled(summary: &LabelledSummary) -> String {

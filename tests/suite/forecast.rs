@@ -155,6 +155,18 @@ fn tokens_and_targets_are_those_of_the_table() {
         near(found.gains[step], scale);
         near(found.targets[step], scaled(150 + step, 1) - mean);
     }
+    // The rows before a token's own, back to the window's begin.
+    let lagged = task(Forecast { lags: 4, missing: MissingRows::Last, ..config(folder.path()) });
+    let mut found = SequenceRows::default();
+    push(&*lagged, &mut found, Split::Train, 5, 1..12, true);
+    assert_eq!(found.numbers.len(), 11 * 8);
+    for (token, lag, channel) in [(1, 0, 1), (1, 1, 0), (7, 3, 1), (11, 2, 0)] {
+        let numbers: Vec<f64> = (5..17).map(|row| scaled(row, channel)).collect();
+        let mean = numbers.iter().sum::<f64>() / 12.0;
+        let scale = (numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / 12.0 + 1e-5).sqrt();
+        near(found.numbers[8 * (token - 1) + 2 * lag + channel], (numbers[token - lag] - mean) / scale);
+    }
+    assert_eq!(found.numbers[4..8], [0.0; 4], "nothing is before the window");
     // The past as it was known at each row, from the table's first row on; every token is due while it trains.
     let config = Forecast { scaling: Scaling::Running, span: 20, anchor: Anchor::Last, due: Due::Every, ..config(folder.path()) };
     write_table(folder.path(), |_, _| false);
@@ -229,6 +241,7 @@ fn what_is_wrong_with_a_forecast_is_named() {
         (&["task.due=every"], &["task.due: found \"every\"", "running"]),
         (&["task.season=13"], &["task.season: found 13", "task.look_back"]),
         (&["task.look_back=0"], &["task.look_back: found 0"]),
+        (&["task.lags=13"], &["task.lags: found 13", "task.look_back"]),
         (&["train.context_length=5"], &["train.context_length: found 5", "task.look_back"]),
         (
             &["task.source=bare.csv", "task.split.rows=[30, 15, 15]", "task.calendar=true"],

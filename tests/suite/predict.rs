@@ -93,17 +93,22 @@ fn forecasts_are_those_of_the_evaluation() {
         ("mean", &[][..], config.clone(), None),
         (
             "each",
-            &["task.channels=independent", "task.anchor=last"][..],
-            Forecast { channels: Channels::Independent, anchor: Anchor::Last, ..config.clone() },
+            &["task.channels=independent", "task.anchor=last", "task.lags=3"][..],
+            Forecast { channels: Channels::Independent, lags: 3, anchor: Anchor::Last, ..config.clone() },
             Some(Execution::Window),
         ),
         (
             "running",
-            &["task.scaling=running", "task.calendar=true", "task.anchor=last"],
-            Forecast { scaling: Scaling::Running, calendar: true, anchor: Anchor::Last, ..config.clone() },
+            &["task.scaling=running", "task.calendar=true", "task.anchor=last", "task.lags=12"],
+            Forecast { scaling: Scaling::Running, lags: 12, calendar: true, anchor: Anchor::Last, ..config.clone() },
             Some(Execution::Window),
         ),
-        ("running", &[], Forecast { scaling: Scaling::Running, calendar: true, anchor: Anchor::Last, ..config.clone() }, None),
+        (
+            "running",
+            &[],
+            Forecast { scaling: Scaling::Running, lags: 12, calendar: true, anchor: Anchor::Last, ..config.clone() },
+            None,
+        ),
         (
             "holes",
             &["task.scaling=dataset", "task.missing=zero"],
@@ -127,7 +132,7 @@ fn a_stream_goes_on_where_it_was_stopped_or_killed() {
     write_table(folder.path(), |_, _| false);
     let table = std::fs::read_to_string(folder.path().join("table.csv")).unwrap();
     for (run, set) in [
-        ("stream", &["task.scaling=running", "task.channels=independent", "policy.mixer=transformer"][..]),
+        ("stream", &["task.scaling=running", "task.channels=independent", "task.lags=2", "policy.mixer=transformer"][..]),
         ("window", &["policy.mixer=mamba"]),
     ] {
         write_job(folder.path(), &[set, &["train.steps=3"]].concat());

@@ -33,7 +33,7 @@ pub use labelled::{Case, Labelled};
 pub use naive::{Errors, Naive};
 pub use rows::{Row, RowReader, TableOptions};
 pub use split::{TableSplit, origins};
-pub use summary::{ChannelSummary, LabelledSummary, TableSummary};
+pub use summary::{ChannelSummary, EventsSummary, LabelledSummary, TableSummary};
 pub use table::Table;
 pub use time::Time;
 

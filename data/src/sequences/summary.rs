@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::events::Events;
 use super::labelled::Labelled;
 use super::table::Table;
 use crate::statistics::Spread;
@@ -115,6 +116,46 @@ impl TableSummary {
             step_seconds: table.step_seconds(),
             irregularity: table.irregularity(),
             channels: table.columns.iter().enumerate().map(channel).collect(),
+        }
+    }
+}
+
+/// What sequences of events are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventsSummary {
+    /// Where they are from.
+    pub path: PathBuf,
+    /// How many.
+    pub sequences: usize,
+    /// Events of all of them.
+    pub events: usize,
+    /// Events of each.
+    pub lengths: Spread,
+    /// Events of each kind, where something tells them apart; a kind that none is of is there with 0.
+    pub marks: BTreeMap<String, usize>,
+    /// Gaps between events, as the file has times; of dates in seconds.
+    pub gaps: Spread,
+    /// Events at the time of the one before.
+    pub ties: usize,
+}
+
+impl EventsSummary {
+    /// Counts.
+    pub fn of(events: &Events) -> Self {
+        let Events { path, marks, sequences, .. } = events;
+        let mut counts = vec![0; marks.count()];
+        if !counts.is_empty() {
+            sequences.iter().flat_map(|sequence| &sequence.marks).for_each(|&mark| counts[mark as usize] += 1);
+        }
+        let gaps = sequences.iter().flat_map(|sequence| sequence.times.windows(2)).map(|pair| pair[1] - pair[0]);
+        Self {
+            path: path.clone(),
+            sequences: sequences.len(),
+            events: events.count(),
+            lengths: Spread::of(sequences.iter().map(|sequence| sequence.times.len() as f64)),
+            marks: counts.into_iter().enumerate().map(|(mark, count)| (marks.name(mark as u32), count)).collect(),
+            ties: gaps.clone().filter(|gap| *gap == 0.0).count(),
+            gaps: Spread::of(gaps),
         }
     }
 }

@@ -123,7 +123,9 @@ impl Pass {
 
 impl Laws {
     /// Law 7: what a stream says after each of some pushes is what one pass over the whole says, and a stored stream goes on as itself.
-    pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str) {
+    ///
+    /// - `cuts`: lengths of the pushes, again and again to the end
+    pub fn a_stream_says_what_one_pass_says<B: KernelBackend>(&self, name: &str, cuts: &[&[usize]]) {
         let device = B::Device::default();
         let kinds = [(3, 0, 0, false, Pool::Mean), (2, 7, 11, false, Pool::Last), (0, 5, 40, true, Pool::Last)];
         let kinds = kinds.into_iter().map(|kind| (kind, Loss::Classes(5))).chain([
@@ -165,7 +167,7 @@ impl Laws {
             let (outputs, _) = policy.network.forward(&batch, state, Dropout::OFF);
             let whole: Vec<f32> = outputs.into_data().to_vec().unwrap();
             let largest = whole.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-            for pieces in [&[1][..], &[3], &[10, 1, 30, 2]] {
+            for pieces in cuts {
                 let (mut stream, mut said, mut start) = (Stream::new(policy.clone(), device.clone()), Vec::new(), 0);
                 for (index, length) in pieces.iter().cycle().enumerate() {
                     let end = (start + length).min(time);
