@@ -114,7 +114,7 @@ impl RowReader {
         let line = Line { path: &self.path, number: self.line, bytes };
         let separator = self.layout.as_ref().map(|layout| layout.separator);
         let fields = line.text().ok().and_then(|text| separator?.split(line, text).ok());
-        !line.is_blank() && !(self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
+        !(line.is_blank() || self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
     }
 
     /// Forgets when the last row was: what comes is another series.

@@ -109,7 +109,7 @@ impl EventReader {
         let line = Line { path: &self.path, number: self.line, bytes };
         let separator = self.layout.map(|layout| layout.separator);
         let fields = line.text().ok().and_then(|text| separator?.split(line, text).ok());
-        !line.is_blank() && !(self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
+        !(line.is_blank() || self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
     }
 
     /// Another sequence begins.
