@@ -320,3 +320,18 @@ fn what_is_wrong_with_files_of_classes_is_named() {
         assert!(!folder.path().join("run").exists(), "{set:?}");
     }
 }
+
+#[test]
+fn a_task_needs_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings: Vec<&str> =
+        SMALL.iter().copied().filter(|set| !set.starts_with("train.steps")).chain(["train.steps=2"]).collect();
+    let said = stdout(&mut aaren(folder.path(), &["train", "--run", "run"], &settings));
+    assert!(said.contains("a guess among the values"), "{said}");
+    let refused = aaren(folder.path(), &["train"], &["task.kind=forecast"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.starts_with("error: ") && said.contains("task.source") && said.lines().count() == 1, "{said}");
+    let refused = aaren(folder.path(), &["train"], &["task.kind=forecst"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("forecst") && said.contains("forecast") && said.lines().count() == 1, "{said}");
+}

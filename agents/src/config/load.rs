@@ -121,7 +121,7 @@ fn value(text: &str) -> Value {
 
 impl Job {
     /// Reads config files, lays each over those before it, makes `changes`, and checks the result. Without a file it is the
-    /// built-in quickstart, which needs no download.
+    /// built-in quickstart, which needs no download; or, where a task on sequences is set, nothing but what is set.
     ///
     /// A file is TOML, or JSON if its name ends in `.json`. Objects are merged key by key; any other value, lists and null included,
     /// replaces what was there. A file may name in its key `base` another one, by a path relative to itself, that it is laid over.
@@ -130,6 +130,10 @@ impl Job {
     /// All that is wrong, a line each that names the file or the flag, the key, and what to do about it.
     pub fn load(files: &[PathBuf], changes: &Changes) -> Result<Job> {
         let known = known();
+        // The quickstart is a maze, of which a task on sequences has nothing.
+        if files.is_empty() && changes.set.iter().any(|set| set.starts_with("task.") || set.starts_with("task=")) {
+            return from_text("the job", "{}", changes);
+        }
         if files.is_empty() {
             return from_text("the built-in quickstart", QUICKSTART, changes);
         }
