@@ -242,9 +242,9 @@ fn damaged_tables_are_refused_or_read() {
     for (name, whole, count) in [("x.csv", &whole, 700), ("x.csv.gz", &packed, 300), ("x.txt", &bare, 400)] {
         for _ in 0..count {
             let mut bytes = whole.clone();
-            for _ in 0..generator.random_range(1..4) {
+            for _ in 0..generator.random_range(1..3) {
                 let at = generator.random_range(0..=bytes.len());
-                let end = (at + generator.random_range(0..6)).min(bytes.len());
+                let end = (at + generator.random_range(0..3)).min(bytes.len());
                 bytes.splice(at..end, pieces[generator.random_range(0..pieces.len())].iter().copied());
             }
             match read_bytes(name, &bytes, MAY_MISS) {
