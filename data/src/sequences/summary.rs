@@ -16,9 +16,9 @@ use crate::statistics::Spread;
 /// use aaren_data::sequences::{LabelledSummary, read};
 ///
 /// let path = tempfile::tempdir()?.keep().join("two.tsv");
-/// std::fs::write(&path, "up\t1\t2\t3\ndown\t4\t5\tNaN\n")?;
+/// std::fs::write(&path, "1\t1\t2\t3\n2\t4\t5\tNaN\n")?;
 /// let summary = LabelledSummary::of(&read(&path)?);
-/// assert_eq!((summary.sequences, summary.classes["up"], summary.lengths.min), (2, 1, 2.0));
+/// assert_eq!((summary.sequences, summary.classes["1"], summary.lengths.min), (2, 1, 2.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
