@@ -23,6 +23,9 @@ const SLEEP: Duration = Duration::from_micros(100);
 /// How long a rank that fails leaves the word to rank 0, which may fail of the same.
 const AFTER_RANK_0: Duration = Duration::from_millis(500);
 
+/// How long a launcher has to pass on what a rank said before it hears that all are to end: MPICH's loses the rest.
+const UNTIL_HEARD: Duration = Duration::from_millis(200);
+
 /// The ranks of an MPI world.
 struct Mpi {
     world: SimpleCommunicator,
@@ -64,6 +67,7 @@ pub fn run<T>(timeout: Duration, work: impl FnOnce(&Ranks) -> Result<T>) -> Resu
                 }
             }
             eprintln!("error: rank {rank}: {}", message(&error));
+            std::thread::sleep(UNTIL_HEARD);
             abort.abort(if error.is::<Interrupted>() { interrupt::exit_code().into() } else { 1 })
         }
         outcome => {
