@@ -425,7 +425,7 @@ def _play(
             row.observation, given, terminated, truncated, _ = row.env.step(action)
             row.reward, row.begins = float(given), False
             if not np.isfinite(row.reward):
-                raise ValueError(f"env: it gave the reward {row.reward} at step {row.length} of an episode, expected a finite number")
+                raise ValueError(f"env: it gave the reward {row.reward} at step {row.length + 1} of an episode, expected a finite number")
             row.total += row.reward
             row.length += 1
             if record_actions:
