@@ -206,7 +206,7 @@ mod vulkan {
         learner.learn(sampler.batch(0, &[])).unwrap();
         learner.read_metrics().unwrap();
         let mut broken = sampler.batch(1, &[]);
-        broken.actions[3] = f32::NAN;
+        broken.rows.actions[3] = f32::NAN;
         learner.learn(broken).unwrap();
         learner.learn(sampler.batch(2, &[])).unwrap();
         let message = learner.read_metrics().unwrap_err().to_string();
