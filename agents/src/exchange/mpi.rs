@@ -21,7 +21,7 @@ const YIELDING: Duration = Duration::from_millis(1);
 const SLEEP: Duration = Duration::from_micros(100);
 
 /// How long a rank that fails leaves the word to rank 0, which may fail of the same.
-const AFTER_RANK_0: Duration = Duration::from_millis(500);
+const AFTER_RANK_0: Duration = Duration::from_secs(2);
 
 /// How long a launcher has to pass on what a rank said before it hears that all are to end: MPICH's loses the rest.
 const UNTIL_HEARD: Duration = Duration::from_millis(200);
