@@ -10,7 +10,7 @@ use aaren_agents::jobs::Checkpoint;
 use aaren_agents::play::SavedPolicy;
 use aaren_agents::run::progress;
 use aaren_agents::sequence::Predictor;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 /// Bytes of a line, at most.
@@ -63,8 +63,11 @@ pub fn run(args: &PredictArgs) -> Result<()> {
 
 /// What a state's file holds; nothing where there is none.
 fn stored(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(stored) => Ok(Some(stored)),
+    let found = fs::metadata(path).and_then(|found| if found.is_file() { fs::read(path).map(Some) } else { Ok(None) });
+    match found {
+        // Devices and pipes may have no end, and are no place to keep anything.
+        Ok(None) => bail!("--state: {} is no regular file; name one, or one that is not there yet", path.display()),
+        Ok(stored) => Ok(stored),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("--state: cannot read {}", path.display())),
     }
@@ -100,9 +103,13 @@ fn answer(predictor: &mut Predictor, mut kept: Kept<'_>, mut pass_over: u64) -> 
         let read = input.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut line).context("cannot read the rows on stdin");
         match read {
             Err(error) => break Err(error),
+            Ok(0) if pass_over > 0 => {
+                let seen = predictor.rows();
+                break Err(anyhow!("--from-start: the input has {} rows, and --state has seen {seen}", seen - pass_over));
+            }
             Ok(0) => break Ok(()),
             Ok(read) if read as u64 > LONGEST_LINE => {
-                break Err(anyhow::anyhow!("standard input, line {number}: longer than {LONGEST_LINE} bytes"));
+                break Err(anyhow!("standard input, line {number}: longer than {LONGEST_LINE} bytes"));
             }
             Ok(_) => {}
         }

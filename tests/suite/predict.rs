@@ -244,6 +244,14 @@ fn what_is_wrong_with_rows_and_states_is_named() {
         (&["run", "--state", "bad.state"], rows, 0, &["--state bad.state", "no state of a stream"]),
         (&["run", "--state", "none/run.state"], rows, 0, &["--state", "none/run.state"]),
         (&["run", "--from-start"], rows, 0, &["--state"]),
+        (&["run", "--state", "."], rows, 0, &["--state: . is no regular file"]),
+        (&["run", "--state", "/dev/zero"], rows, 0, &["--state: /dev/zero is no regular file"]),
+        (
+            &["other", "--state", "other.state", "--from-start"],
+            "1,2\n",
+            0,
+            &["--from-start: the input has 1 rows, and --state has seen 2"],
+        ),
         (&["run", "--execution", "streaming"], rows, 0, &["task.scaling", "--execution window"]),
         (&["none"], rows, 0, &["none: there is no run folder"]),
     ] {
@@ -305,4 +313,36 @@ fn the_next_event_is_said_as_the_evaluation_sees_it() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("line 2, column 1: \"4\" is before the event before it"));
     let wrong = predict(folder.path(), &["run"], "5,z\n");
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("the mark \"z\" is none of those that were trained on: a, b, c"));
+}
+
+/// A byte that has changed on the disk, and a description that somebody has changed, are errors and no panics.
+#[test]
+fn damaged_states_and_models_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_table(folder.path(), |_, _| false);
+    write_job(folder.path(), &["task.scaling=running", "task.lags=3", "train.steps=2"]);
+    train(folder.path(), "run", &[]);
+    let path = checkpoint(&folder.path().join("run"), 2);
+    let mut predictor = Predictor::open(&path, None).unwrap();
+    (0..7).for_each(|row| _ = predictor.push(format!("{row},{}", row % 3).as_bytes()).unwrap());
+    let stored = predictor.store().unwrap();
+    predictor.restore(&stored).unwrap();
+    for at in 0..stored.len() {
+        let mut damaged = stored.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(predictor.restore(&damaged).is_err(), "{at}");
+        assert!(predictor.restore(&stored[..at]).is_err(), "{at}");
+    }
+    let description = std::fs::read_to_string(path.join("policy.json")).unwrap();
+    for (from, to, words) in [
+        ("\"lags\": 3", "\"lags\": 2", "its network takes"),
+        ("\"lags\": 3", "\"lags\": 0", "task.lags: found 0"),
+        ("\"horizon\": 4", "\"horizon\": 5", "its network takes"),
+        ("\"low\",", "", "names of its channels"),
+    ] {
+        assert!(description.contains(from), "{from}: {description}");
+        std::fs::write(path.join("policy.json"), description.replace(from, to)).unwrap();
+        let error = format!("{:#}", Predictor::open(&path, None).unwrap_err());
+        assert!(error.contains(words), "{to}: {error}");
+    }
 }

@@ -17,12 +17,7 @@ impl SequenceJob {
     /// As [`Job::check`].
     pub(crate) fn check(&self) -> Result<()> {
         check_device(self.device)?;
-        match &self.task {
-            TaskConfig::Classify(task) => task.check(self.train.context_length)?,
-            TaskConfig::Events(task) => task.check()?,
-            TaskConfig::Forecast(task) => task.check(self.train.context_length)?,
-            TaskConfig::Mqar(task) => task.check()?,
-        }
+        self.task.check(self.train.context_length)?;
         check_policy(&self.policy)?;
         let usual = PolicyConfig::default();
         for (key, is_said) in [
@@ -42,6 +37,18 @@ impl SequenceJob {
             "evaluation.stop.metric: found \"return_mean\", and a task on sequences has no returns; \"validation_loss\" and \"loss\" need none"
         );
         Ok(())
+    }
+}
+
+impl TaskConfig {
+    /// Whether the keys fit each other, and how sequences are cut.
+    pub(crate) fn check(&self, context: ContextLength) -> Result<()> {
+        match self {
+            TaskConfig::Classify(task) => task.check(context),
+            TaskConfig::Events(task) => task.check(),
+            TaskConfig::Forecast(task) => task.check(context),
+            TaskConfig::Mqar(task) => task.check(),
+        }
     }
 }
 

@@ -1,4 +1,13 @@
 //! What a job takes of the machine's memory at the least, before anything is allocated.
+//!
+//! ```
+//! use aaren_agents::config::memory::{bytes_of_env, too_many};
+//!
+//! assert!(too_many("copies", 2, bytes_of_env("CartPole-v1")).is_none());
+//! // Where the machine says how much it has.
+//! let problem = too_many("copies", 1 << 60, bytes_of_env("CartPole-v1"));
+//! assert!(problem.is_none_or(|problem| problem.starts_with("copies: found 1152921504606846976, which take at least")));
+//! ```
 
 use std::fs;
 

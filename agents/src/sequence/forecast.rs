@@ -27,6 +27,8 @@ pub struct ForecastTask {
     columns: Vec<String>,
     /// Standardised, and filled where numbers are missing: `[rows, channels]`
     values: Vec<f64>,
+    /// The same with NaN where numbers are missing, if the model is to see that: `[rows, channels]`
+    holed: Option<Vec<f64>>,
     /// Whether each of them is in the file.
     known: Vec<bool>,
     /// Centre and scale of every channel after each row, unless they are a window's: `[rows, channels]`
@@ -68,6 +70,8 @@ impl ForecastTask {
         let channels = table.columns.len();
         let scaled = |(at, value): (usize, &f64)| (value - mean[at % channels]) / deviation[at % channels];
         let values: Vec<f64> = table.values.iter().enumerate().map(scaled).collect();
+        let or_nan = |(value, known): (&f64, &bool)| if *known { *value } else { f64::NAN };
+        let holed = (config.missing == MissingRows::Zero).then(|| values.iter().zip(&known).map(or_nan).collect());
         let origins = splits.map(|split| origins(&split, config.look_back, config.horizon));
         for (name, origins) in ["training", "validation", "test"].into_iter().zip(&origins) {
             let Forecast { look_back, horizon, source, .. } = config;
@@ -89,6 +93,7 @@ impl ForecastTask {
             channels,
             columns: table.columns.clone(),
             values,
+            holed,
             known,
             scales: Vec::new(),
             calendar,
@@ -101,7 +106,7 @@ impl ForecastTask {
         if config.scaling != Scaling::Window {
             let mut scaler = Scaler::new(config.scaling, config.span, channels);
             for row in 0..table.rows() {
-                scaler.push(&task.shown(row, 0..channels));
+                scaler.push(task.shown(row, &(0..channels)));
                 task.scales.extend((0..channels).map(|channel| [scaler.center(channel), scaler.scale(channel)]));
             }
         }
@@ -109,10 +114,9 @@ impl ForecastTask {
     }
 
     /// Numbers of a row as a scaler sees them: NaN where the model is to see that one is missing.
-    fn shown(&self, row: usize, channels: Range<usize>) -> Vec<f64> {
-        let at = |channel: usize| row * self.channels + channel;
-        let is_shown = |channel: usize| self.config.missing != MissingRows::Zero || self.known[at(channel)];
-        channels.map(|channel| if is_shown(channel) { self.values[at(channel)] } else { f64::NAN }).collect()
+    fn shown(&self, row: usize, channels: &Range<usize>) -> &[f64] {
+        let first = row * self.channels;
+        &self.holed.as_ref().unwrap_or(&self.values)[first + channels.start..first + channels.end]
     }
 
     /// Appends tokens of rows.
@@ -131,7 +135,7 @@ impl ForecastTask {
         let channels = part * self.width()..(part + 1) * self.width();
         let whole = (scaling == Scaling::Window).then(|| {
             let mut scaler = Scaler::new(scaling, span, channels.len());
-            (first..first + look_back).for_each(|row| scaler.push(&self.shown(row, channels.clone())));
+            (first..first + look_back).for_each(|row| scaler.push(self.shown(row, &channels)));
             scaler
         });
         let scale = |row: usize, channel: usize| match &whole {
@@ -154,8 +158,8 @@ impl ForecastTask {
                 rows.expect_numbers(begun + token - start, numbers, 1.0);
             }
             let scales: Vec<[f64; 2]> = channels.clone().map(|channel| scale(row, channel)).collect();
-            let before = (1..lags).map(|lag| (lag <= token).then(|| self.shown(row - lag, channels.clone())));
-            push_row(&mut rows.numbers, &self.shown(row, channels.clone()), before, &scales, missing, self.calendar.get(row));
+            let before = (1..lags).map(|lag| (lag <= token).then(|| self.shown(row - lag, &channels)));
+            push_row(&mut rows.numbers, self.shown(row, &channels), before, &scales, missing, self.calendar.get(row));
         }
     }
 
@@ -206,6 +210,14 @@ pub(super) fn push_row<R: AsRef<[f64]>>(
     numbers.extend(calendar.into_iter().flatten());
 }
 
+/// How many they are.
+///
+/// - `width`: channels of a token
+pub(super) fn numbers_of_token(config: &Forecast, width: usize) -> usize {
+    let flags = if config.missing == MissingRows::Zero { width } else { 0 };
+    width.saturating_mul(config.lags) + flags + if config.calendar { CALENDAR } else { 0 }
+}
+
 /// What tells a token the time.
 pub(super) fn calendar(time: Time) -> [f32; CALENDAR] {
     time.calendar().map(|number| number as f32)
@@ -220,9 +232,8 @@ fn mark(table: &Table) -> DataMark {
 
 impl SequenceTask for ForecastTask {
     fn spec(&self, _: &PolicyConfig) -> SequenceSpec {
-        let Forecast { look_back, horizon, lags, missing, positions, .. } = self.config;
-        let flags = if missing == MissingRows::Zero { self.width() } else { 0 };
-        let numbers = self.width().saturating_mul(lags) + flags + if self.calendar.is_empty() { 0 } else { CALENDAR };
+        let Forecast { look_back, horizon, positions, .. } = self.config;
+        let numbers = numbers_of_token(&self.config, self.width());
         let positions = if positions { look_back } else { 0 };
         let loss = Loss::Squares(horizon.saturating_mul(self.width()));
         SequenceSpec { numbers, vocabulary: 0, positions, tied: false, pool: Pool::Last, loss }

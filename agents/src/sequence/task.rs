@@ -80,6 +80,9 @@ pub trait SequenceTask: Debug + Send + Sync {
     }
 
     /// Appends the ids and the numbers of tokens of one of them, and what is due where windows end.
+    ///
+    /// # Panics
+    /// If there are none.
     fn push_stream(&self, _: &mut SequenceRows, _: Split, _: usize, _: Range<usize>) {
         unreachable!("there are no streams");
     }

@@ -14,6 +14,12 @@ pub(super) enum Separator {
     Blanks,
 }
 
+/// Whether a line that was read before has a row: it is not blank and, where it is the first, no header.
+pub(super) fn is_row(line: Line<'_>, separator: Option<Separator>, is_header: impl Fn(&[&str]) -> bool) -> bool {
+    let fields = line.text().ok().and_then(|text| separator?.split(line, text).ok());
+    !(line.is_blank() || line.number == 1 && fields.is_some_and(|fields| is_header(&fields)))
+}
+
 impl Separator {
     /// That of a table, told by its first line.
     pub(super) fn of(text: &str) -> Self {

@@ -18,7 +18,7 @@ pub(in crate::sequence) struct Token {
 
 impl Token {
     /// How many numbers a token has.
-    pub(super) fn numbers(config: &Events) -> usize {
+    pub(in crate::sequence) fn numbers(config: &Events) -> usize {
         OWN + config.clock.iter().map(|clock| if *clock == Clock::Elapsed { 1 } else { 2 }).sum::<usize>()
     }
 

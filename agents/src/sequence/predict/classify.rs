@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use aaren_data::sequences::{Row, RowReader, SequenceError, TableOptions};
-use aaren_policy::{Normalizer, SequenceDescription, SequenceRows};
+use aaren_data::sequences::{Row, RowReader, TableOptions};
+use aaren_policy::{Loss, Normalizer, SequenceDescription, SequenceRows};
 use anyhow::{Context, Result, ensure};
 
-use super::feed::{Answer, Feed, Shown, likeliest, probabilities};
+use super::feed::{Answer, Feed, SOURCE, Shown, likeliest, probabilities};
+use super::lines::Lines;
 use crate::config::{Classify, MissingNumbers};
 use crate::sequence::classify::push_step;
 
@@ -16,27 +17,24 @@ pub(super) struct ClassifyFeed {
     normalizer: Normalizer,
     missing: MissingNumbers,
     classes: Vec<String>,
-    reader: RowReader,
 }
 
 impl ClassifyFeed {
-    pub(super) fn new(config: &Classify, description: &SequenceDescription, source: &Path) -> Result<Self> {
+    pub(super) fn new(config: &Classify, description: &SequenceDescription) -> Result<Self> {
         let normalizer = description.normalizer.clone().context("the model does not say what it was scaled by")?;
-        let may_miss = config.missing == MissingNumbers::Zero;
-        let reader = RowReader::new(source, TableOptions { may_miss, ..TableOptions::default() });
-        let classes = description.names.classes.clone();
-        ensure!(classes.len() == description.spec.loss.width(), "the model does not say the names of its classes");
-        Ok(Self { normalizer, missing: config.missing, classes, reader })
+        Ok(Self { normalizer, missing: config.missing, classes: description.names.classes.clone() })
     }
 }
 
 impl Feed for ClassifyFeed {
-    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError> {
-        self.reader.read(line)
+    fn lines(&self) -> Lines {
+        let may_miss = self.missing == MissingNumbers::Zero;
+        Lines::Rows(RowReader::new(Path::new(SOURCE), TableOptions { may_miss, ..TableOptions::default() }))
     }
 
-    fn pass(&mut self, line: &[u8]) -> bool {
-        self.reader.pass(line)
+    fn sizes(&self) -> (usize, usize, Loss) {
+        let flags = if self.missing == MissingNumbers::Zero { 2 } else { 1 };
+        (flags * self.normalizer.width(), 0, Loss::Classes(self.classes.len()))
     }
 
     fn push(&mut self, row: &Row, place: usize) -> Result<Shown> {
@@ -55,18 +53,5 @@ impl Feed for ClassifyFeed {
             probability,
             probabilities: self.classes.iter().cloned().zip(all).collect(),
         }
-    }
-
-    fn begin(&mut self) {
-        self.reader.begin();
-    }
-
-    fn store(&self) -> Result<Vec<u8>> {
-        Ok(rmp_serde::to_vec(&self.reader)?)
-    }
-
-    fn restore(&mut self, stored: &[u8]) -> Result<()> {
-        self.reader = rmp_serde::from_slice(stored)?;
-        Ok(())
     }
 }

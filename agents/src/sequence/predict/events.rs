@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use aaren_data::sequences::{EventReader, Row, SequenceError};
-use aaren_policy::{NextEvent, SequenceDescription, SequenceRows};
+use aaren_data::sequences::{EventReader, Row};
+use aaren_policy::{Loss, NextEvent, SequenceDescription, SequenceRows};
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
-use super::feed::{Answer, Feed, Shown};
+use super::feed::{Answer, Feed, SOURCE, Shown};
+use super::lines::Lines;
 use crate::config::Events;
 use crate::sequence::events::{LARGEST, SPAN, Token, gap};
 
@@ -21,51 +21,43 @@ pub(super) struct EventsFeed {
     span: f64,
     largest: f64,
     marks: Vec<String>,
-    carried: Carried,
-}
-
-/// What goes on from event to event.
-#[derive(Debug, Serialize, Deserialize)]
-struct Carried {
-    reader: EventReader,
     /// When the first and the last event of the sequence were.
     times: Option<[f64; 2]>,
 }
 
 impl EventsFeed {
-    pub(super) fn new(config: &Events, description: &SequenceDescription, source: &Path) -> Result<Self> {
+    pub(super) fn new(config: &Events, description: &SequenceDescription) -> Result<Self> {
         let normalizer = description.normalizer.as_ref().context("the model does not say what it was scaled by")?;
         let known = |name: &str| {
             let missing = || format!("the model does not say the {name} of what it was trained on");
             description.statistics.get(name).copied().with_context(missing)
         };
         let marks = description.names.classes.clone();
-        let carried = Carried { reader: EventReader::new(source, &marks), times: None };
         let (center, scale) = (normalizer.mean[0], normalizer.deviation[0]);
-        Ok(Self { config: config.clone(), center, scale, span: known(SPAN)?, largest: known(LARGEST)?, marks, carried })
+        Ok(Self { config: config.clone(), center, scale, span: known(SPAN)?, largest: known(LARGEST)?, marks, times: None })
     }
 }
 
 impl Feed for EventsFeed {
-    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError> {
-        let event = self.carried.reader.read(line)?;
-        Ok(event.map(|event| Row { values: vec![event.time, f64::from(event.mark)], time: None }))
+    fn lines(&self) -> Lines {
+        Lines::Events(EventReader::new(Path::new(SOURCE), &self.marks))
     }
 
-    fn pass(&mut self, line: &[u8]) -> bool {
-        self.carried.reader.pass(line)
+    fn sizes(&self) -> (usize, usize, Loss) {
+        let (components, marks) = (self.config.components, self.marks.len());
+        (Token::numbers(&self.config), marks, Loss::NextEvent { components, marks })
     }
 
     fn push(&mut self, row: &Row, place: usize) -> Result<Shown> {
         let time = row.values[0];
-        let [first, last] = self.carried.times.unwrap_or([time; 2]);
+        let [first, last] = self.times.unwrap_or([time; 2]);
         let before = (place > 0).then(|| gap(&self.config, last, time));
         let mut tokens = SequenceRows { positions: vec![place], resets: vec![place == 0], ..SequenceRows::default() };
         Token { gap: before, time, first }.push(&self.config, [self.center, self.scale], self.span, &mut tokens.numbers);
         if !self.marks.is_empty() {
             tokens.ids.push(row.values[1] as i32);
         }
-        self.carried.times = Some([first, time]);
+        self.times = Some([first, time]);
         Ok(Shown::Tokens(tokens))
     }
 
@@ -84,16 +76,15 @@ impl Feed for EventsFeed {
     }
 
     fn begin(&mut self) {
-        self.carried.reader.begin();
-        self.carried.times = None;
+        self.times = None;
     }
 
     fn store(&self) -> Result<Vec<u8>> {
-        Ok(rmp_serde::to_vec(&self.carried)?)
+        Ok(rmp_serde::to_vec(&self.times)?)
     }
 
     fn restore(&mut self, stored: &[u8]) -> Result<()> {
-        self.carried = rmp_serde::from_slice(stored)?;
+        self.times = rmp_serde::from_slice(stored)?;
         Ok(())
     }
 }

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use aaren_data::sequences::{Row, SequenceError};
-use aaren_policy::SequenceRows;
+use aaren_data::sequences::Row;
+use aaren_policy::{Loss, SequenceRows};
 use anyhow::Result;
 use serde::Serialize;
+
+use super::lines::Lines;
+
+/// What errors call the rows.
+pub(super) const SOURCE: &str = "standard input";
 
 /// What a model says after a row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,11 +79,11 @@ pub(super) trait Feed: Debug + Send + Sync {
         1
     }
 
-    /// Reads a line; nothing where it has no row.
-    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError>;
+    /// What reads its rows, before the first line.
+    fn lines(&self) -> Lines;
 
-    /// Passes a line over; says whether it had a row.
-    fn pass(&mut self, line: &[u8]) -> bool;
+    /// What the tokens that it makes and the outputs that it reads are: numbers, ids, and the loss.
+    fn sizes(&self) -> (usize, usize, Loss);
 
     /// What the model is shown for a row.
     ///
@@ -89,13 +94,17 @@ pub(super) trait Feed: Debug + Send + Sync {
     fn answer(&self, output: &[f32]) -> Answer;
 
     /// Another sequence begins.
-    fn begin(&mut self);
+    fn begin(&mut self) {}
 
     /// What it carries from row to row.
-    fn store(&self) -> Result<Vec<u8>>;
+    fn store(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
 
     /// Goes on from what was stored.
-    fn restore(&mut self, stored: &[u8]) -> Result<()>;
+    fn restore(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Probabilities of logits.

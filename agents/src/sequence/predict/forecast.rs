@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use aaren_data::sequences::{Row, RowReader, SequenceError, TableOptions};
-use aaren_policy::{Normalizer, Scaler, Scaling, SequenceDescription, SequenceRows};
+use aaren_data::sequences::{Row, RowReader, TableOptions};
+use aaren_policy::{Loss, Normalizer, Scaler, Scaling, SequenceDescription, SequenceRows};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::feed::{Answer, Feed, Shown};
+use super::feed::{Answer, Feed, SOURCE, Shown};
+use super::lines::Lines;
 use crate::config::{Anchor, Channels, Execution, Forecast, MissingRows};
-use crate::sequence::forecast::{CALENDAR, calendar, push_row};
+use crate::sequence::forecast::{CALENDAR, calendar, numbers_of_token, push_row};
 
 /// Rows of a table.
 #[derive(Debug)]
@@ -26,7 +27,6 @@ pub(super) struct ForecastFeed {
 /// What goes on from row to row.
 #[derive(Debug, Serialize, Deserialize)]
 struct Carried {
-    reader: RowReader,
     scaler: Scaler,
     /// The last known number of every channel, on the scale of the training split; NaN before there is one.
     last: Vec<f64>,
@@ -47,12 +47,7 @@ struct Seen {
 impl ForecastFeed {
     /// # Errors
     /// If the model cannot be executed so.
-    pub(super) fn new(
-        config: &Forecast,
-        description: &SequenceDescription,
-        execution: Option<Execution>,
-        source: &Path,
-    ) -> Result<Self> {
+    pub(super) fn new(config: &Forecast, description: &SequenceDescription, execution: Option<Execution>) -> Result<Self> {
         let is_whole = config.scaling == Scaling::Window;
         ensure!(
             !is_whole || execution != Some(Execution::Streaming),
@@ -62,10 +57,7 @@ impl ForecastFeed {
         let normalizer = description.normalizer.clone().context("the model does not say what it was scaled by")?;
         let channels = description.names.channels.clone();
         ensure!(channels.len() == normalizer.width(), "the model does not say the names of its channels");
-        let may_miss = config.missing != MissingRows::Refuse;
-        let reader = RowReader::new(source, TableOptions { time: config.time.as_deref(), columns: &channels, may_miss });
         let carried = Carried {
-            reader: reader.or_by_place(),
             scaler: Scaler::new(config.scaling, config.span, channels.len()),
             last: vec![f64::NAN; channels.len()],
             rows: VecDeque::new(),
@@ -115,16 +107,19 @@ impl ForecastFeed {
 }
 
 impl Feed for ForecastFeed {
+    fn lines(&self) -> Lines {
+        let may_miss = self.config.missing != MissingRows::Refuse;
+        let options = TableOptions { time: self.config.time.as_deref(), columns: &self.channels, may_miss };
+        Lines::Rows(RowReader::new(Path::new(SOURCE), options).or_by_place())
+    }
+
+    fn sizes(&self) -> (usize, usize, Loss) {
+        let width = self.width();
+        (numbers_of_token(&self.config, width), 0, Loss::Squares(self.config.horizon.saturating_mul(width)))
+    }
+
     fn rows(&self) -> usize {
         self.channels.len() / self.width()
-    }
-
-    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError> {
-        self.carried.reader.read(line)
-    }
-
-    fn pass(&mut self, line: &[u8]) -> bool {
-        self.carried.reader.pass(line)
     }
 
     fn push(&mut self, row: &Row, place: usize) -> Result<Shown> {
@@ -185,7 +180,6 @@ impl Feed for ForecastFeed {
 
     fn begin(&mut self) {
         let Self { carried, config, channels, .. } = self;
-        carried.reader.begin();
         carried.rows.clear();
         carried.last.fill(f64::NAN);
         carried.scaler = Scaler::new(config.scaling, config.span, channels.len());

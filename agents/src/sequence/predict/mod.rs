@@ -17,23 +17,23 @@ mod classify;
 mod events;
 mod feed;
 mod forecast;
+mod lines;
 mod mqar;
 
 use std::fs;
+use std::mem::discriminant;
 use std::path::Path;
 
 use aaren_policy::{Model, SequenceDescription, SequencePolicy, StateRecord, Stream, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Execution, TaskConfig};
+use crate::config::{ContextLength, Execution, TaskConfig};
 use crate::device::{CPU, Cpu};
 use crate::run::write_atomically;
 pub use feed::Answer;
 use feed::{Feed, Shown};
-
-/// What errors call the rows.
-const SOURCE: &str = "standard input";
+use lines::Lines;
 
 /// What a model says after a row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,6 +55,7 @@ pub struct Prediction {
 pub struct Predictor {
     stream: Stream<Cpu>,
     feed: Box<dyn Feed>,
+    lines: Lines,
     /// Tells the model from others.
     model: u32,
     seen: Seen,
@@ -75,9 +76,13 @@ struct Stored {
     format: u32,
     model: u32,
     seen: Seen,
+    lines: Lines,
     feed: Vec<u8>,
     stream: Vec<StateRecord>,
 }
+
+/// What is said of bytes that are not as they were written.
+const NO_STATE: &str = "no state of a stream, or a damaged one";
 
 impl Stored {
     const FORMAT: u32 = 1;
@@ -102,7 +107,8 @@ impl Predictor {
         checksum.update(&[u8::from(execution == Some(Execution::Window))]);
         let feed = feed_of(&policy.description, execution).with_context(|| folder.display().to_string())?;
         let seen = Seen { rows: 0, sequence: 1, place: 0 };
-        Ok(Self { stream: Stream::of_rows(policy, feed.rows(), CPU), feed, model: checksum.finalize(), seen })
+        let (stream, lines) = (Stream::of_rows(policy, feed.rows(), CPU), feed.lines());
+        Ok(Self { stream, feed, lines, model: checksum.finalize(), seen })
     }
 
     /// Goes on from what [`Predictor::store`] gave, with the same model executed in the same way.
@@ -110,14 +116,16 @@ impl Predictor {
     /// # Errors
     /// If it is no such state, or another model's.
     pub fn restore(&mut self, stored: &[u8]) -> Result<()> {
-        let stored: Stored = rmp_serde::from_slice(stored).context("no state of a stream, or one of another version of aaren")?;
+        let (checksum, stored) = stored.split_first_chunk().context(NO_STATE)?;
+        ensure!(u32::from_le_bytes(*checksum) == crc32fast::hash(stored), NO_STATE);
+        let stored: Stored = rmp_serde::from_slice(stored).context("a state of another version of aaren")?;
         let (found, expected) = (stored.format, Stored::FORMAT);
         ensure!(found == expected, "a state of format {found}, this version of aaren reads {expected}");
         ensure!(stored.model == self.model, "the state of another model, or of another --execution");
         self.feed.restore(&stored.feed).context("a damaged state")?;
         let policy: SequencePolicy<Cpu> = self.stream.policy().clone();
         self.stream = Stream::restore(policy, self.feed.rows(), stored.stream, CPU)?;
-        self.seen = stored.seen;
+        (self.seen, self.lines) = (stored.seen, stored.lines);
         Ok(())
     }
 
@@ -126,8 +134,10 @@ impl Predictor {
     /// # Errors
     /// If it cannot be written down.
     pub fn store(&self) -> Result<Vec<u8>> {
-        let (stream, feed) = (self.stream.state().to_records(), self.feed.store()?);
-        Ok(rmp_serde::to_vec(&Stored { format: Stored::FORMAT, model: self.model, seen: self.seen, feed, stream })?)
+        let (stream, feed, lines) = (self.stream.state().to_records(), self.feed.store()?, self.lines.clone());
+        let stored = Stored { format: Stored::FORMAT, model: self.model, seen: self.seen, lines, feed, stream };
+        let stored = rmp_serde::to_vec(&stored)?;
+        Ok([&crc32fast::hash(&stored).to_le_bytes()[..], &stored].concat())
     }
 
     /// Writes that to a file, all at once.
@@ -140,7 +150,7 @@ impl Predictor {
 
     /// Passes a line over; says whether it was a row, and neither a header nor blank.
     pub fn pass(&mut self, line: &[u8]) -> bool {
-        self.feed.pass(line)
+        self.lines.pass(line)
     }
 
     /// Rows seen.
@@ -158,7 +168,7 @@ impl Predictor {
             self.begin();
             return Ok(None);
         }
-        let Some(row) = self.feed.read(line)? else { return Ok(None) };
+        let Some(row) = self.lines.read(line)? else { return Ok(None) };
         let shown = self.feed.push(&row, self.seen.place).with_context(|| format!("row {}", self.seen.rows + 1))?;
         let answer = match shown {
             Shown::Tokens(tokens) => self.feed.answer(&self.stream.push(&tokens)),
@@ -174,6 +184,7 @@ impl Predictor {
     /// Another sequence begins, unless none has.
     fn begin(&mut self) {
         if self.seen.place > 0 {
+            self.lines.begin();
             self.feed.begin();
             self.stream.begin();
             self.seen = Seen { sequence: self.seen.sequence + 1, place: 0, ..self.seen };
@@ -183,14 +194,26 @@ impl Predictor {
 
 fn feed_of(description: &SequenceDescription, execution: Option<Execution>) -> Result<Box<dyn Feed>> {
     let task = TaskConfig::deserialize(&description.task).context("the model does not say what it was trained for")?;
-    let source = Path::new(SOURCE);
+    task.check(ContextLength::Episode)?;
     if execution == Some(Execution::Window) && !matches!(task, TaskConfig::Forecast(_)) {
         bail!("--execution window: the model looks at whole sequences; leave it out");
     }
-    Ok(match task {
-        TaskConfig::Classify(config) => Box::new(classify::ClassifyFeed::new(&config, description, source)?),
-        TaskConfig::Events(config) => Box::new(events::EventsFeed::new(&config, description, source)?),
-        TaskConfig::Forecast(config) => Box::new(forecast::ForecastFeed::new(&config, description, execution, source)?),
-        TaskConfig::Mqar(_) => Box::new(mqar::MqarFeed::new(description.spec.vocabulary, source)),
-    })
+    let feed: Box<dyn Feed> = match task {
+        TaskConfig::Classify(config) => Box::new(classify::ClassifyFeed::new(&config, description)?),
+        TaskConfig::Events(config) => Box::new(events::EventsFeed::new(&config, description)?),
+        TaskConfig::Forecast(config) => Box::new(forecast::ForecastFeed::new(&config, description, execution)?),
+        TaskConfig::Mqar(config) => Box::new(mqar::MqarFeed { vocabulary: config.vocabulary }),
+    };
+    let (spec, (numbers, ids, loss)) = (&description.spec, feed.sizes());
+    let is_of_network = (numbers, ids, loss.width()) == (spec.numbers, spec.vocabulary, spec.loss.width())
+        && discriminant(&loss) == discriminant(&spec.loss);
+    ensure!(
+        is_of_network,
+        "{}: its task makes tokens of {numbers} numbers and {ids} ids for {loss:?}, and its network takes {} and {} for {:?}",
+        checkpoint::DESCRIPTION,
+        spec.numbers,
+        spec.vocabulary,
+        spec.loss
+    );
+    Ok(feed)
 }

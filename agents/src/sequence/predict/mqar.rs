@@ -2,32 +2,26 @@
 
 use std::path::Path;
 
-use aaren_data::sequences::{Row, RowReader, SequenceError, TableOptions};
-use aaren_policy::SequenceRows;
+use aaren_data::sequences::{Row, RowReader, TableOptions};
+use aaren_policy::{Loss, SequenceRows};
 use anyhow::{Result, ensure};
 
-use super::feed::{Answer, Feed, Shown, likeliest, probabilities};
+use super::feed::{Answer, Feed, SOURCE, Shown, likeliest, probabilities};
+use super::lines::Lines;
 
 /// Rows of one token.
 #[derive(Debug)]
 pub(super) struct MqarFeed {
-    vocabulary: usize,
-    reader: RowReader,
-}
-
-impl MqarFeed {
-    pub(super) fn new(vocabulary: usize, source: &Path) -> Self {
-        Self { vocabulary, reader: RowReader::new(source, TableOptions::default()) }
-    }
+    pub(super) vocabulary: usize,
 }
 
 impl Feed for MqarFeed {
-    fn read(&mut self, line: &[u8]) -> Result<Option<Row>, SequenceError> {
-        self.reader.read(line)
+    fn lines(&self) -> Lines {
+        Lines::Rows(RowReader::new(Path::new(SOURCE), TableOptions::default()))
     }
 
-    fn pass(&mut self, line: &[u8]) -> bool {
-        self.reader.pass(line)
+    fn sizes(&self) -> (usize, usize, Loss) {
+        (0, self.vocabulary, Loss::Classes(self.vocabulary))
     }
 
     fn push(&mut self, row: &Row, place: usize) -> Result<Shown> {
@@ -37,7 +31,7 @@ impl Feed for MqarFeed {
             row.values.len() == 1 && is_token(row.values[0]),
             "found {:?}, expected one token from 0 to {}",
             row.values,
-            most - 1
+            most.saturating_sub(1)
         );
         let ids = vec![row.values[0] as i32];
         Ok(Shown::Tokens(SequenceRows { ids, positions: vec![place], resets: vec![place == 0], ..SequenceRows::default() }))
@@ -46,18 +40,5 @@ impl Feed for MqarFeed {
     fn answer(&self, output: &[f32]) -> Answer {
         let (token, probability) = likeliest(&probabilities(output));
         Answer::Token { token, probability }
-    }
-
-    fn begin(&mut self) {
-        self.reader.begin();
-    }
-
-    fn store(&self) -> Result<Vec<u8>> {
-        Ok(rmp_serde::to_vec(&self.reader)?)
-    }
-
-    fn restore(&mut self, stored: &[u8]) -> Result<()> {
-        self.reader = rmp_serde::from_slice(stored)?;
-        Ok(())
     }
 }

@@ -7,7 +7,8 @@ use serde::de::DeserializeSeed;
 use super::super::error::SequenceError;
 use super::super::lines::unpacked;
 use super::marked::{EventSplit, Events};
-use super::records::{Budget, Records};
+use super::numbers::Budget;
+use super::records::Records;
 
 /// Reads a file.
 pub(super) fn read(path: &Path, split: EventSplit) -> Result<Events, SequenceError> {

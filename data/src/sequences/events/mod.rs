@@ -4,6 +4,7 @@ mod csv;
 mod gatech;
 mod json;
 mod marked;
+mod numbers;
 mod pickle;
 mod reader;
 mod records;

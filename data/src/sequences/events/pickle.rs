@@ -14,7 +14,8 @@ use serde::{de::DeserializeSeed, forward_to_deserialize_any};
 use super::super::error::SequenceError;
 use super::super::lines::bytes;
 use super::marked::{EventSplit, Events};
-use super::records::{Budget, Records};
+use super::numbers::Budget;
+use super::records::Records;
 
 /// The largest pickle that is read: values take more memory than their bytes.
 const MOST_BYTES: usize = 1 << 28;

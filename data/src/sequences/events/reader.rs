@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::error::SequenceError;
-use super::super::fields::Separator;
+use super::super::fields::{Separator, is_row};
 use super::super::lines::{Line, quoted};
 use super::csv::time_of;
 
@@ -107,9 +107,7 @@ impl EventReader {
     pub fn pass(&mut self, bytes: &[u8]) -> bool {
         self.line += 1;
         let line = Line { path: &self.path, number: self.line, bytes };
-        let separator = self.layout.map(|layout| layout.separator);
-        let fields = line.text().ok().and_then(|text| separator?.split(line, text).ok());
-        !(line.is_blank() || self.line == 1 && fields.is_some_and(|fields| is_header(&fields)))
+        is_row(line, self.layout.as_ref().map(|layout| layout.separator), is_header)
     }
 
     /// Another sequence begins.

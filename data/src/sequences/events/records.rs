@@ -3,7 +3,6 @@
 //!
 //! Source: the files of EasyTPP, of its datasets on Hugging Face, and of the Transformer Hawkes Process.
 
-use std::cell::Cell;
 use std::fmt::{self, Formatter};
 use std::path::Path;
 
@@ -11,7 +10,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 
 use super::super::error::SequenceError;
 use super::super::lines::quoted;
-use super::marked::{EventSequence, EventSplit, Events, MOST_MARKS, Marks};
+use super::marked::{EventSequence, EventSplit, Events, Marks};
+use super::numbers::{Budget, Count, Kinds, Number, Numbers, check_gap, check_time, mark_of};
 
 /// What splits are called.
 const SPLITS: [&str; 6] = ["train", "dev", "val", "valid", "validation", "test"];
@@ -37,33 +37,6 @@ struct Columns {
     times: Option<Vec<f64>>,
     gaps: Option<Vec<f64>>,
     marks: Option<Vec<u32>>,
-}
-
-/// How much may still come: a few bytes of a pickle can name one thing many times.
-pub(super) struct Budget {
-    left: Cell<usize>,
-    /// Sequences that have begun.
-    sequence: Cell<usize>,
-    /// The largest `dim_process` so far.
-    marks: Cell<Option<usize>>,
-}
-
-impl Budget {
-    /// As many keys, sequences and numbers as a file has bytes, of which each has one at least, and some more for the ends of small files.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { left: Cell::new(bytes.saturating_add(64)), sequence: Cell::new(0), marks: Cell::new(None) }
-    }
-
-    fn take<E: Error>(&self) -> Result<(), E> {
-        let left = self.left.get().checked_sub(1).ok_or_else(|| E::custom("it names more than it has bytes"))?;
-        self.left.set(left);
-        Ok(())
-    }
-
-    /// What is wrong, with the sequence that it is in.
-    fn wrong<E: Error>(&self, problem: impl fmt::Display) -> E {
-        E::custom(format!("sequence {}: {problem}", self.sequence.get()))
-    }
 }
 
 impl Records {
@@ -205,15 +178,6 @@ impl Columns {
             }
             None => Ok(()),
         }
-    }
-}
-
-fn check_time<E: Error>(last: Option<f64>, time: f64, number: usize, budget: &Budget) -> Result<(), E> {
-    match last {
-        Some(last) if last > time => {
-            Err(budget.wrong(format!("the time {time} of event {number} is before the one before it, {last}")))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -413,143 +377,5 @@ impl<'de> Visitor<'de> for EventOf<'_> {
             }
         }
         Ok(event)
-    }
-}
-
-fn check_gap<E: Error>(gap: f64, budget: &Budget) -> Result<(), E> {
-    if gap < 0.0 { Err(budget.wrong(format!("found {gap} of time_since_last_event, which is below 0"))) } else { Ok(()) }
-}
-
-fn mark_of<E: Error>(number: f64, budget: &Budget) -> Result<u32, E> {
-    let is_mark = number.fract() == 0.0 && (0.0..MOST_MARKS as f64).contains(&number);
-    let problem = || budget.wrong(format!("found the mark {number}, expected a whole number from 0, below {MOST_MARKS}"));
-    is_mark.then_some(number as u32).ok_or_else(problem)
-}
-
-/// Times, or gaps.
-struct Numbers<'a> {
-    budget: &'a Budget,
-    is_of_times: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Numbers<'_> {
-    type Value = Vec<f64>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<f64>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Numbers<'_> {
-    type Value = Vec<f64>;
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of numbers")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<f64>, A::Error> {
-        let mut all: Vec<f64> = Vec::new();
-        while let Some(number) = list.next_element_seed(Number(self.budget))? {
-            self.budget.take()?;
-            match self.is_of_times {
-                true => check_time(all.last().copied(), number, all.len() + 1, self.budget)?,
-                false => check_gap(number, self.budget)?,
-            }
-            all.push(number);
-        }
-        Ok(all)
-    }
-}
-
-/// Marks from 0.
-struct Kinds<'a>(&'a Budget);
-
-impl<'de> DeserializeSeed<'de> for Kinds<'_> {
-    type Value = Vec<u32>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u32>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Kinds<'_> {
-    type Value = Vec<u32>;
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of marks, which are whole numbers from 0")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u32>, A::Error> {
-        let mut all = Vec::new();
-        while let Some(number) = list.next_element_seed(Number(self.0))? {
-            self.0.take()?;
-            all.push(mark_of(number, self.0)?);
-        }
-        Ok(all)
-    }
-}
-
-/// A finite number.
-struct Number<'a>(&'a Budget);
-
-impl<'de> DeserializeSeed<'de> for Number<'_> {
-    type Value = f64;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<f64, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Number<'_> {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
-        let problem = || self.0.wrong(format!("found {number}, expected a finite number"));
-        if number.is_finite() { Ok(number) } else { Err(problem()) }
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
-        Ok(number as f64)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
-        Ok(number as f64)
-    }
-}
-
-/// How many marks there are, or nothing.
-struct Count;
-
-impl<'de> DeserializeSeed<'de> for Count {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Count {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "how many marks there are (dim_process), 1 to {MOST_MARKS}")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Option<usize>, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E: Error>(self, count: i64) -> Result<Option<usize>, E> {
-        let is_count = (1..=MOST_MARKS as i64).contains(&count);
-        let problem = || E::custom(format!("found dim_process {count}, expected 1 to {MOST_MARKS}"));
-        is_count.then_some(Some(count as usize)).ok_or_else(problem)
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<Option<usize>, E> {
-        self.visit_i64(i64::try_from(count).unwrap_or(i64::MAX))
     }
 }
