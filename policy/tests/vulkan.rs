@@ -77,6 +77,11 @@ fn law_6_the_answers_are_those_of_the_cpu() {
 }
 
 #[test]
+fn law_7_a_stream_says_what_one_pass_says() {
+    over_all(|name| LAWS.a_stream_says_what_one_pass_says::<Vulkan>(name, &[&[10, 1, 30, 2]]));
+}
+
+#[test]
 fn law_of_states_a_stored_one_goes_on_as_itself() {
     over_all(|name| LAWS.a_stored_state_goes_on_as_the_state_itself::<Vulkan>(name));
 }

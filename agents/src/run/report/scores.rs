@@ -89,14 +89,11 @@ impl SequenceReport {
         self.validation.iter().find(|score| score.name == Self::LOSS).map(|score| score.value)
     }
 
-    /// Scores in one line: those of the validation split that are under no condition.
+    /// Scores in one line, without those under a condition: of the validation split while it trains, of the test split at the end.
     pub(super) fn line(&self) -> String {
-        let shown: Vec<String> = self
-            .validation
-            .iter()
-            .filter(|score| score.condition.is_none())
-            .map(|score| format!("{} {}", score.title(), number(score.value)))
-            .collect();
+        let (scores, of) = if self.test.is_empty() { (&self.validation, "") } else { (&self.test, "test ") };
+        let shown = scores.iter().filter(|score| score.condition.is_none());
+        let shown: Vec<_> = shown.map(|score| format!("{of}{} {}", score.title(), number(score.value))).collect();
         shown.join(", ")
     }
 }

@@ -113,3 +113,19 @@ fn a_return_that_is_not_a_number_is_read_back_as_such() {
     let back: TargetReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
     assert!(back.returns[0] == 1.0 && back.returns[1].is_nan() && back.return_mean.is_nan() && back.return_std.is_nan());
 }
+
+#[test]
+fn a_line_has_the_test_split_when_it_is_there_and_says_so() {
+    let scores = |accuracy: f64| -> Vec<Score> {
+        serde_json::from_value(serde_json::json!([
+            {"name": "accuracy", "value": accuracy, "better": "higher"},
+            {"name": "accuracy", "condition": "10 % seen", "value": 0.1, "better": "higher"},
+            {"name": "loss", "value": 2.0 * accuracy, "better": "lower"}
+        ]))
+        .unwrap()
+    };
+    let mut report = SequenceReport { validation: scores(0.25), test: Vec::new(), baselines: Vec::new() };
+    assert_eq!(report.line(), "accuracy 0.25, loss 0.5");
+    report.test = scores(0.75);
+    assert_eq!(report.line(), "test accuracy 0.75, test loss 1.5");
+}
