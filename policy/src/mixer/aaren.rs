@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
 const CHUNK: usize = 256;
 /// The rate at which a head's past fades before training.
-const FIRST_RATE: f32 = 0.01;
+pub(super) const FIRST_RATE: f32 = 0.01;
 
 /// Whether the past fades.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -111,38 +111,39 @@ impl<B: KernelBackend> Aaren<B> {
         let map = key.matmul(query.clone()); // [heads, width, queries]
         (map.swap_dims(0, 1).reshape([width, heads * queries]), bias.matmul(query).reshape([heads * queries]))
     }
+}
 
-    /// The scan with a past that fades, in chunks.
-    fn fading_scan(
-        &self,
-        rate: Tensor<B, 1>,
-        scores: Tensor<B, 3>,
-        values: Tensor<B, 4>,
-        reset: &Reset<B>,
-        mut carry: ScanCarry<B>,
-    ) -> (Tensor<B, 4>, ScanCarry<B>) {
-        let [batch, heads, time, _] = values.dims();
-        let (device, dtype) = (values.device(), values.dtype());
-        let rate = softplus(rate);
-        carry = ScanCarry { log_sum: like(carry.log_sum, &values), output: like(carry.output, &values) };
-        let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
-        for start in (0..time).step_by(CHUNK) {
-            let tokens = start..(start + CHUNK).min(time);
-            let length = tokens.len();
-            let ages = Tensor::<B, 1>::from_data(
-                burn::tensor::TensorData::new((0..length).map(|token| token as f64).collect(), [length]),
-                (&device, dtype),
-            );
-            let shifts = rate.clone().reshape([1, heads, 1]) * ages.reshape([1, 1, length]);
-            let scores = scores.clone().slice([0..batch, 0..heads, tokens.clone()]) + shifts;
-            let values = values.clone().slice([0..batch, 0..heads, tokens.clone()]);
-            let flags = if length == time { reset.tensor() } else { reset.tensor().slice([0..batch, tokens]) };
-            let (outputs, next) = attention_scan(scores, values, flags, carry);
-            carry = ScanCarry { log_sum: next.log_sum - rate.clone().reshape([1, heads]) * length as f64, ..next };
-            pieces.push(outputs);
-        }
-        (if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 2) }, carry)
+/// The scan with a past that fades, in chunks.
+///
+/// - `rate`: as the `x` of `log(1 + e^x)`, `[heads]`
+pub(super) fn fading_scan<B: KernelBackend>(
+    rate: Tensor<B, 1>,
+    scores: Tensor<B, 3>,
+    values: Tensor<B, 4>,
+    reset: &Reset<B>,
+    mut carry: ScanCarry<B>,
+) -> (Tensor<B, 4>, ScanCarry<B>) {
+    let [batch, heads, time, _] = values.dims();
+    let (device, dtype) = (values.device(), values.dtype());
+    let rate = softplus(rate);
+    carry = ScanCarry { log_sum: like(carry.log_sum, &values), output: like(carry.output, &values) };
+    let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
+    for start in (0..time).step_by(CHUNK) {
+        let tokens = start..(start + CHUNK).min(time);
+        let length = tokens.len();
+        let ages = Tensor::<B, 1>::from_data(
+            burn::tensor::TensorData::new((0..length).map(|token| token as f64).collect(), [length]),
+            (&device, dtype),
+        );
+        let shifts = rate.clone().reshape([1, heads, 1]) * ages.reshape([1, 1, length]);
+        let scores = scores.clone().slice([0..batch, 0..heads, tokens.clone()]) + shifts;
+        let values = values.clone().slice([0..batch, 0..heads, tokens.clone()]);
+        let flags = if length == time { reset.tensor() } else { reset.tensor().slice([0..batch, tokens]) };
+        let (outputs, next) = attention_scan(scores, values, flags, carry);
+        carry = ScanCarry { log_sum: next.log_sum - rate.clone().reshape([1, heads]) * length as f64, ..next };
+        pieces.push(outputs);
     }
+    (if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(pieces, 2) }, carry)
 }
 
 impl<B: KernelBackend> Mixer<B> for Aaren<B> {
@@ -178,7 +179,7 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         }
         let (outputs, carry) = match &self.rate {
             None => attention_scan(scores, values, reset.tensor(), state.into()),
-            Some(rate) => self.fading_scan(rate.val(), scores, values, reset, state.into()),
+            Some(rate) => fading_scan(rate.val(), scores, values, reset, state.into()),
         };
         let y = self.output.forward(merge_heads(outputs));
         (y.reshape([batch, time, width]), carry.into())

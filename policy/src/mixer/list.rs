@@ -76,6 +76,7 @@ impl Options {
             "aaren" => (3 + self.aaren.queries as u128) * square,
             "linear-attention" => 2 * square + 2 * width as u128 * heads as u128 * self.linear_attention.feature_width as u128,
             "mamba" => 3 * self.mamba.expansion as u128 * square,
+            "abc" => 4 * square + width as u128 * (heads * self.abc.slots) as u128,
             "performer" => 4 * square + (width / heads * self.performer.rows) as u128,
             name if LIST.iter().any(|own| own.name == name) => square,
             _ => 0,
@@ -190,6 +191,8 @@ mixers! {
     "monarch" => monarch::Monarch { MonarchOptions },
     /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer
     "perceiver" => perceiver::Perceiver { PerceiverOptions },
+    /// Attention with bounded memory, Aaren's cells as slots that the token reads: 8 slots width + 4 slots heads bytes a layer
+    "abc" => abc::Abc { AbcOptions },
     /// Softmax attention by random features: 4 heads features (head_dim + 1) bytes a layer
     "performer" => performer::Performer { PerformerOptions },
     /// Short convolution with a gate: 8 width (taps - 1) bytes a layer

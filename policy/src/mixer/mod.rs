@@ -62,6 +62,7 @@
 //! ```
 
 mod aaren;
+mod abc;
 mod any;
 mod any_state;
 mod bounded_cache;
@@ -90,6 +91,7 @@ mod transformer;
 mod window;
 
 pub use aaren::Recency;
+pub use abc::Gate;
 pub use any::AnyMixer;
 pub use any_state::AnyState;
 pub use bounded_cache::CachePolicy;

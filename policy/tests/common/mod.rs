@@ -5,7 +5,7 @@ pub mod laws;
 pub mod state_size;
 
 use aaren_policy::favor::Kernel;
-use aaren_policy::mixer::{AnyMixer, Options, Recency};
+use aaren_policy::mixer::{AnyMixer, Gate, Options, Recency};
 use aaren_policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset};
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
@@ -44,6 +44,8 @@ pub fn variants() -> Vec<&'static str> {
     let more = [
         "aaren/queries",
         "aaren/recency",
+        "abc/recency",
+        "abc/gate",
         "hyena/small",
         "monarch/small",
         "performer/elu",
@@ -60,6 +62,9 @@ fn options(variant: &str) -> Options {
     match variant {
         "aaren/queries" => options.aaren.queries = 2,
         "aaren/recency" => options.aaren.recency = Recency::Learned,
+        "abc" => options.abc.slots = 5,
+        "abc/recency" => (options.abc.slots, options.abc.recency) = (3, Recency::Learned),
+        "abc/gate" => (options.abc.slots, options.abc.gate) = (3, Gate::Given),
         "hyena/small" => (options.hyena.order, options.hyena.taps) = (3, 50),
         "monarch/small" => options.monarch.length = 64,
         "performer/elu" => options.performer.kernel = Kernel::Elu,
@@ -132,6 +137,7 @@ fn scale(name: &str) -> f64 {
         "gru" | "lstm" | "hyena" | "hyena-modal" | "monarch" => 1.0,
         "mamba" | "linear-attention" | "short-conv" => 2.0,
         "perceiver" => 5.0,
+        "abc" => 1.5,
         _ => 15.0,
     }
 }

@@ -1,5 +1,6 @@
 //! The laws and the policies from outside. One binary, for every further one would compile the generic code of tensors anew.
 
+mod abc;
 mod caches;
 #[path = "../common/mod.rs"]
 mod common;

@@ -67,13 +67,13 @@ impl<B: Backend> ModuleMapper<B> for Weights<'_> {
     }
 }
 
-fn weights(mixer: &AnyMixer<Cpu>) -> BTreeMap<String, Vec<f64>> {
+pub fn weights(mixer: &AnyMixer<Cpu>) -> BTreeMap<String, Vec<f64>> {
     let mut weights = Weights { path: vec![], found: BTreeMap::new(), other: &|_| None };
     mixer.clone().map(&mut weights);
     weights.found
 }
 
-fn with_weights(mixer: AnyMixer<Cpu>, other: impl Fn(&str) -> Option<Vec<f64>>) -> AnyMixer<Cpu> {
+pub fn with_weights(mixer: AnyMixer<Cpu>, other: impl Fn(&str) -> Option<Vec<f64>>) -> AnyMixer<Cpu> {
     mixer.map(&mut Weights { path: vec![], found: BTreeMap::new(), other: &other })
 }
 
