@@ -38,7 +38,7 @@ cat >mlp.json <<JSON
 JSON
 cat >recurrent.json <<JSON
 {"env": {"id": "TMaze-v0", "options": {"corridor": 5}}, "ppo": {"network": "recurrent", $ppo},
- "policy": {"mixer": "aaren", "width": 16, "heads": 2, "layers": 2, "feed_forward": 32}, $evaluation}
+ "policy": {"init": "published", "mixer": "aaren", "width": 16, "heads": 2, "layers": 2, "feed_forward": 32}, $evaluation}
 JSON
 cat >collect.json <<JSON
 {"env": {"id": "Pendulum-v1"},
@@ -48,7 +48,8 @@ JSON
 run() {
     "$AAREN" "$@" >log.txt 2>&1 || { cat log.txt >&2 && exit 1; }
 }
-run train --run quickstart
+# As it began: weights as published, and nothing dropped but branches.
+run train --run quickstart --set policy.init=published --set policy.attention_dropout=0 --set policy.embedding_dropout=0
 run train mlp.json --run mlp
 run train recurrent.json --run recurrent
 run collect collect.json --output dataset

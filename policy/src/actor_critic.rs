@@ -8,7 +8,7 @@ use crate::backbone::Backbone;
 use crate::config::{MOST_SIZE, PolicyConfig};
 use crate::distribution::{ActionDistributions, ActionTensors};
 use crate::error::PolicyError;
-use crate::init::Init;
+use crate::init::{Init, Initialization};
 use crate::keep::Keep;
 use crate::layers::Dense;
 use crate::mixer::CachePolicy;
@@ -166,7 +166,11 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
     pub fn new(description: &ActorCriticDescription, log_std: f64, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
         description.check()?;
         let (inputs, outputs) = (description.normalizer.width(), description.action.width());
-        let init = &mut Init::new(seed);
+        let initialization = match &description.network {
+            ActorCriticConfig::Mlp { .. } => Initialization::default(),
+            ActorCriticConfig::Recurrent(config) => config.init,
+        };
+        let init = &mut Init::with(seed, initialization);
         let body = match &description.network {
             ActorCriticConfig::Mlp { hidden, activation } => ActorCriticBody::Mlp(MlpPair {
                 actor: Mlp::new([inputs, outputs], hidden, *activation, ACTOR_GAIN, init, device),

@@ -10,7 +10,7 @@ use crate::mixer::{AnyState, CachePolicy};
 use crate::policy_state::PolicyState;
 use crate::reset::Reset;
 use crate::state::StateRecord;
-use aaren_kernels::{Dropout, KernelBackend};
+use aaren_kernels::{Dropout, KernelBackend, dropout_add};
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -20,6 +20,9 @@ use burn::tensor::backend::Backend;
 pub struct Backbone<B: Backend> {
     blocks: Vec<Block<B>>,
     norm: Option<Norm<B>>,
+    /// Of attention weights, and of what the first block sees; as that of branches where there is none.
+    #[module(skip)]
+    probabilities: [Option<f64>; 2],
 }
 
 /// The places in a policy that drop, as numbers that tell their seeds apart.
@@ -40,7 +43,7 @@ impl<B: KernelBackend> Backbone<B> {
         let mixers = config.mixer_of_blocks()?;
         let blocks = mixers.into_iter().map(|mixer| Block::new(mixer, config, init, device)).collect::<Result<_, _>>()?;
         let norm = (config.norm == NormPlace::Pre).then(|| Norm::new(config.width, init, device));
-        Ok(Self { blocks, norm })
+        Ok(Self { blocks, norm, probabilities: [config.attention_dropout, config.embedding_dropout] })
     }
 
     /// The blocks.
@@ -128,11 +131,17 @@ impl<B: KernelBackend> Backbone<B> {
         keep: Keep,
     ) -> (Tensor<B, 2>, PolicyState<B>) {
         let last = self.blocks.len() - 1;
-        let mut x = x;
+        let of = |given: Option<f64>, dropout: Dropout| Dropout {
+            probability: if dropout.is_on() { given.unwrap_or(dropout.probability) } else { 0.0 },
+            ..dropout
+        };
+        let [attention, embedding] = self.probabilities;
+        let first = of(embedding, dropout_at(dropout, self.blocks.len() as u64 * PLACES_PER_BLOCK));
+        let mut x = if first.is_on() { dropout_add(x.zeros_like(), x, first) } else { x };
         let mut next: Vec<AnyState<B>> = Vec::with_capacity(self.blocks.len());
         for (index, (block, state)) in self.blocks.iter().zip(state.blocks).enumerate() {
             let place = |place: u64| dropout_at(dropout, index as u64 * PLACES_PER_BLOCK + place);
-            let dropout = BlockDropout { mixer: place(0), mixer_branch: place(1), feed_forward_branch: place(2) };
+            let dropout = BlockDropout { mixer: of(attention, place(0)), mixer_branch: place(1), feed_forward_branch: place(2) };
             let (y, state) = block.forward(x, reset, state, dropout, if index == last { keep } else { Keep::All });
             x = y;
             next.push(state);

@@ -1,6 +1,7 @@
 //! What a policy is built from: the sizes and the names of its parts.
 
 use crate::error::PolicyError;
+use crate::init::Initialization;
 use crate::mixer;
 use crate::mixer::{Options, Sizes};
 use serde::{Deserialize, Serialize};
@@ -111,8 +112,14 @@ pub struct PolicyConfig {
     pub activation: Activation,
     /// Whether a block normalizes before its halves or after them.
     pub norm: NormPlace,
-    /// Probability of dropping an element of a residual branch's output, or an attention weight, while training; in `[0, 1)`.
+    /// How large the weights of attention are before training: by the number of their inputs, or small as published.
+    pub init: Initialization,
+    /// Probability of dropping an element of a residual branch's output while training; in `[0, 1)`.
     pub dropout: f64,
+    /// Probability of dropping an attention weight. Default (null): that of `dropout`. What has no weights of attention has none to drop.
+    pub attention_dropout: Option<f64>,
+    /// Probability of dropping an element of what the first block sees. Default (null): that of `dropout`.
+    pub embedding_dropout: Option<f64>,
     /// Three tokens a timestep, or one, or the observation alone; or the published three.
     pub tokens: Tokens,
     /// Entries of the learned timestep embedding; later timesteps share the last entry. 0 leaves the embedding out,
@@ -216,6 +223,20 @@ impl PolicyConfig {
         if !(0.0..1.0).contains(&dropout) {
             return wrong("dropout", format!("{dropout}, expected a probability in [0, 1)"));
         }
+        for (key, given) in [("attention_dropout", self.attention_dropout), ("embedding_dropout", self.embedding_dropout)] {
+            match given {
+                Some(given) if !(0.0..1.0).contains(&given) => {
+                    return wrong(key, format!("{given}, expected a probability in [0, 1)"));
+                }
+                Some(given) if given > 0.0 && dropout == 0.0 => {
+                    return wrong(
+                        key,
+                        format!("{given} with a dropout of 0, which turns all of it off; expected a dropout above 0"),
+                    );
+                }
+                _ => {}
+            }
+        }
         if let Some(return_scale) = return_scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
@@ -236,7 +257,10 @@ impl Default for PolicyConfig {
             feed_forward_kind: FeedForwardKind::Dense,
             activation: Activation::Relu,
             norm: NormPlace::Pre,
+            init: Initialization::default(),
             dropout: 0.1,
+            attention_dropout: None,
+            embedding_dropout: None,
             tokens: Tokens::Separate,
             max_timesteps: 1000,
             return_scale: None,

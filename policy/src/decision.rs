@@ -31,7 +31,7 @@ impl<B: KernelBackend> DecisionNetwork<B> {
     pub fn new(description: &Description, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
         description.check()?;
         let (config, action) = (&description.config, &description.action);
-        let init = &mut Init::new(seed);
+        let init = &mut Init::with(seed, config.init);
         Ok(Self {
             tokens: TokenEmbedding::new(config, description.normalizer.width(), action.width(), init, device),
             backbone: Backbone::new(config, init, device)?,

@@ -1,6 +1,6 @@
 //! The layers that everything is built from, over rows: `[rows, width]`.
 
-use crate::init::Init;
+use crate::init::{Init, Initialization};
 use aaren_kernels::{Activation, KernelBackend};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -16,8 +16,16 @@ pub struct Dense<B: Backend> {
 }
 
 impl<B: Backend> Dense<B> {
-    /// GPT-2's initialization: weights normal with standard deviation 0.02, biases 0. For everything inside a block.
-    pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+    /// For mixers that are published with small weights: as [`Dense::uniform`] or [`Dense::small`], whichever [`Init::initialization`] says.
+    pub fn in_mixer(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
+        match init.initialization() {
+            Initialization::FanIn => Self::uniform(inputs, outputs, init, device),
+            Initialization::Published => Self::small(inputs, outputs, init, device),
+        }
+    }
+
+    /// GPT-2's initialization: weights normal with standard deviation 0.02, biases 0. For feed-forward halves, which begin as next to nothing.
+    pub fn small(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
         Self { weight: init.normal([inputs, outputs], 0.02, device), bias: init.constant([outputs], 0.0, device) }
     }
 
@@ -60,11 +68,6 @@ pub struct Projection<B: Backend> {
 }
 
 impl<B: Backend> Projection<B> {
-    /// Normal weights with standard deviation 0.02, as in [`Dense::in_block`].
-    pub fn in_block(inputs: usize, outputs: usize, init: &mut Init, device: &B::Device) -> Self {
-        Self { weight: init.normal([inputs, outputs], 0.02, device) }
-    }
-
     /// Uniform weights within `gain / sqrt(inputs)`; a gain of 1 is PyTorch's default.
     pub fn uniform(inputs: usize, outputs: usize, gain: f32, init: &mut Init, device: &B::Device) -> Self {
         Self { weight: init.uniform([inputs, outputs], gain / (inputs as f32).sqrt(), device) }

@@ -101,7 +101,7 @@ pub use decision::{DecisionNetwork, DecisionPolicy, DecisionRows};
 pub use description::Description;
 pub use distribution::{ActionDistributions, ActionTensors};
 pub use error::PolicyError;
-pub use init::Init;
+pub use init::{Init, Initialization};
 pub use keep::Keep;
 pub use layers::{BlockDiagonal, Dense, Norm, Projection};
 pub use mlp::HiddenActivation;

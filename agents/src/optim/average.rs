@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn an_average_moves_by_its_decay_and_early_on_faster() {
         let layer = |value: f64| {
-            let layer = Dense::<Graph>::in_block(1, 1, &mut Init::new(1), &CPU);
+            let layer = Dense::<Graph>::small(1, 1, &mut Init::new(1), &CPU);
             Dense { weight: layer.weight.map(|weight| weight.detach().zeros_like().add_scalar(value).require_grad()), ..layer }
         };
         let weight = |layer: &Dense<Graph>| f64::from(layer.weight.val().into_scalar());

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_gradient_comes_back_to_the_bit_and_only_where_there_was_one() {
-        let layer = Dense::<Graph>::in_block(2, 3, &mut Init::new(1), &CPU);
+        let layer = Dense::<Graph>::small(2, 3, &mut Init::new(1), &CPU);
         let weight = Tensor::<Graph, 2>::from_floats([[1.0, 2.1, -3.0], [4.0, 1e-9, 6.0]], &CPU);
         let of = |loss: Tensor<Graph, 1>| GradientsParams::from_grads(loss.backward(), &layer);
         let some = of((layer.weight.val() * weight.clone()).sum());

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_norm_is_over_all_parameters() {
-        let layer = Dense::<Graph>::in_block(2, 3, &mut Init::new(1), &CPU);
+        let layer = Dense::<Graph>::small(2, 3, &mut Init::new(1), &CPU);
         let weight = Tensor::<Graph, 2>::from_floats([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &CPU);
         let bias = Tensor::<Graph, 1>::from_floats([2.0, 0.0, 5.0], &CPU);
         let gradients = || {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn one_number_that_is_not_finite_is_found() {
-        let layer = Dense::<Cpu>::in_block(2, 3, &mut Init::new(1), &CPU);
+        let layer = Dense::<Cpu>::small(2, 3, &mut Init::new(1), &CPU);
         assert!(is_finite(&layer));
         for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut broken = layer.clone();

@@ -94,6 +94,7 @@ mod tests {
             "env={\"id\": \"Pendulum-v1\"}",
             "data={\"scripted\": {\"collector\": \"random\", \"episodes\": 2}}",
             "policy.mixer=transformer",
+            "policy.init=published",
             "policy.width=8",
             "policy.feed_forward=8",
             "policy.max_timesteps=200",

@@ -11,7 +11,8 @@
 //! s_t)` with a rate `d >= 0` a head and query that begins near 0: the same scan over scores `s_t + d t`, since a shift of all
 //! scores changes no output, with the carry's log-sum counted from the next chunk on.
 //!
-//! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, standard deviation 0.02.
+//! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, with a deviation of 1,
+//! or with `init = "published"` of 0.02.
 
 use super::common::{inverse_softplus, like, merge_heads, softplus, split_heads};
 use super::contract::{Mixer, Sizes};
@@ -20,7 +21,7 @@ use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
 use crate::state::tensor_state;
-use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan};
+use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan, dropout_add};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -113,6 +114,19 @@ impl<B: KernelBackend> Aaren<B> {
     }
 }
 
+/// What dropout multiplies the values of tokens by, which is as if their weights were: 0, or what keeps the expectation. Sums of weights
+/// stay, as attention drops weights after their softmax.
+///
+/// # Shapes
+/// - `values`: `[batch, heads, time, head_dim]`
+/// - returns: `[batch, heads, time, 1]`
+fn kept_weights<B: KernelBackend>(values: &Tensor<B, 4>, dropout: Dropout) -> Tensor<B, 4> {
+    let [batch, heads, time, _] = values.dims();
+    let none = Tensor::<B, 2>::zeros([batch * time, heads], (&values.device(), values.dtype()));
+    let kept = dropout_add(none.clone(), none + 1.0, dropout);
+    kept.reshape([batch, time, heads]).swap_dims(1, 2).unsqueeze_dim(3)
+}
+
 /// The scan with a past that fades, in chunks.
 ///
 /// - `rate`: as the `x` of `log(1 + e^x)`, `[heads]`
@@ -152,9 +166,9 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
 
     fn new(sizes: Sizes, options: &AarenOptions, init: &mut Init, device: &B::Device) -> Self {
         let (width, queries) = (sizes.width, options.queries);
-        let mut dense = |inputs| Dense::in_block(inputs, width, init, device);
+        let mut dense = |inputs| Dense::in_mixer(inputs, width, init, device);
         let (query, key, value, output) = (dense(width), dense(width), dense(width), dense(queries * width));
-        let query_token = init.normal([queries * width], 0.02, device);
+        let query_token = init.tokens([queries * width], device);
         let first_rate = inverse_softplus(FIRST_RATE);
         let rate = (options.recency == Recency::Learned).then(|| init.constant([sizes.heads * queries], first_rate, device));
         Self { query_token, query, key, value, output, rate, heads: sizes.heads }
@@ -164,7 +178,7 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         ScanCarry::empty(batch, self.heads * self.queries(), self.width() / self.heads, device).into()
     }
 
-    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
+    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
@@ -172,6 +186,9 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         let scores = aaren_kernels::linear(x.clone(), map, offset, Activation::Identity); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
         let mut values = split_heads(self.value.forward(x), batch, heads);
+        if dropout.is_on() {
+            values = values.clone() * kept_weights(&values, dropout);
+        }
         if queries > 1 {
             let head_dim = width / heads;
             let repeated = values.unsqueeze_dim::<5>(2).expand([batch, heads, queries, time, head_dim]);

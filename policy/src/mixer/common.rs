@@ -1,6 +1,7 @@
 //! What several mixers compute with.
 
-use burn::tensor::{Tensor, activation, backend::Backend};
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData, activation, backend::Backend, s};
 
 /// A tensor in another's float type: initial states are made before the inputs' type is known.
 pub fn like<B: Backend, const D: usize, const E: usize>(state: Tensor<B, D>, x: &Tensor<B, E>) -> Tensor<B, D> {
@@ -15,6 +16,14 @@ pub fn softplus<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
 /// The `x` of which [`softplus`] is `y`.
 pub fn inverse_softplus(y: f32) -> f32 {
     y + (-(-y).exp_m1()).ln()
+}
+
+/// The parameter with other numbers from `start` on.
+pub fn with_part<B: Backend>(vector: Param<Tensor<B, 1>>, start: usize, part: &[f32]) -> Param<Tensor<B, 1>> {
+    vector.map(|vector| {
+        let part = Tensor::from_data(TensorData::new(part.to_vec(), [part.len()]), (&vector.device(), vector.dtype()));
+        vector.slice_assign(s![start..start + part.dims()[0]], part).detach().require_grad()
+    })
 }
 
 /// `[batch * time, width]` to `[batch, heads, time, head_dim]`.

@@ -8,14 +8,26 @@
 //! The reset gate comes after the recurrent product, as in PyTorch (and cuDNN), not before it as in the paper. The output is `h_t`,
 //! of the policy's width. No parallel form, as for the LSTM. State: `h`, `4 width` bytes a sequence and layer.
 //!
-//! Source: Cho et al. 2014, arXiv:1406.1078. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
+//! Source: Cho et al. 2014, arXiv:1406.1078. Initialization as in PyTorch, uniform within `1 / sqrt(width)`: half of what is
+//! remembered is forgotten at each token. With [`GruOptions::max_lag`] the units begin with times of their own.
 
+use super::common::with_part;
 use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Cell, Dropout, KernelBackend, gated_cell};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+
+mixer_options! {
+    /// `policy.options.gru`
+    "gru" GruOptions {
+        /// As many tokens as what is remembered may have to be kept for; 0 leaves gates as they are published. Otherwise biases of gates begin
+        /// spread over so long a time (Tallec and Ollivier 2018, arXiv:1804.11188), without which little is kept before training.
+        max_lag: usize = 0, (*max_lag == 0 || (3..=1 << 24).contains(max_lag)), "0, or 3 to 16777216";
+    }
+}
 
 /// The module. Gates in PyTorch's order: reset, update, new.
 #[derive(Module, Debug)]
@@ -37,12 +49,16 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for Gru<B> {
     type State = GruState<B>;
-    type Options = ();
+    type Options = GruOptions;
 
-    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+    fn new(sizes: Sizes, options: &GruOptions, init: &mut Init, device: &B::Device) -> Self {
         let width = sizes.width;
         let mut dense = || Dense::uniform(width, 3 * width, init, device);
-        let (input, recurrent) = (dense(), dense());
+        let (mut input, mut recurrent) = (dense(), dense());
+        if options.max_lag > 0 {
+            input.bias = with_part(input.bias, width, &init.lags(width, options.max_lag));
+            recurrent.bias = with_part(recurrent.bias, width, &vec![0.0; width]);
+        }
         Self { input, recurrent, initial_hidden: init.constant([width], 0.0, device) }
     }
 
@@ -69,7 +85,12 @@ mod tests {
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 3]) -> Gru<Flex> {
-        let mut gru = Gru::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
+        let mut gru = Gru::<Flex>::new(
+            Sizes { width: 1, heads: 1, layers: 1 },
+            &GruOptions::default(),
+            &mut Init::new(1),
+            &Default::default(),
+        );
         (gru.input, gru.recurrent) = (layer_of_ones(biases), layer_of_ones([0.0; 3]));
         gru
     }

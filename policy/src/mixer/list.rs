@@ -174,19 +174,19 @@ mixers! {
     /// Causal softmax attention with a KV cache: 8 width bytes a layer and token
     "transformer" => transformer::Transformer,
     /// Gated recurrent unit with a learned initial state: 4 width bytes a layer
-    "gru" => gru::Gru,
+    "gru" => gru::Gru { GruOptions },
     /// Gated long convolution with implicit filters: 4 width (order - 1) min(t, taps - 1) + 8 width (order + 1) + 8 bytes a layer
     "hyena" => hyena::Hyena { HyenaOptions },
     /// Gated long convolution with filters of complex exponentials, an exact recurrence: 8 width (poles + 3) bytes a layer
     "hyena-modal" => hyena_modal::HyenaModal { HyenaModalOptions },
     /// Long short-term memory with a learned initial state: 8 width bytes a layer
-    "lstm" => lstm::Lstm,
+    "lstm" => lstm::Lstm { LstmOptions },
     /// Linear attention with the Taylor map of the exponential, 153 features: 4 heads 153 (head_dim + 1) bytes a layer
     "linear-attention" => linear_attention::LinearAttention { LinearAttentionOptions },
     /// Selective state space with short convolution and gate: 4 expansion width (states + taps - 1) bytes a layer
     "mamba" => mamba::Mamba { MambaOptions },
     /// Gated recurrent unit whose gates do not see its state, trained by a parallel scan: 4 width bytes a layer
-    "min-gru" => min_gru::MinGru,
+    "min-gru" => min_gru::MinGru { MinGruOptions },
     /// Gated long convolution by Monarch matrices: 4 width min(t, length / 2 - 1) + 24 width + 8 bytes a layer
     "monarch" => monarch::Monarch { MonarchOptions },
     /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer

@@ -9,16 +9,28 @@
 //! tokens, of which only the part of the input is one matrix product for all. State: `h` and `c`, `8 width` bytes a sequence and
 //! layer. Law 1 holds to the bit but for the input's product.
 //!
-//! Initialization as in PyTorch, uniform within `1 / sqrt(width)`, and 1 on top of the forget gate's bias.
+//! Initialization as in PyTorch, uniform within `1 / sqrt(width)`, and 1 on top of the forget gate's bias: half of what is in a cell is
+//! forgotten after two tokens. With [`LstmOptions::max_lag`] the cells begin with times of their own.
 //!
 //! Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 for the forget gate and its bias.
 
+use super::common::with_part;
 use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Cell, Dropout, KernelBackend, gated_cell};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, s};
+
+mixer_options! {
+    /// `policy.options.lstm`
+    "lstm" LstmOptions {
+        /// As many tokens as what is remembered may have to be kept for; 0 leaves gates as they are published. Otherwise biases of gates begin
+        /// spread over so long a time (Tallec and Ollivier 2018, arXiv:1804.11188), without which little is kept before training.
+        max_lag: usize = 0, (*max_lag == 0 || (3..=1 << 24).contains(max_lag)), "0, or 3 to 16777216";
+    }
+}
 
 /// The module. Gates in PyTorch's order: input, forget, cell, output.
 #[derive(Module, Debug)]
@@ -43,17 +55,24 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for Lstm<B> {
     type State = LstmState<B>;
-    type Options = ();
+    type Options = LstmOptions;
 
-    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+    fn new(sizes: Sizes, options: &LstmOptions, init: &mut Init, device: &B::Device) -> Self {
         let width = sizes.width;
         let mut dense = || Dense::uniform(width, 4 * width, init, device);
-        let (mut input, recurrent) = (dense(), dense());
+        let (mut input, mut recurrent) = (dense(), dense());
         // Remember by default: a forget gate that starts open keeps gradients alive over the first tokens.
         input.bias = input.bias.map(|bias| {
             let forget = bias.clone().narrow(0, width, width) + 1.0;
             bias.slice_assign(s![width..2 * width], forget).detach().require_grad()
         });
+        if options.max_lag > 0 {
+            // The input gate, which comes before the forget gate, writes as little as is forgotten.
+            let kept = init.lags(width, options.max_lag);
+            let biases: Vec<f32> = kept.iter().map(|lag| -lag).chain(kept.iter().copied()).collect();
+            input.bias = with_part(input.bias, 0, &biases);
+            recurrent.bias = with_part(recurrent.bias, 0, &vec![0.0; 2 * width]);
+        }
         let mut initial = || init.constant([width], 0.0, device);
         Self { input, recurrent, initial_hidden: initial(), initial_cell: initial() }
     }
@@ -84,7 +103,12 @@ mod tests {
 
     /// One unit with all weights 1 and the given biases of the input, in the order of the gates.
     fn unit(biases: [f32; 4]) -> Lstm<Flex> {
-        let mut lstm = Lstm::<Flex>::new(Sizes { width: 1, heads: 1, layers: 1 }, &(), &mut Init::new(1), &Default::default());
+        let mut lstm = Lstm::<Flex>::new(
+            Sizes { width: 1, heads: 1, layers: 1 },
+            &LstmOptions::default(),
+            &mut Init::new(1),
+            &Default::default(),
+        );
         (lstm.input, lstm.recurrent) = (layer_of_ones(biases), layer_of_ones([0.0; 4]));
         lstm
     }
@@ -117,5 +141,28 @@ mod tests {
             cell: Tensor::full([1, 1], 0.75, &Default::default()),
         };
         assert!(states(&lstm, start, 5).iter().all(|[cell, _]| *cell == 0.75));
+    }
+
+    #[test]
+    fn cells_begin_with_times_up_to_the_longest_lag() {
+        let sizes = Sizes { width: 64, heads: 1, layers: 1 };
+        let kept = |max_lag: usize| {
+            let lstm = Lstm::<Flex>::new(sizes, &LstmOptions { max_lag }, &mut Init::new(4), &Default::default());
+            let start = LstmState {
+                hidden: Tensor::zeros([1, 64], &Default::default()),
+                cell: Tensor::ones([1, 64], &Default::default()),
+            };
+            let (tokens, reset) = (Tensor::zeros([1, 100, 64], &Default::default()), Reset::none(1, 100, &Default::default()));
+            let state = lstm.forward(tokens, &reset, start, Dropout::OFF).1;
+            state.cell.mean().into_scalar()
+        };
+        // Of lags that are spread evenly up to 1,000 the mean unit keeps (1 - 1 / lag)^100, which is 0.79; published gates keep nothing.
+        assert!(kept(0).abs() < 0.2, "{}", kept(0));
+        assert!((0.65..0.95).contains(&kept(1000)), "{}", kept(1000));
+        let biases = Lstm::<Flex>::new(sizes, &LstmOptions { max_lag: 1000 }, &mut Init::new(4), &Default::default()).input.bias;
+        let biases: Vec<f32> = biases.val().into_data().to_vec().unwrap();
+        let (input, forget) = (&biases[..64], &biases[64..128]);
+        assert!(forget.iter().all(|bias| (0.0..999f32.ln()).contains(bias)), "{forget:?}");
+        assert!(input.iter().zip(forget).all(|(input, forget)| *input == -forget));
     }
 }

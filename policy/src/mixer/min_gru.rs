@@ -11,14 +11,26 @@
 //!
 //! State: `h`, `4 width` bytes a sequence and layer. Laws: all hold.
 //!
-//! Source: Feng et al. 2024, arXiv:2410.01201. Initialization as in PyTorch, uniform within `1 / sqrt(width)`.
+//! Source: Feng et al. 2024, arXiv:2410.01201. Initialization as in PyTorch, uniform within `1 / sqrt(width)`: half of what is
+//! remembered is forgotten at each token. With [`MinGruOptions::max_lag`] the units begin with times of their own.
 
+use super::common::with_part;
 use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::{init::Init, layers::Dense, reset::Reset, state::tensor_state};
 use aaren_kernels::{Dropout, KernelBackend, gated_recurrence};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
+
+mixer_options! {
+    /// `policy.options.min-gru`
+    "min-gru" MinGruOptions {
+        /// As many tokens as what is remembered may have to be kept for; 0 leaves gates as they are published. Otherwise biases of gates begin
+        /// spread over so long a time (Tallec and Ollivier 2018, arXiv:1804.11188), without which little is kept before training.
+        max_lag: usize = 0, (*max_lag == 0 || (3..=1 << 24).contains(max_lag)), "0, or 3 to 16777216";
+    }
+}
 
 /// The module.
 #[derive(Module, Debug)]
@@ -36,10 +48,15 @@ tensor_state! {
 
 impl<B: KernelBackend> Mixer<B> for MinGru<B> {
     type State = MinGruState<B>;
-    type Options = ();
+    type Options = MinGruOptions;
 
-    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
-        Self { input: Dense::uniform(sizes.width, 2 * sizes.width, init, device) }
+    fn new(sizes: Sizes, options: &MinGruOptions, init: &mut Init, device: &B::Device) -> Self {
+        let mut input = Dense::uniform(sizes.width, 2 * sizes.width, init, device);
+        if options.max_lag > 0 {
+            let written: Vec<f32> = init.lags(sizes.width, options.max_lag).iter().map(|lag| -lag).collect();
+            input.bias = with_part(input.bias, 0, &written);
+        }
+        Self { input }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> MinGruState<B> {

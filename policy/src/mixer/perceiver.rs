@@ -46,7 +46,7 @@ struct Attention<B: Backend> {
 
 impl<B: Backend> Attention<B> {
     fn new(width: usize, init: &mut Init, device: &B::Device) -> Self {
-        let mut dense = || Dense::in_block(width, width, init, device);
+        let mut dense = || Dense::in_mixer(width, width, init, device);
         Self { query: dense(), key: dense(), value: dense(), output: dense() }
     }
 }
@@ -86,7 +86,7 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
     fn new(sizes: Sizes, options: &PerceiverOptions, init: &mut Init, device: &B::Device) -> Self {
         let (width, heads) = (sizes.width, sizes.heads);
         let latents = init.normal([heads, width / heads, options.latents], 0.02, device);
-        let mut dense = || Dense::in_block(width, width, init, device);
+        let mut dense = || Dense::in_mixer(width, width, init, device);
         let (key, value, read) = (dense(), dense(), dense());
         let norm = Norm::new(width, init, device);
         Self {

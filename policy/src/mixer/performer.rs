@@ -74,7 +74,7 @@ impl<B: KernelBackend> Mixer<B> for Performer<B> {
 
     fn new(sizes: Sizes, options: &PerformerOptions, init: &mut Init, device: &B::Device) -> Self {
         let (width, head_dim, options) = (sizes.width, sizes.width / sizes.heads, options.clone());
-        let mut dense = || Dense::in_block(width, width, init, device);
+        let mut dense = || Dense::in_mixer(width, width, init, device);
         let (query, key, value, output) = (dense(), dense(), dense(), dense());
         let features = RandomFeatures::new(options.kernel, options.rows(head_dim), head_dim, options.orthogonal, init, device);
         Self { query, key, value, output, features, heads: sizes.heads, options }

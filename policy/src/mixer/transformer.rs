@@ -120,7 +120,7 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
 
     fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
         let width = sizes.width;
-        let mut dense = || Dense::in_block(width, width, init, device);
+        let mut dense = || Dense::in_mixer(width, width, init, device);
         Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: sizes.heads }
     }
 

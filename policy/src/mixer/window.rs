@@ -56,7 +56,7 @@ impl<B: KernelBackend> Mixer<B> for Window<B> {
 
     fn new(sizes: Sizes, options: &WindowOptions, init: &mut Init, device: &B::Device) -> Self {
         let width = sizes.width;
-        let mut dense = || Dense::in_block(width, width, init, device);
+        let mut dense = || Dense::in_mixer(width, width, init, device);
         let (query, key, value, output) = (dense(), dense(), dense(), dense());
         Self { query, key, value, output, heads: sizes.heads, tokens: options.tokens }
     }

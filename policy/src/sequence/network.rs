@@ -40,7 +40,7 @@ impl<B: KernelBackend> SequenceNetwork<B> {
     /// If the description does not [`check`](SequenceDescription::check) or names an unknown mixer.
     pub fn new(description: &SequenceDescription, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
         description.check()?;
-        let (config, spec, init) = (&description.config, &description.spec, &mut Init::new(seed));
+        let (config, spec, init) = (&description.config, &description.spec, &mut Init::with(seed, description.config.init));
         let width = config.width;
         Ok(Self {
             embedding: (spec.vocabulary > 0).then(|| init.normal([spec.vocabulary, width], 0.02, device)),
@@ -51,7 +51,7 @@ impl<B: KernelBackend> SequenceNetwork<B> {
             output: (!spec.tied).then(|| match spec.loss {
                 Loss::Classes(_) | Loss::NextEvent { .. } => Dense::uniform(width, spec.loss.width(), init, device),
                 // Near 0, where a forecast is its anchor.
-                Loss::Squares(numbers) => Dense::in_block(width, numbers, init, device),
+                Loss::Squares(numbers) => Dense::small(width, numbers, init, device),
             }),
             pool: spec.pool,
             loss: spec.loss,

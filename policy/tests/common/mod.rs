@@ -6,7 +6,9 @@ pub mod state_size;
 
 use aaren_policy::favor::Kernel;
 use aaren_policy::mixer::{AnyMixer, Gate, Options, Recency};
-use aaren_policy::{ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Normalizer, PolicyConfig, Reset};
+use aaren_policy::{
+    ActionSpec, DecisionNetwork, DecisionPolicy, Description, Init, Initialization, Normalizer, PolicyConfig, Reset,
+};
 use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
@@ -130,7 +132,7 @@ pub fn in_double<B: Backend, M: Module<B>>(module: M) -> M {
     module.map(&mut Double)
 }
 
-/// What a freshly drawn mixer's weights are multiplied by: those of attention are so small that all scores are near 0. Those of
+/// What a mixer's weights are multiplied by, drawn as published: those of attention are so small that all scores are near 0. Those of
 /// recurrences are not, and much larger ones would make them chaotic: then roundings grow to the size of the outputs.
 fn scale(name: &str) -> f64 {
     match name.split('/').next().unwrap() {
@@ -145,7 +147,8 @@ fn scale(name: &str) -> f64 {
 /// A mixer whose weights are not as small as freshly drawn ones can be.
 pub fn mixer<B: aaren_policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
     let config = config(name);
-    let mixer = AnyMixer::new(&config.mixer, config.sizes(), &config.options, &mut Init::new(seed), &Default::default()).unwrap();
+    let init = &mut Init::with(seed, Initialization::Published);
+    let mixer = AnyMixer::new(&config.mixer, config.sizes(), &config.options, init, &Default::default()).unwrap();
     mixer.map(&mut Scale::by(scale(name)))
 }
 

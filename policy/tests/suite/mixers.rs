@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use aaren_kernels::{Dropout, MonarchTransform};
-use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
+use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, Initialization, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
@@ -154,6 +154,75 @@ fn min_gru_writes_as_much_of_the_token_as_its_gate_says() {
     let (y, state) = half.forward(x.clone(), &reset, half.initial_state(1, &device()), Dropout::OFF);
     let kept = numbers(gated(-200.0).forward(x, &reset, state, Dropout::OFF).0);
     assert_eq!(kept, vec![numbers(y)[2]; 3]);
+}
+
+#[test]
+fn gates_begin_with_times_up_to_the_longest_lag() {
+    let kept = |name: &str, max_lag: usize| {
+        let mut config = config(name);
+        (config.width, config.heads) = (64, 1);
+        (config.options.gru.max_lag, config.options.min_gru.max_lag) = (max_lag, max_lag);
+        let mixer = AnyMixer::<Cpu>::new(name, config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap();
+        // What of a strong first token is left after a hundred weak ones, over what is left after none.
+        let spike =
+            Tensor::cat(vec![Tensor::<Cpu, 3>::ones([1, 1, 64], &device()) * 9.0, Tensor::zeros([1, 100, 64], &device())], 1);
+        let calm = Tensor::<Cpu, 3>::zeros([1, 101, 64], &device());
+        let effect = (outputs(&mixer, spike) - outputs(&mixer, calm)).abs().mean_dim(2);
+        let effect = numbers(effect);
+        effect[100] / effect[0]
+    };
+    for name in ["gru", "min-gru"] {
+        let (published, lagged) = (kept(name, 0), kept(name, 1000));
+        assert!(published < 0.01 && lagged > 0.5, "{name}: {published}, {lagged}");
+    }
+}
+
+#[test]
+fn weights_of_attention_are_as_large_as_their_inputs_ask_for_or_as_published() {
+    let mut config = config("aaren");
+    (config.width, config.heads) = (64, 1);
+    let deviations = |init: Initialization| {
+        let mixer = AnyMixer::<Cpu>::new("aaren", config.sizes(), &config.options, &mut Init::with(1, init), &device()).unwrap();
+        weights(&mixer)
+            .into_iter()
+            .filter(|(path, _)| !path.ends_with("bias"))
+            .map(|(_, weights)| (weights.iter().map(|x| x * x).sum::<f64>() / weights.len() as f64).sqrt())
+            .collect::<Vec<_>>()
+    };
+    let ([published, fan_in], uniform) =
+        ([Initialization::Published, Initialization::FanIn].map(deviations), 1.0 / (3.0 * 64f64).sqrt());
+    assert_eq!((published.len(), fan_in.len()), (5, 5));
+    published.iter().for_each(|found| assert!((0.017..0.023).contains(found), "{found}"));
+    // Four matrices, and the query token.
+    let of_matrices = fan_in.iter().filter(|found| (0.95 * uniform..1.05 * uniform).contains(*found)).count();
+    let of_token = fan_in.iter().filter(|found| (0.8..1.2).contains(*found)).count();
+    assert_eq!((of_matrices, of_token), (4, 1), "{fan_in:?}");
+}
+
+/// Dropped weights of attention are tokens that a head does not see from then on, and on the mean they change nothing.
+#[test]
+fn aaren_drops_weights_of_attention() {
+    let mut config = config("aaren");
+    config.heads = 1;
+    let mixer = AnyMixer::<Cpu>::new("aaren", config.sizes(), &config.options, &mut Init::new(1), &device()).unwrap();
+    let none = weights(&mixer)["Aaren.output.bias"].len();
+    let mixer =
+        with_weights(mixer, |path| (path.ends_with("output.bias") || path.ends_with("value.bias")).then(|| vec![0.0; none]));
+    let x = random_tensor([1, 5, WIDTH], 3);
+    let run =
+        |dropout: Dropout| mixer.forward(x.clone(), &Reset::none(1, 5, &device()), mixer.initial_state(1, &device()), dropout).0;
+    let seeds = 4000;
+    let mut mean = Tensor::<Cpu, 3>::zeros([1, 5, WIDTH], &device());
+    let mut dropped = 0;
+    for seed in 1..=seeds {
+        let found = run(Dropout { probability: 0.25, seed });
+        // The first output has the first token alone: nothing, or as much again as is dropped of others.
+        let first = numbers(found.clone().slice([0..1, 0..1, 0..WIDTH]).abs().max())[0];
+        dropped += u32::from(first == 0.0);
+        mean = mean + found / seeds as f64;
+    }
+    assert_close(mean, run(Dropout::OFF), 0.06, "mean");
+    assert!((0.22..0.28).contains(&(f64::from(dropped) / seeds as f64)), "{dropped}");
 }
 
 #[test]
