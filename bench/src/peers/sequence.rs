@@ -35,8 +35,8 @@ struct Batch {
     /// Of all rows together.
     tokens: usize,
     due: usize,
-    /// Numbers of each array: numbers, ids, positions, resets, due, weights, classes, gains, targets.
-    arrays: [usize; 9],
+    /// Numbers of each array: numbers, ids, positions, resets, due, weights, classes, gains, targets, and three of each gap.
+    arrays: [usize; 10],
     learning_rate: f64,
 }
 
@@ -92,7 +92,8 @@ impl Recording {
         let ints = |numbers: &[usize]| numbers.iter().map(|number| *number as i32).collect::<Vec<_>>();
         let (positions, due) = (ints(&rows.positions), ints(&rows.due));
         let resets: Vec<i32> = rows.resets.iter().map(|reset| i32::from(*reset)).collect();
-        let arrays: [&[u8]; 9] = [
+        let gaps: Vec<[f32; 3]> = rows.gaps.iter().map(|gap| gap.numbers()).collect();
+        let arrays: [&[u8]; 10] = [
             bytemuck::cast_slice(&rows.numbers),
             bytemuck::cast_slice(&rows.ids),
             bytemuck::cast_slice(&positions),
@@ -102,6 +103,7 @@ impl Recording {
             bytemuck::cast_slice(&rows.classes),
             bytemuck::cast_slice(&rows.gains),
             bytemuck::cast_slice(&rows.targets),
+            bytemuck::cast_slice(&gaps),
         ];
         for array in arrays {
             self.numbers.write_all(array).context("cannot write the batches")?;

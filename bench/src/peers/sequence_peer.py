@@ -20,8 +20,10 @@ job, spec = header["job"], header["spec"]
 policy, train = job["policy"], job["train"]
 torch.manual_seed(job["seed"])
 (kind, size), = spec["loss"].items()
-assert kind in ("classes", "squares"), f"the peer has no {kind}"
-DTYPES = [np.float32, np.int32, np.int32, np.int32, np.int32, np.float32, np.int32, np.float32, np.float32]
+if kind == "next_event":
+    components, marks = size["components"], size["marks"]
+    size = 3 * components + (marks if marks > 1 else 0)
+DTYPES = [np.float32, np.int32, np.int32, np.int32, np.int32, np.float32, np.int32, np.float32, np.float32, np.float32]
 
 
 def read():
@@ -81,8 +83,23 @@ class Network(nn.Module):
         return self.output(x.reshape(rows * time, -1)[due.long()])
 
 
-def loss_of(outputs, weights, classes, gains, targets):
-    """The mean over what is due, by weight, and how much that is."""
+def nats_of_events(outputs, classes, gaps):
+    """Minus the logarithm of the density of each gap and of the probability of its mark."""
+    z, constants, ended = gaps.view(-1, 3).unbind(1)
+    weights, means, free = outputs[:, : 3 * components].split(components, 1)
+    deviations = free + (free.clamp(-5, 3) - free).detach()
+    x = (z[:, None] - means) * (-deviations).exp()
+    terms = torch.where(ended[:, None] > 0, -0.5 * x * x - deviations, torch.special.log_ndtr(-x))
+    nats = constants - torch.logsumexp(F.log_softmax(weights, 1) + terms, 1)
+    if marks > 1:
+        nats = nats + ended * F.cross_entropy(outputs[:, 3 * components :], classes.long(), reduction="none")
+    return nats
+
+
+def loss_of(outputs, weights, classes, gains, targets, gaps):
+    """The mean over what is due, by weight."""
+    if kind == "next_event":
+        return (nats_of_events(outputs, classes, gaps) * (weights / weights.sum())).sum()
     if kind == "classes":
         weights = weights / weights.sum()
         return (F.cross_entropy(outputs, classes.long(), reduction="none") * weights).sum()
@@ -96,14 +113,14 @@ plain = [p for name, p in network.named_parameters() if p.dim() < 2 or "position
 rest = [p for p in network.parameters() if all(p is not other for other in plain)]
 optimizer = torch.optim.AdamW([{"params": rest}, {"params": plain, "weight_decay": 0.0}], weight_decay=train["weight_decay"])
 milliseconds, microseconds, total, weight, right, absolute = [], [], 0.0, 0.0, 0.0, 0.0
-for batch, (numbers, ids, positions, resets, due, weights, classes, gains, targets) in read():
+for batch, (numbers, ids, positions, resets, due, weights, classes, gains, targets, gaps) in read():
     if batch["split"] == "train":
         for group in optimizer.param_groups:
             group["lr"] = batch["learning_rate"]
         network.train()
         started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(network(batch["rows"], numbers, ids, positions, resets, due), weights, classes, gains, targets)
+        loss = loss_of(network(batch["rows"], numbers, ids, positions, resets, due), weights, classes, gains, targets, gaps)
         loss.backward()
         if train["gradient_clip"]:
             nn.utils.clip_grad_norm_(network.parameters(), train["gradient_clip"])
@@ -119,11 +136,13 @@ for batch, (numbers, ids, positions, resets, due, weights, classes, gains, targe
             network(1, *cut, torch.tensor([one - 1]))
             microseconds.append((time.perf_counter() - started) * 1e6)
         outputs = network(batch["rows"], numbers, ids, positions, resets, due)
-        share = weights if kind == "classes" else (weights[:, None] * (gains.view(outputs.shape) != 0)).sum(1)
-        total += float(loss_of(outputs, weights, classes, gains, targets)) * float(share.sum())
+        share = weights if kind != "squares" else (weights[:, None] * (gains.view(outputs.shape) != 0)).sum(1)
+        total += float(loss_of(outputs, weights, classes, gains, targets, gaps)) * float(share.sum())
         weight += float(share.sum())
         if kind == "classes":
             right += float(((outputs.argmax(1) == classes) * weights).sum())
+        elif kind == "next_event":
+            right += float(((outputs[:, 3 * components :].argmax(1) == classes) * weights).sum()) if marks > 1 else 0.0
         else:
             gains, targets = gains.view(outputs.shape), targets.view(outputs.shape)
             absolute += float(((outputs * gains - targets).abs() * (gains != 0) * weights[:, None]).sum())
@@ -138,7 +157,7 @@ def score(name, value, better):
 
 
 loss = score("loss", total / weight, "lower")
-if kind == "classes":
+if kind != "squares":
     scores = [score("accuracy", right / weight, "higher"), loss]
 else:
     scores = [score("MSE", total / weight, "lower"), score("MAE", absolute / weight, "lower"), loss]

@@ -50,6 +50,11 @@ impl DueGap {
         Self { z: ((gap.ln() - center) / scale) as f32, constant: 0.0, is_survived: true }
     }
 
+    /// For other programs: `z`, what the density has beside the mixture over `z` in nats, and 1 where an event came or 0 where none did.
+    pub fn numbers(self) -> [f32; 3] {
+        [self.z, self.constant, if self.is_survived { 0.0 } else { 1.0 }]
+    }
+
     /// The gap, to the rounding of f32.
     pub fn gap(self, center: f64, scale: f64) -> f64 {
         (center + scale * f64::from(self.z)).exp()

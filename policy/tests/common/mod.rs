@@ -87,6 +87,8 @@ pub fn config(variant: &str) -> PolicyConfig {
         width: 21,
         heads: 3,
         feed_forward: 35,
+        // Weights that laws make larger by as much as they need.
+        init: Initialization::Published,
         dropout: 0.0,
         max_timesteps: 50,
         return_scale: Some(10.0),
@@ -147,7 +149,7 @@ fn scale(name: &str) -> f64 {
 /// A mixer whose weights are not as small as freshly drawn ones can be.
 pub fn mixer<B: aaren_policy::KernelBackend>(name: &str, seed: u64) -> AnyMixer<B> {
     let config = config(name);
-    let init = &mut Init::with(seed, Initialization::Published);
+    let init = &mut Init::with(seed, config.init);
     let mixer = AnyMixer::new(&config.mixer, config.sizes(), &config.options, init, &Default::default()).unwrap();
     mixer.map(&mut Scale::by(scale(name)))
 }

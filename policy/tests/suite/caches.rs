@@ -26,7 +26,9 @@ fn band(tokens: usize, seed: u64) -> AnyMixer<Cpu> {
     }
     let mut config = config("window");
     config.options.window.tokens = tokens;
-    AnyMixer::new("window", config.sizes(), &config.options, &mut Init::new(seed), &device()).unwrap().map(&mut Times(15.0))
+    AnyMixer::new("window", config.sizes(), &config.options, &mut Init::with(seed, config.init), &device())
+        .unwrap()
+        .map(&mut Times(15.0))
 }
 
 #[test]
