@@ -27,7 +27,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 /// Reinforcement learning with attention as a recurrent network.
 #[derive(Debug, Parser)]
-#[command(name = "aaren", version = env!("AAREN_VERSION"), after_help = "AAREN_LOG=info (or debug) says more on stderr, as -v (or -vv) does; NO_COLOR=1 says it without colours.")]
+#[command(name = "aaren", max_term_width = 80, version = env!("AAREN_VERSION"), after_help = "AAREN_LOG=info (or debug) says more on stderr, as -v (or -vv) does; NO_COLOR=1 says it without colours.")]
 pub struct Cli {
     /// Say what is done, and how fast, on stderr; -vv says more
     #[arg(short, long, global = true, action = ArgAction::Count)]

@@ -113,7 +113,11 @@ fn answer(predictor: &mut Predictor, mut kept: Kept<'_>, mut pass_over: u64) -> 
             }
             Ok(_) => {}
         }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let ended = line.strip_suffix(b"\n");
+        if ended.is_none() && kept.path.is_some() {
+            progress::say(&format!("line {number} has no line end; it is taken as if it had, and --state goes on after it"));
+        }
+        let text = ended.unwrap_or(&line);
         if pass_over > 0 {
             pass_over -= u64::from(predictor.pass(text));
             continue;

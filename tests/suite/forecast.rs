@@ -223,6 +223,14 @@ fn what_is_wrong_with_a_forecast_is_named() {
     std::fs::write(folder.path().join("plain.csv"), "a,b\n1,2\n3,x\n").unwrap();
     let numbers: Vec<String> = (0..60).map(|row| format!("{row},{}", row % 7)).collect();
     std::fs::write(folder.path().join("bare.csv"), numbers.join("\n")).unwrap();
+    for (name, of) in [
+        ("late.csv", (|row| if row < 160 { String::new() } else { row.to_string() }) as fn(usize) -> String),
+        ("far.csv", |row| if row == 200 { "1e300".into() } else { (row % 5).to_string() }),
+        ("flat.csv", |row| if row < 160 { "5".into() } else { row.to_string() }),
+    ] {
+        let rows: String = (0..ROWS).map(|row| format!("{},{}\n", row % 7, of(row))).collect();
+        std::fs::write(folder.path().join(name), format!("a,b\n{rows}")).unwrap();
+    }
     for (set, words) in [
         (&[][..], &["task.source (task.missing", "table.csv, line 9, column 29", "\"high\" is missing"][..]),
         (&["task.source="], &["task.source", "path of a table"]),
@@ -230,6 +238,13 @@ fn what_is_wrong_with_a_forecast_is_named() {
         (&["task.source=job.json"], &["task.source", "job.json", ".csv, .tsv or .txt"]),
         (&["task.source=plain.csv"], &["plain.csv, line 3, column 3", "\"x\" in \"b\""]),
         (&["task.columns=[\"mid\"]"], &["task.source", "no column \"mid\"", "low, high"]),
+        (&["task.missing=last", "task.columns=[\"low\", \"low\"]"], &["task.columns: \"low\" is there twice"]),
+        (
+            &["task.source=late.csv", "task.missing=last"],
+            &["task.source: the column \"b\" of late.csv has no number in the training"],
+        ),
+        (&["task.source=far.csv"], &["task.source: far.csv, row 201, \"b\": found 1e300", "standard deviations"]),
+        (&["task.source=flat.csv", "strict=true"], &["the column \"b\" is 5 in all of the training split", "--strict"]),
         (&["task.missing=last", "task.split.fractions=[0.7, 0.1, 0.2]"], &["task.split", "more than one of"]),
         (&["task.split.rows=[1, 0, 2]"], &["task.split.rows: found [1,0,2]", "three lengths above 0"]),
         (&["task.split.rows=null", "task.split.fractions=[0.7, 0.2, 0.2]"], &["task.split.fractions", "at most 1"]),

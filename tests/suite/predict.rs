@@ -238,6 +238,8 @@ fn what_is_wrong_with_rows_and_states_is_named() {
         (&["run"], &format!("{rows}2016-07-01 02:00,1,x\n"), 2, &["standard input, line 4, column 20", "\"x\" in \"high\""]),
         (&["run"], &format!("{rows}2016-07-01 02:00,1,\n"), 2, &["line 4", "a number of \"high\" is missing"]),
         (&["run"], &format!("{rows}2016-07-01 01:00,1,2\n"), 2, &["line 4", "not later than the row before"]),
+        (&["run"], &format!("{rows}2016-07-01 02:00,1,1e300\n"), 2, &["row 3", "found 1e300", "standard deviations"]),
+        (&["run"], "\u{feff}date,low,high\n2016-07-01 01:00,1,2\n2016-07-01 00:00,1,2\n", 1, &["not later than the row before"]),
         (&["run"], "low\n1\n", 0, &["standard input: there is no column \"high\"; there are low"]),
         (&["run"], "1,2,3\n", 0, &["line 1", "found a row of 3 numbers without a header, expected 2: low, high"]),
         (&["run", "--state", "other.state"], rows, 0, &["--state other.state", "another model"]),

@@ -297,6 +297,8 @@ fn what_is_wrong_with_files_of_classes_is_named() {
     write_classify(folder.path(), &[]);
     std::fs::write(folder.path().join("one.tsv"), "1\t2\n2\t3\n1\t4\n2\t5\n").unwrap();
     std::fs::write(folder.path().join("other.tsv"), "1\t2\n3\t3\n").unwrap();
+    std::fs::write(folder.path().join("far.tsv"), "1\t2\n2\t3\n1\t1e30\n").unwrap();
+    std::fs::write(folder.path().join("huge.tsv"), "1\t2\n2\t1e300\n1\t-1e300\n2\t1e300\n1\t1e300\n2\t1e300\n").unwrap();
     std::fs::write(folder.path().join("lone.tsv"), "1\t2\n2\t3\n").unwrap();
     std::fs::write(folder.path().join("bad.tsv"), "1\t2\n2\tx\n").unwrap();
     for (set, words) in [
@@ -311,6 +313,9 @@ fn what_is_wrong_with_files_of_classes_is_named() {
         (&["task.train=one.tsv", "task.test=bad.tsv"], &["task.test: bad.tsv, line 2, column 3", "\"x\""]),
         (&["task.train=one.tsv", "task.test=other.tsv"], &["task.test: other.tsv, line 2", "\"3\"", "(1, 2)"]),
         (&["task.train=one.tsv", "task.missing=zero"], &["task.test: test.ts has 2 numbers a step and one.tsv has 1"]),
+        (&["task.train=one.tsv", "task.test=far.tsv"], &["task.test: far.tsv, line 3: found 1e30", "standard deviations"]),
+        (&["task.train=huge.tsv", "task.test=one.tsv"], &["task.train: the numbers of huge.tsv are too large"]),
+        (&["task.train=one.tsv", "task.test=one.tsv", "strict=true"], &["task.test is the file of task.train", "--strict"]),
         (&["task.train=lone.tsv", "task.test=one.tsv"], &["task.validation: found 0.2", "hold one out"]),
     ] {
         let output = aaren(folder.path(), &["train", "job.json", "--run", "run"], set).output().unwrap();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 
-use super::task::{Lengths, Scorer, SequenceTask, Split};
+use super::task::{Lengths, Scorer, SequenceTask, Split, check_distance, one_file};
 use crate::config::{Classify, Due, MissingNumbers};
 use crate::run::DataMark;
 use crate::run::report::{Baseline, Better, Score, SequenceReport};
@@ -77,6 +77,17 @@ impl ClassifyTask {
         let held_out = hold_out(&of_train, classes.len(), config.validation, seed);
         let held_out = held_out.with_context(|| format!("task.validation: found {}, for {}", config.validation, config.train))?;
         let normalizer = normalizer(&train, &held_out);
+        let is_finite = normalizer.deviation.iter().all(|deviation| deviation.is_finite());
+        ensure!(is_finite, "task.train: the numbers of {} are too large for a mean of their squares", config.train);
+        for (labelled, key) in [(&train, "task.train"), (&test, "task.test")] {
+            for case in &labelled.cases {
+                let scaled = |(at, value): (usize, &f64)| {
+                    check_distance(*value, (value - normalizer.mean[at % channels]) / normalizer.deviation[at % channels])
+                };
+                let checked = case.values.iter().enumerate().try_for_each(scaled);
+                checked.with_context(|| format!("{key}: {}, line {}", labelled.path.display(), case.line))?;
+            }
+        }
         let width = if config.missing == MissingNumbers::Zero { 2 * channels } else { channels };
         let shown = |values: &[f64], class: usize| {
             let mut numbers = Vec::with_capacity(values.len() * width / channels);
@@ -175,6 +186,10 @@ fn mark(files: [&Labelled; 2]) -> DataMark {
 }
 
 impl SequenceTask for ClassifyTask {
+    fn odd(&self) -> Vec<String> {
+        one_file(&self.config.train, &self.config.test).into_iter().collect()
+    }
+
     fn spec(&self, _: &PolicyConfig) -> SequenceSpec {
         let (numbers, loss) = (self.width, Loss::Classes(self.classes.len()));
         let positions = if self.config.positions { self.train.iter().map(|shown| shown.steps).max().unwrap_or(0) } else { 0 };

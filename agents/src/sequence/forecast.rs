@@ -8,7 +8,7 @@ use aaren_policy::{Loss, Normalizer, PolicyConfig, Pool, Scaler, Scaling, Sequen
 use anyhow::{Context, Result, ensure};
 
 use super::forecast_score::{ForecastScorer, of_errors};
-use super::task::{Lengths, Scorer, SequenceTask, Split};
+use super::task::{Lengths, Scorer, SequenceTask, Split, check_distance};
 use crate::config::{Anchor, Channels, Due, Forecast, MissingRows};
 use crate::run::DataMark;
 use crate::run::report::Baseline;
@@ -49,6 +49,9 @@ impl ForecastTask {
     /// # Errors
     /// What is wrong with the file, with its line and column; or a split that has no window.
     pub fn read(config: &Forecast) -> Result<Self> {
+        if let Some(at) = (0..config.columns.len()).find(|&at| config.columns[..at].contains(&config.columns[at])) {
+            anyhow::bail!("task.columns: \"{}\" is there twice", config.columns[at]);
+        }
         let may_miss = config.missing != MissingRows::Refuse;
         let options = TableOptions { time: config.time.as_deref(), columns: &config.columns, may_miss };
         let table = Table::read(Path::new(&config.source), options);
@@ -61,6 +64,24 @@ impl ForecastTask {
         let mark = mark(&table);
         let known: Vec<bool> = table.values.iter().map(|value| !value.is_nan()).collect();
         let (mean, deviation) = table.moments(splits[0].clone());
+        if let Some(channel) = deviation.iter().position(|deviation| !deviation.is_finite()) {
+            let name = &table.columns[channel];
+            anyhow::bail!(
+                "task.source: the numbers of \"{name}\" in {} are too large for a mean of their squares",
+                config.source
+            );
+        }
+        let mut odd: Vec<String> = table.irregularity().into_iter().collect();
+        for (channel, name) in table.columns.iter().enumerate() {
+            let rows = splits[0].clone().map(|row| table.values[row * table.columns.len() + channel]);
+            let mut numbers = rows.filter(|value| !value.is_nan());
+            let first = numbers.next().with_context(|| {
+                format!("task.source: the column \"{name}\" of {} has no number in the training split", config.source)
+            })?;
+            if numbers.all(|value| value == first) {
+                odd.push(format!("the column \"{name}\" is {first} in all of the training split: its errors have no scale"));
+            }
+        }
         match config.missing {
             MissingRows::Refuse => {}
             MissingRows::Linear => table.fill_linear().context("task.source")?,
@@ -70,6 +91,11 @@ impl ForecastTask {
         let channels = table.columns.len();
         let scaled = |(at, value): (usize, &f64)| (value - mean[at % channels]) / deviation[at % channels];
         let values: Vec<f64> = table.values.iter().enumerate().map(scaled).collect();
+        for (at, (value, scaled)) in table.values.iter().zip(&values).enumerate() {
+            let place =
+                || format!("task.source: {}, row {}, \"{}\"", config.source, at / channels + 1, table.columns[at % channels]);
+            check_distance(*value, *scaled).with_context(place)?;
+        }
         let or_nan = |(value, known): (&f64, &bool)| if *known { *value } else { f64::NAN };
         let holed = (config.missing == MissingRows::Zero).then(|| values.iter().zip(&known).map(or_nan).collect());
         let origins = splits.map(|split| origins(&split, config.look_back, config.horizon));
@@ -99,7 +125,7 @@ impl ForecastTask {
             calendar,
             origins,
             season,
-            odd: table.irregularity().into_iter().collect(),
+            odd,
             normalizer: Normalizer { mean, deviation },
             mark,
         };

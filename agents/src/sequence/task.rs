@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use aaren_policy::{Normalizer, PolicyConfig, SequenceNames, SequenceRows, SequenceSpec};
+use anyhow::{Result, ensure};
 
 use crate::run::DataMark;
 use crate::run::report::{Baseline, Score};
@@ -45,6 +46,30 @@ impl Lengths {
             Lengths::Fresh(length) => *length,
         }
     }
+}
+
+/// So many deviations from the mean of the training split a number may be: what is computed of larger ones is no number any more.
+const FARTHEST: f64 = 1e12;
+
+/// Whether a model can be shown a number.
+///
+/// - `scaled`: in deviations from the mean of the training split; NaN where none is known
+///
+/// # Errors
+/// If it is too far from what was trained on.
+pub(super) fn check_distance(value: f64, scaled: f64) -> Result<()> {
+    ensure!(
+        value.is_nan() || scaled.abs() <= FARTHEST,
+        "found {value:e}, more than {FARTHEST:e} standard deviations from the mean of the training split; expected a number of its size"
+    );
+    Ok(())
+}
+
+/// What is odd about a training and a test split that are one file.
+pub(super) fn one_file(train: &str, test: &str) -> Option<String> {
+    let path = |name: &str| std::fs::canonicalize(name).ok();
+    let is_one = train == test || path(train).is_some_and(|train| path(test) == Some(train));
+    is_one.then(|| format!("task.test is the file of task.train, {train}: scores are of what was learnt by heart"))
 }
 
 /// A task on sequences. No tensors: a network learns it that is built from [`SequenceTask::spec`].

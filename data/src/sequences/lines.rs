@@ -49,9 +49,14 @@ pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// All lines of a file. A mark of the byte order before the first is none of its characters.
+/// Bytes without a mark of the byte order before them, which is none of their characters.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// All lines of a file.
 pub(super) fn lines<'a>(path: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = Line<'a>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     bytes.split(|&byte| byte == b'\n').zip(1..).map(move |(bytes, number)| Line { path, number, bytes })
 }
 

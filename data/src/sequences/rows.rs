@@ -1,12 +1,13 @@
 //! Rows of a table, one after another: of a file, or as they come.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::SequenceError;
 use super::fields::{Separator, is_row};
-use super::lines::{Line, quoted};
+use super::lines::{Line, quoted, without_mark};
 use super::time::Time;
 
 /// Names of a first column that has times, if no other is named.
@@ -103,6 +104,7 @@ impl RowReader {
     /// What is wrong, with its line and column, as [`Table::read`](super::Table::read) says it. The line is forgotten then.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Row>, SequenceError> {
         let (path, number) = (self.path.clone(), self.line + 1);
+        let bytes = if number == 1 { without_mark(bytes) } else { bytes };
         let row = self.next(Line { path: &path, number, bytes });
         self.line = number;
         row
@@ -111,6 +113,7 @@ impl RowReader {
     /// Passes a line over that was read before; says whether it is a row, and neither a header nor blank.
     pub fn pass(&mut self, bytes: &[u8]) -> bool {
         self.line += 1;
+        let bytes = if self.line == 1 { without_mark(bytes) } else { bytes };
         let line = Line { path: &self.path, number: self.line, bytes };
         is_row(line, self.layout.as_ref().map(|layout| layout.separator), is_header)
     }
@@ -208,7 +211,8 @@ impl Columns {
             false => format!("column {}", at + 1),
         };
         let names: Vec<String> = fields.iter().enumerate().map(name).collect();
-        if let Some(at) = (0..names.len()).find(|&at| names[..at].contains(&names[at])) {
+        let mut seen = HashSet::with_capacity(names.len());
+        if let Some(at) = names.iter().position(|name| !seen.insert(name)) {
             return Err(line.wrong(fields[at], format!("the column {} is there twice", quoted(&names[at]))));
         }
         let find = |name: &str| {

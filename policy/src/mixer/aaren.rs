@@ -114,17 +114,16 @@ impl<B: KernelBackend> Aaren<B> {
     }
 }
 
-/// What dropout multiplies the values of tokens by, which is as if their weights were: 0, or what keeps the expectation. Sums of weights
-/// stay, as attention drops weights after their softmax.
+/// Drops weights of tokens, head by head, by dropping their values: 0, or what keeps the expectation. Sums of weights stay, as attention
+/// drops weights after their softmax.
 ///
 /// # Shapes
-/// - `values`: `[batch, heads, time, head_dim]`
-/// - returns: `[batch, heads, time, 1]`
-fn kept_weights<B: KernelBackend>(values: &Tensor<B, 4>, dropout: Dropout) -> Tensor<B, 4> {
-    let [batch, heads, time, _] = values.dims();
-    let none = Tensor::<B, 2>::zeros([batch * time, heads], (&values.device(), values.dtype()));
+/// - `values`, and what is returned: `[batch * time, width]`
+fn drop_weights<B: KernelBackend>(values: Tensor<B, 2>, heads: usize, dropout: Dropout) -> Tensor<B, 2> {
+    let [rows, width] = values.dims();
+    let none = Tensor::<B, 2>::zeros([rows, heads], (&values.device(), values.dtype()));
     let kept = dropout_add(none.clone(), none + 1.0, dropout);
-    kept.reshape([batch, time, heads]).swap_dims(1, 2).unsqueeze_dim(3)
+    (values.reshape([rows, heads, width / heads]) * kept.reshape([rows, heads, 1])).reshape([rows, width])
 }
 
 /// The scan with a past that fades, in chunks.
@@ -185,10 +184,9 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         let (map, offset) = self.score_map();
         let scores = aaren_kernels::linear(x.clone(), map, offset, Activation::Identity); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
-        let mut values = split_heads(self.value.forward(x), batch, heads);
-        if dropout.is_on() {
-            values = values.clone() * kept_weights(&values, dropout);
-        }
+        let values = self.value.forward(x);
+        let values = if dropout.is_on() { drop_weights(values, heads, dropout) } else { values };
+        let mut values = split_heads(values, batch, heads);
         if queries > 1 {
             let head_dim = width / heads;
             let repeated = values.unsqueeze_dim::<5>(2).expand([batch, heads, queries, time, head_dim]);

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 
-use super::super::task::{Lengths, Scorer, SequenceTask, Split};
+use super::super::task::{Lengths, Scorer, SequenceTask, Split, one_file};
 use super::known::Known;
 use super::score::EventScorer;
 use super::shown::Shown;
@@ -285,7 +285,9 @@ impl SequenceTask for EventsTask {
     }
 
     fn odd(&self) -> Vec<String> {
-        self.odd.clone()
+        let one_file =
+            if self.config.hawkes.is_some() { None } else { one_file(self.config.train.names().0, self.config.test.names().0) };
+        self.odd.iter().cloned().chain(one_file).collect()
     }
 
     fn mark(&self) -> Option<DataMark> {

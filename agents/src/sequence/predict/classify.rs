@@ -10,6 +10,7 @@ use super::feed::{Answer, Feed, SOURCE, Shown, likeliest, probabilities};
 use super::lines::Lines;
 use crate::config::{Classify, MissingNumbers};
 use crate::sequence::classify::push_step;
+use crate::sequence::task::check_distance;
 
 /// Rows of the numbers of a step.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ impl Feed for ClassifyFeed {
     fn push(&mut self, row: &Row, place: usize) -> Result<Shown> {
         let (found, expected) = (row.values.len(), self.normalizer.width());
         ensure!(found == expected, "found {found} numbers, the model was trained on {expected} a step");
+        let scaled = row.values.iter().zip(self.normalizer.mean.iter().zip(&self.normalizer.deviation));
+        scaled.into_iter().try_for_each(|(value, (mean, deviation))| check_distance(*value, (value - mean) / deviation))?;
         let mut tokens = SequenceRows { positions: vec![place], resets: vec![place == 0], ..SequenceRows::default() };
         push_step(&mut tokens.numbers, &row.values, &self.normalizer, self.missing);
         Ok(Shown::Tokens(tokens))

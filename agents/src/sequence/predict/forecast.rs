@@ -12,6 +12,7 @@ use super::feed::{Answer, Feed, SOURCE, Shown};
 use super::lines::Lines;
 use crate::config::{Anchor, Channels, Execution, Forecast, MissingRows};
 use crate::sequence::forecast::{CALENDAR, calendar, numbers_of_token, push_row};
+use crate::sequence::task::check_distance;
 
 /// Rows of a table.
 #[derive(Debug)]
@@ -133,6 +134,7 @@ impl Feed for ForecastFeed {
         let Normalizer { mean, deviation } = &self.normalizer;
         let scaled: Vec<f64> =
             row.values.iter().zip(mean).zip(deviation).map(|((value, mean), deviation)| (value - mean) / deviation).collect();
+        row.values.iter().zip(&scaled).try_for_each(|(value, scaled)| check_distance(*value, *scaled))?;
         let carried = &mut self.carried;
         for (last, value) in carried.last.iter_mut().zip(&scaled).filter(|(_, value)| !value.is_nan()) {
             *last = *value;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::SequenceError;
 use super::super::fields::{Separator, is_row};
-use super::super::lines::{Line, quoted};
+use super::super::lines::{Line, quoted, without_mark};
 use super::csv::time_of;
 
 /// An event.
@@ -64,6 +64,7 @@ impl EventReader {
     /// What is wrong, with its line and column: a time before the one before, a mark that is none of those.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Event>, SequenceError> {
         self.line += 1;
+        let bytes = if self.line == 1 { without_mark(bytes) } else { bytes };
         let path = self.path.clone();
         let line = Line { path: &path, number: self.line, bytes };
         if line.is_blank() {
@@ -106,6 +107,7 @@ impl EventReader {
     /// Passes a line over that was read before; says whether it is an event, and neither a header nor blank.
     pub fn pass(&mut self, bytes: &[u8]) -> bool {
         self.line += 1;
+        let bytes = if self.line == 1 { without_mark(bytes) } else { bytes };
         let line = Line { path: &self.path, number: self.line, bytes };
         is_row(line, self.layout.as_ref().map(|layout| layout.separator), is_header)
     }
