@@ -6,10 +6,11 @@
 //! Keys are never made: with the query `q` fixed, `score = q . (x W_k + b_k) / sqrt(head_dim)` is `x G + c` with one column of
 //! `G` a head. State: `4 (width + heads)` bytes a sequence and layer, whatever the number of tokens.
 //!
-//! Two extensions of ours leave the state constant and are off by default. With `queries = n` every layer has `n` query tokens, whose
-//! outputs are joined: `4 n (width + heads)` bytes. With `recency = "learned"` a head's past fades, `L_t = logaddexp(L_{t-1} - d,
+//! Two extensions leave the state constant and are off by default. With `queries = n` every layer has `n` query tokens, whose
+//! outputs are joined: `4 n (width + heads)` bytes (several learned queries are a control of Peng et al. 2022, arXiv:2110.02488). With `recency = "learned"` a head's past fades, `L_t = logaddexp(L_{t-1} - d,
 //! s_t)` with a rate `d >= 0` a head and query that begins near 0: the same scan over scores `s_t + d t`, since a shift of all
-//! scores changes no output, with the carry's log-sum counted from the next chunk on.
+//! scores changes no output, with the carry's log-sum counted from the next chunk on (RWKV-4's weighted sum fades so for every channel: Peng
+//! et al. 2023, arXiv:2305.13048; with a score for every channel it is the attention-free transformer of Zhai et al. 2021, arXiv:2105.14103).
 //!
 //! Source: Feng et al. 2024, arXiv:2405.13956. The paper gives no initialization for the query token: normal, with a deviation of 1,
 //! or with `init = "published"` of 0.02.
@@ -26,6 +27,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display, Formatter};
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
 const CHUNK: usize = 256;
@@ -41,6 +43,15 @@ pub enum Recency {
     None,
     /// At a learned rate.
     Learned,
+}
+
+impl Display for Recency {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Recency::None => "\"none\"",
+            Recency::Learned => "\"learned\"",
+        })
+    }
 }
 
 mixer_options! {

@@ -55,7 +55,8 @@ mixer_options! {
         /// Standard deviation of a token's scores before training.
         score_deviation: f64 = 4.0, (score_deviation.is_finite() && *score_deviation > 0.0), "a number above 0";
         /// Whether a slot's past fades; with `gate = "counted"`.
-        recency: Recency = Recency::None;
+        recency: Recency = Recency::None, (*recency == Recency::None || *gate == Gate::Counted),
+            "\"none\" with options.abc.gate = \"given\", by which slots forget as it is";
         /// How a slot takes a token in: by its score among all so far, or by a share that the token gives.
         gate: Gate = Gate::Counted;
     }
@@ -139,8 +140,7 @@ impl<B: KernelBackend> Mixer<B> for Abc<B> {
             output,
             score: init.normal([width, heads * slots], deviation as f32, device),
             score_offset: init.constant([heads * slots], 0.0, device),
-            rate: (options.recency == Recency::Learned && options.gate == Gate::Counted)
-                .then(|| init.constant([heads * slots], rate, device)),
+            rate: (options.recency == Recency::Learned).then(|| init.constant([heads * slots], rate, device)),
             heads,
             gate: options.gate,
         }

@@ -23,8 +23,10 @@ macro_rules! mixer_options {
 
         impl super::contract::MixerOptions for $options {
             fn check(&self) -> Result<(), crate::error::PolicyError> {
+                // A range may depend on the other options.
+                #[allow(unused_variables)]
+                let Self { $($field,)* } = self;
                 $($(
-                    let $field = &self.$field;
                     if !$is_in_range {
                         let key = concat!("options.", $name, ".", stringify!($field));
                         let problem = format!(concat!("{}, expected ", $range), $field);

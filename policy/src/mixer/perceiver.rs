@@ -85,7 +85,7 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
 
     fn new(sizes: Sizes, options: &PerceiverOptions, init: &mut Init, device: &B::Device) -> Self {
         let (width, heads) = (sizes.width, sizes.heads);
-        let latents = init.normal([heads, width / heads, options.latents], 0.02, device);
+        let latents = init.tokens([heads, width / heads, options.latents], device);
         let mut dense = || Dense::in_mixer(width, width, init, device);
         let (key, value, read) = (dense(), dense(), dense());
         let norm = Norm::new(width, init, device);

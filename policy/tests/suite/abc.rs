@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aaren_policy::mixer::{AnyMixer, Options, Sizes};
-use aaren_policy::{Dropout, Init, Reset};
+use aaren_policy::{Dropout, Init, PolicyConfig, Reset};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -22,7 +22,7 @@ fn device() -> burn::backend::flex::FlexDevice {
 }
 
 fn sizes(width: usize, heads: usize) -> Sizes {
-    aaren_policy::PolicyConfig { width, heads, ..Default::default() }.sizes()
+    PolicyConfig { width, heads, ..Default::default() }.sizes()
 }
 
 fn abc(width: usize, heads: usize, slots: usize, seed: u64) -> AnyMixer<Cpu> {
@@ -293,4 +293,13 @@ fn a_state_is_right_after_99_999_tokens() {
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found - expected).abs() < 1e-3 * scale, "{found}, not {expected}");
     }
+}
+
+#[test]
+fn slots_that_a_gate_fills_take_no_recency() {
+    let options = |gate: &str| serde_json::from_value(serde_json::json!({"abc": {"recency": "learned", "gate": gate}})).unwrap();
+    let check = |gate: &str| PolicyConfig { mixer: "abc".into(), options: options(gate), ..Default::default() }.check();
+    check("counted").unwrap();
+    let error = check("given").unwrap_err().to_string();
+    assert!(error.contains("options.abc.recency: \"learned\", expected \"none\" with options.abc.gate"), "{error}");
 }
