@@ -15,6 +15,8 @@ pub enum Tokens {
     Separate,
     /// One token a timestep: the sum of the three embeddings.
     Merged,
+    /// As `merged`, and each of the three is normed before it is added: a large return-to-go does not drown the observation.
+    Normed,
     /// One token a timestep: the observation alone. No previous action, no return-to-go and no timestep embedding either, which
     /// would be a clock: the policy imitates what it sees (behaviour cloning), and looks back only through its mixer.
     Observation,
@@ -29,7 +31,7 @@ impl Tokens {
     pub fn per_timestep(self) -> usize {
         match self {
             Tokens::Separate | Tokens::Published => 3,
-            Tokens::Merged | Tokens::Observation => 1,
+            Tokens::Merged | Tokens::Normed | Tokens::Observation => 1,
         }
     }
 
@@ -38,7 +40,7 @@ impl Tokens {
         match self {
             // The return-to-go; the action before it belongs to what is forgotten.
             Tokens::Published => 1,
-            Tokens::Separate | Tokens::Merged | Tokens::Observation => 0,
+            Tokens::Separate | Tokens::Merged | Tokens::Normed | Tokens::Observation => 0,
         }
     }
 
@@ -128,6 +130,10 @@ pub struct PolicyConfig {
     /// Returns-to-go are divided by this before they are embedded, in units of reward. Default (null): the largest absolute
     /// return-to-go in the data that is trained on.
     pub return_scale: Option<f64>,
+    /// The least and the largest return-to-go that the policy is told, in units of reward; others are taken for the nearer of the two,
+    /// because nothing was learnt beyond. Default (null): those in the data that is trained on. Policies that were trained before there was
+    /// this key are told every return.
+    pub return_range: Option<[f64; 2]>,
 }
 
 /// No policy comes near these; a damaged file may say anything.
@@ -240,6 +246,9 @@ impl PolicyConfig {
         if let Some(return_scale) = return_scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
             return wrong("return_scale", format!("{return_scale}, expected a positive number"));
         }
+        if let Some([least, largest]) = self.return_range.filter(|[least, largest]| !(least <= largest && largest.is_finite())) {
+            return wrong("return_range", format!("[{least}, {largest}], expected two numbers, the smaller one first"));
+        }
         self.options.check(&self.mixer_of_blocks()?)
     }
 }
@@ -264,6 +273,7 @@ impl Default for PolicyConfig {
             tokens: Tokens::Separate,
             max_timesteps: 1000,
             return_scale: None,
+            return_range: None,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Timesteps {
     ///
     /// - `observation`: raw, as the environment shows it
     /// - `previous_action`: raw; `None` on an episode's first timestep
-    /// - `return_to_go`: in units of reward
+    /// - `return_to_go`: in units of reward; the policy is told it within its range
     /// - `timestep`: position in the episode, from 0
     /// - `reset`: whether the policy forgets what came before
     pub fn push(
@@ -89,7 +89,9 @@ impl Timesteps {
             None => self.previous_actions.extend(std::iter::repeat_n(0.0, description.action.width())),
         }
         self.is_first.push(if previous_action.is_some() { 0.0 } else { 1.0 });
-        self.returns_to_go.push((return_to_go / description.config.return_scale.unwrap_or(1.0)) as f32);
+        let [least, largest] = description.config.return_range.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
+        let told = return_to_go.clamp(least, largest) / description.config.return_scale.unwrap_or(1.0);
+        self.returns_to_go.push(told as f32);
         let last = description.config.max_timesteps.saturating_sub(1);
         self.timesteps.push(timestep.min(last) as i32);
         self.action_timesteps.push(timestep.saturating_sub(1).min(last) as i32);

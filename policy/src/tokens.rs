@@ -27,6 +27,8 @@ pub struct TokenEmbedding<B: Backend> {
     start: Option<Param<Tensor<B, 1>>>,
     /// `[max_timesteps, width]`
     timestep: Option<Param<Tensor<B, 2>>>,
+    /// Of the action, the return-to-go and the observation, where each is normed before they are added.
+    parts: Option<[Norm<B>; 3]>,
     norm: Norm<B>,
     #[module(skip)]
     tokens: Tokens,
@@ -50,6 +52,7 @@ impl<B: KernelBackend> TokenEmbedding<B> {
             observation: Dense::uniform(observation_width, width, init, device),
             start: has_start.then(|| init.normal([width], 0.02, device)),
             timestep: (is_whole && config.max_timesteps > 0).then(|| init.normal([config.max_timesteps, width], 0.02, device)),
+            parts: (config.tokens == Tokens::Normed).then(|| std::array::from_fn(|_| Norm::new(width, init, device))),
             norm: Norm::new(width, init, device),
             tokens: config.tokens,
         }
@@ -85,6 +88,11 @@ impl<B: KernelBackend> TokenEmbedding<B> {
                 joined([action, with_timestep(return_to_go), with_timestep(observation)])
             }
             Tokens::Merged => with_timestep(action + return_to_go + observation),
+            Tokens::Normed => {
+                let [of_action, of_return, of_observation] = self.parts.as_ref().expect("normed parts have their norms");
+                let sum = of_action.forward(action) + of_return.forward(return_to_go);
+                with_timestep(sum + of_observation.forward(observation))
+            }
             Tokens::Observation => observation,
         };
         self.norm.forward(tokens)

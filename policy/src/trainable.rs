@@ -133,7 +133,9 @@ impl Described for Description {
     }
 
     fn fits(&self, other: &Self) -> bool {
-        self.config == other.config && self.action == other.action
+        // What a policy is told of returns does not make its weights others; older policies have no range.
+        let config = PolicyConfig { return_range: other.config.return_range, ..self.config.clone() };
+        config == other.config && self.action == other.action
     }
 
     fn read(folder: &Path) -> Result<Self, PolicyError> {

@@ -233,12 +233,13 @@ def _asked(policy: Path, checkpoint: str | int | None, target_return: Any, progr
         "target_returns": targets,
         "checkpoint": None if checkpoint is None else str(checkpoint),
         **values,
+        "env_options": [f"{name}={json.dumps(value)}" for name, value in (values.get("env_options") or {}).items()],
     }
 
 
 _EVALUATE_FLAGS = {
     name: name for name in ("checkpoint", "env", "episodes", "actors", "envs_per_actor", "execution", "cache", "seed")
-} | {"target_return": "target_return"}
+} | {"target_return": "target_return", "env_option": "env_options"}
 
 
 def evaluate(
@@ -246,6 +247,7 @@ def evaluate(
     *,
     checkpoint: str | int | None = None,
     env: str | None = None,
+    env_options: Mapping[str, Any] | None = None,
     episodes: int | None = None,
     target_return: float | Sequence[float] | None = None,
     actors: int | None = None,
@@ -264,6 +266,7 @@ def evaluate(
         policy: folder of a run, of a checkpoint or of a saved policy, or the name of one in ``policies/``.
         checkpoint: of a run: a step, ``"latest"`` (the default) or ``"best"``.
         env: task. Default: the one that it was trained in.
+        env_options: options of the task that are other than in training, such as ``{"corridor": 2000}``.
         episodes: for each target return. Default here and below: as in the run's config, at the end.
         target_return: one or several returns to ask for, in units of reward.
         actors: threads; results do not depend on it.
@@ -292,6 +295,7 @@ def record(
     *,
     checkpoint: str | int | None = None,
     env: str | None = None,
+    env_options: Mapping[str, Any] | None = None,
     episodes: int | None = None,
     target_return: float | Sequence[float] | None = None,
     actors: int | None = None,

@@ -21,7 +21,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path as FilePath
@@ -189,6 +189,7 @@ def evaluate(
     *,
     checkpoint: str | int | None = None,
     env: str | None = None,
+    env_options: Mapping[str, Any] | None = None,
     episodes: int | None = None,
     target_return: float | Sequence[float] | None = None,
     envs_per_actor: int | None = None,
@@ -220,6 +221,7 @@ def evaluate(
         target_return,
         progress,
         env=env,
+        env_options=env_options,
         episodes=episodes,
         actors=None,
         envs_per_actor=envs_per_actor,

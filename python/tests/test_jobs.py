@@ -61,6 +61,13 @@ def test_results_are_frames_where_pandas_is(runs: Path) -> None:
     assert "transformer" in str(comparison)
 
 
+def test_a_policy_is_judged_in_another_maze_than_it_learnt_in(runs: Path) -> None:
+    report = aaren.evaluate(runs / "maze", env_options={"corridor": 9}, episodes=3, progress=False)
+    assert report["env_options"]["corridor"] == 9 and len(report["targets"][0]["returns"]) == 3
+    with pytest.raises(aaren.Error, match="corridr"):
+        aaren.evaluate(runs / "maze", env_options={"corridr": 9}, progress=False)
+
+
 def test_without_pandas_frames_say_how_to_get_it(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = aaren.evaluate(runs / "maze", episodes=1, progress=False)
     monkeypatch.setitem(sys.modules, "pandas", None)

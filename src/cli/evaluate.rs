@@ -154,11 +154,13 @@ impl EvaluateArgs {
     /// Names an evaluation by what was changed.
     fn name(&self, step: u64) -> String {
         let list = |targets: &[f64]| targets.iter().map(f64::to_string).collect::<Vec<_>>().join("-");
-        let EvaluateRequest { env, seed, episodes, execution, cache, stochastic, target_returns, .. } = &self.request;
+        let EvaluateRequest { env, env_options, seed, episodes, execution, cache, stochastic, target_returns, .. } =
+            &self.request;
         let cache = cache.filter(|cache| *cache != CachePolicy::Full);
         let parts = [
             Some(format!("step-{step}")),
             env.as_ref().map(|id| format!("env-{}", id.replace('/', "-"))),
+            (!env_options.is_empty()).then(|| env_options.join("-").replace(['=', '/'], "-")),
             seed.map(|seed| format!("seed-{seed}")),
             episodes.map(|episodes| format!("episodes-{episodes}")),
             execution.map(|execution| execution.to_string()),

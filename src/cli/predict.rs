@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aaren_agents::config::Execution;
 use aaren_agents::jobs::Checkpoint;
@@ -57,7 +57,9 @@ pub fn run(args: &PredictArgs) -> Result<()> {
         progress::say(&format!("goes on after row {}", predictor.rows()));
         pass_over = if args.from_start { predictor.rows() } else { 0 };
     }
-    let kept = Kept { path: args.state.as_deref(), written: Instant::now(), rows: predictor.rows() };
+    let mut kept = Kept { path: args.state.as_deref(), written: Instant::now(), rows: predictor.rows(), file: None };
+    // A state that cannot be written shows before the first row.
+    kept.put(&predictor)?;
     answer(&mut predictor, kept, pass_over)
 }
 
@@ -79,15 +81,39 @@ struct Kept<'a> {
     written: Instant,
     /// Rows of the state that is written.
     rows: u64,
+    /// The file as it was written: when, and its length.
+    file: Option<(SystemTime, u64)>,
 }
 
 impl Kept<'_> {
+    /// Writes the state if it is not the one that is written, or no file has it.
     fn write(&mut self, predictor: &Predictor) -> Result<()> {
-        if let Some(path) = self.path.filter(|path| predictor.rows() != self.rows || !path.exists()) {
-            predictor.keep(path).context("--state")?;
-            (self.written, self.rows) = (Instant::now(), predictor.rows());
-        }
+        let Some(path) = self.path.filter(|path| predictor.rows() != self.rows || !path.exists()) else { return Ok(()) };
+        let found = stamp(path).with_context(|| format!("--state: cannot read {}", path.display()))?;
+        ensure!(
+            found.is_none() || found == self.file,
+            "--state: another process has written {} since row {}; a stream has one file, and a file one stream",
+            path.display(),
+            self.rows
+        );
+        self.put(predictor)
+    }
+
+    fn put(&mut self, predictor: &Predictor) -> Result<()> {
+        let Some(path) = self.path else { return Ok(()) };
+        predictor.keep(path).context("--state")?;
+        (self.written, self.rows) = (Instant::now(), predictor.rows());
+        self.file = stamp(path).with_context(|| format!("--state: cannot read {}", path.display()))?;
         Ok(())
+    }
+}
+
+/// When a file was written, and its length; nothing where there is none.
+fn stamp(path: &Path) -> std::io::Result<Option<(SystemTime, u64)>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some((found.modified()?, found.len()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -95,8 +121,6 @@ fn answer(predictor: &mut Predictor, mut kept: Kept<'_>, mut pass_over: u64) -> 
     let mut input = BufReader::with_capacity(BUFFER, std::io::stdin().lock());
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
-    // A state that cannot be written shows before the first row.
-    kept.write(predictor)?;
     let outcome = loop {
         line.clear();
         number += 1;
@@ -120,6 +144,10 @@ fn answer(predictor: &mut Predictor, mut kept: Kept<'_>, mut pass_over: u64) -> 
         let text = ended.unwrap_or(&line);
         if pass_over > 0 {
             pass_over -= u64::from(predictor.pass(text));
+            if pass_over == 0 && !predictor.has_seen_what_passed() {
+                let seen = predictor.rows();
+                break Err(anyhow!("--from-start: the first {seen} rows of the input are not those that --state has seen"));
+            }
             continue;
         }
         match predictor.push(text) {

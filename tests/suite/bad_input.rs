@@ -268,7 +268,7 @@ fn cases() -> Vec<Case> {
             "a target return beyond all numbers",
             "evaluate run --target-return 1e308",
             &["not a number", "target return"],
-            |to| trained(to, "run"),
+            |to| trained_with(to, "run", "policy.return_range=[0, 1.7e308]"),
         ),
         case("a report where none can be", "evaluate run --json no/x.json", &["no/x.json"], |to| trained(to, "run")),
         // Comparisons.
@@ -436,6 +436,10 @@ fn run(folder: &Path, name: &str, overrides: &[&str]) {
 
 /// The smallest run that was trained, one step.
 fn trained(folder: &Path, name: &str) {
+    trained_with(folder, name, "evaluation.final_episodes=1");
+}
+
+fn trained_with(folder: &Path, name: &str, more: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aaren"));
     command.args(["train", "--run", name]).current_dir(folder);
     for setting in [
@@ -447,6 +451,7 @@ fn trained(folder: &Path, name: &str) {
         "train.steps=1",
         "train.batch_size=1",
         "evaluation.final_episodes=1",
+        more,
     ] {
         command.args(["--set", setting]);
     }

@@ -173,6 +173,32 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
+#[test]
+fn the_last_evaluations_are_taken_together_where_there_are_five() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs: Vec<PathBuf> = [1, 2]
+        .map(|seed| {
+            let path = full_run(folder.path(), &format!("seed{seed}"), &[0.4, 0.1], 0.9, &[&format!("seed={seed}")]);
+            let score = |step: u64| step as f64 / 10.0 + seed as f64;
+            let lines =
+                (1..=6).map(|at| json!({ "step": 100 * at, "evaluation/normalised_score": score(100 * at) }).to_string() + "\n");
+            fs::write(path.join("metrics.jsonl"), lines.collect::<String>()).unwrap();
+            path
+        })
+        .into();
+    let (comparison, content) = compared(&runs, &CompareOptions::default());
+    // Steps 200 to 600 of both seeds.
+    let recent = &content["cells"][0]["targets"][0]["recent"];
+    assert_eq!((&recent["values"], &recent["mean"]), (&json!([41.0, 42.0]), &41.5.into()));
+    assert_eq!(content["aggregates"][0]["recent_mean"], 41.5);
+    let text = comparison.to_string();
+    assert!(text.contains("mean of the last 5 evaluations while training") && text.contains("41.5 ± 0.5"), "{text}");
+    // Four are too few.
+    fs::write(runs[0].join("metrics.jsonl"), "{\"step\": 100, \"evaluation/normalised_score\": 1}\n").unwrap();
+    let (comparison, content) = compared(&runs, &CompareOptions::default());
+    assert!(content["cells"][0]["targets"][0]["recent"].is_null() && !comparison.to_string().contains("last 5"));
+}
+
 const BC: &[&str] = &["policy.tokens=observation", "policy.mixer=mlp", "data.top_fraction=0.1"];
 
 #[test]

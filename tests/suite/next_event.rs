@@ -334,7 +334,7 @@ fn what_is_wrong_with_events_is_named() {
         (&["task.floor=0"], &["task.floor: found 0", "task.unit"]),
         (&["task.end=50"], &["task.train", "sequence 1: an event is at", "task.end, 50"]),
         (&["task.components=0"], &["task.components: found 0"]),
-        (&["task.clock=[\"hour\", \"hour\"]"], &["task.clock", "twice"]),
+        (&["task.clock=[\"hour\", \"hour\"]"], &["task.clock", "at most", "[\"hour\",\"hour\"]"]),
         (&["task.times=day", "task.train=dates.csv", "task.test=dates.csv"], &["task.times: dates.csv has dates"]),
         (&["task.hawkes.decay=1"], &["task.hawkes: a process makes all sequences"]),
         (&hawkes("task.hawkes.decay=0"), &["task.hawkes.decay: found 0"]),

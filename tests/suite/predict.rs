@@ -258,6 +258,12 @@ fn what_is_wrong_with_rows_and_states_is_named() {
             0,
             &["--from-start: the input has 1 rows, and --state has seen 2"],
         ),
+        (
+            &["other", "--state", "other.state", "--from-start"],
+            "1,2\n1,3\n1,2\n",
+            0,
+            &["--from-start: the first 2 rows of the input are not those that --state has seen"],
+        ),
         (&["run", "--execution", "streaming"], rows, 0, &["task.scaling", "--execution window"]),
         (&["none"], rows, 0, &["none: there is no run folder"]),
     ] {
@@ -272,6 +278,34 @@ fn what_is_wrong_with_rows_and_states_is_named() {
     assert!(!wrong.status.success());
     let next = answers(&predict(folder.path(), &["run", "--state", "s"], "2016-07-01 02:00,1,2\n"));
     assert_eq!((next.len(), &next[0]["row"]), (1, &3.into()));
+    assert_one_stream_a_file(folder.path(), rows);
+}
+
+/// Two processes with one state would each lose what the other has seen.
+fn assert_one_stream_a_file(folder: &Path, rows: &str) {
+    let mut command = aaren(folder, &["predict", "run", "--state", "shared"], &[]);
+    let mut first = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    stdin.write_all(rows.as_bytes()).unwrap();
+    let mut said = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert_eq!(said.by_ref().take(2).count(), 2);
+    // The state is written after what is said; the second process would be the first otherwise.
+    while std::fs::read(folder.join("shared")).unwrap() != predict_state(folder, rows) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    answers(&predict(folder, &["run", "--state", "shared"], "2016-07-01 02:00,1,2\n"));
+    stdin.write_all(b"2016-07-01 02:00,1,2\n").unwrap();
+    drop(stdin);
+    let output = first.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("another process has written shared since row 2"), "{error}");
+}
+
+/// The state after some rows.
+fn predict_state(folder: &Path, rows: &str) -> Vec<u8> {
+    let mut predictor = Predictor::open(&checkpoint(&folder.join("run"), 2), None).unwrap();
+    rows.lines().for_each(|line| drop(predictor.push(line.as_bytes()).unwrap()));
+    predictor.store().unwrap()
 }
 
 #[test]

@@ -97,6 +97,17 @@ fn memory_solves_the_maze_and_a_window_does_not() {
     let fewer: EvaluationReport = serde_json::from_value(json(&at.join("fewer.json"))).unwrap();
     assert_eq!(fewer.targets[0].returns, again.targets[0].returns[..10]);
 
+    // In another maze than it learnt in.
+    stdout(&mut aaren(at, &["evaluate", "remembers", "--env-option", "corridor=9", "--episodes", "4"], &[]));
+    let longer: EvaluationReport =
+        serde_json::from_value(json(&run.join("evaluations/step-120-corridor-9-episodes-4.json"))).unwrap();
+    assert_eq!((&longer.env_options["corridor"], longer.targets[0].lengths[0]), (&9.into(), 10));
+    for (option, word) in [("corridor", "expected name=value"), ("corridr=9", "corridr"), ("corridor=0", "1 to 1000000")] {
+        let refused = aaren(at, &["evaluate", "remembers", "--env-option", option], &[]).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(word), "{option}: {said}");
+    }
+
     // Side by side.
     let table = stdout(&mut aaren(at, &["compare", "remembers", "guesses"], &[]));
     for (name, of_remembers, of_guesses) in

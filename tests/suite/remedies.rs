@@ -103,7 +103,10 @@ fn the_flags_and_keys_that_messages_name_are_there() {
                 wrong.push(format!("{file}: {flag} in {text:?}"));
             }
         }
-        for key in SECTIONS.iter().flat_map(|section| words(text, section, |c| c.is_ascii_lowercase() || c == '_' || c == '.')) {
+        for key in SECTIONS
+            .iter()
+            .flat_map(|section| words(text, section, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.'))
+        {
             let is_free = key.starts_with("env.options") || key.starts_with("policy.options.custom");
             if is_free || FILES.iter().any(|ending| key.ends_with(ending)) || SECTIONS.contains(&&*format!("{key}.")) {
                 continue;

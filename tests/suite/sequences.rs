@@ -151,6 +151,7 @@ fn what_does_not_fit_is_named() {
         (&["task.length=13"], &["task.length: found 13", "even"]),
         (&["task.vocabulary=12"], &["task.vocabulary: found 12", "more than the 12"]),
         (&["task.kind=recall"], &["task", "recall", "mqar"]),
+        (&["task.length=-1"], &["task.length: invalid value", "expected a whole number"]),
         (&["task.pears=3"], &["there is no key task.pears", "did you mean \"pairs\"?"]),
         (&["policy.tokens=observation"], &["policy.tokens", "sequences"]),
         (&["env.id=TMaze-v0"], &["env: not read by a job that learns a task on sequences"]),
@@ -167,6 +168,7 @@ fn what_does_not_fit_is_named() {
     for (arguments, word) in [
         (&["evaluate", "run", "--episodes", "3"][..], "--episodes: run is a model of sequences"),
         (&["evaluate", "run", "--video", "x.gif"], "plays no episodes"),
+        (&["evaluate", "run", "--execution", "window"], "--execution window: the model of run looks at whole sequences"),
         (&["export", "run", "out"], "a model of sequences, expected a policy that acts"),
         (&["convert", "run", "--mixer", "transformer", "--run", "other"], "did not learn from trajectories"),
     ] {
@@ -340,6 +342,10 @@ fn a_task_needs_no_file() {
     let refused = aaren(folder.path(), &["train"], &["task.kind=forecast"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.starts_with("error: ") && said.contains("task.source") && said.lines().count() == 1, "{said}");
+    std::fs::write(folder.path().join("empty.json"), "").unwrap();
+    let refused = aaren(folder.path(), &["train", "empty.json"], &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("empty.json: the file is empty, expected a JSON object with the keys seed"), "{said}");
     let refused = aaren(folder.path(), &["train"], &["task.kind=forecst"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("forecst") && said.contains("forecast") && said.lines().count() == 1, "{said}");

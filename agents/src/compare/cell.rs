@@ -16,6 +16,9 @@ use crate::config::Job;
 use crate::run::differing_keys;
 use crate::run::report::{Better, FORMAT, LatencyPoint, Score, TargetReport};
 
+/// Evaluations while training that are taken together.
+pub(super) const RECENT: usize = 5;
+
 /// Root of the bootstrap's random numbers: the same runs give the same intervals.
 const BOOTSTRAP_SEED: u64 = 1;
 
@@ -190,6 +193,12 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
     })
 }
 
+/// The mean of the last evaluations while training; none where there are fewer.
+fn recent(curve: &[(u64, f64)]) -> Option<f64> {
+    let scores: Vec<f64> = curve.iter().rev().take(RECENT).map(|(_, score)| *score).collect();
+    (scores.len() == RECENT).then(|| mean(&scores))
+}
+
 fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
     let members: Vec<&ComparedRun> = of_cell.iter().map(|&run| &runs[run]).collect();
     let score = |target: &TargetReport| match target.normalised_score {
@@ -214,7 +223,14 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         let of = |scores: &[Score]| scores.iter().find(|score| score.title() == title).map(|score| score.value);
         let best: Option<Vec<f64>> = members.iter().map(|run| of(&run.best.as_ref()?.scores)).collect();
         let last = Spread::new(members.iter().filter_map(|run| of(&run.scores)).collect());
-        CellTarget { target_return: None, score: Some(title), episodes_std: None, last, best: best.map(Spread::new) }
+        CellTarget {
+            target_return: None,
+            score: Some(title),
+            episodes_std: None,
+            last,
+            best: best.map(Spread::new),
+            recent: None,
+        }
     });
     let targets = asked.into_iter().map(|target_return| {
         let best: Option<Vec<f64>> =
@@ -227,8 +243,13 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
             episodes_std: episodes.map(|target| task.spread(target.return_std)),
             last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, target_return)).collect()),
             best: best.map(Spread::new),
+            recent: None,
         }
     });
+    let mut targets: Vec<CellTarget> = targets.chain(scores).collect();
+    // The curve is of the headline.
+    let recent: Option<Vec<f64>> = members.iter().map(|run| recent(&run.curve)).collect();
+    targets.iter_mut().take(1).for_each(|target| target.recent = recent.clone().map(Spread::new));
 
     let mut curve: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for (step, score) in members.iter().flat_map(|run| &run.curve) {
@@ -259,7 +280,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         task: members[0].task,
         agent: members[0].agent,
         seeds: members.iter().map(|run| run.seed).collect(),
-        targets: targets.chain(scores).collect(),
+        targets,
         curve: curve.collect(),
         latency: latency.collect(),
         train_seconds: (!seconds.is_empty()).then(|| mean(&seconds)),
@@ -287,11 +308,15 @@ fn aggregate(comparison: &Comparison) -> (Vec<Aggregate>, Vec<Improvement>) {
         scores(agent).into_iter().map(|values| values.into_iter().map(|value| better.merit(value)).collect()).collect()
     };
     let of_agent = |agent: usize| {
-        let best: Option<Vec<f64>> = headlines[agent].iter().map(|target| Some(target.best.as_ref()?.mean)).collect();
+        let means = |of: &dyn Fn(&CellTarget) -> Option<f64>| {
+            let means: Option<Vec<f64>> = headlines[agent].iter().map(|target| of(target)).collect();
+            means.map(|means| mean(&means))
+        };
         Aggregate {
             agent,
             mean: mean(&headlines[agent].iter().map(|target| target.last.mean).collect::<Vec<_>>()),
-            best_mean: best.map(|best| mean(&best)),
+            best_mean: means(&|target| Some(target.best.as_ref()?.mean)),
+            recent_mean: means(&|target| Some(target.recent.as_ref()?.mean)),
             interquartile_mean: statistics::estimate_interquartile_mean(&scores(agent), BOOTSTRAP_SEED),
         }
     };

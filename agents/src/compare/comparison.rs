@@ -220,6 +220,9 @@ pub(crate) struct CellTarget {
     pub last: Spread,
     /// Of the checkpoints that evaluated best, where all runs have one.
     pub best: Option<Spread>,
+    /// Of the headline: the means of the last evaluations while training, where all runs have so many. One checkpoint is chance, these
+    /// are less so, and nothing was picked.
+    pub recent: Option<Spread>,
     /// Standard deviation over the episodes, where one run is all there is.
     pub episodes_std: Option<f64>,
 }
@@ -261,6 +264,8 @@ pub(crate) struct Aggregate {
     pub mean: f64,
     /// The same of the best checkpoints.
     pub best_mean: Option<f64>,
+    /// The same of the last evaluations while training.
+    pub recent_mean: Option<f64>,
     /// Interquartile mean over all runs of all tasks, of the last checkpoints.
     pub interquartile_mean: Estimate,
 }

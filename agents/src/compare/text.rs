@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use comfy_table::Table;
 use serde_json::Value;
 
+use super::cell::RECENT;
 use super::comparison::{Cell, CellTarget, ComparedRun, Comparison, Spread, Task};
 use super::grid::{Grid, unmarked};
 use super::statistics::Estimate;
@@ -83,6 +84,10 @@ impl Comparison {
         if self.cells.iter().any(|cell| cell.targets[0].best.is_some()) {
             tables.push((format!("{}, best checkpoint", self.unit()), self.score_table(|target| target.best.as_ref())));
         }
+        if self.cells.iter().any(|cell| cell.targets[0].recent.is_some()) {
+            let title = format!("{}, mean of the last {RECENT} evaluations while training", self.unit());
+            tables.push((title, self.score_table(|target| target.recent.as_ref())));
+        }
         if !self.aggregates.is_empty() {
             tables.push((format!("Interquartile mean, {}", self.common()), self.aggregate_table()));
         }
@@ -141,16 +146,20 @@ impl Comparison {
     }
 
     pub(super) fn aggregate_table(&self) -> Grid {
-        let mut table = Grid::new(["agent", "interquartile mean", "mean", "mean, best checkpoint"]);
+        let has_recent = self.aggregates.iter().any(|aggregate| aggregate.recent_mean.is_some());
+        let recent = has_recent.then(|| format!("mean, last {RECENT} evaluations"));
+        let header = ["agent", "interquartile mean", "mean", "mean, best checkpoint"];
+        let mut table = Grid::new(header.into_iter().chain(recent.as_deref()));
         let is_normalised = self.common_tasks().iter().all(|&task| self.tasks[task].is_normalised);
         let score = |value| score(value, is_normalised);
         for aggregate in &self.aggregates {
-            table.row([
+            let row = [
                 self.agents[aggregate.agent].clone(),
                 estimate(&aggregate.interquartile_mean, is_normalised),
                 score(aggregate.mean),
                 aggregate.best_mean.map_or("-".into(), score),
-            ]);
+            ];
+            table.row(row.into_iter().chain(has_recent.then(|| aggregate.recent_mean.map_or("-".into(), score))));
         }
         table
     }
@@ -170,9 +179,12 @@ impl Comparison {
     fn cells_table(&self, task: usize) -> Grid {
         let of_returns = self.tasks[task].is_played() || self.tasks[task].is_loss;
         let title = if of_returns { "agent, asked for" } else { "agent, score" };
-        let mut table = Grid::new([title, "last", "best", "seeds", "training", "act, first", "act, last", "state, last"]);
+        let of_task = || self.cells.iter().filter(|cell| cell.task == task);
+        let recent = of_task().any(|cell| cell.targets[0].recent.is_some()).then(|| format!("last {RECENT} evaluations"));
+        let header = [title, "last", "best"].into_iter().chain(recent.as_deref());
+        let mut table = Grid::new(header.chain(["seeds", "training", "act, first", "act, last", "state, last"]));
         let is_normalised = self.tasks[task].is_normalised;
-        for cell in self.cells.iter().filter(|cell| cell.task == task) {
+        for cell in of_task() {
             let asked = asked_for(&cell.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
             let asked = asked.into_iter().zip(&cell.targets);
             let asked =
@@ -184,6 +196,9 @@ impl Comparison {
                     spread(&target.last, is_normalised),
                     target.best.as_ref().map_or("-".into(), |best| spread(best, is_normalised)),
                 ];
+                if recent.is_some() {
+                    row.push(target.recent.as_ref().map_or("-".into(), |recent| spread(recent, is_normalised)));
+                }
                 // Costs do not depend on what was asked for.
                 if index == 0 {
                     row.extend([
@@ -202,7 +217,8 @@ impl Comparison {
         for baseline in &self.tasks[task].baselines {
             for score in &baseline.scores {
                 let row = [format!("{}, {}", baseline.name, score.title()), report::number(score.value)];
-                table.row(row.into_iter().chain(std::iter::repeat_n("-".to_string(), 7)));
+                let rest = table.header.len() - row.len();
+                table.row(row.into_iter().chain(std::iter::repeat_n("-".to_string(), rest)));
             }
         }
         table

@@ -62,7 +62,8 @@ impl OfflineJob {
             _ => {}
         }
         for (index, target) in self.evaluation.target_returns.iter().enumerate() {
-            allow(&format!("evaluation.target_returns.{index}"), target, target.is_finite(), "a finite number")?;
+            let is_finite = target.known().is_none_or(f64::is_finite);
+            allow(&format!("evaluation.target_returns.{index}"), target, is_finite, "a finite number")?;
         }
         if self.evaluation.execution == Execution::Window && self.train.context_length == ContextLength::Episode {
             bail!(
@@ -186,6 +187,7 @@ pub(super) fn check_train(train: &TrainConfig) -> Result<()> {
     }
     positive("train.learning_rate", train.learning_rate)?;
     not_negative("train.weight_decay", train.weight_decay)?;
+    allow("train.beta2", train.beta2, (0.0..1.0).contains(&train.beta2), "a decay of at least 0 and below 1")?;
     check_ema("train.ema", train.ema)?;
     positive("train.gradient_clip", train.gradient_clip)?;
     at_least_1("train.log_every", train.log_every)?;
@@ -296,7 +298,7 @@ fn not_negative(key: &str, found: f64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::assert_says;
+    use crate::config::{TargetReturn, assert_says};
 
     fn message(setting: &str) -> String {
         let error = OfflineJob::quickstart(&[setting.to_string()]);
@@ -316,6 +318,7 @@ mod tests {
             ("train.weight_decay=-1", &["train.weight_decay", "at least 0"]),
             ("train.gradient_clip=0", &["train.gradient_clip", "above 0"]),
             ("train.ema=1", &["train.ema", "found 1", "below 1"]),
+            ("train.beta2=1", &["train.beta2", "found 1", "below 1"]),
             ("train.schedule=step", &["train.schedule", "step", "cosine"]),
             ("evaluation.stop.patience=0", &["evaluation.stop.patience", "at least 1"]),
             ("evaluation.stop.min_delta=-1", &["evaluation.stop.min_delta", "at least 0"]),
@@ -376,7 +379,7 @@ mod tests {
         assert_eq!(load("merged").unwrap().target_returns(), [], "known when the data are");
         assert_eq!(load("observation").unwrap().target_returns(), [None]);
         let told = OfflineJob::quickstart(&[]).unwrap();
-        assert_eq!(told.target_returns(), [Some(1.0)]);
+        assert_eq!((told.target_returns(), &told.evaluation.target_returns[..]), (vec![], &[TargetReturn::OfBest(1.0)][..]));
     }
 
     #[test]

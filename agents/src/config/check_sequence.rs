@@ -24,6 +24,7 @@ impl SequenceJob {
             ("policy.tokens", self.policy.tokens != usual.tokens),
             ("policy.max_timesteps", self.policy.max_timesteps != usual.max_timesteps),
             ("policy.return_scale", self.policy.return_scale.is_some()),
+            ("policy.return_range", self.policy.return_range.is_some()),
         ] {
             ensure!(
                 !is_said,
@@ -104,8 +105,13 @@ impl Events {
         let end = self.end.unwrap_or(0.0);
         allow("task.end", end, end.is_finite(), "a time")?;
         within("task.components", self.components, 1, MOST_COMPONENTS)?;
-        let twice = (1..self.clock.len()).find(|&at| self.clock[..at].contains(&self.clock[at]));
-        ensure!(twice.is_none(), "task.clock: found the same twice in {:?}", self.clock);
+        let twice = (1..self.clock.len()).any(|at| self.clock[..at].contains(&self.clock[at]));
+        allow(
+            "task.clock",
+            serde_json::to_string(&self.clock)?,
+            !twice,
+            "each of \"elapsed\", \"hour\" and \"weekday\" once at most",
+        )?;
         Ok(())
     }
 }

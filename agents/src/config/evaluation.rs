@@ -5,6 +5,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::TargetReturn;
+
 /// How a policy is judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -15,9 +17,9 @@ pub struct EvaluationConfig {
     pub episodes: usize,
     /// Episodes for each target return in the evaluation at the end. Default (null): `episodes`.
     pub final_episodes: Option<usize>,
-    /// Returns to ask the policy for, in units of reward; the first is the headline. Default (none): the highest return of the data. A
-    /// policy whose `policy.tokens` is `"observation"` is not told a return.
-    pub target_returns: Vec<f64>,
+    /// Returns to ask the policy for; the first is the headline. Numbers are in units of reward, `"best"` is the highest return of the data,
+    /// `"0.9 best"` a tenth less. Default (none): the highest. A policy whose `policy.tokens` is `"observation"` is not told a return.
+    pub target_returns: Vec<TargetReturn>,
     /// Actor threads.
     pub actors: usize,
     /// Environments that each actor steps together.

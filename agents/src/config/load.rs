@@ -110,7 +110,7 @@ impl Changes {
 }
 
 /// The value of a setting: JSON, or else what TOML has, such as `100_000`, or else a string.
-fn value(text: &str) -> Value {
+pub(crate) fn value(text: &str) -> Value {
     let toml = || toml::from_str::<Value>(&format!("value = {text}")).ok()?.get("value").cloned();
     let is_plain = |value: &Value| value.is_number() || value.is_array();
     match serde_json::from_str::<Unique>(text) {
@@ -284,7 +284,7 @@ impl Kind {
                 data: super::DataConfig { scripted: Some(ScriptedConfig::default()), ..Default::default() },
                 policy: aaren_policy::PolicyConfig::default(),
                 train: super::TrainConfig::default(),
-                evaluation: EvaluationConfig { target_returns: vec![1.0], ..evaluation },
+                evaluation: EvaluationConfig { target_returns: vec![1.0.into()], ..evaluation },
                 log: LogConfig { csv: true },
             }),
             Kind::Ppo => Job::Ppo(PpoJob {
@@ -345,7 +345,10 @@ impl Kind {
                 Job::Ppo(job)
             }
             Kind::Collect => Job::Collect(typed(json)?),
-            Kind::Sequence => Job::Sequence(typed(json)?),
+            Kind::Sequence => {
+                TaskConfig::check_types(&json["task"])?;
+                Job::Sequence(typed(json)?)
+            }
         };
         job.check()?;
         Ok(job)

@@ -70,7 +70,7 @@ fn a_config_is_laid_over_its_base_key_by_key() {
     let job = load_files(&files, "job.json", &["train.batch_size=9", "env.options.corridor=8"]).unwrap();
     assert_eq!((job.train.steps, job.train.batch_size), (20, 9));
     assert_eq!((&*job.policy.mixer, job.policy.tokens), ("transformer", aaren_policy::Tokens::Merged));
-    assert_eq!(job.evaluation.target_returns, [3.0]);
+    assert_eq!(job.evaluation.target_returns, [3.0.into()]);
     assert_eq!(Value::Object(job.env.unwrap().options), serde_json::json!({"corridor": 8, "max_episode_steps": 90}));
 }
 
@@ -130,7 +130,7 @@ fn an_override_wins_over_the_file() {
     assert_eq!(job.seed, 9);
     assert_eq!(job.data.source, None);
     assert_eq!(job.data.scripted.unwrap().episodes, 3);
-    assert_eq!(job.evaluation.target_returns, [2.0, 3.5]);
+    assert_eq!(job.evaluation.target_returns, [2.0.into(), 3.5.into()]);
     assert_eq!(job.evaluation.execution, Execution::Streaming);
 }
 
@@ -155,7 +155,7 @@ fn what_is_wrong_is_named_with_its_key() {
         ("{}", &[], &["job.json", "env is missing"]),
         (r#"{"env": {}}"#, &[], &["env.id is missing"]),
         ("[]", &[], &["job.json", "expected a JSON object"]),
-        ("", &[], &["job.json, line 1", "not valid JSON"]),
+        ("", &[], &["job.json: the file is empty", "a JSON object with the keys seed, "]),
         ("{\n\"seed\": 1,\n}", &[], &["job.json, line 3, column 1"]),
         ("{\"seed\": 1, \"seed\": 2}", &[], &["\"seed\" is there twice"]),
         ("{\"seed\": 1e999}", &[], &["job.json, line 1", "out of range"]),

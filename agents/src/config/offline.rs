@@ -57,11 +57,11 @@ impl OfflineJob {
         self.data.validation.unwrap_or(if self.env.is_some() { 0.0 } else { DataConfig::HELD_OUT })
     }
 
-    /// What the policy is asked for in evaluations, at least one. `None` alone for a policy that is not told a return, which then
-    /// plays its episodes once, whatever `evaluation.target_returns` says.
+    /// What the policy is asked for in evaluations, as far as it is known without the data. `None` alone for a policy that is not told a
+    /// return, which then plays its episodes once, whatever `evaluation.target_returns` says.
     pub(crate) fn target_returns(&self) -> Vec<Option<f64>> {
         match self.policy.tokens.has_return_to_go() {
-            true => self.evaluation.target_returns.iter().copied().map(Some).collect(),
+            true => self.evaluation.target_returns.iter().filter_map(|target| target.known()).map(Some).collect(),
             false => vec![None],
         }
     }
@@ -267,6 +267,9 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
+    /// Decay of AdamW's second moments, at least 0 and below 1. Gradients that become a thousandth of the first ones, as those of a rare
+    /// label do, are seen sooner with 0.95.
+    pub beta2: f64,
     /// Optimizer steps over which the learning rate rises linearly from 0; then it goes on as `schedule` says. Default (null): a tenth
     /// of `steps`.
     #[schemars(with = "Option<u64>")]
@@ -297,6 +300,7 @@ impl Default for TrainConfig {
             cut_segments: CutSegments::Drop,
             learning_rate: 1e-4,
             weight_decay: 1e-4,
+            beta2: 0.999, // Adam's own
             warmup_steps: 1000,
             schedule: LearningRateSchedule::Constant,
             ema: None,

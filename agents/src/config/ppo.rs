@@ -52,7 +52,11 @@ impl From<&PpoJob> for ActorCriticConfig {
 
 /// A job that learns online has no trajectories: these keys are neither read nor written.
 fn backbone<S: Serializer>(policy: &Option<PolicyConfig>, serializer: S) -> Result<S::Ok, S::Error> {
-    without(policy, &["dropout", "attention_dropout", "embedding_dropout", "tokens", "max_timesteps", "return_scale"], serializer)
+    without(
+        policy,
+        &["dropout", "attention_dropout", "embedding_dropout", "tokens", "max_timesteps", "return_scale", "return_range"],
+        serializer,
+    )
 }
 
 fn untold<S: Serializer>(evaluation: &EvaluationConfig, serializer: S) -> Result<S::Ok, S::Error> {

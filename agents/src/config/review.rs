@@ -60,7 +60,7 @@ fn alike(job: &OfflineJob) -> Option<String> {
         1e3..1e9 => format!("{value:.0}"),
         _ => format!("{value:.3e}"),
     };
-    let targets = if job.policy.tokens.has_return_to_go() { &job.evaluation.target_returns[..] } else { &[] };
+    let targets: Vec<f64> = job.target_returns().into_iter().flatten().collect();
     targets.iter().enumerate().find_map(|(index, target)| {
         let twin = targets[..index].iter().find(|before| name(**before) == name(*target))?;
         Some(format!(

@@ -1,11 +1,15 @@
 //! A job that learns a task on sequences.
 
 use aaren_policy::{PolicyConfig, Pool};
+use anyhow::{Result, anyhow};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::due::Due;
 use super::events::{Events, Hawkes};
 use super::forecast::Forecast;
+use super::text::typed;
 use super::{Device, LogConfig, StopConfig, TrainConfig, default_seed};
 
 /// A job that learns a task on sequences, as written in a config file and, complete, in a run folder's `config.json`.
@@ -64,6 +68,25 @@ pub enum TaskConfig {
 }
 
 impl TaskConfig {
+    /// Whether every key has a value of its type. What reads a task by its kind cannot name the key.
+    ///
+    /// # Errors
+    /// The first key that has not.
+    pub(super) fn check_types(json: &Value) -> Result<()> {
+        fn check<T: DeserializeOwned>(json: &Value) -> Result<()> {
+            let mut json = json.clone();
+            json.as_object_mut().map(|object| object.shift_remove("kind"));
+            typed::<T>(json).map(drop).map_err(|error| anyhow!("task.{error:#}"))
+        }
+        match json["kind"].as_str() {
+            Some("classify") => check::<Classify>(json),
+            Some("events") => check::<Events>(json),
+            Some("forecast") => check::<Forecast>(json),
+            Some("mqar") => check::<Mqar>(json),
+            _ => Ok(()), // said where the kind is read
+        }
+    }
+
     /// The kind.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

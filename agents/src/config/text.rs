@@ -13,6 +13,11 @@ use super::json::Unique;
 /// # Errors
 /// Where the text is not valid.
 pub(crate) fn parse(name: &str, text: &str, is_json: bool, keys: &dyn Fn() -> String) -> Result<Value> {
+    ensure!(
+        !text.trim_ascii().is_empty() || !is_json,
+        "{name}: the file is empty, expected a JSON object with the keys {}",
+        keys()
+    );
     let json = if is_json {
         let parsed = serde_json::from_str::<Unique>(text);
         parsed.map_err(|error| not_valid(name, "JSON", error.line(), error.column(), &error.to_string()))?.0

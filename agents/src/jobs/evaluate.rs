@@ -6,9 +6,10 @@ use std::sync::Arc;
 use aaren_policy::{AnyDescription, AnyPolicy, Described, Model, checkpoint, mixer::CachePolicy};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use serde_json::{Map, Value};
 
 use super::Checkpoint;
-use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob};
+use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob, TargetReturn, TaskConfig, caution, value};
 use crate::device::{CPU, Cpu};
 use crate::offline;
 use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
@@ -27,6 +28,9 @@ pub struct EvaluateRequest {
     /// Task [default: the one that it was trained in].
     #[arg(long, value_name = "ID")]
     pub env: Option<String>,
+    /// An option of the task, for example corridor=2000; may be repeated [default: as it was trained].
+    #[arg(long = "env-option", value_name = "NAME=VALUE")]
+    pub env_options: Vec<String>,
     /// Episodes for each target return [default: as in the run's config, at the end].
     #[arg(long, value_name = "N")]
     pub episodes: Option<usize>,
@@ -117,6 +121,7 @@ impl EvaluateRequest {
             ("--target-return", !self.target_returns.is_empty()),
             ("--actors", self.actors.is_some()),
             ("--envs-per-actor", self.envs_per_actor.is_some()),
+            ("--env-option", !self.env_options.is_empty()),
             ("--cache", self.cache.is_some()),
             ("--stochastic", self.stochastic),
         ] {
@@ -134,6 +139,10 @@ impl EvaluateRequest {
         ensure!(is_the_jobs, "cannot evaluate {}: its model is not the one of the job", saved.folder.display());
         let model = checkpoint::load_model(&saved.folder, &CPU);
         let model = model.with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+        ensure!(
+            self.execution != Some(Execution::Window) || matches!(job.task, TaskConfig::Forecast(_)),
+            "--execution window: the model of {path} looks at whole sequences; leave it out"
+        );
         let execution = self.execution.unwrap_or(Execution::Window);
         Ok(Some(PreparedSequences { saved, model, job, task, execution }))
     }
@@ -166,12 +175,18 @@ impl EvaluateRequest {
             .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
         // A policy without a cache to bound shows before the episodes are played.
         policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
+        if let AnyPolicy::Decision(policy) = &policy
+            && let Some(range) = policy.description.config.return_range
+            && let Some(said) = offline::beyond(range, &evaluation.target_returns).filter(|_| !self.target_returns.is_empty())
+        {
+            caution(&[format!("--target-return: {said}")], false)?;
+        }
         Ok(Prepared { saved, policy, evaluation })
     }
 
     /// What is wrong with the request for a run's job, before a checkpoint is looked for.
     fn check_job(&self) -> Result<()> {
-        let changes = Changes { env: self.env.clone(), ..Changes::default() };
+        let changes = self.changes()?;
         if self.policy.join("config.json").is_file() {
             let job = self.changed(RunDir::open(&self.policy)?.job(&changes)?)?;
             job.check()?;
@@ -205,13 +220,13 @@ impl EvaluateRequest {
     /// What is wrong with the request, or what the policy leaves open and the request does not say.
     pub fn evaluation(&self, saved: &SavedPolicy, policy: &AnyPolicy<Cpu>) -> Result<Evaluation> {
         let flags = |evaluation| Evaluation { cache: self.cache.unwrap_or_default(), stochastic: self.stochastic, ..evaluation };
-        if let Some(job) = saved.job(&Changes { env: self.env.clone(), ..Changes::default() })? {
+        if let Some(job) = saved.job(&self.changes()?)? {
             let job = self.changed(job)?;
             job.check()?;
             let (is_the_jobs, evaluation) = match (policy, &job) {
                 (AnyPolicy::Decision(policy), Job::Offline(job)) => {
+                    self.expect_target(!job.target_returns().is_empty())?;
                     let evaluation = Evaluation::try_from(job).with_context(|| self.policy.display().to_string())?;
-                    self.expect_target(!evaluation.target_returns.is_empty())?;
                     (policy.description.config == job.policy, evaluation)
                 }
                 (AnyPolicy::ActorCritic(policy), Job::Ppo(job)) => {
@@ -224,6 +239,7 @@ impl EvaluateRequest {
             return Ok(flags(evaluation));
         }
         let mut evaluation = flags(Evaluation::of_policy(policy, self.env.as_deref(), self.seed.unwrap_or(1))?);
+        evaluation.env.options.extend(self.options()?);
         let counts = [("--episodes", self.episodes), ("--actors", self.actors), ("--envs-per-actor", self.envs_per_actor)];
         for ((flag, asked), count) in
             counts.into_iter().zip([&mut evaluation.episodes, &mut evaluation.actors, &mut evaluation.envs_per_actor])
@@ -245,6 +261,25 @@ impl EvaluateRequest {
             _ => ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
         }
         Ok(evaluation)
+    }
+
+    /// What changes in the job that trained the policy.
+    fn changes(&self) -> Result<Changes> {
+        self.options()?;
+        let set = self.env_options.iter().map(|option| format!("env.options.{option}")).collect();
+        Ok(Changes { env: self.env.clone(), set, ..Changes::default() })
+    }
+
+    /// The options of the task that the request changes.
+    fn options(&self) -> Result<Map<String, Value>> {
+        let option = |option: &String| {
+            let (name, text) = option.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('.'))?;
+            Some((name.to_owned(), value(text)))
+        };
+        let options = self.env_options.iter().map(|text| {
+            option(text).with_context(|| format!("--env-option {text}: expected name=value, for example corridor=2000"))
+        });
+        options.collect()
     }
 
     fn expect_target(&self, is_said: bool) -> Result<()> {
@@ -275,7 +310,7 @@ impl EvaluateRequest {
             evaluation.envs_per_actor = self.envs_per_actor.unwrap_or(evaluation.envs_per_actor);
             evaluation.execution = self.execution.unwrap_or(evaluation.execution);
             if !self.target_returns.is_empty() {
-                evaluation.target_returns.clone_from(&self.target_returns);
+                evaluation.target_returns = self.target_returns.iter().copied().map(TargetReturn::Return).collect();
             }
         }
         Ok(job)

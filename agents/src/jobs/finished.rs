@@ -11,7 +11,7 @@ use crate::run::{RunDir, differing_keys, is_without_effect};
 use crate::session::ends_early;
 
 /// Keys that a training takes from its data where its job leaves them out, and then writes into its folder.
-const FROM_DATA: [&str; 2] = ["policy.return_scale", "evaluation.target_returns"];
+const FROM_DATA: [&str; 3] = ["policy.return_scale", "policy.return_range", "evaluation.target_returns"];
 
 /// The keys in which the job of a run is another than one that is asked for: not those that cannot change a result, nor those that the
 /// run took from its data because it was not told.
@@ -22,7 +22,8 @@ pub fn other_keys(there: &Job, asked: &Job) -> Result<Vec<String>> {
     let (there, asked) = (serde_json::to_value(there)?, serde_json::to_value(asked)?);
     let is_open = |key: &str| match keys::get(&asked, key) {
         None | Some(Value::Null) => true,
-        Some(value) => value.as_array().is_some_and(Vec::is_empty),
+        // A target may be a share of the best return, which is a number once the data are known.
+        Some(value) => value.as_array().is_some_and(|targets| targets.is_empty() || targets.iter().any(Value::is_string)),
     };
     let matters = |key: &String| !(is_without_effect(key) || FROM_DATA.contains(&&**key) && is_open(key));
     Ok(differing_keys(&there, &asked).into_iter().filter(matters).collect())

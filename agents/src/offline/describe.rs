@@ -4,7 +4,7 @@ use aaren_data::{Actions, Dataset, Statistics, Trajectory};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::Result;
 
-use crate::config::{EnvConfig, OfflineJob};
+use crate::config::{EnvConfig, OfflineJob, TargetReturn};
 use crate::play::spaces::action_spec;
 
 /// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
@@ -16,19 +16,38 @@ pub(super) fn return_scale(dataset: &Dataset) -> f64 {
     }
 }
 
-/// Whether a job says all that [`settle`] would take from its data.
-pub(super) fn is_settled(job: &OfflineJob) -> bool {
-    job.policy.return_scale.is_some() && (!job.evaluation.target_returns.is_empty() || !job.policy.tokens.has_return_to_go())
+/// The least and the largest return-to-go in a dataset; none where there is no timestep.
+pub(super) fn return_range(dataset: &Dataset) -> Option<[f64; 2]> {
+    let all = dataset.trajectories.iter().flat_map(|trajectory| trajectory.returns_to_go());
+    all.fold(None, |range, value| {
+        let [least, largest] = range.unwrap_or([value; 2]);
+        Some([f64::min(least, value), f64::max(largest, value)])
+    })
 }
 
-/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the return scale, and the
-/// highest return as the one to ask for. What the job says stays.
+/// Whether a job says all that [`settle`] would take from its data.
+pub(super) fn is_settled(job: &OfflineJob) -> bool {
+    let targets = &job.evaluation.target_returns;
+    let has_targets = !targets.is_empty() && targets.iter().all(|target| target.known().is_some());
+    let is_untold = !job.policy.tokens.has_return_to_go();
+    job.policy.return_scale.is_some() && (is_untold || job.policy.return_range.is_some() && has_targets)
+}
+
+/// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the scale and the range of
+/// returns-to-go, and the highest return as the one to ask for. What the job says stays.
 pub(crate) fn settle(job: &OfflineJob, dataset: &Dataset) -> OfflineJob {
     let mut job = job.clone();
     job.policy.return_scale.get_or_insert_with(|| return_scale(dataset));
-    if !is_settled(&job) {
-        let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
-        job.evaluation.target_returns = returns.reduce(f64::max).into_iter().collect();
+    if !job.policy.tokens.has_return_to_go() {
+        return job;
+    }
+    job.policy.return_range = job.policy.return_range.or_else(|| return_range(dataset));
+    if let Some(best) = dataset.trajectories.iter().map(Trajectory::episode_return).reduce(f64::max) {
+        let targets = &mut job.evaluation.target_returns;
+        if targets.is_empty() {
+            targets.push(TargetReturn::OfBest(1.0));
+        }
+        targets.iter_mut().for_each(|target| *target = target.of(best).into());
     }
     job
 }
@@ -51,7 +70,11 @@ pub fn describe(env: &Option<EnvConfig>, policy: &PolicyConfig, dataset: &Datase
     let statistics = Statistics::of(dataset, None);
     let description = Description {
         format: Description::FORMAT,
-        config: PolicyConfig { return_scale: policy.return_scale.or(Some(return_scale(dataset))), ..policy.clone() },
+        config: PolicyConfig {
+            return_scale: policy.return_scale.or(Some(return_scale(dataset))),
+            return_range: policy.return_range.or_else(|| return_range(dataset)).filter(|_| policy.tokens.has_return_to_go()),
+            ..policy.clone()
+        },
         normalizer: Normalizer::new(statistics.observation_mean, &statistics.observation_std),
         action,
         environment,
@@ -117,6 +140,12 @@ mod tests {
         assert_eq!(settled.target_returns(), [Some(highest)]);
         let said = job(&["evaluation.target_returns=[0.5]".into()]);
         assert_eq!(settle(&said, &dataset).target_returns(), [Some(0.5)]);
+        assert_eq!(settled.policy.return_range, return_range(&dataset));
+        let share = job(&[random.into(), "evaluation.target_returns=[\"0.9 best\", 1]".into()]);
+        assert!(!is_settled(&share) && share.target_returns() == [Some(1.0)]);
+        let share = settle(&share, &dataset);
+        assert_eq!((is_settled(&share), share.target_returns()[1]), (true, Some(1.0)));
+        assert!((share.target_returns()[0].unwrap() - 1.1 * highest).abs() < 1e-9 * highest.abs());
         let untold = job(&["evaluation.target_returns=[]".into(), "policy.tokens=observation".into()]);
         assert_eq!(settle(&untold, &dataset).target_returns(), [None]);
     }

@@ -3,7 +3,7 @@
 use super::data::trajectories;
 use super::describe::describe;
 use super::learner::Learner;
-use crate::config::{Changes, EvaluationConfig, Execution, Job, OfflineJob};
+use crate::config::{Changes, EvaluationConfig, Execution, Job, OfflineJob, TargetReturn};
 use crate::device::{CPU, Graph};
 use crate::play::spaces::action_spec;
 use crate::run::{IMPORTED, RunDir};
@@ -140,6 +140,7 @@ fn job_of(published: &Published, options: &ImportOptions) -> Result<OfflineJob> 
         targets => targets.to_vec(),
     };
     let policy = PolicyConfig { return_scale: Some(options.return_scale), ..published.config.clone() };
+    let target_returns = target_returns.into_iter().map(TargetReturn::Return).collect();
     let evaluation = EvaluationConfig { execution: Execution::Window, target_returns, ..EvaluationConfig::default() };
     let json = json!({
         "env": { "id": id },

@@ -81,7 +81,7 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
     /// If the description does not check.
     pub fn new(description: N::Description, config: &TrainConfig, seed: u64) -> Result<Self> {
         let network = N::init(&description, derive_seed(seed, &[seeds::WEIGHTS]), &B::device())?;
-        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.no_decay());
+        let optimizer = AdamW::new(ADAM_EPSILON, config.weight_decay, network.no_decay()).with_beta2(config.beta2);
         let (average, config) = (config.ema.map(|_| network.clone()), config.clone());
         let (progress, shards, states) = (Progress::default(), Shards::all(config.shards), Vec::new());
         Ok(Self { network, average, optimizer, description, config, seed, shards, states, pending: None, progress })

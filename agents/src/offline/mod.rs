@@ -39,6 +39,7 @@ pub use data::trajectories;
 pub use describe::describe;
 pub use import::{Import, ImportOptions, StatisticsSource, import};
 pub use learner::Learner;
+pub(crate) use review::beyond;
 pub use review::review;
 pub(crate) use sequences::describe_sequences;
 pub use sequences::{SequenceTrainer, begin_sequences_from, train_sequences};

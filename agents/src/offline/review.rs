@@ -3,8 +3,9 @@
 use aaren_data::Dataset;
 use anyhow::{Result, ensure};
 
-use super::describe::return_scale;
+use super::describe::{return_range, return_scale};
 use crate::config::{ContextLength, Device, OfflineJob, caution, memory};
+use crate::run::report::number;
 
 /// So many times larger or smaller than the data a return scale is a slip; the published ones are up to 12 times smaller.
 const FAR_OFF: f64 = 30.0;
@@ -43,7 +44,18 @@ pub fn review(job: &OfflineJob, dataset: &Dataset) -> Result<()> {
              as much as what is learnt from; {longest} would do"
         )
     });
-    caution(&scale.into_iter().chain(window).collect::<Vec<_>>(), job.strict)
+    let range = job.policy.return_range.or_else(|| return_range(dataset));
+    let target = range.and_then(|range| beyond(range, &job.target_returns()));
+    let target =
+        target.map(|said| format!("evaluation.target_returns: {said}; \"best\" asks for the highest return of the data"));
+    caution(&scale.into_iter().chain(window).chain(target).collect::<Vec<_>>(), job.strict)
+}
+
+/// What is said of a return that is asked for and that a policy is not told, because it is told those of a range.
+pub(crate) fn beyond([least, largest]: [f64; 2], asked: &[Option<f64>]) -> Option<String> {
+    let target = asked.iter().flatten().find(|target| !(least..=largest).contains(*target))?;
+    let (target, least, largest) = (number(*target), number(least), number(largest));
+    Some(format!("found {target}, and the policy is told returns from {least} to {largest}, as in its data"))
 }
 
 #[cfg(test)]
@@ -76,6 +88,12 @@ mod tests {
         review(&windowed(6000), &dataset).unwrap(); // 30 times the longest
         let message = review(&windowed(6001), &dataset).unwrap_err().to_string();
         assert!(message.contains("train.context_length: found 6001") && message.contains("200 would do"), "{message}");
+        let mut asked = job("null");
+        asked.evaluation.target_returns = vec![1.0.into()];
+        let message = review(&asked, &dataset).unwrap_err().to_string();
+        assert!(message.contains("evaluation.target_returns: found 1, and the policy is told returns from -"), "{message}");
+        asked.policy.return_range = Some([-1e9, 1e9]);
+        review(&asked, &dataset).unwrap();
         let empty = Dataset { trajectories: Vec::new(), ..dataset };
         assert_eq!(return_scale(&empty), 1.0);
         assert!(review(&job("null"), &empty).unwrap_err().to_string().contains("no transition"));

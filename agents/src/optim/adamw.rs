@@ -15,6 +15,7 @@ const BETAS: [f64; 2] = [0.9, 0.999];
 
 /// What to do, and the moments.
 pub struct AdamW<B: AutodiffBackend, M: AutodiffModule<B>> {
+    betas: [f64; 2],
     epsilon: f64,
     weight_decay: f64,
     no_decay: Vec<ParamId>,
@@ -28,7 +29,14 @@ where
 {
     /// Without moments. Weight decay leaves the parameters of `no_decay` alone.
     pub fn new(epsilon: f64, weight_decay: f64, no_decay: Vec<ParamId>) -> Self {
-        Self { epsilon, weight_decay, no_decay, moments: Moments::<B, M>::default() }
+        Self { betas: BETAS, epsilon, weight_decay, no_decay, moments: Moments::<B, M>::default() }
+    }
+
+    /// The same with another decay of the second moments, below 1: how long the size of gradients is remembered.
+    #[must_use]
+    pub fn with_beta2(mut self, beta2: f64) -> Self {
+        self.betas[1] = beta2;
+        self
     }
 
     /// One step on the gradients times a factor, `[1]`, which clips them. Parameters without a gradient stay as they are.
@@ -69,7 +77,7 @@ where
         let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(id) else {
             return Param::from_mapped_value(id, parameter, mapper);
         };
-        let AdamW { epsilon, weight_decay, no_decay, moments } = &mut *self.optimizer;
+        let AdamW { betas, epsilon, weight_decay, no_decay, moments } = &mut *self.optimizer;
         let is_trained = parameter.is_require_grad();
         let parameter = parameter.inner();
         let state = moments.remove(&id).map(|record| record.into_state::<D>().momentum);
@@ -79,7 +87,7 @@ where
         };
         let step = AdamWStep {
             learning_rate: self.learning_rate,
-            betas: BETAS,
+            betas: *betas,
             epsilon: *epsilon,
             weight_decay: if no_decay.contains(&id) { 0.0 } else { *weight_decay },
             time,

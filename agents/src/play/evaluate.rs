@@ -146,6 +146,15 @@ impl Evaluation {
         episodes.enumerate().map(start).collect()
     }
 
+    /// The same, which are some.
+    fn some_starts(&self) -> Result<Vec<EpisodeStart>> {
+        ensure!(
+            !self.target_returns.is_empty(),
+            "evaluation.target_returns: the highest return is known when the data are read; name a return to ask for"
+        );
+        Ok(self.starts())
+    }
+
     /// Makes the task.
     ///
     /// # Errors
@@ -166,7 +175,7 @@ impl Evaluation {
         make_env: &MakeEnv,
         finished: impl FnMut(&PlayedEpisode),
     ) -> Result<Vec<PlayedEpisode>> {
-        play_with_policy(policy, &self.starts(), self, make_env, false, finished)
+        play_with_policy(policy, &self.some_starts()?, self, make_env, false, finished)
     }
 
     /// The same, with every episode kept whole, in [`PlayedEpisode::recorded`].
@@ -179,7 +188,7 @@ impl Evaluation {
         make_env: &MakeEnv,
         finished: impl FnMut(&PlayedEpisode),
     ) -> Result<Vec<PlayedEpisode>> {
-        play_with_policy(policy, &self.starts(), self, make_env, true, finished)
+        play_with_policy(policy, &self.some_starts()?, self, make_env, true, finished)
     }
 
     /// Episodes for all target returns together.

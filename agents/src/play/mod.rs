@@ -5,7 +5,8 @@
 //! use aaren_agents::{config::OfflineJob, device::{CPU, Cpu}, offline, play::Evaluation};
 //! use aaren_policy::{AnyPolicy, DecisionNetwork, DecisionPolicy};
 //!
-//! let job = OfflineJob::quickstart(&["env.options.corridor=3".into(), "evaluation.final_episodes=4".into()])?;
+//! let settings = ["env.options.corridor=3", "evaluation.final_episodes=4", "evaluation.target_returns=[1]"];
+//! let job = OfflineJob::quickstart(&settings.map(String::from))?;
 //! let description = offline::describe(&job.env, &job.policy, &offline::trajectories(&job)?)?;
 //! let network = DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?;
 //! let policy = AnyPolicy::from(DecisionPolicy { network, description });

@@ -24,7 +24,7 @@ struct Louder;
 
 impl<B: Backend> ModuleMapper<B> for Louder {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        param.map(|tensor| tensor * 1.8)
+        param.map(|tensor| tensor * 1.3)
     }
 }
 
@@ -85,7 +85,7 @@ fn policies() -> Vec<(String, AnyPolicy<Cpu>, Option<usize>)> {
     let mut far = config("aaren");
     (far.options.aaren.queries, far.options.aaren.recency) = (2, Recency::Learned);
     add("aaren with two fading queries", decision(far, continuous()), None);
-    for tokens in [Tokens::Merged, Tokens::Observation, Tokens::Published] {
+    for tokens in [Tokens::Merged, Tokens::Normed, Tokens::Observation, Tokens::Published] {
         add(&format!("gru, {tokens:?}"), decision(PolicyConfig { tokens, ..config("gru") }, continuous()), None);
         add(&format!("window, {tokens:?}"), decision(PolicyConfig { tokens, ..config("transformer") }, continuous()), Some(4));
     }
@@ -95,6 +95,10 @@ fn policies() -> Vec<(String, AnyPolicy<Cpu>, Option<usize>)> {
     add("a window and choices", decision(config("transformer"), choices()), Some(3));
     let tanh = PolicyConfig { activation: Activation::GeluTanh, tokens: Tokens::Published, ..config("transformer") };
     add("a published window", decision(tanh, continuous()), Some(6));
+    // Returns that are asked for are 5 to 8, and what is left of them falls below 0.
+    let told = PolicyConfig { return_range: Some([-1.5, 5.5]), ..config("gru") };
+    add("a range of returns", decision(told.clone(), continuous()), None);
+    add("a window and a range of returns", decision(PolicyConfig { mixer: "transformer".into(), ..told }, continuous()), Some(4));
     let mixed = PolicyConfig { mixer: "aaren".into(), mixers: vec!["lstm".into(), "aaren".into()], ..config("aaren") };
     add("two mixers", decision(mixed, continuous()), None);
     let mlp = |activation| ActorCriticConfig::Mlp { hidden: vec![9, 7], activation };

@@ -155,7 +155,7 @@ fn tensorboard_reads_the_values_and_forgets_what_was_made_again() {
         (&hparams["train.steps"], &hparams["policy.mixer"], &hparams["train.learning_rate"]),
         (&500.0.into(), &"aaren".into(), &0.001.into())
     );
-    assert_eq!((&hparams["evaluation.target_returns"], &read["status"]), (&"[1.0]".into(), &1.into()));
+    assert_eq!((&hparams["evaluation.target_returns"], &read["status"]), (&"[\"best\"]".into(), &1.into()));
     let hex: String = GIF.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(read["video"], serde_json::json!([[50, 3, 2, hex]]));
     assert_eq!(read.as_object().unwrap().len(), 6);

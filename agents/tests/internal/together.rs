@@ -127,11 +127,7 @@ fn train_on(size: usize, folder: &Path, job: &Job) -> Vec<Results> {
     let resume = folder.join("config.json").is_file();
     on_ranks(size, |ranks: &Ranks| -> Results {
         let run = ranks.is_first().then(|| match resume {
-            true => {
-                let mut run = RunDir::resume(folder).unwrap();
-                run.update_job(job).unwrap();
-                run
-            }
+            true => RunDir::resume(folder).unwrap(),
             false => RunDir::create(folder, job, job.keep_checkpoints()).unwrap(),
         });
         let run = SharedRun::new(run.as_ref(), ranks);

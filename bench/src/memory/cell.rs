@@ -2,11 +2,12 @@
 
 use super::{args::MemoryArgs, plan::Plan};
 use crate::measure::{mean_of_found, median};
-use aaren_agents::config::{Changes, OfflineJob};
+use aaren_agents::config::{Changes, Job, OfflineJob};
+use aaren_agents::jobs::other_keys;
 use aaren_agents::offline::{self, trajectories};
 use aaren_agents::run::interrupt::Interrupted;
 use aaren_agents::run::report::{EvaluationReport, LatencyReport, TrainSummary, duration, number};
-use aaren_agents::run::{RunDir, differing_keys, interrupt};
+use aaren_agents::run::{RunDir, interrupt};
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io::Write, path::Path};
@@ -122,7 +123,7 @@ fn train_and_play(job: &OfflineJob, folder: &Path) -> Result<(TrainSummary, Eval
         return offline::train(job, dataset, &RunDir::create(folder, job, job.train.keep_checkpoints)?, false);
     }
     let begun = RunDir::open(folder)?.job(&Changes::default())?.offline()?;
-    let differing = differing_keys(&serde_json::to_value(&begun)?, &serde_json::to_value(job)?);
+    let differing = other_keys(&Job::Offline(begun), &Job::Offline(job.clone()))?;
     if !differing.is_empty() {
         let context = format!("the run {} was begun with another {}", folder.display(), differing.join(" and "));
         return Err(anyhow::Error::new(BegunOtherwise).context(context));

@@ -4,8 +4,8 @@ use crate::common::*;
 use aaren_kernels::Dropout;
 use aaren_policy::mixer::names;
 use aaren_policy::{
-    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, Description, NormPlace, Normalizer, PolicyConfig, PolicyError,
-    Timesteps, Tokens, checkpoint,
+    ActionBatch, ActionSpec, ActionValue, DecisionNetwork, DecisionPolicy, Description, NormPlace, Normalizer, PolicyConfig,
+    PolicyError, Timesteps, Tokens, checkpoint,
 };
 use burn::backend::{Autodiff, Flex};
 use burn::prelude::*;
@@ -46,6 +46,7 @@ fn the_policy_that_acts_is_the_policy_that_was_trained() {
         for (tokens, norm) in [
             (Tokens::Separate, NormPlace::Pre),
             (Tokens::Merged, NormPlace::Pre),
+            (Tokens::Normed, NormPlace::Pre),
             (Tokens::Observation, NormPlace::Pre),
             (Tokens::Published, NormPlace::Pre),
             (Tokens::Published, NormPlace::Post),
@@ -95,6 +96,48 @@ fn the_policy_that_acts_is_the_policy_that_was_trained() {
                 }
             }
         }
+    }
+}
+
+/// What the policy does after one timestep, told a return.
+fn answer(policy: &DecisionPolicy<Cpu>, observation: &[f64], return_to_go: f64) -> Vec<f64> {
+    let mut timesteps = Timesteps::new();
+    timesteps.push(&policy.description, observation, None, return_to_go, 0, true);
+    let inputs = timesteps.to_tensors::<Cpu>(1, policy.description.config.tokens, &device());
+    let (outputs, _) = policy.network.forward(&inputs, policy.initial_state(1, &device()), Dropout::OFF);
+    numbers(outputs)
+}
+
+fn with_config(config: PolicyConfig) -> DecisionPolicy<Cpu> {
+    let description = Description { config, ..description("mlp") };
+    DecisionPolicy { network: DecisionNetwork::new(&description, 3, &device()).unwrap(), description }
+}
+
+#[test]
+fn a_large_return_drowns_the_observation_unless_parts_are_normed() {
+    let distance = |tokens: Tokens, return_to_go: f64| {
+        let policy = with_config(PolicyConfig { tokens, ..description("mlp").config });
+        let answers = [0.5, -1.0].map(|number| answer(&policy, &[number; 5], return_to_go));
+        answers[0].iter().zip(&answers[1]).map(|(a, b)| (a - b).abs()).sum::<f64>()
+    };
+    let kept = |tokens| distance(tokens, 1000.0) / distance(tokens, 1.0);
+    assert!(kept(Tokens::Merged) < 0.2, "{}", kept(Tokens::Merged));
+    assert!(kept(Tokens::Normed) > 0.5, "{}", kept(Tokens::Normed));
+}
+
+#[test]
+fn a_return_beyond_the_range_is_told_as_the_nearest_one() {
+    let config = PolicyConfig { tokens: Tokens::Merged, ..description("mlp").config };
+    let told = with_config(PolicyConfig { return_range: Some([-2.0, 6.0]), ..config.clone() });
+    let untold = with_config(config);
+    let observation = [0.3; 5];
+    for (asked, nearest) in [(7.0, 6.0), (1e12, 6.0), (-2.5, -2.0), (5.0, 5.0)] {
+        assert_eq!(answer(&told, &observation, asked), answer(&untold, &observation, nearest), "{asked}");
+    }
+    assert_ne!(answer(&untold, &observation, 7.0), answer(&untold, &observation, 6.0));
+    for range in [[1.0, 0.0], [f64::NAN, 1.0], [0.0, f64::INFINITY]] {
+        let error = PolicyConfig { return_range: Some(range), ..PolicyConfig::default() }.check().unwrap_err().to_string();
+        assert!(error.contains("return_range"), "{error}");
     }
 }
 

@@ -153,7 +153,15 @@ pub(super) fn decision(graph: &mut Graph, description: &Description, window: Opt
         let left = graph.op("Where", &[&reset, &target, &left]);
         let timestep = graph.op("Where", &[&reset, &zero, &timestep]);
         let scale = graph.double(config.return_scale.unwrap_or(1.0));
-        let scaled = graph.op("Div", &[&left, &scale]);
+        let told = match config.return_range {
+            None => left.clone(),
+            Some([least, largest]) => {
+                let [least, largest] = [least, largest].map(|bound| graph.double(bound));
+                let told = graph.op("Max", &[&left, &least]);
+                graph.op("Min", &[&told, &largest])
+            }
+        };
+        let scaled = graph.op("Div", &[&told, &scale]);
         parts.return_to_go = graph.cast(&scaled, FLOAT);
         parts.timestep = timestep.clone();
         let next = graph.op("Add", &[&timestep, &one]);
@@ -287,8 +295,15 @@ fn tokens(graph: &mut Graph, config: &PolicyConfig, parts: &Parts) -> Result<Vec
         Some(at) => graph.op("Add", &[part, at]),
         None => part.to_owned(),
     };
+    let mut observation = observation;
+    let mut return_to_go = return_to_go;
+    if config.tokens == Tokens::Normed {
+        for (index, part) in [&mut action, &mut return_to_go, &mut observation].into_iter().enumerate() {
+            *part = graph.norm(&format!("tokens.parts.{index}"), part)?;
+        }
+    }
     let parts = match config.tokens {
-        Tokens::Merged => {
+        Tokens::Merged | Tokens::Normed => {
             let sum = graph.op("Add", &[&action, &return_to_go]);
             let sum = graph.op("Add", &[&sum, &observation]);
             vec![plus(graph, &sum, &at)]

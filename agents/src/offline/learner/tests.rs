@@ -76,6 +76,18 @@ fn a_step_learns_and_counts() {
 }
 
 #[test]
+fn the_second_moments_forget_as_fast_as_is_said() {
+    let losses = |beta2: &str| {
+        let set = [&format!("train.beta2={beta2}"), "train.learning_rate=0.01", "train.warmup_steps=1", "policy.dropout=0"];
+        let (mut learner, sampler) = learner(&set);
+        [0, 1, 2].map(|step| learner.numbers_of(sampler.batch(step, &[])).loss)
+    };
+    // The first step has no moments to forget, the second one has.
+    let (fast, slow) = (losses("0.5"), losses("0.999"));
+    assert!((fast[1] - slow[1]).abs() < 1e-5 && (fast[2] - slow[2]).abs() > 1e-4, "{fast:?} {slow:?}");
+}
+
+#[test]
 fn a_loss_that_is_not_finite_changes_nothing() {
     let (mut learner, sampler) = learner(&[]);
     learner.learn(sampler.batch(0, &[])).unwrap();

@@ -59,6 +59,10 @@ pub struct Predictor {
     /// Tells the model from others.
     model: u32,
     seen: Seen,
+    /// Checksum of the text of all rows seen; nothing where a state is older than that.
+    text: Option<u32>,
+    /// That of the rows passed over.
+    passed: u32,
 }
 
 /// How far a stream has come.
@@ -79,6 +83,8 @@ struct Stored {
     lines: Lines,
     feed: Vec<u8>,
     stream: Vec<StateRecord>,
+    #[serde(default)]
+    text: Option<u32>,
 }
 
 /// What is said of bytes that are not as they were written.
@@ -108,7 +114,7 @@ impl Predictor {
         let feed = feed_of(&policy.description, execution).with_context(|| folder.display().to_string())?;
         let seen = Seen { rows: 0, sequence: 1, place: 0 };
         let (stream, lines) = (Stream::of_rows(policy, feed.rows(), CPU), feed.lines());
-        Ok(Self { stream, feed, lines, model: checksum.finalize(), seen })
+        Ok(Self { stream, feed, lines, model: checksum.finalize(), seen, text: Some(0), passed: 0 })
     }
 
     /// Goes on from what [`Predictor::store`] gave, with the same model executed in the same way.
@@ -125,7 +131,7 @@ impl Predictor {
         self.feed.restore(&stored.feed).context("a damaged state")?;
         let policy: SequencePolicy<Cpu> = self.stream.policy().clone();
         self.stream = Stream::restore(policy, self.feed.rows(), stored.stream, CPU)?;
-        (self.seen, self.lines) = (stored.seen, stored.lines);
+        (self.seen, self.lines, self.text) = (stored.seen, stored.lines, stored.text);
         Ok(())
     }
 
@@ -135,7 +141,8 @@ impl Predictor {
     /// If it cannot be written down.
     pub fn store(&self) -> Result<Vec<u8>> {
         let (stream, feed, lines) = (self.stream.state().to_records(), self.feed.store()?, self.lines.clone());
-        let stored = Stored { format: Stored::FORMAT, model: self.model, seen: self.seen, lines, feed, stream };
+        let (model, seen, text) = (self.model, self.seen, self.text);
+        let stored = Stored { format: Stored::FORMAT, model, seen, lines, feed, stream, text };
         let stored = rmp_serde::to_vec(&stored)?;
         Ok([&crc32fast::hash(&stored).to_le_bytes()[..], &stored].concat())
     }
@@ -150,7 +157,16 @@ impl Predictor {
 
     /// Passes a line over; says whether it was a row, and neither a header nor blank.
     pub fn pass(&mut self, line: &[u8]) -> bool {
-        self.lines.pass(line)
+        let is_row = self.lines.pass(line);
+        if is_row {
+            self.passed = checksum_after(self.passed, line);
+        }
+        is_row
+    }
+
+    /// Whether the rows passed over can be those that the stream has seen.
+    pub fn has_seen_what_passed(&self) -> bool {
+        self.text.is_none_or(|text| text == self.passed)
     }
 
     /// Rows seen.
@@ -175,6 +191,7 @@ impl Predictor {
             Shown::Window(tokens) => self.feed.answer(&self.stream.ask(&tokens)),
             Shown::Waiting(waits_for) => Answer::Waiting { waits_for },
         };
+        self.text = self.text.map(|text| checksum_after(text, line));
         self.seen.rows += 1;
         self.seen.place += 1;
         let time = row.time.map(|time| time.to_string());
@@ -190,6 +207,14 @@ impl Predictor {
             self.seen = Seen { sequence: self.seen.sequence + 1, place: 0, ..self.seen };
         }
     }
+}
+
+/// That of the rows so far and one more.
+fn checksum_after(rows: u32, line: &[u8]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new_with_initial(rows);
+    checksum.update(line.trim_ascii());
+    checksum.update(b"\n");
+    checksum.finalize()
 }
 
 fn feed_of(description: &SequenceDescription, execution: Option<Execution>) -> Result<Box<dyn Feed>> {
