@@ -18,5 +18,7 @@ pub(crate) const TRAINING_EPISODES: u64 = 6;
 pub(crate) const VALIDATION: u64 = 8;
 /// Examples of a task that makes them, by split and example: below the place of episodes that are held out, which such a job has not.
 pub(crate) const EXAMPLES: u64 = 8;
+/// Random features that are drawn anew, by optimizer step.
+pub(crate) const FEATURES: u64 = 9;
 /// Order of minibatches, by iteration.
 pub(crate) const MINIBATCHES: u64 = 7;

@@ -117,6 +117,9 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
     if let Some(fields) = json.as_object_mut() {
         fields.entry("kind").or_insert("decision".into());
     }
+    for place in ["/config", "/network/recurrent"] {
+        json.pointer_mut(place).into_iter().for_each(say_older_options);
+    }
     let description = serde_json::from_value(json).map_err(wrong)?;
     match &description {
         AnyDescription::Decision(description) => description.check()?,
@@ -124,6 +127,22 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
         AnyDescription::Sequence(description) => description.check()?,
     }
     Ok(description)
+}
+
+/// Says in the config of a stored model, as JSON, the options that are newer than it, with the values that it was trained with: their
+/// defaults are others. What the config says stays.
+pub fn say_older_options(config: &mut serde_json::Value) {
+    const OLDER: [(&str, &str, bool); 1] = [("perceiver", "residual", false)];
+    let Some(config) = config.as_object_mut().filter(|config| config.contains_key("mixer")) else { return };
+    for (mixer, key, value) in OLDER {
+        let mut section = Some(&mut *config);
+        for name in ["options", mixer] {
+            section = section.and_then(|section| section.entry(name).or_insert_with(|| serde_json::json!({})).as_object_mut());
+        }
+        if let Some(section) = section {
+            section.entry(key).or_insert_with(|| value.into());
+        }
+    }
 }
 
 /// Reads the description of a stored decision policy.

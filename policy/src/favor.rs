@@ -29,9 +29,9 @@
 
 use crate::init::Init;
 use aaren_kernels::FeatureMap;
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
 /// What the products of features estimate.
@@ -97,6 +97,36 @@ pub fn draw_rows(rows: usize, head_dim: usize, orthogonal: bool, init: &mut Init
         drawn.push(direction);
     }
     drawn
+}
+
+/// Draws all projections of a network anew.
+///
+/// - `orthogonal`: as in [`RandomFeatures::new`]
+pub fn redraw<B: Backend, M: Module<B>>(network: M, orthogonal: bool, seed: u64) -> M {
+    network.map(&mut Redraw { init: Init::new(seed), orthogonal, is_projection: false })
+}
+
+struct Redraw {
+    init: Init,
+    orthogonal: bool,
+    is_projection: bool,
+}
+
+impl<B: Backend> ModuleMapper<B> for Redraw {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.is_projection = name == "projection" && container == "Struct:RandomFeatures";
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if !self.is_projection {
+            return param;
+        }
+        let (id, projection, mapper) = param.consume();
+        let (shape, device) = (projection.dims(), projection.device());
+        let (head_dim, rows) = (shape[0], shape[1]);
+        let drawn = transposed(&draw_rows(rows, head_dim, self.orthogonal, &mut self.init));
+        Param::from_mapped_value(id, Tensor::from_data(TensorData::new(drawn, shape), &device), mapper)
+    }
 }
 
 fn dot_self(x: &[f64]) -> f64 {

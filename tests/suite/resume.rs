@@ -37,6 +37,27 @@ fn a_stopped_run_reaches_the_weights_and_losses_of_an_unbroken_one() {
     }
 }
 
+/// An option whose default has changed is as a run was trained with that is older than it.
+#[test]
+fn a_run_that_is_older_than_an_option_goes_on_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, unbroken) = (folder.path().join("old"), folder.path().join("unbroken"));
+    let settings = ["policy.mixer=perceiver", "policy.options.perceiver.residual=false", "train.steps=9"];
+    train(&unbroken, &small(&settings)).unwrap();
+    train(&old, &small(&[&settings[..2], &["train.steps=4"]].concat())).unwrap();
+    let forget = |path: &Path, place: &str| {
+        let mut file = json(path);
+        file.pointer_mut(place).unwrap().as_object_mut().unwrap().remove("residual").unwrap();
+        fs::write(path, file.to_string()).unwrap();
+    };
+    forget(&old.join("config.json"), "/policy/options/perceiver");
+    forget(&checkpoint(&old, 4).join("policy.json"), "/config/options/perceiver");
+    stdout(&mut aaren(folder.path(), &["evaluate", "old", "--episodes", "2"], &[]));
+    resume(&old, &["train.steps=9"]).unwrap();
+    assert_same(&old, &unbroken, 9, "older than the option");
+    assert_eq!(json(&old.join("config.json"))["policy"]["options"]["perceiver"]["residual"], false);
+}
+
 /// Without its later checkpoints a run is as a kill before them leaves it.
 fn kill(run: &Path, lost: &[u64]) {
     lost.iter().for_each(|&step| fs::remove_dir_all(checkpoint(run, step)).unwrap());

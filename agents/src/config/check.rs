@@ -49,6 +49,7 @@ impl OfflineJob {
             ensure!(self.data.actions.is_none(), "data.actions: it is about the bounds of a task, and this job has none (env)");
         }
         check_train(&self.train)?;
+        check_redraw(&self.policy, &self.train)?;
         check_evaluation(&self.evaluation)?;
         match self.evaluation.stop.map(|stop| stop.metric) {
             Some(StopMetric::ReturnMean) if self.env.is_none() => bail!(
@@ -86,6 +87,8 @@ impl PpoJob {
         }
         check_env(&self.env)?;
         self.policy.as_ref().map_or(Ok(()), check_policy)?;
+        let redraw = self.policy.as_ref().map_or(0, |policy| policy.options.performer.redraw);
+        allow("policy.options.performer.redraw", redraw, redraw == 0, "0: only a training from data draws features anew")?;
         check_ppo(&self.ppo)?;
         ensure!(
             self.evaluation.stop.is_none_or(|stop| stop.metric == StopMetric::ReturnMean),
@@ -165,6 +168,17 @@ pub(super) fn check_policy(policy: &PolicyConfig) -> Result<()> {
     within("policy.max_timesteps", policy.max_timesteps, 0, MOST_TIMESTEPS)?;
     policy.return_scale.map_or(Ok(()), |scale| positive("policy.return_scale", scale))?;
     Ok(policy.check()?)
+}
+
+/// What is carried from batch to batch was made by the features before.
+pub(super) fn check_redraw(policy: &PolicyConfig, train: &TrainConfig) -> Result<()> {
+    let redraw = policy.options.performer.redraw;
+    ensure!(
+        redraw == 0 || train.cut_segments == CutSegments::Drop,
+        "policy.options.performer.redraw: found {redraw} while train.cut_segments is \"continue\", whose segments go on with sums of the \
+         features before; use \"drop\", or leave redraw out"
+    );
+    Ok(())
 }
 
 pub(super) fn check_train(train: &TrainConfig) -> Result<()> {
@@ -319,6 +333,7 @@ mod tests {
             ("train.gradient_clip=0", &["train.gradient_clip", "above 0"]),
             ("train.ema=1", &["train.ema", "found 1", "below 1"]),
             ("train.beta2=1", &["train.beta2", "found 1", "below 1"]),
+            ("policy={\"options\": {\"performer\": {\"redraw\": -1}}}", &["policy.options.performer.redraw", "a whole number"]),
             ("train.schedule=step", &["train.schedule", "step", "cosine"]),
             ("evaluation.stop.patience=0", &["evaluation.stop.patience", "at least 1"]),
             ("evaluation.stop.min_delta=-1", &["evaluation.stop.min_delta", "at least 0"]),

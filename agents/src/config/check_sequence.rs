@@ -4,7 +4,7 @@ use aaren_data::sequences::TableSplit;
 use aaren_policy::{PolicyConfig, Scaling};
 use anyhow::{Result, ensure};
 
-use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_stop, check_train, within};
+use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_redraw, check_stop, check_train, within};
 use super::{Classify, ContextLength, Due, Events, Forecast, HeldOut, Mqar, SequenceJob, SplitConfig, StopMetric, TaskConfig};
 
 /// The most log-normals of a mixture.
@@ -32,6 +32,7 @@ impl SequenceJob {
             );
         }
         check_train(&self.train)?;
+        check_redraw(&self.policy, &self.train)?;
         check_stop(self.evaluation.stop, self.evaluation.every)?;
         ensure!(
             self.evaluation.stop.is_none_or(|stop| stop.metric != StopMetric::ReturnMean),

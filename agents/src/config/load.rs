@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use aaren_envs::read_text;
+use aaren_policy::checkpoint::say_older_options;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::json::Unique;
 use super::mistakes::{self, Mistakes, concerns};
-use super::text::{self, typed, whole_numbers};
+use super::text::{self, typed, value};
 use super::{
     Classify, CollectJob, Device, EnvConfig, EvaluationConfig, Events, Forecast, Hawkes, Job, JudgeConfig, LogConfig, Mqar,
     OfflineJob, PpoConfig, PpoJob, ScriptedConfig, SequenceJob, StopConfig, TaskConfig, defaults, keys,
@@ -109,16 +109,6 @@ impl Changes {
     }
 }
 
-/// The value of a setting: JSON, or else what TOML has, such as `100_000`, or else a string.
-pub(crate) fn value(text: &str) -> Value {
-    let toml = || toml::from_str::<Value>(&format!("value = {text}")).ok()?.get("value").cloned();
-    let is_plain = |value: &Value| value.is_number() || value.is_array();
-    match serde_json::from_str::<Unique>(text) {
-        Ok(Unique(value)) => whole_numbers(value),
-        Err(_) => toml().filter(is_plain).map_or_else(|| text.into(), whole_numbers),
-    }
-}
-
 impl Job {
     /// Reads config files, lays each over those before it, makes `changes`, and checks the result. Without a file it is the
     /// built-in quickstart, which needs no download; or, where a task on sequences is set, nothing but what is set.
@@ -129,7 +119,13 @@ impl Job {
     /// # Errors
     /// All that is wrong, a line each that names the file or the flag, the key, and what to do about it.
     pub fn load(files: &[PathBuf], changes: &Changes) -> Result<Job> {
+        Self::load_over(None, files, changes)
+    }
+
+    /// - `stored`: the job of a run, below the files
+    pub(super) fn load_over(stored: Option<&Path>, files: &[PathBuf], changes: &Changes) -> Result<Job> {
         let known = known();
+        let files: &[PathBuf] = &stored.map(Path::to_path_buf).into_iter().chain(files.iter().cloned()).collect::<Vec<_>>();
         // The quickstart is a maze, of which a task on sequences has nothing.
         if files.is_empty() && changes.set.iter().any(|set| set.starts_with("task.") || set.starts_with("task=")) {
             return from_text("the job", "{}", changes);
@@ -140,6 +136,9 @@ impl Job {
         let (mut json, mut wrong) = (Value::Object(Map::new()), Vec::new());
         for file in files {
             keys::merge(&mut json, read_over(file, &known, &mut Vec::new(), &mut wrong)?);
+            if stored == Some(file) {
+                json.get_mut("policy").into_iter().for_each(say_older_options);
+            }
         }
         let name = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" + ");
         let mut job = from_json(&name, json, changes, wrong)?;

@@ -37,6 +37,7 @@ mod schedule;
 mod schema;
 mod seed_list;
 mod sequence;
+mod stored;
 mod target_return;
 pub(crate) mod text;
 
@@ -52,7 +53,6 @@ pub use job::Job;
 pub use keys::merge;
 pub use load::Changes;
 pub(crate) use load::known;
-pub(crate) use load::value;
 pub use log::LogConfig;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
@@ -63,6 +63,7 @@ pub use schema::{TaskKey, TaskKind, keys_page, schema, task_kinds};
 pub use seed_list::parse_seeds;
 pub use sequence::{Classify, JudgeConfig, MissingNumbers, Mqar, SequenceJob, TaskConfig};
 pub use target_return::TargetReturn;
+pub(crate) use text::value;
 
 fn default_seed() -> u64 {
     1

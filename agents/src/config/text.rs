@@ -57,6 +57,16 @@ pub(super) fn whole_numbers(json: Value) -> Value {
     }
 }
 
+/// The value of a setting: JSON, or else what TOML has, such as `100_000`, or else a string.
+pub(crate) fn value(text: &str) -> Value {
+    let toml = || toml::from_str::<Value>(&format!("value = {text}")).ok()?.get("value").cloned();
+    let is_plain = |value: &Value| value.is_number() || value.is_array();
+    match serde_json::from_str::<Unique>(text) {
+        Ok(Unique(value)) => whole_numbers(value),
+        Err(_) => toml().filter(is_plain).map_or_else(|| text.into(), whole_numbers),
+    }
+}
+
 /// JSON as what reads it; ranges are still to be checked.
 ///
 /// # Errors

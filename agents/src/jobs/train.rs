@@ -132,8 +132,7 @@ impl TrainRequest {
             let path = path.context("--resume needs --run")?;
             let mut run = RunDir::resume(path)?;
             // What the files leave out is as the run has it, defaults that were derived when it began too.
-            let stored = std::iter::once(path.join("config.json"));
-            let job = Job::load(&stored.chain(files.iter().cloned()).collect::<Vec<_>>(), changes)?;
+            let job = Job::load_stored(&path.join("config.json"), files, changes)?;
             device::require(job.device())?;
             check_folder(path)?;
             run.update_job(&job)?;

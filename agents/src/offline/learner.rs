@@ -16,7 +16,7 @@ use crate::seeds;
 use crate::session::{LAST, Trained, save_last};
 use aaren_envs::{derive_seed, read_text};
 use aaren_kernels::Dropout;
-use aaren_policy::{DecisionNetwork, Described, Model, PolicyState, StateRecord, Trainable, checkpoint};
+use aaren_policy::{DecisionNetwork, Described, Model, PolicyState, StateRecord, Trainable, checkpoint, favor};
 use anyhow::{Context, Result, anyhow, ensure};
 use backward::{Backward, Loss, in_shards, whole};
 use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
@@ -150,6 +150,11 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
         };
         let learning_rate = self.learning_rate(step);
         self.network = self.optimizer.step(learning_rate, self.network.clone(), gradients, clipping.factor);
+        let performer = &self.description.config().options.performer;
+        if performer.redraw > 0 && (step + 1).is_multiple_of(performer.redraw as u64) {
+            let seed = derive_seed(self.seed, &[seeds::FEATURES, step]);
+            self.network = favor::redraw(self.network.clone(), performer.orthogonal, seed);
+        }
         if let (Some(decay), Some(so_far)) = (self.config.ema, self.average.take()) {
             self.average = Some(average(so_far, &self.network, decay, step + 1));
         }

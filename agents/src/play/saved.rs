@@ -94,8 +94,8 @@ impl SavedPolicy {
             return run.job(changes).map(Some);
         }
         let job = provenance(&self.folder)?["job"].take();
-        let read = || Job::parse(&job.to_string(), changes).with_context(|| self.folder.join(PROVENANCE).display().to_string());
-        (!job.is_null()).then(read).transpose()
+        let read = |job| Job::parse_stored(job, changes).with_context(|| self.folder.join(PROVENANCE).display().to_string());
+        (!job.is_null()).then_some(job).map(read).transpose()
     }
 
     /// What another machine needs to play it as here: the files that say what it is, of which job, and its weights, by paths below any folder,

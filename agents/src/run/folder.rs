@@ -7,10 +7,8 @@ mod best;
 mod job;
 
 use std::fs;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
@@ -19,6 +17,7 @@ use thiserror::Error;
 use super::files::{
     BEST, CHECKPOINTS, CONFIG, UNFINISHED, entries, refuse_link, remove, sync_folder, sync_tree, write_json_atomically,
 };
+use super::lock::Lock;
 use super::output::check_folder;
 use crate::config::Changes;
 
@@ -57,7 +56,7 @@ pub struct RunDir {
     path: PathBuf,
     keep_checkpoints: usize,
     /// Held while this process writes the run, so that two jobs cannot write the same one. None in a run opened to read.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
     /// Whether this process made the folder.
     is_made: bool,
 }
@@ -157,7 +156,7 @@ impl RunDir {
     /// If there is no run, or another process is writing it.
     pub fn resume(path: &Path) -> Result<RunDir> {
         let mut run = Self::open(path)?;
-        run._lock = Some(wait_for_lock(path)?.ok_or_else(|| Taken::Writing { path: path.into(), advice: "" })?);
+        run._lock = Some(lock(path)?.ok_or_else(|| Taken::Writing { path: path.into(), advice: "" })?);
         refuse_link(&run.checkpoints())?;
         run.clean(&run.path)?;
         if run.checkpoints().is_dir() {
@@ -411,39 +410,9 @@ fn is_free(path: &Path) -> Result<bool> {
 }
 
 /// The lock of a run folder; None if another process has it.
-fn lock(path: &Path) -> Result<Option<File>> {
-    let context = || format!("cannot write to the run folder {}", path.display());
+fn lock(path: &Path) -> Result<Option<Lock>> {
     refuse_link(&path.join(LOCK))?;
-    let file = File::options().create(true).append(true).open(path.join(LOCK)).with_context(context)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(context),
-    }
-}
-
-/// The same, and a moment later where it was this process that had it: a program that was being started just then holds a copy of the
-/// lock until it begins.
-fn wait_for_lock(path: &Path) -> Result<Option<File>> {
-    for _ in 0..20 {
-        let locked = lock(path)?;
-        if locked.is_some() || owner(&path.join(LOCK)).is_none_or(|owner| owner != std::process::id()) {
-            return Ok(locked);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    lock(path)
-}
-
-/// The process that locked a file, where the system says it.
-fn owner(file: &Path) -> Option<u32> {
-    let file = std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).ok()?).to_string();
-    // `1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF`
-    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip(4);
-        let (process, place) = (words.next()?, words.next()?);
-        if place.rsplit(':').next() == Some(&file) { process.parse().ok() } else { None }
-    })
+    Lock::take(&path.join(LOCK)).with_context(|| format!("cannot write to the run folder {}", path.display()))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(crate) mod encoding;
 pub(crate) mod files;
 mod folder;
 pub mod interrupt;
+mod lock;
 pub mod made_by;
 pub(crate) mod metrics;
 mod output;

@@ -1,10 +1,14 @@
 //! Perceiver: a few learned latents read everything that has been seen, think among themselves, and answer the present token.
 //!
 //! ```text
-//! z_l = softmax(q_l K^T / sqrt(head_dim)) V over the tokens so far        the read: a scan a latent and head, as Aaren's
-//! z  <- z W_o + attention(norm(z W_o))                                    among the latents
+//! r_l = softmax(q_l K^T / sqrt(head_dim)) V over the tokens so far        the read: a scan a latent and head, as Aaren's
+//! z   = q + r W_o;  z <- z + feed_forward(norm(z))                        a latent stays itself
+//! z  <- z + attention(norm(z))                                            among the latents
 //! y_t = softmax(x_t W_q . z W_k / sqrt(head_dim)) (z W_v) W_out            the answer: the present token queries the latents
 //! ```
+//!
+//! With `residual = false` a latent is what it read, `z = r W_o`, and nothing stands between: all latents then begin alike, and the answer
+//! cannot tell them apart. Models that were stored before there was the option are so.
 //!
 //! The read has queries that do not depend on the input, so as a recurrence it is many-to-one: a token costs `latents * width`
 //! multiply-adds to take in. What comes after depends on all of the read and is computed again for every token that is answered:
@@ -32,6 +36,8 @@ mixer_options! {
     "perceiver" PerceiverOptions {
         /// Latents.
         latents: usize = 8, (1..=1024).contains(latents), "1 to 1024";
+        /// Whether a latent adds what it reads to itself, as published, with a feed-forward layer as wide as the model after it.
+        residual: bool = true;
     }
 }
 
@@ -71,9 +77,30 @@ pub struct Perceiver<B: Backend> {
     key: Dense<B>,
     value: Dense<B>,
     read: Dense<B>,
+    /// Where latents stay themselves.
+    feed_forward: Option<FeedForward<B>>,
     norm: Norm<B>,
     among: Attention<B>,
     answer: Attention<B>,
+}
+
+/// What a latent makes of what it is.
+#[derive(Module, Debug)]
+struct FeedForward<B: Backend> {
+    norm: Norm<B>,
+    inner: Dense<B>,
+    outer: Dense<B>,
+}
+
+impl<B: KernelBackend> FeedForward<B> {
+    fn new(width: usize, init: &mut Init, device: &B::Device) -> Self {
+        let norm = Norm::new(width, init, device);
+        Self { norm, inner: Dense::in_mixer(width, width, init, device), outer: Dense::in_mixer(width, width, init, device) }
+    }
+
+    fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        x.clone() + self.outer.forward(activation::gelu(self.inner.forward(self.norm.forward(x))))
+    }
 }
 
 /// As Aaren's, with a head for every latent and head.
@@ -97,6 +124,8 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
             norm,
             among: Attention::new(width, init, device),
             answer: Attention::new(width, init, device),
+            // Last, so that the rest is drawn as without.
+            feed_forward: options.residual.then(|| FeedForward::new(width, init, device)),
         }
     }
 
@@ -119,7 +148,12 @@ impl<B: KernelBackend> Mixer<B> for Perceiver<B> {
         let (read, carry) = attention_scan(scores, values, reset.tensor(), state.into());
 
         let read = read.reshape([batch, heads, latents, time, head_dim]).permute([0, 3, 2, 1, 4]);
-        let latent = self.read.forward(read.reshape([rows * latents, width]));
+        let mut latent = self.read.forward(read.reshape([rows * latents, width]));
+        if let Some(feed_forward) = &self.feed_forward {
+            let own = self.latents.val().permute([2, 0, 1]).reshape([1, latents, width]); // head by head, as what is read
+            let own = own.expand([rows, latents, width]).reshape([rows * latents, width]);
+            latent = feed_forward.forward(own + latent);
+        }
         let normal = self.norm.forward(latent.clone());
         let latent = latent + self.among.forward(normal.clone(), normal, rows, heads);
         let y = self.answer.forward(x, latent, rows, heads);

@@ -35,6 +35,9 @@ mixer_options! {
         kernel: Kernel = Kernel::Softmax;
         /// Whether rows are orthogonal within blocks of `head_dim`.
         orthogonal: bool = true;
+        /// Optimizer steps after which a training draws the rows anew, so that it does not fit itself to one draw (published code: 1000);
+        /// 0: never. Only a training from data does.
+        redraw: usize = 0, (*redraw <= 1 << 32), "at most 4294967296";
     }
 }
 

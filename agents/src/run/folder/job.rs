@@ -13,7 +13,7 @@ impl RunDir {
     /// # Errors
     /// As [`Job::load`].
     pub fn job(&self, changes: &Changes) -> Result<Job> {
-        Job::load(&[self.path.join("config.json")], changes)
+        Job::load_stored(&self.path.join("config.json"), &[], changes)
     }
 
     /// Changes the job of a resumed run, where the change cannot alter the steps already made.

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Makes the sections of docs/src/results/evidence.md: trains what a manifest of configs/evidence/ or configs/tables/ says, plays it, and
+writes the figures with what they were measured with, a plot beside them.
+
+    scripts/evidence.py tmaze [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
+
+$AAREN is the binary, a release build (`cargo build --release`, with `--features mujoco` for robots). What is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+AAREN = os.environ.get("AAREN", str(ROOT / "target/release/aaren"))
+
+
+def aaren(*arguments: object) -> str:
+    """What the program prints; an error ends the script."""
+    command = [AAREN, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout
+
+
+def trained(manifest: str, runs: Path, *more: object) -> list[Path]:
+    """Trains a table; the run folders."""
+    aaren("table", manifest, "--runs", runs, "--jobs", 1, *more)
+    listed = aaren("table", manifest, "--runs", runs, "--list", *more)
+    return [Path(json.loads(line)["run"]) for line in listed.splitlines()]
+
+
+def compared(runs: list[Path], *more: object) -> dict:
+    """What `aaren compare` says of runs."""
+    folder = runs[0].parent / ".compare"
+    aaren("compare", *runs, "--output", folder, "--table", "-q", *more)
+    return json.loads((folder / "compare.json").read_text())
+
+
+def estimate(comparison: dict, agent: int, number: Callable[[float], str]) -> str:
+    """An agent's interquartile mean over seeds, with its interval."""
+    found = next(found for found in comparison["aggregates"] if found["agent"] == agent)["interquartile_mean"]
+    if found["interval"] is None:
+        return number(found["value"])
+    low, high = found["interval"]
+    return f"{number(found['value'])} [{number(low)}, {number(high)}]"
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1]
+            return "AMD EPYC" if "EPYC" in name else "Intel Xeon" if "Xeon" in name else name.strip()
+    return platform.processor()
+
+
+def publish(folder: Path, name: str, figures: dict) -> None:
+    """Writes figures as every result is written, and prints them as the page has them."""
+    version = json.loads(aaren("--version", "--json")) if "--json" in aaren("--help") else {"text": aaren("--version")}
+    text = version.get("text", json.dumps(version))
+    columns, rows = figures["figures"]["columns"], figures["figures"]["rows"]
+    whole = {
+        "title": figures["title"],
+        "command": figures["command"],
+        "commit": figures.get("commit") or commit(),
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "system": "Debian 12",
+            "rust": "1.95",
+            "load": figures.get("load", "other work beside"),
+        },
+        "profile": "release",
+        "seeds": figures["seeds"],
+        "spread": figures["spread"],
+        "figures": figures["figures"],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    for line in [columns, ["---"] * len(columns), *rows]:
+        print("| " + " | ".join(line) + " |")
+    print(text, file=sys.stderr)
+
+
+def commit() -> str:
+    return subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+LENGTHS = {200: 20, 2_000: 20, 20_000: 20, 100_000: 4}
+"""Corridors that are played, and in how many episodes."""
+
+
+def tmaze(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E1: trained on corridors of 20 to 200, played in longer ones."""
+    manifest = "configs/evidence/tmaze.toml"
+    chosen = [word for flag, value in [("--agents", agents), ("--seeds", seeds)] if value for word in (flag, value)]
+    all_runs = trained(manifest, runs, *chosen)
+    rows: dict[str, list[str]] = {}
+    for length, episodes in LENGTHS.items():
+        played = []
+        for run in all_runs:
+            # The cost of a cache grows with the square of the corridor.
+            if length == 100_000 and run.name.startswith(("transformer", "window")):
+                continue
+            steps = json.loads((run / "evaluation.json").read_text())["checkpoint_step"]
+            name = f"step-{steps}-corridor-{length}-shortest-0-episodes-{episodes}"
+            if not (run / f"evaluations/{name}.json").is_file():
+                options = ["--env-option", f"corridor={length}", "--env-option", "shortest=0", "--episodes", episodes]
+                aaren("evaluate", run, *options, "--actors", 1, "--envs-per-actor", 1, "-q")
+                made = run / f"evaluations/{name}-envs-per-actor-1.json"
+                if made.is_file():
+                    made.rename(run / f"evaluations/{name}.json")
+            played.append((run, json.loads((run / f"evaluations/{name}.json").read_text())))
+        by_agent: dict[str, list[tuple[Path, dict]]] = {}
+        for run, report in played:
+            by_agent.setdefault(run.name.rsplit("-seed", 1)[0], []).append((run, report))
+        for agent, members in by_agent.items():
+            returns = sorted(report["targets"][0]["return_mean"] for _, report in members)
+            cost = sorted(1e6 * report["wall_seconds"] / report["env_steps"] for _, report in members)[len(members) // 2]
+            row = rows.setdefault(agent, [agent, state(members[0][1])])
+            row.append(f"{interquartile(returns)} ({', '.join(f'{value:.2f}' for value in returns)}); {cost:.0f} µs")
+    columns = ["policy", "state, first and after 1,000 steps"] + [f"corridor {length:,}" for length in LENGTHS]
+    for row in rows.values():
+        row += ["not run"] * (len(columns) - len(row))
+    publish(folder, "evidence-tmaze", {
+        "title": "Trained on corridors of 20 to 200 steps, played in longer ones",
+        "command": ["scripts/evidence.py tmaze"],
+        "seeds": [1, 2, 3, 4, 5],
+        "spread": "interquartile mean over seeds of the share of right turns, in brackets every seed; microseconds of a step, median over seeds",
+        "figures": {"columns": columns, "rows": list(rows.values())},
+    })  # fmt: skip
+
+
+def interquartile(values: list[float]) -> str:
+    """The mean without the lowest and the highest quarter, parts of values counted as parts, as in `aaren compare`."""
+    cut = len(values) / 4
+    weights = [max(0.0, min(at + 1, len(values) - cut) - max(at, cut)) for at in range(len(values))]
+    return f"{sum(weight * value for weight, value in zip(weights, sorted(values))) / sum(weights):.2f}"
+
+
+def state(report: dict) -> str:
+    first, last = report["latency"]["state_bytes_first"], report["latency"]["state_bytes_last"]
+    return f"{first:,} B, {last:,} B"
+
+
+SECTIONS = {"tmaze": tmaze}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", choices=SECTIONS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/evidence"))
+    machine = f"{processor().split()[-1].lower()}-{os.cpu_count()}-cores"
+    parser.add_argument("--folder", type=Path, default=ROOT / f"docs/results/{date.today()}-{machine}")
+    parser.add_argument("--agents", help="of the table, with commas between")
+    parser.add_argument("--seeds", help="of the table, such as 1..3")
+    asked = parser.parse_args()
+    SECTIONS[asked.section](asked.runs / asked.section, asked.folder, asked.agents, asked.seeds)
+
+
+if __name__ == "__main__":
+    main()
