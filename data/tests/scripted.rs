@@ -11,14 +11,21 @@ fn config(json: Value) -> ScriptedConfig {
 
 #[test]
 fn the_quality_is_the_rate_of_right_turns() {
-    for quality in [0.0, 0.7, 1.0] {
+    for (env, quality) in ["TMaze-v0", "LastCue-v0"].into_iter().flat_map(|env| [0.0, 0.7, 1.0].map(|quality| (env, quality))) {
+        let options = if env == "TMaze-v0" { serde_json::json!({"corridor": 3}) } else { serde_json::json!({}) };
         let config = config(serde_json::json!({
-            "env": "TMaze-v0", "options": {"corridor": 3}, "episodes": 500, "quality": quality, "seed": 5
+            "env": env, "options": options, "episodes": 500, "quality": quality, "seed": 5
         }));
         let data = collect(&config).unwrap();
         let mean = data.trajectories.iter().map(Trajectory::episode_return).sum::<f64>() / 500.0;
         // Four standard errors.
-        assert!((mean - quality).abs() <= 4.0 * (quality * (1.0 - quality) / 500.0).sqrt(), "quality {quality}, mean {mean}");
+        assert!(
+            (mean - quality).abs() <= 4.0 * (quality * (1.0 - quality) / 500.0).sqrt(),
+            "{env}: quality {quality}, mean {mean}"
+        );
+        if env == "LastCue-v0" {
+            continue;
+        }
         let first = &data.trajectories[0];
         assert_eq!((first.len(), first.observations.len(), first.end.terminated), (4, 15, true));
         assert_eq!(first.observations[3..12], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
@@ -32,6 +39,11 @@ fn the_same_seed_gives_the_same_bits_and_a_longer_collection_begins_with_a_short
         serde_json::json!({"env": "Pendulum-v1", "collector": "random", "episodes": 3, "seed": 3}),
         serde_json::json!({"env": "Pendulum-v1", "options": {"noise": 0.2}, "episodes": 3, "noise": 0.5, "seed": 3}),
         serde_json::json!({"env": "RepeatPrevious-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+        serde_json::json!({"env": "RepeatFirst-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+        serde_json::json!({"env": "CountRecall-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+        serde_json::json!({"env": "HigherLower-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+        serde_json::json!({"env": "MultiarmedBandit-v0", "episodes": 3, "quality": 0.8, "seed": 3}),
+        serde_json::json!({"env": "LastCue-v0", "episodes": 9, "quality": 0.5, "seed": 3}),
         serde_json::json!({"env": "CartPole-v1", "episodes": 3, "quality": 0.8, "seed": 3}),
         serde_json::json!({"env": "PointMaze-v0", "episodes": 3, "noise": 0.5, "seed": 3}),
     ] {
@@ -98,6 +110,12 @@ fn settings_out_of_range_or_without_meaning_are_refused() {
         (serde_json::json!({"env": "Pendulum-v1", "episodes": 2, "seed": 1, "quality": 0.5}), "quality"),
         (serde_json::json!({"env": "Pendulum-v1", "episodes": 2, "seed": 1, "noise": -0.5}), "noise"),
         (serde_json::json!({"env": "RepeatPrevious-v0", "episodes": 2, "seed": 1, "quality": -0.5}), "quality"),
+        (serde_json::json!({"env": "RepeatFirst-v0", "episodes": 2, "seed": 1, "quality": 1.5}), "quality"),
+        (serde_json::json!({"env": "CountRecall-v0", "episodes": 2, "seed": 1, "quality": 1.5}), "quality"),
+        (serde_json::json!({"env": "HigherLower-v0", "episodes": 2, "seed": 1, "noise": 0.5}), "noise"),
+        (serde_json::json!({"env": "MultiarmedBandit-v0", "episodes": 2, "seed": 1, "quality": -0.5}), "quality"),
+        (serde_json::json!({"env": "LastCue-v0", "episodes": 2, "seed": 1, "noise": 0.5}), "noise"),
+        (serde_json::json!({"env": "CountRecall-v0", "options": {"decks": 0}, "episodes": 2, "seed": 1}), "decks"),
         (serde_json::json!({"env": "CartPole-v1", "episodes": 2, "seed": 1, "noise": 0.5}), "noise"),
         (
             serde_json::json!({"env": "Pendulum-v1", "options": {"max_episode_steps": null}, "episodes": 2, "seed": 1}),
@@ -119,16 +137,63 @@ fn mean_return(data: &Dataset) -> f64 {
 
 #[test]
 fn right_answers_are_given_at_the_rate_of_the_quality() {
-    for (quality, k, decks) in [(0.0, 4, 1), (0.6, 4, 1), (1.0, 4, 1), (1.0, 64, 3), (0.8, 32, 2)] {
-        let config = config(serde_json::json!({
-            "env": "RepeatPrevious-v0", "options": {"k": k, "decks": decks}, "episodes": 40, "quality": quality, "seed": 5
-        }));
-        let mean = mean_return(&collect(&config).unwrap());
-        let (expected, answers) = (2.0 * quality - 1.0, 40.0 * (52.0 * f64::from(decks) - f64::from(k)));
-        // Four standard errors; exact where nothing is random.
-        let tolerance = 4.0 * 2.0 * (quality * (1.0 - quality) / answers).sqrt() + 1e-9;
-        assert!((mean - expected).abs() <= tolerance, "quality {quality}, k {k}: {mean}");
+    for (env, options, answers) in [
+        ("RepeatPrevious-v0", serde_json::json!({"k": 4, "decks": 1}), 48),
+        ("RepeatPrevious-v0", serde_json::json!({"k": 32, "decks": 2}), 72),
+        ("RepeatPrevious-v0", serde_json::json!({"k": 64, "decks": 3}), 92),
+        ("RepeatFirst-v0", serde_json::json!({}), 51),
+        ("RepeatFirst-v0", serde_json::json!({"decks": 8}), 415),
+        ("CountRecall-v0", serde_json::json!({}), 51),
+        ("CountRecall-v0", serde_json::json!({"decks": 2, "kind": "suits"}), 103),
+        ("CountRecall-v0", serde_json::json!({"decks": 4, "kind": "ranks"}), 207),
+        // Under a longer limit the piles are dealt again.
+        ("CountRecall-v0", serde_json::json!({"kind": "suits", "max_episode_steps": 102}), 102),
+    ] {
+        for quality in [0.0, 0.6, 1.0] {
+            let json = serde_json::json!({"env": env, "options": options, "episodes": 40, "quality": quality, "seed": 5});
+            let mean = mean_return(&collect(&config(json)).unwrap());
+            let best = if options["max_episode_steps"].is_null() { 1.0 } else { 2.0 };
+            // Four standard errors; exact where nothing is random.
+            let tolerance = 4.0 * 2.0 * best * (quality * (1.0 - quality) / (40.0 * f64::from(answers))).sqrt() + 1e-9;
+            assert!((mean - best * (2.0 * quality - 1.0)).abs() <= tolerance, "{env} {options}, quality {quality}: {mean}");
+        }
     }
+}
+
+#[test]
+fn who_counts_the_cards_gets_what_a_memory_can_get_of_higher_and_lower() {
+    for (decks, expected) in [(1, 0.528), (2, 0.516), (3, 0.511)] {
+        for quality in [1.0, 0.75, 0.5] {
+            let json = serde_json::json!({
+                "env": "HigherLower-v0", "options": {"decks": decks}, "episodes": 1000, "quality": quality, "seed": 5
+            });
+            let mean = mean_return(&collect(&config(json)).unwrap());
+            // What was measured over thousands of other piles, to 0.001, and four standard errors: rewards are at most 1 / n.
+            let tolerance = 0.001 + 4.0 / (52.0 * f64::from(decks) * 1000.0).sqrt();
+            assert!((mean - (2.0 * quality - 1.0) * expected).abs() < tolerance, "{decks} decks, quality {quality}: {mean}");
+        }
+    }
+}
+
+#[test]
+fn the_best_arms_are_found_and_random_pulls_are_worth_nothing() {
+    let mean = |options: Value, quality: f64| {
+        let json = serde_json::json!({
+            "env": "MultiarmedBandit-v0", "options": options, "episodes": 300, "quality": quality, "seed": 5
+        });
+        mean_return(&collect(&config(json)).unwrap())
+    };
+    for (arms, pulls, expected) in [(10, 200, 0.72), (20, 400, 0.82), (30, 600, 0.85)] {
+        let options = serde_json::json!({"arms": arms, "pulls": pulls, "show_action": arms == 20});
+        let best = mean(options.clone(), 1.0);
+        println!("{arms} arms: {best}");
+        // Four standard errors of the return of an episode, whose standard deviation is 0.2 with 10 arms and less with more.
+        assert!((best - expected).abs() < 4.0 * 0.2 / 300_f64.sqrt(), "{arms} arms: {best}");
+        // One pull in n is right, as if all were random.
+        let random = mean(options, 1.0 / f64::from(arms));
+        assert!(random.abs() < 4.0 * 0.3 / 300_f64.sqrt(), "{arms} arms, random: {random}");
+    }
+    assert_eq!(mean(serde_json::json!({"arms": 1, "pulls": 9}), 0.5), mean(serde_json::json!({"arms": 1, "pulls": 9}), 1.0));
 }
 
 #[test]

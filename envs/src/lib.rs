@@ -24,6 +24,7 @@
 mod bare;
 mod cartpole;
 mod check;
+mod count_recall;
 mod delayed_reward;
 mod env;
 mod error;
@@ -31,13 +32,18 @@ mod error;
 #[path = "../tests/fixtures/mod.rs"]
 mod fixtures;
 mod gymnasium;
+mod higher_lower;
+mod last_cue;
 #[cfg(feature = "mujoco")]
 mod mujoco;
+mod multiarmed_bandit;
 mod options;
 mod pendulum;
+mod pile;
 mod point_maze;
 mod registry;
 mod render;
+mod repeat_first;
 mod repeat_previous;
 mod replay;
 mod rng;

@@ -13,7 +13,9 @@ use crate::mujoco;
 use crate::options::{OptionInfo, Options, nearest};
 use crate::render::{Renderer, picture};
 use crate::time_limit::TimeLimit;
-use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze};
+use crate::{
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous, tmaze,
+};
 
 /// A registered task.
 #[derive(Clone, Copy)]
@@ -74,11 +76,46 @@ const TASKS: &[TaskInfo] = &[
         build: Some(|options| TimeLimit::boxed(tmaze::TMaze::from_options(options)?, options)),
     },
     TaskInfo {
+        id: last_cue::ID,
+        summary: "give up every remembered cue for the next one shown, then turn to the side of the last",
+        feature: None,
+        options: last_cue::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(last_cue::LastCue::from_options(options)?, options)),
+    },
+    TaskInfo {
         id: repeat_previous::ID,
         summary: "name the suit of the card that was shown k cards ago, at every card (POPGym)",
         feature: None,
         options: repeat_previous::OPTIONS,
         build: Some(|options| TimeLimit::boxed(repeat_previous::RepeatPrevious::from_options(options)?, options)),
+    },
+    TaskInfo {
+        id: repeat_first::ID,
+        summary: "name the suit of the first card, at every card (POPGym)",
+        feature: None,
+        options: repeat_first::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(repeat_first::RepeatFirst::from_options(options)?, options)),
+    },
+    TaskInfo {
+        id: count_recall::ID,
+        summary: "say how often the kind that is asked for has been dealt, at every card (POPGym)",
+        feature: None,
+        options: count_recall::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(count_recall::CountRecall::from_options(options)?, options)),
+    },
+    TaskInfo {
+        id: higher_lower::ID,
+        summary: "say whether the next card is higher or lower; counting the cards helps (POPGym)",
+        feature: None,
+        options: higher_lower::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(higher_lower::HigherLower::from_options(options)?, options)),
+    },
+    TaskInfo {
+        id: multiarmed_bandit::ID,
+        summary: "find the slot machine that pays most, and play it (POPGym)",
+        feature: None,
+        options: multiarmed_bandit::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(multiarmed_bandit::MultiarmedBandit::from_options(options)?, options)),
     },
     TaskInfo {
         id: point_maze::ID,

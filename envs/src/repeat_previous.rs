@@ -3,9 +3,10 @@
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
+use crate::pile::{self, Pile, SUITS};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
-use crate::task::{Outcome, Task, whole};
+use crate::task::{Outcome, Task};
 
 /// Registered name.
 pub(crate) const ID: &str = "RepeatPrevious-v0";
@@ -27,13 +28,6 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
         "decks of 52 cards that are dealt (POPGym easy: k 4 and 1 deck, medium: 32 and 2, hard: 64 and 3)",
     ),
 ];
-
-/// Suits, and so observations and answers.
-pub(crate) const SUITS: usize = 4;
-/// Cards of a suit in a deck.
-const RANKS: u64 = 13;
-/// Cards of a deck.
-pub(crate) const DECK: usize = RANKS as usize * SUITS;
 
 /// `RepeatPrevious` of POPGym (Morad et al. 2023, arXiv:2303.01859): cards are dealt, and at every card the suit of an earlier one
 /// must be named.
@@ -64,7 +58,7 @@ pub(crate) const DECK: usize = RANKS as usize * SUITS;
 pub(crate) struct RepeatPrevious {
     k: usize,
     /// Suits in the order of dealing.
-    pile: Vec<u8>,
+    pile: Pile,
     /// Cards dealt, at least 1 once an episode has begun.
     dealt: u64,
 }
@@ -72,26 +66,17 @@ pub(crate) struct RepeatPrevious {
 impl RepeatPrevious {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
         let (k, decks) = (options.count("k")?, options.count("decks")?);
-        let cards = decks * RANKS * SUITS as u64;
+        let pile = Pile::new(decks, SUITS);
+        let cards = pile.len() as u64;
         if k >= cards {
             return Err(options.error("k", format!("{k}, expected less than the {cards} cards of {decks} decks")));
         }
-        let pile = (0..cards).map(|card| (card % SUITS as u64) as u8).collect();
         Ok(Self { k: k as usize, pile, dealt: 0 })
-    }
-
-    fn suit(&self, card: u64) -> u8 {
-        self.pile[(card % self.pile.len() as u64) as usize]
     }
 
     /// The right answer, once there are enough cards.
     fn wanted(&self) -> Option<i64> {
-        self.dealt.checked_sub(self.k as u64).map(|card| i64::from(self.suit(card)))
-    }
-
-    fn observe(&self, observation: &mut [f64]) {
-        let present = usize::from(self.suit(self.dealt - 1));
-        observation.iter_mut().enumerate().for_each(|(suit, shown)| *shown = if suit == present { 1.0 } else { 0.0 });
+        self.dealt.checked_sub(self.k as u64).map(|card| self.pile.card(card) as i64)
     }
 }
 
@@ -109,13 +94,9 @@ impl Task for RepeatPrevious {
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        // From the sorted pile, so that an episode does not depend on the ones before.
-        self.pile.iter_mut().enumerate().for_each(|(card, suit)| *suit = (card % SUITS) as u8);
-        for card in (1..self.pile.len()).rev() {
-            self.pile.swap(card, generator.below(card as u32 + 1) as usize);
-        }
+        self.pile.shuffle(generator);
         self.dealt = 1;
-        self.observe(observation);
+        self.pile.show(0, observation);
         Ok(())
     }
 
@@ -123,8 +104,8 @@ impl Task for RepeatPrevious {
         let Action::Discrete(answer) = action else { unreachable!("actions are checked before the task sees them") };
         let scale = 1.0 / (self.pile.len() - self.k) as f64;
         let reward = self.wanted().map_or(0.0, |wanted| if answer == wanted { scale } else { -scale });
+        self.pile.show(self.dealt, observation);
         self.dealt += 1;
-        self.observe(observation);
         Ok(Outcome { reward, terminated: false })
     }
 
@@ -133,21 +114,15 @@ impl Task for RepeatPrevious {
     }
 
     fn state(&self, state: &mut Vec<f64>) {
-        state.extend(self.pile.iter().map(|&suit| f64::from(suit)));
+        self.pile.state(state);
         state.push(self.dealt as f64);
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        let (pile, dealt) = (&state[..self.pile.len()], state[self.pile.len()]);
-        if let Some(card) = pile.iter().position(|suit| ![0.0, 1.0, 2.0, 3.0].contains(suit)) {
-            return Err(EnvError::state(ID, format!("has suit {} at card {card}, expected 0, 1, 2 or 3", pile[card])));
-        }
-        let Some(dealt) = whole(dealt, 1, u32::MAX.into()) else {
-            return Err(EnvError::state(ID, format!("has {dealt} cards dealt, expected an integer from 1 to {}", u32::MAX)));
-        };
-        self.pile.iter_mut().zip(pile).for_each(|(suit, &given)| *suit = given as u8);
-        self.dealt = dealt;
-        self.observe(observation);
+        let (pile, dealt) = state.split_at(self.pile.len());
+        let (pile, dealt) = (self.pile.with_state(ID, pile)?, pile::dealt(ID, dealt[0])?);
+        (self.pile, self.dealt) = (pile, dealt);
+        self.pile.show(self.dealt - 1, observation);
         Ok(())
     }
 }

@@ -17,15 +17,21 @@
 //! # Ok::<(), aaren_envs::EnvError>(())
 //! ```
 
+mod memory;
+
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::Options;
+use crate::pile::{RANKS, SUITS};
 use crate::point_maze::layout::Layout;
 use crate::point_maze::rules;
 use crate::point_maze::waypoint::WaypointController;
 use crate::rng::Generator;
 use crate::space::Space;
-use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze};
+use crate::{
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous, tmaze,
+};
+use memory::{BanditRecord, Counter};
 use serde_json::{Map, Value};
 use std::f64::consts::PI;
 
@@ -39,10 +45,18 @@ pub struct ScriptedPolicy {
 enum Script {
     /// The space, and a draw from it in double precision.
     Random(Space, Vec<f64>),
-    /// Walks to the junction; takes the arm that the cue named with probability `quality`, else the other.
-    TMaze { quality: f64, turn: i64 },
+    /// Walks to the junction; takes the arm that the last cue seen named with probability `quality`, else the other.
+    TMaze { quality: f64, takes_cue: bool, cue: f64 },
     /// Answers right with probability `quality`, else with one of the other suits; with suit 0 before the k-th card.
     RepeatPrevious { quality: f64, k: usize, seen: Vec<i64> },
+    /// Answers right with probability `quality`, else with one of the other suits.
+    RepeatFirst { quality: f64, first: i64 },
+    /// Answers right with probability `quality`, else with one of the other counts.
+    CountRecall { quality: f64, counter: Counter },
+    /// Names the side on which more cards are left with probability `quality`, else the other.
+    HigherLower { quality: f64, counter: Counter },
+    /// Pulls the most promising arm with probability `quality`, else one of the others.
+    MultiarmedBandit { quality: f64, record: BanditRecord },
     /// Pushes the cart as a linear controller of the true state would with probability `quality`, else the other way.
     CartPole { quality: f64 },
     /// Swings up by the energy of the true state and holds it by a linear controller; the torque with Gaussian noise.
@@ -93,10 +107,24 @@ impl ScriptedPolicy {
             if (0.0..=100.0).contains(&noise) { Ok(noise) } else { Err(wrong("noise", problem())) }
         };
         let (script, width) = match env_id {
-            tmaze::ID => (Script::TMaze { quality: quality_of_decisions()?, turn: tmaze::FORWARD }, 0),
+            tmaze::ID | last_cue::ID => (Script::TMaze { quality: quality_of_decisions()?, takes_cue: true, cue: 0.0 }, 0),
             repeat_previous::ID => {
                 let k = Options::new(env_id, repeat_previous::OPTIONS, options)?.count("k")? as usize;
                 (Script::RepeatPrevious { quality: quality_of_decisions()?, k, seen: Vec::with_capacity(USUAL_STEPS) }, 0)
+            }
+            repeat_first::ID => (Script::RepeatFirst { quality: quality_of_decisions()?, first: 0 }, 0),
+            count_recall::ID => {
+                let options = Options::new(env_id, count_recall::OPTIONS, options)?;
+                let counter = Counter::new(count_recall::kinds(&options)?, options.count("decks")?);
+                (Script::CountRecall { quality: quality_of_decisions()?, counter }, 0)
+            }
+            higher_lower::ID => {
+                let decks = Options::new(env_id, higher_lower::OPTIONS, options)?.count("decks")?;
+                (Script::HigherLower { quality: quality_of_decisions()?, counter: Counter::new(RANKS, decks) }, 0)
+            }
+            multiarmed_bandit::ID => {
+                let arms = Options::new(env_id, multiarmed_bandit::OPTIONS, options)?.count("arms")? as usize;
+                (Script::MultiarmedBandit { quality: quality_of_decisions()?, record: BanditRecord::new(arms) }, 0)
             }
             cartpole::ID => (Script::CartPole { quality: quality_of_decisions()? }, 0),
             pendulum::ID => {
@@ -122,6 +150,9 @@ impl ScriptedPolicy {
             Script::Random(..) => "uniform random actions",
             Script::TMaze { .. } => "scripted walk that remembers the cue",
             Script::RepeatPrevious { .. } => "scripted answers that remember the cards",
+            Script::RepeatFirst { .. } => "scripted answers that remember the first card",
+            Script::CountRecall { .. } | Script::HigherLower { .. } => "scripted answers that count the cards",
+            Script::MultiarmedBandit { .. } => "pulls by the upper bounds of what the arms have paid",
             Script::CartPole { .. } => "linear controller of the true state",
             Script::Pendulum { .. } => "swing-up controller of the true state",
             Script::PointMaze { .. } => "waypoint controller",
@@ -138,12 +169,11 @@ impl ScriptedPolicy {
         match &mut self.script {
             Script::Random(..) | Script::CartPole { .. } | Script::Pendulum { .. } => {}
             Script::RepeatPrevious { seen, .. } => seen.clear(),
+            Script::RepeatFirst { first, .. } => *first = shown(observation),
+            Script::CountRecall { counter, .. } | Script::HigherLower { counter, .. } => counter.begin(),
+            Script::MultiarmedBandit { record, .. } => record.begin(),
             Script::PointMaze { layout, controller, .. } => *controller = WaypointController::new(*layout),
-            Script::TMaze { quality, turn } => {
-                let cue_is_right = observation[0] > 0.0;
-                let takes_cue = generator.double() < *quality;
-                *turn = if cue_is_right == takes_cue { tmaze::RIGHT } else { tmaze::LEFT };
-            }
+            Script::TMaze { quality, takes_cue, .. } => *takes_cue = generator.double() < *quality,
         }
     }
 
@@ -156,15 +186,38 @@ impl ScriptedPolicy {
                 space.sample(generator, sample);
                 self.action.iter_mut().zip(sample).for_each(|(action, sample)| *action = *sample as f32);
             }
-            Script::TMaze { turn, .. } => {
-                return Action::Discrete(if observation[2] == 1.0 { *turn } else { tmaze::FORWARD });
+            Script::TMaze { takes_cue, cue, .. } => {
+                if observation[0] != 0.0 {
+                    *cue = observation[0];
+                }
+                let turn = if (*cue > 0.0) == *takes_cue { tmaze::RIGHT } else { tmaze::LEFT };
+                return Action::Discrete(if observation[2] == 1.0 { turn } else { tmaze::FORWARD });
             }
             Script::RepeatPrevious { quality, k, seen } => {
-                seen.extend(observation.iter().position(|&shown| shown == 1.0).map(|suit| suit as i64));
+                seen.push(shown(observation));
                 let Some(card) = seen.len().checked_sub(*k) else { return Action::Discrete(0) };
-                let suits = repeat_previous::SUITS as i64;
-                let error = if generator.double() < *quality { 0 } else { 1 + i64::from(generator.below(suits as u32 - 1)) };
-                return Action::Discrete((seen[card] + error) % suits);
+                return decide(seen[card], SUITS, *quality, generator);
+            }
+            Script::RepeatFirst { quality, first } => return decide(*first, SUITS, *quality, generator),
+            Script::CountRecall { quality, counter } => {
+                let (value, query) = observation.split_at(counter.counts.len());
+                counter.count(shown(value));
+                return decide(counter.counts[shown(query) as usize], counter.each as usize + 1, *quality, generator);
+            }
+            Script::HigherLower { quality, counter } => {
+                let present = shown(observation);
+                counter.count(present);
+                let is_higher = counter.left(present + 1..RANKS as i64) >= counter.left(0..present);
+                let likelier = if is_higher { higher_lower::HIGHER } else { higher_lower::LOWER };
+                return decide(likelier, 2, *quality, generator);
+            }
+            Script::MultiarmedBandit { quality, record } => {
+                record.learn(observation[0] == 1.0);
+                let decision = decide(record.most_promising(), record.pulls.len(), *quality, generator);
+                if let Action::Discrete(arm) = decision {
+                    record.last = Some(arm as usize);
+                }
+                return decision;
             }
             Script::CartPole { quality } => {
                 let push = state[0] + 2.0 * state[1] + 30.0 * state[2] + 6.0 * state[3];
@@ -185,6 +238,17 @@ impl ScriptedPolicy {
         }
         Action::F32(&self.action)
     }
+}
+
+/// The index of the number that is 1.
+fn shown(one_hot: &[f64]) -> i64 {
+    one_hot.iter().position(|&shown| shown == 1.0).unwrap_or(0) as i64
+}
+
+/// The right one of some actions with probability `quality`, else one of the others.
+fn decide(right: i64, actions: usize, quality: f64, generator: &mut Generator) -> Action<'static> {
+    let error = if generator.double() < quality { 0 } else { 1 + i64::from(generator.below(actions as u32 - 1)) };
+    Action::Discrete((right + error) % actions as i64)
 }
 
 /// Torque for the pendulum: adds the energy that is missing for the top, takes away what is too much, and near the top, where the

@@ -22,7 +22,19 @@ NAMESPACE = "aaren"
 _FRAMES = 4
 
 #: Tasks whose time limit is one of their options, or follows from them. Gymnasium is told none, so that theirs holds.
-_LIMITED_BY_OPTIONS = frozenset({"Maze2D-v1", "PointMaze-v0", "RepeatPrevious-v0", "TMaze-v0"})
+_LIMITED_BY_OPTIONS = frozenset(
+    {
+        "CountRecall-v0",
+        "HigherLower-v0",
+        "LastCue-v0",
+        "Maze2D-v1",
+        "MultiarmedBandit-v0",
+        "PointMaze-v0",
+        "RepeatFirst-v0",
+        "RepeatPrevious-v0",
+        "TMaze-v0",
+    }
+)
 
 Info = dict[str, Any]
 

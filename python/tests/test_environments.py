@@ -76,7 +76,12 @@ VECTORS = [
     ("aaren/Pendulum-v1", 3, 1700, {"max_episode_steps": 60}),
     ("aaren/CartPole-v1", 5, 1000, {}),
     ("aaren/TMaze-v0", 4, 1250, {"corridor": 3}),
+    ("aaren/LastCue-v0", 4, 1250, {"corridor": 3, "cues": 2}),
     ("aaren/RepeatPrevious-v0", 3, 400, {}),
+    ("aaren/RepeatFirst-v0", 3, 400, {}),
+    ("aaren/CountRecall-v0", 3, 400, {"kind": "suits"}),
+    ("aaren/HigherLower-v0", 3, 400, {}),
+    ("aaren/MultiarmedBandit-v0", 3, 400, {"pulls": 50, "show_action": True}),
 ]
 
 
@@ -212,7 +217,7 @@ def test_the_time_limit_is_whoever_says_one() -> None:
 
 
 def test_a_limit_that_follows_from_options_is_kept() -> None:
-    values = {"corridor": (1, 50), "decks": (1, 2), "layout": ("umaze", "medium", "large")}
+    values = {"corridor": (9, 50), "decks": (1, 2), "pulls": (9, 50), "layout": ("umaze", "medium", "large")}
     following = set()
     for task in aaren.tasks():
         limits = {aaren.Env(task["id"]).max_episode_steps}
@@ -223,7 +228,17 @@ def test_a_limit_that_follows_from_options_is_kept() -> None:
                 assert wrapped.unwrapped.max_episode_steps == env.max_episode_steps
         if len(limits) > 1:
             following.add(task["id"])
-    assert following == {"Maze2D-v1", "PointMaze-v0", "RepeatPrevious-v0", "TMaze-v0"}
+    assert following == {
+        "CountRecall-v0",
+        "HigherLower-v0",
+        "LastCue-v0",
+        "Maze2D-v1",
+        "MultiarmedBandit-v0",
+        "PointMaze-v0",
+        "RepeatFirst-v0",
+        "RepeatPrevious-v0",
+        "TMaze-v0",
+    }
 
 
 def test_options_are_the_tasks() -> None:

@@ -14,8 +14,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 #[derive(Debug, Args)]
 pub struct MemoryArgs {
     /// Tasks, with a comma between, each with difficulties behind colons or its usual ones: for example tmaze:20:2000,repeat-previous:4.
-    /// There are tmaze (corridor), repeat-previous (k), noisy-pendulum (noise), delayed-pendulum (steps from one payment to the next)
-    /// and cart-pole (time limit)
+    /// There are tmaze (corridor), repeat-previous (k), last-cue (cues), repeat-first, count-recall and higher-lower (decks), bandit
+    /// (arms), noisy-pendulum (noise), delayed-pendulum (steps from one payment to the next) and cart-pole (time limit)
     #[arg(long, value_name = "TASK[:DIFFICULTY..]", value_delimiter = ',', default_value = "tmaze,repeat-previous")]
     pub tasks: Vec<String>,
     /// Difficulties of a single task, with a comma between
@@ -48,7 +48,7 @@ pub struct MemoryArgs {
     /// Parameters to come near to [default: those of aaren]
     #[arg(long, value_name = "N")]
     pub parameters: Option<usize>,
-    /// How often the scripted player of tmaze, repeat-previous and cart-pole does the right thing
+    /// How often the scripted player of all but the pendulums does the right thing
     #[arg(long, value_name = "PROBABILITY", default_value_t = 1.0)]
     pub quality: f64,
     /// Episodes that a policy is judged by

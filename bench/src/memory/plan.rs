@@ -1,7 +1,7 @@
 //! The jobs: all mixers at about the same number of parameters, checked before anything is trained.
 
 use super::args::MemoryArgs;
-use super::task::{MemoryTask, selected};
+use super::task::{LAST_CUE_CORRIDOR, MemoryTask, selected};
 use crate::measure::nearest_width;
 use aaren_agents::config::{Job, OfflineJob, merge};
 use aaren_agents::device::{CPU, Cpu};
@@ -95,6 +95,7 @@ fn job(task: &MemoryTask, difficulty: f64, mixer: &str, overrides: &[String], ar
     // The player walks straight; elsewhere episodes are as long as they may be.
     let length = match task.name {
         "tmaze" => difficulty as usize + 1,
+        "last-cue" => LAST_CUE_CORRIDOR + 1,
         _ => env.spec().max_episode_steps.context("a task of the benchmark has a time limit")?,
     };
     let rows = (args.batch / length).max(LEAST_ROWS);

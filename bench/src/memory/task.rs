@@ -20,6 +20,9 @@ pub struct MemoryTask {
     takes_quality: bool,
 }
 
+/// Forward steps of the maze whose difficulty is the number of cues.
+pub const LAST_CUE_CORRIDOR: usize = 40;
+
 pub const TASKS: &[MemoryTask] = &[
     MemoryTask {
         name: "tmaze",
@@ -37,6 +40,51 @@ pub const TASKS: &[MemoryTask] = &[
         score: "return; -0.5 is guessing, 1 is perfect",
         env: |k| json!({"id": "RepeatPrevious-v0", "options": {"k": whole(k), "decks": decks(k)}}),
         returns: |_| (1.0, 1.0),
+        takes_quality: true,
+    },
+    MemoryTask {
+        name: "last-cue",
+        difficulty: "cues",
+        default_difficulties: &[2.0, 4.0, 16.0],
+        score: "share of right turns; 0.5 without memory, 1 is perfect; 0.75 for 2 and 0.69 for 4 cues without their order",
+        env: |cues| json!({"id": "LastCue-v0", "options": {"corridor": LAST_CUE_CORRIDOR, "cues": whole(cues)}}),
+        returns: |_| (1.0, 1.0),
+        takes_quality: true,
+    },
+    MemoryTask {
+        name: "repeat-first",
+        difficulty: "decks",
+        default_difficulties: &[1.0, 8.0, 16.0],
+        score: "return; -0.5 is guessing, 1 is perfect",
+        env: |decks| json!({"id": "RepeatFirst-v0", "options": {"decks": whole(decks)}}),
+        returns: |_| (1.0, 1.0),
+        takes_quality: true,
+    },
+    MemoryTask {
+        name: "count-recall",
+        difficulty: "decks",
+        default_difficulties: &[1.0, 2.0, 4.0],
+        score: "return; about -0.9 is one count always, 1 is perfect; the colors of 1 deck, the suits of 2, the ranks of more",
+        env: |decks| json!({"id": "CountRecall-v0", "options": {"decks": whole(decks), "kind": kind(decks)}}),
+        returns: |_| (1.0, 1.0),
+        takes_quality: true,
+    },
+    MemoryTask {
+        name: "higher-lower",
+        difficulty: "decks",
+        default_difficulties: &[1.0, 2.0, 3.0],
+        score: "return; 0 is guessing, 0.497 is the best without memory, 0.528 with 1 deck and 0.511 with 3 the best there is",
+        env: |decks| json!({"id": "HigherLower-v0", "options": {"decks": whole(decks)}}),
+        returns: |_| (1.0, 0.6),
+        takes_quality: true,
+    },
+    MemoryTask {
+        name: "bandit",
+        difficulty: "arms",
+        default_difficulties: &[10.0, 20.0, 30.0],
+        score: "return of 20 pulls for each arm; 0 is guessing, 0.72 with 10 arms and 0.85 with 30 is the script's",
+        env: |arms| json!({"id": "MultiarmedBandit-v0", "options": {"arms": whole(arms), "pulls": whole(20.0 * arms)}}),
+        returns: |_| (1.0, 0.9),
         takes_quality: true,
     },
     MemoryTask {
@@ -76,6 +124,15 @@ fn whole(number: f64) -> Value {
 /// POPGym's decks where it says some (k of 4, 32 and 64), and about as many for other k.
 fn decks(k: f64) -> u64 {
     if k <= 16.0 { 1 } else { (k + 1.0) as u64 / 52 + 2 }
+}
+
+/// What is told apart in POPGym's three sizes of CountRecall.
+fn kind(decks: f64) -> &'static str {
+    match decks {
+        decks if decks < 2.0 => "colors",
+        decks if decks < 3.0 => "suits",
+        _ => "ranks",
+    }
 }
 
 impl MemoryTask {
@@ -160,6 +217,7 @@ mod tests {
 
     #[test]
     fn decks_are_popgyms() {
+        assert_eq!([1.0, 2.0, 4.0].map(kind), ["colors", "suits", "ranks"]);
         assert_eq!([1.0, 4.0, 16.0, 17.0, 32.0, 50.0, 51.0, 64.0, 128.0].map(decks), [1, 1, 1, 2, 2, 2, 3, 3, 4]);
     }
 }

@@ -1,5 +1,6 @@
 //! Images of tasks.
 
+mod bandit;
 mod canvas;
 mod cards;
 mod maze;

@@ -4,11 +4,15 @@ use serde_json::{Map, Value};
 
 use super::canvas::Canvas;
 use super::renderer::{Moment, Renderer};
-use super::{cards, maze, rods, tmaze};
+use super::{bandit, cards, maze, rods, tmaze};
 use crate::error::EnvError;
 use crate::options::Options;
+use crate::pile::DECK;
 use crate::point_maze::rules;
-use crate::{cartpole, pendulum, point_maze, repeat_previous, tmaze as t_maze};
+use crate::{
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous,
+    tmaze as t_maze,
+};
 
 type Draw = Box<dyn Fn(&Moment, &mut Canvas)>;
 
@@ -33,6 +37,7 @@ pub(crate) fn picture(
     height: usize,
 ) -> Result<Option<Box<dyn Renderer>>, EnvError> {
     let count = |of, key| Options::new(env_id, of, options)?.count(key);
+    let cards = |of| Ok(count(of, "decks")? as usize * DECK);
     let (seconds, state_width, draw): (Option<f64>, usize, Draw) = match env_id {
         cartpole::ID => (Some(cartpole::DT), 4, Box::new(rods::cartpole)),
         pendulum::ID => (Some(pendulum::DT), 2, Box::new(rods::pendulum)),
@@ -44,10 +49,33 @@ pub(crate) fn picture(
             let corridor = count(t_maze::OPTIONS, "corridor")? as f64;
             (None, 3, Box::new(move |moment, canvas| tmaze::draw(corridor, moment, canvas)))
         }
+        last_cue::ID => {
+            let (corridor, cues) = (count(last_cue::OPTIONS, "corridor")? as f64, count(last_cue::OPTIONS, "cues")? as usize);
+            (None, 1 + 2 * cues, Box::new(move |moment, canvas| tmaze::draw_last_cue(corridor, cues, moment, canvas)))
+        }
         repeat_previous::ID => {
             let k = count(repeat_previous::OPTIONS, "k")? as usize;
-            let cards = count(repeat_previous::OPTIONS, "decks")? as usize * repeat_previous::DECK;
-            (None, cards + 1, Box::new(move |moment, canvas| cards::draw(k, cards, moment, canvas)))
+            let cards = cards(repeat_previous::OPTIONS)?;
+            let asked = move |dealt: usize| dealt.checked_sub(k);
+            (None, cards + 1, Box::new(move |moment, canvas| cards::repeat(asked, cards, moment, canvas)))
+        }
+        repeat_first::ID => {
+            let cards = cards(repeat_first::OPTIONS)?;
+            (None, cards + 1, Box::new(move |moment, canvas| cards::repeat(|_| Some(0), cards, moment, canvas)))
+        }
+        count_recall::ID => {
+            let cards = cards(count_recall::OPTIONS)?;
+            let kinds = count_recall::kinds(&Options::new(env_id, count_recall::OPTIONS, options)?)?;
+            (None, 2 * cards + 1, Box::new(move |moment, canvas| cards::count_recall(kinds, cards, moment, canvas)))
+        }
+        higher_lower::ID => {
+            let cards = cards(higher_lower::OPTIONS)?;
+            (None, cards + 1, Box::new(move |moment, canvas| cards::higher_lower(cards, moment, canvas)))
+        }
+        multiarmed_bandit::ID => {
+            let of = multiarmed_bandit::OPTIONS;
+            let (arms, pulls) = (count(of, "arms")? as usize, count(of, "pulls")? as usize);
+            (None, arms + pulls + 2, Box::new(move |moment, canvas| bandit::draw(arms, pulls, moment, canvas)))
         }
         _ => return Ok(None),
     };
