@@ -20,5 +20,7 @@ pub(crate) const VALIDATION: u64 = 8;
 pub(crate) const EXAMPLES: u64 = 8;
 /// Random features that are drawn anew, by optimizer step.
 pub(crate) const FEATURES: u64 = 9;
+/// What is added to means of actions in an update, by update and shard.
+pub(crate) const PERTURBATIONS: u64 = 10;
 /// Order of minibatches, by iteration.
 pub(crate) const MINIBATCHES: u64 = 7;

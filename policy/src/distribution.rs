@@ -117,6 +117,15 @@ impl<B: Backend> ActionTensors<B> {
         }
     }
 
+    /// With so much added to the means of a Gaussian, `[rows, action width]`; one of several has none.
+    #[must_use]
+    pub fn shifted(self, by: Tensor<B, 2>) -> Self {
+        match self {
+            ActionTensors::Gaussian { mean, log_std } => ActionTensors::Gaussian { mean: mean + by, log_std },
+            categorical => categorical,
+        }
+    }
+
     /// Mean entropy of the rows, `[1]`; of a Gaussian the differential entropy of raw actions.
     pub fn entropy(&self) -> Tensor<B, 1> {
         match self {

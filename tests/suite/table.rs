@@ -340,7 +340,7 @@ fn the_recipes_of_the_book_run() {
     let Output { status, stderr, .. } = slurm("0");
     let said = String::from_utf8_lossy(&stderr).into_owned();
     assert_eq!(status.code(), Some(75), "{said}");
-    assert!(said.contains("another process is writing the run runs/mine/aaren-seed1"), "{said}");
+    assert!(said.contains(" is writing the run runs/mine/aaren-seed1"), "{said}");
     assert_eq!(fs::read_to_string(folder.path().join("requeued")).unwrap(), "requeue 7_0\n");
     drop(held);
 

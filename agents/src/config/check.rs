@@ -234,6 +234,7 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     }
     let log_std = ppo.initial_log_std;
     allow("ppo.initial_log_std", log_std, (-20.0..=5.0).contains(&log_std), "a number from -20 to 5")?;
+    allow("ppo.rpo_alpha", ppo.rpo_alpha, (0.0..=10.0).contains(&ppo.rpo_alpha), "a number from 0 to 10")?;
     within("ppo.env_steps", ppo.env_steps, 1, 1 << 40)?;
     within("ppo.envs", ppo.envs, 1, MOST_ENVS)?;
     within_derived("ppo.envs_per_group", ppo.envs_per_group, ppo.envs, "ppo.envs")?;

@@ -83,6 +83,9 @@ pub struct PpoConfig {
     pub activation: HiddenActivation,
     /// Where the logarithm of the Gaussian's standard deviation begins, actions being in `[-1, 1]`.
     pub initial_log_std: f64,
+    /// Half the width of what is added to every mean of a Gaussian in an update, drawn evenly anew each time, so that the policy keeps
+    /// exploring (Rahman and Xue 2022, arXiv:2212.07536: 0.01 or 0.5); 0: nothing is.
+    pub rpo_alpha: f64,
     /// Length of the training in environment steps, rounded up to whole iterations.
     pub env_steps: u64,
     /// Environments.
@@ -164,6 +167,7 @@ impl Default for PpoConfig {
             hidden: vec![64, 64],
             activation: HiddenActivation::Tanh,
             initial_log_std: 0.0,
+            rpo_alpha: 0.0,
             env_steps: 1_000_000,
             envs: 4,
             envs_per_group: 2,

@@ -70,6 +70,7 @@ pub(crate) struct Learner {
     optimizer: AdamW<Graph, Network>,
     description: ActorCriticDescription,
     config: PpoConfig,
+    seed: u64,
     /// The parts of a minibatch, and those that this learner works on.
     shards: Shards,
     /// How far the training has come.
@@ -80,8 +81,13 @@ impl Learner {
     /// Draws initial weights.
     ///
     /// # Errors
-    /// If the description does not check.
+    /// If the description does not check, or means of actions are to be perturbed and there are none.
     pub(crate) fn new(description: ActorCriticDescription, config: &PpoConfig, seed: u64) -> Result<Self> {
+        ensure!(
+            config.rpo_alpha == 0.0 || !description.action.is_discrete(),
+            "ppo.rpo_alpha: found {}, and actions that are choices have no mean; leave it out",
+            config.rpo_alpha
+        );
         let network = Network::new(&description, config.initial_log_std, derive_seed(seed, &[seeds::WEIGHTS]), &CPU)?;
         let progress = Progress {
             iteration: 0,
@@ -101,6 +107,7 @@ impl Learner {
             optimizer,
             description,
             config: config.clone(),
+            seed,
             shards: Shards::all(config.shards),
             progress,
         })
@@ -253,7 +260,8 @@ impl Learner {
         };
         let (mut update, gradients) = match self.shards.count {
             1 => {
-                let (loss, update) = losses(&self.network, &self.config, &minibatch.parts[0], minibatch.advantages)?;
+                let (loss, update) =
+                    losses(&self.network, &self.config, &minibatch.parts[0], minibatch.advantages, self.perturbation(0))?;
                 let gradients = || GradientsParams::from_grads(loss.backward(), &self.network);
                 (update, is_made(&update)?.then(gradients))
             }
@@ -278,11 +286,16 @@ impl Learner {
         Ok((update, true))
     }
 
+    /// Seed of what is added to means of actions in the present update.
+    fn perturbation(&self, shard: usize) -> u64 {
+        derive_seed(self.seed, &[seeds::PERTURBATIONS, self.progress.updates, shard as u64])
+    }
+
     /// The mean over the shards of a minibatch, each with a pass of its own. Whoever works on them, the same bits.
     fn in_shards(&self, minibatch: &Minibatch, ranks: &Ranks) -> Result<(Update, GradientsParams)> {
         let (mut tree, mut updates) = (Tree::default(), Vec::new());
-        for part in &minibatch.parts {
-            let (loss, update) = losses(&self.network, &self.config, part, minibatch.advantages)?;
+        for (part, shard) in minibatch.parts.iter().zip(self.shards.own.clone()) {
+            let (loss, update) = losses(&self.network, &self.config, part, minibatch.advantages, self.perturbation(shard))?;
             updates.push(update.numbers().to_vec());
             let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
             tree.push(flatten::<Graph, _>(&self.network, &gradients));

@@ -41,10 +41,12 @@ pub enum Taken {
     #[error("the run folder {} is not empty; continue that run with --resume, remove it, or choose another folder with --run", .0.display())]
     NotEmpty(PathBuf),
     /// Another process has locked it.
-    #[error("another process is writing the run {}{advice}", path.display())]
+    #[error("another process{} is writing the run {}{advice}", process.map(|id| format!(" ({id})")).unwrap_or_default(), path.display())]
     Writing {
         /// The folder.
         path: PathBuf,
+        /// The process, where it is known.
+        process: Option<u32>,
         /// What to do about it.
         advice: &'static str,
     },
@@ -79,7 +81,7 @@ impl RunDir {
     pub fn claim(path: &Path, keep_checkpoints: usize) -> Result<RunDir> {
         Self::check_free(path)?;
         let advice = "; choose another folder with --run";
-        Ok(Self::try_claim(path, keep_checkpoints)?.ok_or_else(|| Taken::Writing { path: path.into(), advice })?)
+        Ok(Self::try_claim(path, keep_checkpoints)?.ok_or_else(|| Taken::Writing { path: path.into(), process: None, advice })?)
     }
 
     /// As [`RunDir::claim`], but of a name that is taken the next one: `NAME`, `NAME-2`, `NAME-3`, ... Jobs that begin together get
@@ -101,7 +103,7 @@ impl RunDir {
         }
         let is_made = !path.exists();
         fs::create_dir_all(path).with_context(|| format!("cannot make the run folder {}", path.display()))?;
-        let Some(lock) = lock(path)? else { return Ok(None) };
+        let Ok(lock) = lock(path)? else { return Ok(None) };
         // Another process may have made a run between the look and the lock.
         if !is_free(path)? {
             return Ok(None);
@@ -156,7 +158,8 @@ impl RunDir {
     /// If there is no run, or another process is writing it.
     pub fn resume(path: &Path) -> Result<RunDir> {
         let mut run = Self::open(path)?;
-        run._lock = Some(lock(path)?.ok_or_else(|| Taken::Writing { path: path.into(), advice: "" })?);
+        let held = lock(path)?.map_err(|process| Taken::Writing { path: path.into(), process, advice: "" });
+        run._lock = Some(held?);
         refuse_link(&run.checkpoints())?;
         run.clean(&run.path)?;
         if run.checkpoints().is_dir() {
@@ -409,8 +412,8 @@ fn is_free(path: &Path) -> Result<bool> {
     Ok(names.is_empty() || names.iter().any(|name| name == LOCK) && names.iter().all(is_leftover))
 }
 
-/// The lock of a run folder; None if another process has it.
-fn lock(path: &Path) -> Result<Option<Lock>> {
+/// The lock of a run folder, or the process that has it, where it is known.
+fn lock(path: &Path) -> Result<Result<Lock, Option<u32>>, anyhow::Error> {
     refuse_link(&path.join(LOCK))?;
     Lock::take(&path.join(LOCK)).with_context(|| format!("cannot write to the run folder {}", path.display()))
 }

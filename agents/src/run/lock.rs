@@ -25,32 +25,43 @@ pub(super) struct Lock {
     id: (u64, u64),
 }
 
+/// How often it is looked who has a lock, where that is not said.
+const LOOKS: u32 = 3;
+
 impl Lock {
-    /// Locks a file, which is made if it is not there; nothing if somebody else has it.
+    /// Locks a file, which is made if it is not there; or says that somebody else has it, and which process, where the system knows.
     ///
     /// A program that this process is starting has copies of its open files until it begins, of locks that were let go meanwhile too: what
     /// this process locked and has let go is waited for.
     ///
     /// # Errors
     /// If the file cannot be made or locked.
-    pub(super) fn take(path: &Path) -> io::Result<Option<Lock>> {
+    pub(super) fn take(path: &Path) -> io::Result<Result<Lock, Option<u32>>> {
         let file = File::options().create(true).append(true).open(path)?;
         let found = file.metadata()?;
         let id = (found.dev(), found.ino());
+        let mut unknown = 0;
         for _ in 0..WAITS.0 {
             match file.try_lock() {
                 Ok(()) => {
                     ours().insert(id);
-                    return Ok(Some(Lock { _file: file, id }));
+                    return Ok(Ok(Lock { _file: file, id }));
                 }
-                Err(TryLockError::WouldBlock) if !ours().contains(&id) && owner(id.1) == Some(std::process::id()) => {
-                    std::thread::sleep(WAITS.1);
-                }
-                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
+            match owner(id.1) {
+                Some(process) if process != std::process::id() || ours().contains(&id) => break,
+                Some(_) => {}
+                // It was let go since, or the system does not say who has it.
+                None => unknown += 1,
+            }
+            if unknown > LOOKS {
+                break;
+            }
+            std::thread::sleep(WAITS.1);
         }
-        Ok(None)
+        Ok(Err(owner(id.1)))
     }
 }
 
@@ -80,7 +91,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let first = Lock::take(&path).unwrap().unwrap();
-        assert!(Lock::take(&path).unwrap().is_none());
+        let held = Lock::take(&path).unwrap().unwrap_err();
+        assert!(held.is_none_or(|process| process == std::process::id()));
         drop(first);
         Lock::take(&path).unwrap().unwrap();
     }
@@ -94,7 +106,7 @@ mod tests {
         // As in a program that is being started.
         let copy = first._file.try_clone().unwrap();
         drop(first);
-        let waits = std::thread::spawn(move || Lock::take(&path).unwrap().is_some());
+        let waits = std::thread::spawn(move || Lock::take(&path).unwrap().is_ok());
         std::thread::sleep(Duration::from_millis(100));
         assert!(!waits.is_finished());
         drop(copy);

@@ -90,7 +90,7 @@ fn the_second_moments_forget_as_fast_as_is_said() {
 #[test]
 fn random_features_are_drawn_anew_when_they_are_due() {
     let weights_by_step = |set: &[&str]| {
-        let (mut learner, sampler) = learner(&[&["policy.mixer=performer", "train.ema=0.5"], set].concat());
+        let (mut learner, sampler) = learner(&[&["policy.mixer=performer"], set].concat());
         learner.config.learning_rate = 0.0; // only the features change
         let mut found = vec![weights(&learner)];
         for step in 0..4 {
@@ -105,8 +105,10 @@ fn random_features_are_drawn_anew_when_they_are_due() {
     let changes: Vec<bool> = drawn.windows(2).map(|pair| pair[0] != pair[1]).collect();
     assert_eq!(changes, [false, true, false, true]);
     assert!(drawn[0] == never[0] && drawn[2] != drawn[4] && drawn == weights_by_step(&["policy.options.performer.redraw=2"]));
-    let refused = ["policy.options.performer.redraw=2", "train.cut_segments=continue"].map(String::from);
-    assert!(format!("{:#}", OfflineJob::quickstart(&refused).unwrap_err()).contains("performer.redraw: found 2 while"));
+    let refused =
+        ["policy.mixer=performer", "policy.options.performer.redraw=2", "train.cut_segments=continue"].map(String::from);
+    let said = format!("{:#}", OfflineJob::quickstart(&refused).unwrap_err());
+    assert!(said.contains("performer.redraw: found 2 while"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 
 use crate::config::PpoConfig;
 use crate::device::{CPU, Graph};
@@ -56,6 +58,7 @@ impl Update {
 /// The loss on some sequences, `[1]`, and the numbers that it consists of; there is no gradient yet.
 ///
 /// - `advantages`: mean and deviation that advantages are normalised by, where they are
+/// - `seed`: of what is added to means of actions, where something is
 ///
 /// # Errors
 /// If there is no sequence.
@@ -64,6 +67,7 @@ pub(super) fn losses(
     config: &PpoConfig,
     part: &[Sequences],
     advantages: Option<(f64, f64)>,
+    seed: u64,
 ) -> Result<(Tensor<Graph, 1>, Update)> {
     let (clip, count) = (config.clip as f32, part.iter().map(|sequence| sequence.transitions.len()).sum::<usize>());
     let column = |of: fn(&Transitions) -> &Vec<f32>| -> Vec<f32> {
@@ -72,7 +76,8 @@ pub(super) fn losses(
     let tensor = |numbers: Vec<f32>| Tensor::<Graph, 1>::from_data(TensorData::new(numbers, [count]), &CPU);
 
     // The same forward pass that acted, over whole sequences.
-    let outputs: Vec<_> = part.iter().map(|sequence| forward(network, sequence)).collect();
+    let mut generator = Pcg64Mcg::seed_from_u64(seed);
+    let outputs: Vec<_> = part.iter().map(|sequence| forward(network, sequence, config.rpo_alpha, &mut generator)).collect();
     let entropy = outputs.iter().map(|(distributions, ..)| distributions.entropy()).reduce(|a, b| a + b);
     let entropy = entropy.context("a minibatch of nothing")? / part.len() as f64; // sequences are equally long
     let log_probs = cat(outputs.iter().map(|(_, log_probs, _)| log_probs.clone()).collect());
@@ -123,6 +128,8 @@ pub(super) fn losses(
 fn forward(
     network: &ActorCriticNetwork<Graph>,
     sequence: &Sequences,
+    alpha: f64,
+    generator: &mut Pcg64Mcg,
 ) -> (ActionTensors<Graph>, Tensor<Graph, 1>, Tensor<Graph, 1>) {
     let Sequences { transitions, rows, state } = sequence;
     let matrix = |numbers: &[f32]| {
@@ -130,7 +137,11 @@ fn forward(
         Tensor::<Graph, 2>::from_data(TensorData::new(numbers.to_vec(), [transitions.len(), width]), &CPU)
     };
     let reset = Reset::new(transitions.resets.clone(), *rows, &CPU);
-    let (distributions, values, _) = network.forward(matrix(&transitions.observations), &reset, state.clone());
+    let (mut distributions, values, _) = network.forward(matrix(&transitions.observations), &reset, state.clone());
+    if alpha > 0.0 {
+        let shift = transitions.raw_actions.iter().map(|_| (alpha * generator.random_range(-1.0..1.0)) as f32);
+        distributions = distributions.shifted(matrix(&shift.collect::<Vec<_>>()));
+    }
     let log_probs = distributions.log_prob(matrix(&transitions.raw_actions));
     (distributions, log_probs, values)
 }

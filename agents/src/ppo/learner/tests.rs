@@ -54,3 +54,37 @@ fn the_replay_begins_with_the_state_that_was_stored() {
         }
     }
 }
+
+#[test]
+fn means_are_perturbed_in_updates_where_that_is_asked_for() {
+    let job = |settings: &[&str]| {
+        let text = r#"{"env": {"id": "Pendulum-v1"}, "ppo": {"env_steps": 64, "envs": 2, "rollout_len": 8, "minibatches": 1, "hidden": [8]}}"#;
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        Job::parse(text, &settings[..].into()).unwrap().ppo().unwrap()
+    };
+    // How far the first update finds the policy from the one that acted, which is itself.
+    let distance = |alpha: &str, seed: u64| {
+        let job = job(&[&format!("ppo.rpo_alpha={alpha}")]);
+        let spec = job.env.make().unwrap().spec().clone();
+        let mut learner = Learner::new(describe(&job, &spec).unwrap(), &job.ppo, seed).unwrap();
+        let make = || aaren_envs::make(&job.env.id, &job.env.options);
+        let policy = Learner::new(describe(&job, &spec).unwrap(), &job.ppo, 1).unwrap().policy();
+        learner.network = Learner::new(describe(&job, &spec).unwrap(), &job.ppo, 1).unwrap().network;
+        let mut group = EnvGroup::new(&make, &policy, 0, 2).unwrap();
+        let play = RolloutSpec { seed: 1, iteration: 0, rollout_len: 8, time_limit: None, record: false };
+        group.begin(&play).unwrap();
+        group.play(&policy, &play).unwrap();
+        let rollouts = [group.take_rollout()];
+        let targets = vec![targets(&policy, &rollouts[0], &learner.progress.reward_scale, &job.ppo)];
+        let sequences = learner.sequences(&rollouts, &targets).unwrap();
+        let minibatch = learner.minibatch(&sequences, &(0..16).collect::<Vec<_>>());
+        learner.update(&minibatch, 0.01, None, &Ranks::alone()).unwrap().0.ratio_distance
+    };
+    assert!(distance("0", 1) < 1e-5 && distance("0", 2) < 1e-5);
+    let (one, again, other) = (distance("0.5", 1), distance("0.5", 1), distance("0.5", 2));
+    assert!(one > 1e-2 && one == again && one != other, "{one} {again} {other}");
+    let maze =
+        Job::parse(r#"{"env": {"id": "TMaze-v0"}, "ppo": {"rpo_alpha": 0.5}}"#, &Changes::default()).unwrap().ppo().unwrap();
+    let refused = Learner::new(describe(&maze, maze.env.make().unwrap().spec()).unwrap(), &maze.ppo, 1).err().unwrap();
+    assert!(refused.to_string().contains("ppo.rpo_alpha: found 0.5"), "{refused}");
+}
