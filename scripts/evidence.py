@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the sections of docs/src/results/evidence.md: trains what a manifest of configs/evidence/ or configs/tables/ says, plays it, and
-writes the figures with what they were measured with, a plot beside them.
+writes the figures with what they were measured with, and prints them as the page has them.
 
-    scripts/evidence.py tmaze [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
+    scripts/evidence.py tmaze|recipe [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
 
 $AAREN is the binary, a release build (`cargo build --release`, with `--features mujoco` for robots). What is finished is not done again.
 """
@@ -15,7 +15,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -46,15 +45,6 @@ def compared(runs: list[Path], *more: object) -> dict:
     return json.loads((folder / "compare.json").read_text())
 
 
-def estimate(comparison: dict, agent: int, number: Callable[[float], str]) -> str:
-    """An agent's interquartile mean over seeds, with its interval."""
-    found = next(found for found in comparison["aggregates"] if found["agent"] == agent)["interquartile_mean"]
-    if found["interval"] is None:
-        return number(found["value"])
-    low, high = found["interval"]
-    return f"{number(found['value'])} [{number(low)}, {number(high)}]"
-
-
 def processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -65,21 +55,21 @@ def processor() -> str:
 
 def publish(folder: Path, name: str, figures: dict) -> None:
     """Writes figures as every result is written, and prints them as the page has them."""
-    version = json.loads(aaren("--version", "--json")) if "--json" in aaren("--help") else {"text": aaren("--version")}
-    text = version.get("text", json.dumps(version))
+    # `aaren 0.1.0 (7c566d8..., mujoco, release build)`
+    commit, build = aaren("--version").split("(", 1)[1].split(",", 1)
     columns, rows = figures["figures"]["columns"], figures["figures"]["rows"]
     whole = {
         "title": figures["title"],
         "command": figures["command"],
-        "commit": figures.get("commit") or commit(),
+        "commit": commit[:7],
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
-            "system": "Debian 12",
-            "rust": "1.95",
-            "load": figures.get("load", "other work beside"),
+            "system": system(),
+            "rust": subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()[1].removesuffix(".0"),
+            "load": "busy with other work",
         },
-        "profile": "release",
+        "profile": "release" if "release" in build else "dev",
         "seeds": figures["seeds"],
         "spread": figures["spread"],
         "figures": figures["figures"],
@@ -88,11 +78,11 @@ def publish(folder: Path, name: str, figures: dict) -> None:
     (folder / f"{name}.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     for line in [columns, ["---"] * len(columns), *rows]:
         print("| " + " | ".join(line) + " |")
-    print(text, file=sys.stderr)
 
 
-def commit() -> str:
-    return subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip()
+def system() -> str:
+    facts = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return " ".join(facts[key].strip('"') for key in ("NAME", "VERSION_ID") if key in facts).replace(" GNU/Linux", "")
 
 
 LENGTHS = {200: 20, 2_000: 20, 20_000: 10, 100_000: 4}
@@ -105,8 +95,7 @@ CACHED = {200: 20, 2_000: 20, 20_000: 2}
 def tmaze(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
     """E1: trained on corridors of 20 to 200, played in longer ones."""
     manifest = "configs/evidence/tmaze.toml"
-    chosen = [word for flag, value in [("--agents", agents), ("--seeds", seeds)] if value for word in (flag, value)]
-    all_runs = trained(manifest, runs, *chosen)
+    all_runs = trained(manifest, runs, *chosen(agents, seeds))
     rows: dict[str, list[str]] = {}
     for length in LENGTHS:
         played = []
@@ -143,6 +132,37 @@ def tmaze(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> No
     })  # fmt: skip
 
 
+def recipe(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """What each part of the D4RL jobs' recipe does, alone and together."""
+    manifest = "configs/tables/d4rl-recipe.toml"
+    all_runs = trained(manifest, runs, *chosen(agents, seeds))
+    comparison = compared(all_runs)
+    rows, seen = [], set()
+    for cell in comparison["cells"]:
+        target = cell["targets"][0]
+        names = [comparison["runs"][at]["run"].rsplit("-seed", 1)[0] for at in cell["runs"]]
+        seen.update(cell["seeds"])
+        rows.append([names[0], str(len(cell["seeds"]))] + [spread(target[kind]) for kind in ("last", "recent", "best")])
+    publish(folder, "d4rl-recipe", {
+        "title": "Hopper medium-expert: parts of the recipe, alone and together",
+        "command": ["scripts/evidence.py recipe"],
+        "seeds": sorted(seen),
+        "spread": "normalized scores, mean and population standard deviation over seeds, in brackets every seed; 20 episodes, in training 5",
+        "figures": {"columns": ["jobs", "seeds", "last", "mean of the last 5 evaluations", "best"], "rows": rows},
+    })  # fmt: skip
+
+
+def spread(found: dict | None) -> str:
+    if found is None:
+        return "-"
+    values = ", ".join(f"{value:.0f}" for value in found["values"])
+    return f"{found['mean']:.1f} ± {found['std']:.1f} ({values})"
+
+
+def chosen(agents: str | None, seeds: str | None) -> list[str]:
+    return [word for flag, value in [("--agents", agents), ("--seeds", seeds)] if value for word in (flag, value)]
+
+
 def interquartile(values: list[float]) -> str:
     """The mean without the lowest and the highest quarter, parts of values counted as parts, as in `aaren compare`."""
     cut = len(values) / 4
@@ -155,7 +175,7 @@ def state(report: dict) -> str:
     return f"{first:,} B, {last:,} B"
 
 
-SECTIONS = {"tmaze": tmaze}
+SECTIONS = {"tmaze": tmaze, "recipe": recipe}
 
 
 def main() -> None:
