@@ -158,6 +158,8 @@ def recipe(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> N
 def spread(found: dict | None) -> str:
     if found is None:
         return "-"
+    if len(found["values"]) == 1:
+        return f"{found['mean']:.1f}"
     values = ", ".join(f"{value:.0f}" for value in found["values"])
     return f"{found['mean']:.1f} ± {found['std']:.1f} ({values})"
 

@@ -10,7 +10,7 @@ use aaren_agents::run::{RunDir, write_json_atomically};
 use aaren_policy::mixer::CachePolicy;
 use serde_json::{Value, json, to_value};
 
-use crate::common::{aaren, evaluation_report, stdout, target_report};
+use crate::common::*;
 
 fn run(folder: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
@@ -197,6 +197,36 @@ fn the_last_evaluations_are_taken_together_where_there_are_five() {
     fs::write(runs[0].join("metrics.jsonl"), "{\"step\": 100, \"evaluation/normalised_score\": 1}\n").unwrap();
     let (comparison, content) = compared(&runs, &CompareOptions::default());
     assert!(content["cells"][0]["targets"][0]["recent"].is_null() && !comparison.to_string().contains("last 5"));
+}
+
+/// What the data said is not what makes an agent: other data, as scripted ones of other seeds are, leave it one.
+#[test]
+fn returns_that_the_data_say_do_not_tell_agents_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        "env={\"id\": \"Pendulum-v1\"}",
+        "data.scripted={\"episodes\": 3}",
+        "policy.return_scale=null",
+        "evaluation.target_returns=[\"best\", \"0.9 best\"]",
+    ];
+    let runs: Vec<PathBuf> = ["seed=1", "seed=2"]
+        .map(|seed| {
+            let path = folder.path().join(seed);
+            train(&path, &small(&[&settings[..], &[seed, "train.steps=2", "evaluation.final_episodes=1"]].concat())).unwrap();
+            path
+        })
+        .into();
+    let (comparison, content) = compared(&runs, &CompareOptions::default());
+    assert_eq!((&content["agents"], list(&content["cells"]).len()), (&json!(["aaren"]), 1));
+    let targets = list(&content["cells"][0]["targets"]);
+    assert_eq!((targets.len(), list(&targets[0]["last"]["values"]).len()), (2, 2));
+    assert_eq!(targets[1]["asked"], "asked for return 2 of its data");
+    assert!(comparison.to_string().contains("asked for return 1"), "{comparison}");
+    // A run that goes on still says so.
+    resume(&runs[0], &["train.steps=3"]).unwrap();
+    assert_eq!(compared(&runs, &CompareOptions::default()).1["agents"].as_array().unwrap().len(), 2, "other steps");
+    resume(&runs[1], &["train.steps=3"]).unwrap();
+    assert_eq!(compared(&runs, &CompareOptions::default()).1["agents"], json!(["aaren"]));
 }
 
 const BC: &[&str] = &["policy.tokens=observation", "policy.mixer=mlp", "data.top_fraction=0.1"];

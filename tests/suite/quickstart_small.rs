@@ -102,7 +102,12 @@ fn memory_solves_the_maze_and_a_window_does_not() {
     let longer: EvaluationReport =
         serde_json::from_value(json(&run.join("evaluations/step-120-corridor-9-episodes-4.json"))).unwrap();
     assert_eq!((&longer.env_options["corridor"], longer.targets[0].lengths[0]), (&9.into(), 10));
-    for (option, word) in [("corridor", "expected name=value"), ("corridr=9", "corridr"), ("corridor=0", "1 to 1000000")] {
+    for (option, word) in [
+        ("corridor", "expected name=value"),
+        ("corridr=9", "corridr"),
+        ("corridor=0", "1 to 1000000"),
+        ("max_episode_steps=null", "need not end"),
+    ] {
         let refused = aaren(at, &["evaluate", "remembers", "--env-option", option], &[]).output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains(word), "{option}: {said}");

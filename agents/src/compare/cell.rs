@@ -176,6 +176,7 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
         evaluation_seed: evaluation.seed,
         parameters: evaluation.parameters,
         targets: evaluation.targets.clone(),
+        asks_as_data_say: run.left.target_returns,
         validation: evaluation.validation,
         scores: evaluation.scores(),
         best: run.best.as_ref().map(|best| BestCheckpoint {
@@ -193,6 +194,40 @@ fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task),
     })
 }
 
+/// Which of a run's target returns is meant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    /// The one that asked for this; None of a policy that is not told a return.
+    Return(Option<f64>),
+    /// The one at this place, where the data said which returns they are.
+    Place(usize),
+}
+
+impl Asked {
+    fn of(self, targets: &[TargetReport]) -> Option<&TargetReport> {
+        match self {
+            Asked::Return(asked) => targets.iter().find(|target| target.target_return == asked),
+            Asked::Place(place) => targets.get(place),
+        }
+    }
+}
+
+/// What the runs of a cell were asked for.
+fn asked(members: &[&ComparedRun]) -> Vec<Asked> {
+    let returns = |run: &ComparedRun| run.targets.iter().map(|target| target.target_return).collect::<Vec<_>>();
+    let is_data_s = members.iter().all(|run| run.asks_as_data_say && run.targets.len() == members[0].targets.len());
+    if is_data_s && members.iter().any(|run| returns(run) != returns(members[0])) {
+        return (0..members[0].targets.len()).map(Asked::Place).collect();
+    }
+    let mut asked: Vec<Asked> = Vec::new();
+    for target in members.iter().flat_map(|run| returns(run)).map(Asked::Return) {
+        if !asked.contains(&target) {
+            asked.push(target);
+        }
+    }
+    asked
+}
+
 /// The mean of the last evaluations while training; none where there are fewer.
 fn recent(curve: &[(u64, f64)]) -> Option<f64> {
     let scores: Vec<f64> = curve.iter().rev().take(RECENT).map(|(_, score)| *score).collect();
@@ -205,14 +240,8 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         Some(score) if task.is_normalised => score,
         _ => target.return_mean,
     };
-    let reached =
-        |targets: &[TargetReport], asked: Option<f64>| targets.iter().find(|target| target.target_return == asked).map(score);
-    let mut asked: Vec<Option<f64>> = Vec::new();
-    for target in members.iter().flat_map(|run| &run.targets) {
-        if !asked.contains(&target.target_return) {
-            asked.push(target.target_return);
-        }
-    }
+    let asked = asked(&members);
+    let reached = |targets: &[TargetReport], asked: Asked| asked.of(targets).map(score);
     let mut titles: Vec<String> = Vec::new();
     for title in members.iter().filter(|_| !task.is_played()).flat_map(|run| &run.scores).map(Score::title) {
         if !titles.contains(&title) {
@@ -225,6 +254,7 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
         let last = Spread::new(members.iter().filter_map(|run| of(&run.scores)).collect());
         CellTarget {
             target_return: None,
+            asked: None,
             score: Some(title),
             episodes_std: None,
             last,
@@ -232,16 +262,21 @@ fn cell(runs: &[ComparedRun], of_cell: Vec<usize>, task: &Task) -> Cell {
             recent: None,
         }
     });
-    let targets = asked.into_iter().map(|target_return| {
+    let targets = asked.into_iter().map(|asked| {
         let best: Option<Vec<f64>> =
-            members.iter().map(|run| run.best.as_ref().and_then(|best| reached(&best.targets, target_return))).collect();
+            members.iter().map(|run| run.best.as_ref().and_then(|best| reached(&best.targets, asked))).collect();
         let alone = if let [run] = &members[..] { Some(run) } else { None };
-        let episodes = alone.and_then(|run| run.targets.iter().find(|target| target.target_return == target_return));
+        let episodes = alone.and_then(|run| asked.of(&run.targets));
+        let (target_return, words) = match asked {
+            Asked::Return(target) => (target, None),
+            Asked::Place(place) => (None, Some(format!("asked for return {} of its data", place + 1))),
+        };
         CellTarget {
             target_return,
+            asked: words,
             score: None,
             episodes_std: episodes.map(|target| task.spread(target.return_std)),
-            last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, target_return)).collect()),
+            last: Spread::new(members.iter().filter_map(|run| reached(&run.targets, asked)).collect()),
             best: best.map(Spread::new),
             recent: None,
         }

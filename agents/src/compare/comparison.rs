@@ -130,6 +130,8 @@ pub(crate) struct ComparedRun {
     pub parameters: usize,
     /// One for each target return.
     pub targets: Vec<TargetReport>,
+    /// Whether the data said which returns to ask for.
+    pub asks_as_data_say: bool,
     /// The loss on held-out episodes, where there were some.
     pub validation: Option<ValidationReport>,
     /// The same as a score, or those on the test split of a task on sequences.
@@ -211,8 +213,11 @@ pub(crate) struct Cell {
 /// Scores for one target return: normalised, or raw returns where the task has no references.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct CellTarget {
-    /// What was asked for; None of a policy that is not told a return.
+    /// What was asked for; None of a policy that is not told a return, and where the data of every run said another.
     pub target_return: Option<f64>,
+    /// The latter in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// The score that it is of; None of returns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<String>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::{Changes, DataConfig, Job};
 use crate::run::cache_report::{self, CacheReport};
-use crate::run::data_mark::{self, DataMark, DataRecord};
+use crate::run::data_mark::{self, DataMark, DataRecord, LeftToData};
 use crate::run::files::if_there;
 use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
 use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys, is_without_effect};
@@ -26,6 +26,8 @@ pub(super) struct Results {
     pub(super) caches: Option<CacheReport>,
     /// What it was trained on; none for a run that learned online, or of an older version.
     pub(super) data: Option<DataMark>,
+    /// What its job left to the data.
+    pub(super) left: LeftToData,
     /// `metrics.jsonl`; empty without.
     pub(super) metrics: Vec<Value>,
     /// How its first weights came from another policy, and from which, if they were not drawn.
@@ -55,6 +57,7 @@ impl Results {
             train: read_json(&path.join("train.json"))?,
             caches: read_json(&path.join(cache_report::FILE))?,
             data: data.map(|record| record.mark),
+            left: data.map_or_else(LeftToData::default, |record| record.left),
             origin: origin(path)?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
             data_return: data.and_then(|record| record.return_mean),
@@ -108,6 +111,14 @@ impl Results {
             chosen.iter().map(|key| ((*key).into(), json["task"][key].clone())).collect();
         let asked: Vec<f64> = self.evaluation.targets.iter().filter_map(|target| target.target_return).collect();
         json["evaluation"] = serde_json::json!({ "execution": self.evaluation.execution, "target_returns": asked });
+        // What the data said is the task's and not the agent's.
+        for (is_left, key) in [
+            (self.left.return_scale, "/policy/return_scale"),
+            (self.left.return_range, "/policy/return_range"),
+            (self.left.target_returns, "/evaluation/target_returns"),
+        ] {
+            json.pointer_mut(key).filter(|_| is_left).into_iter().for_each(|value| *value = Value::Null);
+        }
         if let Some((how, _)) = &self.origin {
             json["weights"] = (*how).into();
         }

@@ -137,9 +137,10 @@ impl Comparison {
     fn score_table(&self, of_target: impl Fn(&CellTarget) -> Option<&Spread>) -> Grid {
         let mut table = Grid::new(std::iter::once("task").chain(self.agents.iter().map(String::as_str)));
         for (index, task) in self.tasks.iter().enumerate() {
-            let cell = |agent: usize| self.cell(index, agent).and_then(|cell| of_target(&cell.targets[0]));
-            let row = (0..self.agents.len())
-                .map(|agent| cell(agent).map_or("not run".into(), |reached| spread(reached, task.is_normalised)));
+            let row = (0..self.agents.len()).map(|agent| match self.cell(index, agent) {
+                None => "not run".into(),
+                Some(cell) => of_target(&cell.targets[0]).map_or("-".into(), |reached| spread(reached, task.is_normalised)),
+            });
             table.row(std::iter::once(task.name.clone()).chain(row));
         }
         table
@@ -187,8 +188,10 @@ impl Comparison {
         for cell in of_task() {
             let asked = asked_for(&cell.targets.iter().map(|target| target.target_return).collect::<Vec<_>>());
             let asked = asked.into_iter().zip(&cell.targets);
-            let asked =
-                asked.map(|(asked, target)| if self.tasks[task].is_loss { asked } else { target.score.clone().unwrap_or(asked) });
+            let asked = asked
+                .map(|(asked, target)| if self.tasks[task].is_loss { asked } else { target.score.clone().unwrap_or(asked) })
+                .zip(&cell.targets)
+                .map(|(asked, target)| target.asked.clone().unwrap_or(asked));
             for (index, (target, asked)) in cell.targets.iter().zip(asked).enumerate() {
                 let (first, last) = (cell.latency.first(), cell.latency.last());
                 let mut row = vec![

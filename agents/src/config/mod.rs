@@ -58,6 +58,7 @@ pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };
 pub use ppo::{Network, PpoConfig, PpoJob};
+pub(crate) use review::endless;
 pub use schedule::LearningRateSchedule;
 pub use schema::{TaskKey, TaskKind, keys_page, schema, task_kinds};
 pub use seed_list::parse_seeds;

@@ -43,7 +43,7 @@ impl Job {
 }
 
 /// Episodes that need not end. A task of another crate knows itself whether it ends.
-fn endless(spec: &Spec) -> Option<String> {
+pub(crate) fn endless(spec: &Spec) -> Option<String> {
     let is_ours = aaren_envs::tasks().into_iter().any(|task| task.id == spec.id && !task.options.is_empty());
     (spec.max_episode_steps.is_none() && is_ours).then(|| {
         format!(

@@ -9,7 +9,9 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::Checkpoint;
-use crate::config::{Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob, TargetReturn, TaskConfig, caution, value};
+use crate::config::{
+    Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob, TargetReturn, TaskConfig, caution, endless, value,
+};
 use crate::device::{CPU, Cpu};
 use crate::offline;
 use crate::play::{Evaluation, SavedPolicy, check_spaces, evaluate};
@@ -171,8 +173,10 @@ impl EvaluateRequest {
         self.check_job()?;
         let (saved, policy) = self.load()?;
         let evaluation = self.evaluation(&saved, &policy)?;
-        check_spaces(&policy, evaluation.env.make()?.spec())
+        let env = evaluation.env.make()?;
+        check_spaces(&policy, env.spec())
             .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
+        endless(env.spec()).map_or(Ok(()), |said| bail!(said))?;
         // A policy without a cache to bound shows before the episodes are played.
         policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
         if let AnyPolicy::Decision(policy) = &policy
@@ -265,21 +269,24 @@ impl EvaluateRequest {
 
     /// What changes in the job that trained the policy.
     fn changes(&self) -> Result<Changes> {
-        self.options()?;
-        let set = self.env_options.iter().map(|option| format!("env.options.{option}")).collect();
+        let set = self.options()?.iter().map(|(name, value)| format!("env.options.{name}={value}")).collect();
         Ok(Changes { env: self.env.clone(), set, ..Changes::default() })
     }
 
     /// The options of the task that the request changes.
     fn options(&self) -> Result<Map<String, Value>> {
         let option = |option: &String| {
-            let (name, text) = option.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('.'))?;
-            Some((name.to_owned(), value(text)))
+            let (name, text) = option.split_once('=')?;
+            let name = Some(name.trim()).filter(|name| !name.is_empty() && !name.contains('.'))?;
+            Some((name.to_owned(), value(text.trim())))
         };
         let options = self.env_options.iter().map(|text| {
             option(text).with_context(|| format!("--env-option {text}: expected name=value, for example corridor=2000"))
         });
-        options.collect()
+        let options = options.collect::<Result<Vec<_>>>()?;
+        let twice = (1..options.len()).find(|&at| options[..at].iter().any(|(name, _)| *name == options[at].0));
+        ensure!(twice.is_none(), "--env-option: \"{}\" is there twice", options[twice.unwrap_or(0)].0);
+        Ok(options.into_iter().collect())
     }
 
     fn expect_target(&self, is_said: bool) -> Result<()> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::config::{EnvConfig, OfflineJob, TargetReturn};
 use crate::play::spaces::action_spec;
+use crate::run::data_mark::LeftToData;
 
 /// The largest absolute return-to-go in a dataset; 1 where there is none but 0.
 pub(super) fn return_scale(dataset: &Dataset) -> f64 {
@@ -31,6 +32,17 @@ pub(super) fn is_settled(job: &OfflineJob) -> bool {
     let has_targets = !targets.is_empty() && targets.iter().all(|target| target.known().is_some());
     let is_untold = !job.policy.tokens.has_return_to_go();
     job.policy.return_scale.is_some() && (is_untold || job.policy.return_range.is_some() && has_targets)
+}
+
+/// Which keys [`settle`] would take from the data.
+pub(super) fn left_to_data(job: &OfflineJob) -> LeftToData {
+    let is_told = job.policy.tokens.has_return_to_go();
+    let targets = &job.evaluation.target_returns;
+    LeftToData {
+        return_scale: job.policy.return_scale.is_none(),
+        return_range: is_told && job.policy.return_range.is_none(),
+        target_returns: is_told && (targets.is_empty() || targets.iter().any(|target| target.known().is_none())),
+    }
 }
 
 /// The job with what it takes from all of its data, held-out episodes too, so that seeds do not differ in it: the scale and the range of

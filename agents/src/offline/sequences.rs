@@ -17,7 +17,7 @@ use crate::device::{CPU, Cpu, Graph, TrainBackend, on_backend};
 use crate::exchange::{Shards, SharedRun};
 use crate::play::saved::SavedPolicy;
 use crate::run::RunDir;
-use crate::run::data_mark::{self, DataRecord};
+use crate::run::data_mark::{self, DataRecord, LeftToData};
 use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::sequence::{Lengths, SequenceTask, Split, make, push, report};
 use crate::session::{Judges, Schedule, Trained, Validate};
@@ -117,7 +117,9 @@ fn train_on<B: TrainBackend>(
     let learner = begin(new, mark, &run, resume)?;
     let sampler = sampler(job, &task);
     sampler.check(&learner.progress.cut).with_context(|| cannot_resume(&run))?;
-    mark.map_or(Ok(()), |mark| run.write_json(data_mark::FILE, &DataRecord { mark, return_mean: None }))?;
+    mark.map_or(Ok(()), |mark| {
+        run.write_json(data_mark::FILE, &DataRecord { mark, return_mean: None, left: LeftToData::default() })
+    })?;
     let batch = job.train.batch_size;
     let validation: Validate =
         Arc::new(move |model, is_final, found| report(model, &*task, batch, Execution::Window, is_final, found));

@@ -2,7 +2,7 @@
 
 use super::batch::Batches;
 use super::data::expect_alike;
-use super::describe::{describe, is_settled, settle};
+use super::describe::{describe, is_settled, left_to_data, settle};
 use super::held_out::{Validation, hold_out};
 use super::learner::{Learner, PROGRESS};
 use super::segments::{SegmentSampler, Source};
@@ -17,7 +17,7 @@ use crate::run::report::{EvaluationReport, TrainSummary};
 use crate::session::{Judges, NoObserver, Schedule, Session, Validate};
 use aaren_data::Dataset;
 use anyhow::{Context, Result};
-use std::{sync::Arc, time::Instant};
+use std::{fs, sync::Arc, time::Instant};
 
 /// Trains a policy as the job says, in its run folder, and evaluates it.
 ///
@@ -75,7 +75,11 @@ fn train_on<B: TrainBackend>(
 ) -> Result<(TrainSummary, EvaluationReport)> {
     let ranks = run.ranks();
     expect_alike(&dataset, ranks)?;
-    let record = DataRecord::of(&dataset);
+    // A run that goes on has the values that it began with, and says still which the data said.
+    let begun = run.first().and_then(|run| fs::read(run.path().join(data_mark::FILE)).ok());
+    let begun = begun.and_then(|text| serde_json::from_slice::<DataRecord>(&text).ok());
+    let left = begun.map_or_else(|| left_to_data(job), |record| record.left);
+    let record = DataRecord { left, ..DataRecord::of(&dataset) };
     let shards = ranks.shards(job.train.shards, "train.shards")?;
     let states_all = is_settled(job) && job.env.is_some();
     let job = &settle(job, &dataset);
@@ -87,11 +91,12 @@ fn train_on<B: TrainBackend>(
     let validation = held_out.map(|held_out| Validation::new(held_out, description.clone(), &job.train, job.seed)).transpose()?;
     let sampler = SegmentSampler::new(SegmentSource::new(dataset, description)?, &job.train, job.seed);
     sampler.check(&learner.progress.cut).with_context(|| cannot_resume(&run))?;
+    // First, so that a run whose job is settled says what the data said of it.
+    run.write_json(data_mark::FILE, &record)?;
     if resume || !states_all {
         // The run states what was taken from the data, and how they are called now.
         run.write_json("config.json", &OfflineJob { policy: learner.description().config.clone(), ..job.clone() })?;
     }
-    run.write_json(data_mark::FILE, &record)?;
     fit(learner, sampler, shards, run, resume, schedule(job, validation)?)
 }
 

@@ -28,13 +28,28 @@ pub(crate) struct DataRecord {
     /// Mean return of the episodes, the level that a policy learns from. None in files of older versions.
     #[serde(default)]
     pub return_mean: Option<f64>,
+    /// What the job left to the data. Nothing in files of older versions.
+    #[serde(default)]
+    pub left: LeftToData,
+}
+
+/// Keys of a job whose values the data said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LeftToData {
+    /// `policy.return_scale`
+    pub return_scale: bool,
+    /// `policy.return_range`
+    pub return_range: bool,
+    /// `evaluation.target_returns`
+    pub target_returns: bool,
 }
 
 impl DataRecord {
     pub(crate) fn of(dataset: &Dataset) -> Self {
         let returns = dataset.trajectories.iter().map(Trajectory::episode_return);
         let return_mean = Some(returns.sum::<f64>() / dataset.trajectories.len().max(1) as f64);
-        Self { mark: DataMark::of(dataset), return_mean }
+        Self { mark: DataMark::of(dataset), return_mean, left: LeftToData::default() }
     }
 }
 
