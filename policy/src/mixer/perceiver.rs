@@ -99,7 +99,7 @@ impl<B: KernelBackend> FeedForward<B> {
     }
 
     fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        x.clone() + self.outer.forward(activation::gelu(self.inner.forward(self.norm.forward(x))))
+        x.clone() + self.outer.forward(activation::relu(self.inner.forward(self.norm.forward(x))))
     }
 }
 
