@@ -3,7 +3,7 @@
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
-use crate::pile::{self, Pile, RANKS};
+use crate::pile::{Dealing, RANKS};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
 use crate::task::{Outcome, Task};
@@ -49,14 +49,12 @@ pub(crate) const LOWER: i64 = 1;
 /// v0: first. The rules are POPGym's; the shuffle is not, so its episodes have other seeds.
 #[derive(Clone, Debug)]
 pub(crate) struct HigherLower {
-    pile: Pile,
-    /// Cards dealt, at least 1 once an episode has begun.
-    dealt: u64,
+    cards: Dealing,
 }
 
 impl HigherLower {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        Ok(Self { pile: Pile::new(options.count("decks")?, RANKS), dealt: 0 })
+        Ok(Self { cards: Dealing::new(options.count("decks")?, RANKS) })
     }
 }
 
@@ -70,19 +68,17 @@ impl Task for HigherLower {
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
-        Some(self.pile.len() - 1)
+        Some(self.cards.pile.len() - 1)
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.pile.shuffle(generator);
-        self.dealt = 1;
-        self.pile.show(0, observation);
+        self.cards.begin(generator, observation);
         Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
-        let (present, next) = (self.pile.card(self.dealt - 1), self.pile.card(self.dealt));
-        let scale = 1.0 / self.pile.len() as f64;
+        let (present, next) = (self.cards.pile.card(self.cards.dealt - 1), self.cards.pile.card(self.cards.dealt));
+        let scale = 1.0 / self.cards.pile.len() as f64;
         let reward = if next == present {
             0.0
         } else if (next > present) == (action == Action::Discrete(HIGHER)) {
@@ -90,26 +86,20 @@ impl Task for HigherLower {
         } else {
             -scale
         };
-        self.pile.show(self.dealt, observation);
-        self.dealt += 1;
+        self.cards.deal(observation);
         Ok(Outcome { reward, terminated: false })
     }
 
     fn state_width(&self) -> Option<usize> {
-        Some(self.pile.len() + 1)
+        Some(self.cards.state_width())
     }
 
     fn state(&self, state: &mut Vec<f64>) {
-        self.pile.state(state);
-        state.push(self.dealt as f64);
+        self.cards.state(state);
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        let (pile, dealt) = state.split_at(self.pile.len());
-        let (pile, dealt) = (self.pile.with_state(ID, pile)?, pile::dealt(ID, dealt[0])?);
-        (self.pile, self.dealt) = (pile, dealt);
-        self.pile.show(self.dealt - 1, observation);
-        Ok(())
+        self.cards.set_state(ID, state, observation)
     }
 }
 

@@ -89,6 +89,56 @@ impl Pile {
     }
 }
 
+/// A pile that is dealt card by card, and shows the present one.
+#[derive(Clone, Debug)]
+pub(crate) struct Dealing {
+    pub(crate) pile: Pile,
+    /// Cards dealt, at least 1 once an episode has begun.
+    pub(crate) dealt: u64,
+}
+
+impl Dealing {
+    /// Before the first card; as [`Pile::new`].
+    pub(crate) fn new(decks: u64, kinds: usize) -> Self {
+        Self { pile: Pile::new(decks, kinds), dealt: 0 }
+    }
+
+    /// Shuffles the pile and deals its first card.
+    pub(crate) fn begin(&mut self, generator: &mut Generator, observation: &mut [f64]) {
+        self.pile.shuffle(generator);
+        self.dealt = 0;
+        self.deal(observation);
+    }
+
+    /// Deals the next card.
+    pub(crate) fn deal(&mut self, observation: &mut [f64]) {
+        self.pile.show(self.dealt, observation);
+        self.dealt += 1;
+    }
+
+    /// Numbers of a state.
+    pub(crate) fn state_width(&self) -> usize {
+        self.pile.len() + 1
+    }
+
+    /// Appends the kinds of all cards, then the number of cards dealt.
+    pub(crate) fn state(&self, state: &mut Vec<f64>) {
+        self.pile.state(state);
+        state.push(self.dealt as f64);
+    }
+
+    /// Goes on from a state of the task `env`.
+    ///
+    /// # Errors
+    /// [`EnvError::State`] for what is none; nothing has changed then.
+    pub(crate) fn set_state(&mut self, env: &str, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
+        let (pile, dealt) = state.split_at(self.pile.len());
+        *self = Self { pile: self.pile.with_state(env, pile)?, dealt: self::dealt(env, dealt[0])? };
+        self.pile.show(self.dealt - 1, observation);
+        Ok(())
+    }
+}
+
 /// How many cards have been dealt, from a state of the task `env`: at least 1, for an episode begins with a card.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
-use crate::pile::{self, Pile, SUITS};
+use crate::pile::{Dealing, SUITS};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
 use crate::task::{Outcome, Task};
@@ -44,14 +44,12 @@ pub(crate) const OPTIONS: &[OptionInfo] =
 /// v0: first. The rules are POPGym's; the shuffle is not, so its episodes have other seeds.
 #[derive(Clone, Debug)]
 pub(crate) struct RepeatFirst {
-    pile: Pile,
-    /// Cards dealt, at least 1 once an episode has begun.
-    dealt: u64,
+    cards: Dealing,
 }
 
 impl RepeatFirst {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
-        Ok(Self { pile: Pile::new(options.count("decks")?, SUITS), dealt: 0 })
+        Ok(Self { cards: Dealing::new(options.count("decks")?, SUITS) })
     }
 }
 
@@ -65,40 +63,32 @@ impl Task for RepeatFirst {
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
-        Some(self.pile.len() - 1)
+        Some(self.cards.pile.len() - 1)
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.pile.shuffle(generator);
-        self.dealt = 1;
-        self.pile.show(0, observation);
+        self.cards.begin(generator, observation);
         Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
         let Action::Discrete(answer) = action else { unreachable!("actions are checked before the task sees them") };
-        let scale = 1.0 / (self.pile.len() - 1) as f64;
-        let reward = if answer == self.pile.card(0) as i64 { scale } else { -scale };
-        self.pile.show(self.dealt, observation);
-        self.dealt += 1;
+        let scale = 1.0 / (self.cards.pile.len() - 1) as f64;
+        let reward = if answer == self.cards.pile.card(0) as i64 { scale } else { -scale };
+        self.cards.deal(observation);
         Ok(Outcome { reward, terminated: false })
     }
 
     fn state_width(&self) -> Option<usize> {
-        Some(self.pile.len() + 1)
+        Some(self.cards.state_width())
     }
 
     fn state(&self, state: &mut Vec<f64>) {
-        self.pile.state(state);
-        state.push(self.dealt as f64);
+        self.cards.state(state);
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        let (pile, dealt) = state.split_at(self.pile.len());
-        let (pile, dealt) = (self.pile.with_state(ID, pile)?, pile::dealt(ID, dealt[0])?);
-        (self.pile, self.dealt) = (pile, dealt);
-        self.pile.show(self.dealt - 1, observation);
-        Ok(())
+        self.cards.set_state(ID, state, observation)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::env::Action;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
-use crate::pile::{self, Pile, SUITS};
+use crate::pile::{Dealing, SUITS};
 use crate::rng::Generator;
 use crate::space::{Dtype, Space};
 use crate::task::{Outcome, Task};
@@ -58,25 +58,23 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 pub(crate) struct RepeatPrevious {
     k: usize,
     /// Suits in the order of dealing.
-    pile: Pile,
-    /// Cards dealt, at least 1 once an episode has begun.
-    dealt: u64,
+    cards: Dealing,
 }
 
 impl RepeatPrevious {
     pub(crate) fn from_options(options: &Options) -> Result<Self, EnvError> {
         let (k, decks) = (options.count("k")?, options.count("decks")?);
-        let pile = Pile::new(decks, SUITS);
-        let cards = pile.len() as u64;
+        let dealing = Dealing::new(decks, SUITS);
+        let cards = dealing.pile.len() as u64;
         if k >= cards {
             return Err(options.error("k", format!("{k}, expected less than the {cards} cards of {decks} decks")));
         }
-        Ok(Self { k: k as usize, pile, dealt: 0 })
+        Ok(Self { k: k as usize, cards: dealing })
     }
 
     /// The right answer, once there are enough cards.
     fn wanted(&self) -> Option<i64> {
-        self.dealt.checked_sub(self.k as u64).map(|card| self.pile.card(card) as i64)
+        self.cards.dealt.checked_sub(self.k as u64).map(|card| self.cards.pile.card(card) as i64)
     }
 }
 
@@ -90,40 +88,32 @@ impl Task for RepeatPrevious {
     }
 
     fn max_episode_steps(&self) -> Option<usize> {
-        Some(self.pile.len() - 1)
+        Some(self.cards.pile.len() - 1)
     }
 
     fn reset(&mut self, generator: &mut Generator, observation: &mut [f64]) -> Result<(), EnvError> {
-        self.pile.shuffle(generator);
-        self.dealt = 1;
-        self.pile.show(0, observation);
+        self.cards.begin(generator, observation);
         Ok(())
     }
 
     fn step(&mut self, action: Action<'_>, observation: &mut [f64]) -> Result<Outcome, EnvError> {
         let Action::Discrete(answer) = action else { unreachable!("actions are checked before the task sees them") };
-        let scale = 1.0 / (self.pile.len() - self.k) as f64;
+        let scale = 1.0 / (self.cards.pile.len() - self.k) as f64;
         let reward = self.wanted().map_or(0.0, |wanted| if answer == wanted { scale } else { -scale });
-        self.pile.show(self.dealt, observation);
-        self.dealt += 1;
+        self.cards.deal(observation);
         Ok(Outcome { reward, terminated: false })
     }
 
     fn state_width(&self) -> Option<usize> {
-        Some(self.pile.len() + 1)
+        Some(self.cards.state_width())
     }
 
     fn state(&self, state: &mut Vec<f64>) {
-        self.pile.state(state);
-        state.push(self.dealt as f64);
+        self.cards.state(state);
     }
 
     fn set_state(&mut self, state: &[f64], observation: &mut [f64]) -> Result<(), EnvError> {
-        let (pile, dealt) = state.split_at(self.pile.len());
-        let (pile, dealt) = (self.pile.with_state(ID, pile)?, pile::dealt(ID, dealt[0])?);
-        (self.pile, self.dealt) = (pile, dealt);
-        self.pile.show(self.dealt - 1, observation);
-        Ok(())
+        self.cards.set_state(ID, state, observation)
     }
 }
 

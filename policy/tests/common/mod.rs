@@ -140,7 +140,7 @@ fn scale(name: &str) -> f64 {
     match name.split('/').next().unwrap() {
         "gru" | "lstm" | "hyena" | "hyena-modal" | "monarch" => 1.0,
         "mamba" | "linear-attention" | "short-conv" => 2.0,
-        "perceiver" => 3.0,
+        "perceiver" => 5.0,
         "abc" => 1.5,
         _ => 15.0,
     }
