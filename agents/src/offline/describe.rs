@@ -28,10 +28,7 @@ pub(super) fn return_range(dataset: &Dataset) -> Option<[f64; 2]> {
 
 /// Whether a job says all that [`settle`] would take from its data.
 pub(super) fn is_settled(job: &OfflineJob) -> bool {
-    let targets = &job.evaluation.target_returns;
-    let has_targets = !targets.is_empty() && targets.iter().all(|target| target.known().is_some());
-    let is_untold = !job.policy.tokens.has_return_to_go();
-    job.policy.return_scale.is_some() && (is_untold || job.policy.return_range.is_some() && has_targets)
+    left_to_data(job) == LeftToData::default()
 }
 
 /// Which keys [`settle`] would take from the data.
