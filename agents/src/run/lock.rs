@@ -1,6 +1,6 @@
 //! The lock of a run folder, which one process has at a time.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Locks that this process has, by device and number of their files.
-static OURS: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+/// Locks that this process has had, by device and number of their files, and whether it has them still.
+static OURS: Mutex<BTreeMap<(u64, u64), bool>> = Mutex::new(BTreeMap::new());
 
-fn ours() -> MutexGuard<'static, BTreeSet<(u64, u64)>> {
+fn ours() -> MutexGuard<'static, BTreeMap<(u64, u64), bool>> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -25,9 +25,6 @@ pub(super) struct Lock {
     id: (u64, u64),
 }
 
-/// How often it is looked who has a lock, where that is not said.
-const LOOKS: u32 = 3;
-
 impl Lock {
     /// Locks a file, which is made if it is not there; or says that somebody else has it, and which process, where the system knows.
     ///
@@ -40,23 +37,18 @@ impl Lock {
         let file = File::options().create(true).append(true).open(path)?;
         let found = file.metadata()?;
         let id = (found.dev(), found.ino());
-        let mut unknown = 0;
         for _ in 0..WAITS.0 {
             match file.try_lock() {
                 Ok(()) => {
-                    ours().insert(id);
+                    ours().insert(id, true);
                     return Ok(Ok(Lock { _file: file, id }));
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            match owner(id.1) {
-                Some(process) if process != std::process::id() || ours().contains(&id) => break,
-                Some(_) => {}
-                // It was let go since, or the system does not say who has it.
-                None => unknown += 1,
-            }
-            if unknown > LOOKS {
+            // What another process has, and may be done with at any time, is never waited for.
+            let was_let_go = ours().get(&id) == Some(&false);
+            if !was_let_go || owner(id.1).is_some_and(|process| process != std::process::id()) {
                 break;
             }
             std::thread::sleep(WAITS.1);
@@ -67,7 +59,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        ours().remove(&self.id);
+        ours().insert(self.id, false);
     }
 }
 

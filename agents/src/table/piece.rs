@@ -86,6 +86,12 @@ impl Piece {
         Ok(if is_finished(&run, &job)? { State::Finished } else { State::Begun })
     }
 
+    /// Whether a run that had not come to its end has since: it is this process's to look at, and no other writes it.
+    fn has_ended(&self) -> Result<bool> {
+        let run = RunDir::resume(&self.run)?;
+        is_finished(&run, &run.job(&Changes::default())?)
+    }
+
     /// Trains it in this process, or goes on with it, unless it is finished.
     ///
     /// # Errors
@@ -99,6 +105,7 @@ impl Piece {
                 State::New => {
                     TrainRequest { files: self.files.clone(), changes: self.changes.clone(), ..TrainRequest::default() }
                 }
+                State::Begun if self.has_ended().with_context(|| self.name.clone())? => return Ok(Made::Before),
                 State::Begun => TrainRequest { resume: true, ..TrainRequest::default() },
             };
             match (TrainRequest { run: Some(self.run.clone()), ..request }).train() {
