@@ -11,6 +11,7 @@ use crate::optimizer::OptimizerOps;
 use crate::recurrence::RecurrenceOps;
 use crate::scan::ScanOps;
 use crate::selective_scan::SelectiveScanOps;
+use crate::slots::SlotOps;
 use burn::tensor::backend::Backend;
 
 /// Declares [`KernelBackend`] and implements it for every backend that has all the ops.
@@ -39,4 +40,5 @@ kernel_backend! {
     RecurrenceOps,
     ScanOps,
     SelectiveScanOps,
+    SlotOps,
 }

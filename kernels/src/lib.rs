@@ -67,6 +67,7 @@ mod primitive;
 pub mod recurrence;
 pub mod scan;
 pub mod selective_scan;
+pub mod slots;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -86,3 +87,4 @@ pub use optimizer::{AdamWStep, adamw, sum_of_squares};
 pub use recurrence::gated_recurrence;
 pub use scan::{ScanCarry, attention_scan, running_log_sum_exp};
 pub use selective_scan::{SelectiveScan, selective_scan};
+pub use slots::slot_attention;

@@ -24,10 +24,11 @@ use crate::reset::Reset;
 use crate::state::tensor_state;
 use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan, dropout_add};
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 
 /// Tokens whose scores are shifted at once: shifts of more would cost digits.
 const CHUNK: usize = 256;
@@ -137,20 +138,26 @@ fn drop_weights<B: KernelBackend>(values: Tensor<B, 2>, heads: usize, dropout: D
     (values.reshape([rows, heads, width / heads]) * kept.reshape([rows, heads, 1])).reshape([rows, width])
 }
 
-/// The scan with a past that fades, in chunks.
+/// A chunk's share of a scan with a past that fades: scores of the chunk, its tokens, their flags, and the carry.
+pub(super) type ScanChunk<'a, B> =
+    dyn FnMut(Tensor<B, 3>, Range<usize>, Tensor<B, 2, Bool>, ScanCarry<B>) -> (Tensor<B, 4>, ScanCarry<B>) + 'a;
+
+/// A scan with a past that fades, in chunks.
 ///
 /// - `rate`: as the `x` of `log(1 + e^x)`, `[heads]`
+/// - `scores`: `[batch, heads, time]`
+/// - `scan`: of a chunk; its outputs have their tokens on axis 2
 pub(super) fn fading_scan<B: KernelBackend>(
     rate: Tensor<B, 1>,
     scores: Tensor<B, 3>,
-    values: Tensor<B, 4>,
     reset: &Reset<B>,
-    mut carry: ScanCarry<B>,
+    carry: ScanCarry<B>,
+    scan: &mut ScanChunk<'_, B>,
 ) -> (Tensor<B, 4>, ScanCarry<B>) {
-    let [batch, heads, time, _] = values.dims();
-    let (device, dtype) = (values.device(), values.dtype());
+    let [batch, heads, time] = scores.dims();
+    let (device, dtype) = (scores.device(), scores.dtype());
     let rate = softplus(rate);
-    carry = ScanCarry { log_sum: like(carry.log_sum, &values), output: like(carry.output, &values) };
+    let mut carry = ScanCarry { log_sum: like(carry.log_sum, &scores), output: like(carry.output, &scores) };
     let mut pieces = Vec::with_capacity(time.div_ceil(CHUNK));
     for start in (0..time).step_by(CHUNK) {
         let tokens = start..(start + CHUNK).min(time);
@@ -161,9 +168,8 @@ pub(super) fn fading_scan<B: KernelBackend>(
         );
         let shifts = rate.clone().reshape([1, heads, 1]) * ages.reshape([1, 1, length]);
         let scores = scores.clone().slice([0..batch, 0..heads, tokens.clone()]) + shifts;
-        let values = values.clone().slice([0..batch, 0..heads, tokens.clone()]);
-        let flags = if length == time { reset.tensor() } else { reset.tensor().slice([0..batch, tokens]) };
-        let (outputs, next) = attention_scan(scores, values, flags, carry);
+        let flags = if length == time { reset.tensor() } else { reset.tensor().slice([0..batch, tokens.clone()]) };
+        let (outputs, next) = scan(scores, tokens, flags, carry);
         carry = ScanCarry { log_sum: next.log_sum - rate.clone().reshape([1, heads]) * length as f64, ..next };
         pieces.push(outputs);
     }
@@ -205,7 +211,10 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         }
         let (outputs, carry) = match &self.rate {
             None => attention_scan(scores, values, reset.tensor(), state.into()),
-            Some(rate) => fading_scan(rate.val(), scores, values, reset, state.into()),
+            Some(rate) => fading_scan(rate.val(), scores, reset, state.into(), &mut |scores, tokens, flags, carry| {
+                let [batch, heads, _, head_dim] = values.dims();
+                attention_scan(scores, values.clone().slice([0..batch, 0..heads, tokens, 0..head_dim]), flags, carry)
+            }),
         };
         let y = self.output.forward(merge_heads(outputs));
         (y.reshape([batch, time, width]), carry.into())

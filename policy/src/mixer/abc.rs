@@ -27,7 +27,7 @@ use super::options::mixer_options;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
-use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan, gated_recurrence, linear};
+use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, gated_recurrence, linear, slot_attention};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
@@ -88,37 +88,64 @@ impl<B: KernelBackend> Abc<B> {
         self.score_offset.dims()[0] / self.heads
     }
 
-    /// Keys and values of all slots after every token, `[batch, heads * slots, time, 2 head_dim]`, and the state after the last.
+    /// What every token reads of slots that are written to by scores among those of all tokens so far.
     ///
     /// # Shapes
-    /// - `scores`: `[batch, heads * slots, time]`
-    /// - `tokens`: keys and values, `[batch, heads * slots, time, 2 head_dim]`
-    fn write(
+    /// - `scores`: `[batch, time, heads, slots]`
+    /// - `tokens`: queries, keys and values, `[batch, heads, time, head_dim]` each; and what is returned
+    fn counted(
         &self,
-        scores: Tensor<B, 3>,
-        tokens: Tensor<B, 4>,
+        scores: Tensor<B, 4>,
+        tokens: [Tensor<B, 4>; 3],
         reset: &Reset<B>,
         state: AbcState<B>,
     ) -> (Tensor<B, 4>, AbcState<B>) {
-        if self.gate == Gate::Given {
-            let [batch, rows, time, wide] = tokens.dims();
-            // ln of what is kept: of a sigmoid, over the temperature.
-            let kept = (activation::log_sigmoid(scores) / TEMPERATURE).exp(); // [batch, rows, time]
-            let kept = kept.unsqueeze_dim::<4>(3).expand([batch, rows, time, wide]);
-            let added = tokens * (kept.clone().neg() + 1.0);
-            let flat = |x: Tensor<B, 4>| x.swap_dims(1, 2).reshape([batch, time, rows * wide]);
-            let carry: ScanCarry<B> = state.into();
-            let begun = carry.output.reshape([batch, rows * wide]);
-            let slots = gated_recurrence(flat(kept), flat(added), reset.tensor(), begun);
-            let last = slots.clone().slice([0..batch, time - 1..time]).reshape([batch, rows, wide]);
-            let slots = slots.reshape([batch, time, rows, wide]).swap_dims(1, 2);
-            return (slots, ScanCarry { log_sum: carry.log_sum, output: last }.into());
-        }
-        let (slots, carry) = match &self.rate {
-            None => attention_scan(scores, tokens, reset.tensor(), state.into()),
-            Some(rate) => fading_scan(rate.val(), scores, tokens, reset, state.into()),
+        let [batch, time, heads, slots] = scores.dims();
+        let (outputs, carry) = match &self.rate {
+            None => {
+                let [queries, keys, values] = tokens;
+                slot_attention(scores.swap_dims(1, 2), queries, keys, values, reset.tensor(), state.into())
+            }
+            Some(rate) => {
+                let scores = scores.reshape([batch, time, heads * slots]).swap_dims(1, 2);
+                fading_scan(rate.val(), scores, reset, state.into(), &mut |scores, range, flags, carry| {
+                    let scores = scores.reshape([batch, heads, slots, range.len()]).swap_dims(2, 3);
+                    let part = |tokens: &Tensor<B, 4>| tokens.clone().slice([0..batch, 0..heads, range.clone()]);
+                    let [queries, keys, values] = tokens.each_ref().map(part);
+                    slot_attention(scores, queries, keys, values, flags, carry)
+                })
+            }
         };
-        (slots, carry.into())
+        (outputs, carry.into())
+    }
+
+    /// The same of slots that are written to by shares that tokens give.
+    fn given(
+        &self,
+        scores: Tensor<B, 4>,
+        [queries, keys, values]: [Tensor<B, 4>; 3],
+        reset: &Reset<B>,
+        state: AbcState<B>,
+    ) -> (Tensor<B, 4>, AbcState<B>) {
+        let ([batch, time, heads, slots], head_dim) = (scores.dims(), values.dims()[3]);
+        let (rows, wide) = (heads * slots, 2 * head_dim);
+        // ln of what is kept: of a sigmoid, over the temperature.
+        let kept = (activation::log_sigmoid(scores) / TEMPERATURE).exp().unsqueeze_dim::<5>(4); // [batch, time, heads, slots, 1]
+        let tokens = Tensor::cat(vec![keys, values], 3).swap_dims(1, 2).unsqueeze_dim::<5>(3); // [batch, time, heads, 1, wide]
+        let added = tokens * (kept.clone().neg() + 1.0);
+        let kept = kept.expand([batch, time, heads, slots, wide]).reshape([batch, time, rows * wide]);
+        let carry: ScanCarry<B> = state.into();
+        let begun = carry.output.reshape([batch, rows * wide]);
+        let memory = gated_recurrence(kept, added.reshape([batch, time, rows * wide]), reset.tensor(), begun);
+        let last = memory.clone().slice([0..batch, time - 1..time]).reshape([batch, rows, wide]);
+
+        let memory = memory.reshape([batch * time, heads, slots, wide]);
+        let half = |from: usize| memory.clone().slice([0..batch * time, 0..heads, 0..slots, from..from + head_dim]);
+        let queries = queries.swap_dims(1, 2).reshape([batch * time, heads, 1, head_dim]);
+        let asked = (half(0) * queries).sum_dim(3) * (1.0 / (head_dim as f64).sqrt()); // [batch * time, heads, slots, 1]
+        let read = (half(head_dim) * activation::softmax(asked, 2)).sum_dim(2); // [batch * time, heads, 1, head_dim]
+        let read = read.reshape([batch, time, heads, head_dim]).swap_dims(1, 2);
+        (read, ScanCarry { log_sum: carry.log_sum, output: last }.into())
     }
 }
 
@@ -154,22 +181,15 @@ impl<B: KernelBackend> Mixer<B> for Abc<B> {
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, _: Dropout) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let (heads, slots) = (self.heads, self.slots());
-        let head_dim = width / heads;
         let x = x.reshape([batch * time, width]);
         let scores = linear(x.clone(), self.score.val(), self.score_offset.val(), Activation::Identity);
-        let scores = scores.reshape([batch, time, heads * slots]).swap_dims(1, 2);
-        let keys = split_heads(self.key.forward(x.clone()), batch, heads);
-        let values = split_heads(self.value.forward(x.clone()), batch, heads);
-        let tokens = Tensor::cat(vec![keys, values], 3).unsqueeze_dim::<5>(2); // [batch, heads, 1, time, 2 head_dim]
-        let tokens = tokens.expand([batch, heads, slots, time, 2 * head_dim]).reshape([batch, heads * slots, time, 2 * head_dim]);
-        let (memory, state) = self.write(scores, tokens, reset, state);
-
-        let memory = memory.reshape([batch * heads, slots, time, 2 * head_dim]);
-        let half = |from: usize| memory.clone().slice([0..batch * heads, 0..slots, 0..time, from..from + head_dim]);
-        let queries = split_heads(self.query.forward(x), batch, heads).reshape([batch * heads, 1, time, head_dim]);
-        let asked = (half(0) * queries).sum_dim(3) * (1.0 / (head_dim as f64).sqrt()); // [batch * heads, slots, time, 1]
-        let read = (half(head_dim) * activation::softmax(asked, 1)).sum_dim(1); // [batch * heads, 1, time, head_dim]
-        let y = self.output.forward(merge_heads(read.reshape([batch, heads, time, head_dim])));
+        let scores = scores.reshape([batch, time, heads, slots]);
+        let tokens = [&self.query, &self.key, &self.value].map(|map| split_heads(map.forward(x.clone()), batch, heads));
+        let (read, state) = match self.gate {
+            Gate::Counted => self.counted(scores, tokens, reset, state),
+            Gate::Given => self.given(scores, tokens, reset, state),
+        };
+        let y = self.output.forward(merge_heads(read));
         (y.reshape([batch, time, width]), state)
     }
 }
