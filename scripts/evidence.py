@@ -2,7 +2,7 @@
 """Makes the sections of docs/src/results/evidence.md: trains what a manifest of configs/evidence/ or configs/tables/ says, plays it, and
 writes the figures with what they were measured with, and prints them as the page has them.
 
-    scripts/evidence.py tmaze|recipe [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
+    scripts/evidence.py tmaze|recall|tasks|recipe [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
 
 $AAREN is the binary, a release build (`cargo build --release`, with `--features mujoco` for robots). What is finished is not done again.
 """
@@ -155,6 +155,72 @@ def recipe(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> N
     })  # fmt: skip
 
 
+def recall(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E5: what can be looked up, against the state that is carried."""
+    manifest = "configs/evidence/recall.toml"
+    all_runs = trained(manifest, runs, *chosen(agents, seeds))
+    accuracies: dict[str, dict[str, list[float]]] = {}
+    bytes_of: dict[str, int] = {}
+    seen = set()
+    pairs = ["4-pairs", "8-pairs", "16-pairs"]
+    for run in all_runs:
+        row, agent, seed = named(run, pairs)
+        scores = json.loads((run / "evaluation.json").read_text())["sequences"]["test"]
+        accuracy = next(score["value"] for score in scores if score["name"] == "accuracy" and "condition" not in score)
+        accuracies.setdefault(agent, {}).setdefault(row, []).append(accuracy)
+        seen.add(seed)
+        if row == pairs[0] and agent not in bytes_of:
+            bytes_of[agent] = json.loads(aaren("inspect", run / "config.json", "--json", "-q"))["state_bytes"][1]
+    rows = [
+        [agent, f"{bytes_of[agent]:,} B", *(seeds_of(accuracies[agent].get(row), "{:.3f}") for row in pairs)]
+        for agent in sorted(accuracies, key=lambda agent: bytes_of[agent])
+    ]
+    publish(folder, "evidence-recall", {
+        "title": "Multi-query associative recall against the state that is carried",
+        "command": ["scripts/evidence.py recall"],
+        "seeds": sorted(seen),
+        "spread": "interquartile mean over seeds of the accuracy on 1,000 other examples, in brackets every seed",
+        "figures": {"columns": ["over a short convolution", "state after 32 tokens", "4 pairs in 32", "8 pairs in 64", "16 pairs in 128"], "rows": rows},
+        "notes": ["The state of attention grows with the tokens: with 16 pairs it is four times as large."],
+    })  # fmt: skip
+
+
+def tasks(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E3 and E4: clones of players that remember, on tasks that ask for different things."""
+    manifest = "configs/evidence/tasks.toml"
+    all_runs = trained(manifest, runs, *chosen(agents, seeds))
+    kinds = ["repeat-first", "count-recall", "bandit", "higher-lower", "repeat-previous", "last-cue"]
+    returns: dict[str, dict[str, list[float]]] = {}
+    seen = set()
+    for run in all_runs:
+        row, agent, seed = named(run, kinds)
+        report = json.loads((run / "evaluation.json").read_text())
+        returns.setdefault(agent, {}).setdefault(row, []).append(report["targets"][0]["return_mean"])
+        seen.add(seed)
+    rows = [[agent, *(seeds_of(of.get(kind), "{:.2f}") for kind in kinds)] for agent, of in returns.items()]
+    publish(folder, "evidence-tasks", {
+        "title": "Clones of players that remember, task by task",
+        "command": ["scripts/evidence.py tasks"],
+        "seeds": sorted(seen),
+        "spread": "interquartile mean over seeds of the return of 100 episodes, in brackets every seed",
+        "figures": {"columns": ["policy", *kinds], "rows": rows},
+        "notes": ["The last weights, streaming."],
+    })  # fmt: skip
+
+
+def named(run: Path, rows: list[str]) -> tuple[str, str, int]:
+    """Row, agent and seed of a run, `ROW-AGENT-seedN`."""
+    name, seed = run.name.rsplit("-seed", 1)
+    row = next(row for row in rows if name.startswith(f"{row}-"))
+    return row, name.removeprefix(f"{row}-"), int(seed)
+
+
+def seeds_of(values: list[float] | None, form: str) -> str:
+    if not values:
+        return "not run"
+    return f"{interquartile(values, form)} ({', '.join(form.format(value) for value in sorted(values))})"
+
+
 def spread(found: dict | None) -> str:
     if found is None:
         return "-"
@@ -168,11 +234,11 @@ def chosen(agents: str | None, seeds: str | None) -> list[str]:
     return [word for flag, value in [("--agents", agents), ("--seeds", seeds)] if value for word in (flag, value)]
 
 
-def interquartile(values: list[float]) -> str:
+def interquartile(values: list[float], form: str = "{:.2f}") -> str:
     """The mean without the lowest and the highest quarter, parts of values counted as parts, as in `aaren compare`."""
     cut = len(values) / 4
     weights = [max(0.0, min(at + 1, len(values) - cut) - max(at, cut)) for at in range(len(values))]
-    return f"{sum(weight * value for weight, value in zip(weights, sorted(values))) / sum(weights):.2f}"
+    return form.format(sum(weight * value for weight, value in zip(weights, sorted(values))) / sum(weights))
 
 
 def state(report: dict) -> str:
@@ -180,7 +246,7 @@ def state(report: dict) -> str:
     return f"{first:,} B, {last:,} B"
 
 
-SECTIONS = {"tmaze": tmaze, "recipe": recipe}
+SECTIONS = {"tmaze": tmaze, "recall": recall, "tasks": tasks, "recipe": recipe}
 
 
 def main() -> None:

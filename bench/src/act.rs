@@ -129,8 +129,7 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, 
             if state_bytes == 0 || point > 1 {
                 state_bytes = match window {
                     None => state.bytes() / envs,
-                    // The window's own history: observations and returns in double precision, actions in single.
-                    Some(window) => window.min(point) * (8 * 11 + 4 * 3 + 16),
+                    Some(window) => window_bytes(window.min(point)),
                 };
             }
         }
@@ -144,6 +143,11 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, 
         });
     }
     Ok(points)
+}
+
+/// A window's own history: observations and returns in double precision, actions in single.
+pub fn window_bytes(timesteps: usize) -> usize {
+    timesteps * (8 * 11 + 4 * 3 + 16)
 }
 
 /// `timesteps` timesteps of every environment.
@@ -160,7 +164,10 @@ fn shown(policy: &DecisionPolicy<Cpu>, envs: usize, at: usize, timesteps: usize,
     shown
 }
 
-fn step(
+/// A step of all environments together.
+///
+/// - `window`: timesteps that are computed anew; `None` carries the state along
+pub fn step(
     policy: &DecisionPolicy<Cpu>,
     window: Option<usize>,
     envs: usize,

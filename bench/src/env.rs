@@ -250,7 +250,7 @@ fn together(lanes: &mut [Lane], play: fn(&mut Lane) -> Result<()>) -> Result<Sli
                     start.wait();
                     let (started, before) = (Instant::now(), processor_seconds());
                     play(lane)?;
-                    let processor_seconds = processor_seconds().zip(before).map(|(after, before)| after - before);
+                    let processor_seconds = Some(processor_seconds() - before);
                     Ok(Slice { steps: lane.steps, seconds: started.elapsed().as_secs_f64(), processor_seconds })
                 })
             })

@@ -5,6 +5,7 @@
 //! ```
 
 mod act;
+mod deadlines;
 mod env;
 mod evaluate;
 mod gymnasium;
@@ -39,6 +40,8 @@ pub struct Cli {
 enum What {
     /// The cost of an environment step: microseconds and bytes of state, along an episode
     Act(act::ActArgs),
+    /// Several robots that one thread acts for: answers that come too late
+    Deadlines(deadlines::DeadlinesArgs),
     /// Environment steps a second, beside the bare simulator, and Gymnasium and EnvPool where they are installed
     Env(env::EnvArgs),
     /// A vector step of environments in Python through a worker process, beside Gymnasium's own vectors
@@ -76,6 +79,7 @@ impl Cli {
         json.map_or(Ok(()), |path| aaren_agents::run::check_json_file(path, &["command", "machine"])).context("--json")?;
         match self.what {
             What::Act(args) => act::run(&args, json),
+            What::Deadlines(args) => deadlines::run(&args, json),
             What::Env(args) => env::run(&args, json),
             What::Gymnasium(args) => gymnasium::run(&args, json),
             What::Evaluate(args) => evaluate::run(&args, json),

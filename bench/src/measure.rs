@@ -7,6 +7,7 @@ use aaren_agents::run::report::{align_right, number};
 use aaren_agents::run::{report, write_json_atomically};
 use aaren_policy::{ActionSpec, Description, Normalizer, PolicyConfig};
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{fmt::Display, path::Path, process::Command};
@@ -145,10 +146,10 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Processor time of this thread so far, in seconds, where the system tells.
-pub fn processor_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(text.split_whitespace().next()?.parse::<u64>().ok()? as f64 * 1e-9)
+/// Processor time of this thread so far, in seconds.
+pub fn processor_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// The value of a key in a file of Linux such as /proc/cpuinfo.

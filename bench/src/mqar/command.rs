@@ -227,8 +227,7 @@ fn train(trainer: &mut SequenceTrainer, task: &Mqar, args: &MqarArgs, seed: u64,
             f64::NAN
         });
         training.seconds += started.elapsed().as_secs_f64();
-        let spent = processor_seconds().zip(before).map(|(after, before)| after - before);
-        processor_time = processor_time.zip(spent).map(|(sum, spent)| sum + spent);
+        processor_time = processor_time.map(|sum| sum + processor_seconds() - before);
         if !loss.is_finite() {
             training.diverged_after = Some(step - 1);
             break;
