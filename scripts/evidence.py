@@ -204,7 +204,7 @@ def tasks(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> No
         "seeds": sorted(seen),
         "spread": "interquartile mean over seeds of the return of 100 episodes, in brackets every seed",
         "figures": {"columns": ["policy", *kinds], "rows": rows},
-        "notes": ["The last weights, streaming."],
+        "notes": ["The last weights, streaming; policies see observations alone, neither their last action nor a timestep."],
     })  # fmt: skip
 
 

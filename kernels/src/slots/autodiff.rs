@@ -6,16 +6,14 @@ use super::reference;
 use crate::autodiff::node;
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 
 impl<B: SlotOps, C: CheckpointStrategy> SlotOps for Autodiff<B, C> {
     fn slot_attention(inputs: SlotInputs<Self>) -> FloatTensor<Self> {
-        let values = &inputs.values.primitive;
-        if !<B as SlotOps>::has_backward(&B::float_device(values), values.dtype()) {
+        let inner = inputs.clone().map(|tensor| tensor.primitive);
+        if !<B as SlotOps>::has_backward(&inner) {
             return reference::slot_attention(inputs);
         }
-        let inner = inputs.clone().map(|tensor| tensor.primitive);
         let packed = B::slot_attention(inner.clone());
         node::<B, C, _, 6>(
             inputs.floats().each_ref(),

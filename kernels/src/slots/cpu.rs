@@ -16,7 +16,7 @@ use super::inputs::{SlotGradients, SlotInputs, SlotViews};
 use super::ops::SlotOps;
 use super::reference;
 use crate::cpu::{Real, View, by_float, dot, flags, for_chunks, serves, tensor, vectorize, view, viewable};
-use burn::tensor::{DType, Device, ops::FloatTensor};
+use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -26,8 +26,8 @@ const SEQUENTIAL_BELOW: usize = 1 << 16;
 const SIDE_BY_SIDE: usize = 4;
 
 impl SlotOps for Flex {
-    fn has_backward(_device: &Device<Self>, dtype: DType) -> bool {
-        serves(dtype)
+    fn has_backward(inputs: &SlotInputs<Self>) -> bool {
+        serves(inputs.values.dtype())
     }
 
     fn slot_attention(inputs: SlotInputs<Self>) -> FloatTensor<Self> {

@@ -4,13 +4,13 @@ use super::inputs::{SlotGradients, SlotInputs};
 use super::reference;
 use crate::primitive::float;
 use crate::scan::{ScanCarry, ScanOps};
-use burn::tensor::{Bool, DType, Device, Tensor, ops::FloatTensor};
+use burn::tensor::{Bool, Tensor, ops::FloatTensor};
 
 /// Slot attention of a backend.
 pub trait SlotOps: ScanOps {
-    /// Whether the backend has a backward pass of its own for numbers of this type; else `Autodiff` records the reference.
-    fn has_backward(device: &Device<Self>, dtype: DType) -> bool {
-        let _ = (device, dtype);
+    /// Whether the backend has a backward pass of its own for inputs of this type and size; else `Autodiff` records the reference.
+    fn has_backward(inputs: &SlotInputs<Self>) -> bool {
+        let _ = inputs;
         false
     }
 
