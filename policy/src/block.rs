@@ -80,9 +80,10 @@ impl<B: KernelBackend> Block<B> {
     pub fn new(mixer: &str, config: &PolicyConfig, init: &mut Init, device: &B::Device) -> Result<Self, PolicyError> {
         let (width, feed_forward) = (config.width, config.feed_forward);
         let is_dense = config.feed_forward_kind == FeedForwardKind::Dense;
+        let options = config.options.clone().in_stack(&config.mixer);
         Ok(Self {
             mixer_norm: Norm::new(width, init, device),
-            mixer: AnyMixer::new(mixer, config.sizes(), &config.options, init, device)?,
+            mixer: AnyMixer::new(mixer, config.sizes(), &options, init, device)?,
             feed_forward_norm: Norm::new(width, init, device),
             up: is_dense.then(|| Dense::small(width, feed_forward, init, device)),
             down: is_dense.then(|| Dense::small(feed_forward, width, init, device)),

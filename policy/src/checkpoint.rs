@@ -21,6 +21,7 @@
 
 use crate::actor_critic::{ActorCriticNetwork, ActorCriticPolicy};
 use crate::any::{AnyDescription, AnyPolicy};
+use crate::config::{MOST_LAYERS, PolicyConfig};
 use crate::decision::{DecisionNetwork, DecisionPolicy};
 use crate::description::Description;
 use crate::error::PolicyError;
@@ -129,12 +130,22 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
     Ok(description)
 }
 
-/// Says in the config of a stored model, as JSON, the options that are newer than it, with the values that it was trained with: their
-/// defaults are others. What the config says stays.
+/// Says in the config of a stored model, as JSON, the options of its mixers that are newer than it, with the values that it was trained
+/// with: their defaults are others. What the config says stays.
 pub fn say_older_options(config: &mut serde_json::Value) {
-    const OLDER: [(&str, &str, bool); 1] = [("perceiver", "residual", false)];
+    /// The stack that the option is about, or any; the mixer; the option, and what it was.
+    const OLDER: [(Option<&str>, &str, &str, bool); 3] = [
+        (None, "perceiver", "residual", false),
+        (None, "window", "rotary", false),
+        (Some("striped-hyena"), "transformer", "rotary", false),
+    ];
     let Some(config) = config.as_object_mut().filter(|config| config.contains_key("mixer")) else { return };
-    for (mixer, key, value) in OLDER {
+    let Ok(blocks) = blocks(config) else { return };
+    let stack = config["mixer"].clone();
+    let is_meant = |(of_stack, mixer, ..): &(Option<&str>, &str, &str, bool)| {
+        blocks.contains(mixer) && of_stack.is_none_or(|of_stack| stack == of_stack)
+    };
+    for (_, mixer, key, value) in OLDER.into_iter().filter(is_meant) {
         let mut section = Some(&mut *config);
         for name in ["options", mixer] {
             section = section.and_then(|section| section.entry(name).or_insert_with(|| serde_json::json!({})).as_object_mut());
@@ -143,6 +154,16 @@ pub fn say_older_options(config: &mut serde_json::Value) {
             section.entry(key).or_insert_with(|| value.into());
         }
     }
+}
+
+/// The mixers of the blocks that a stored config has, however much else of it cannot be read.
+fn blocks(config: &serde_json::Map<String, serde_json::Value>) -> Result<Vec<&'static str>, PolicyError> {
+    let name = |name: &serde_json::Value| name.as_str().unwrap_or_default().to_owned();
+    let mut blocks = PolicyConfig { mixer: name(&config["mixer"]), ..PolicyConfig::default() };
+    blocks.mixers = config.get("mixers").and_then(|names| names.as_array()).into_iter().flatten().map(name).collect();
+    blocks.layers =
+        config.get("layers").and_then(|layers| layers.as_u64()).map_or(blocks.layers, |layers| MOST_LAYERS.min(layers as usize));
+    blocks.mixer_of_blocks()
 }
 
 /// Reads the description of a stored decision policy.

@@ -137,7 +137,7 @@ pub struct PolicyConfig {
 }
 
 /// No policy comes near these; a damaged file may say anything.
-const MOST_LAYERS: usize = 1 << 16;
+pub(crate) const MOST_LAYERS: usize = 1 << 16;
 pub(crate) const MOST_SIZE: usize = 1 << 32;
 
 /// What `mixer` is unless a config says otherwise.

@@ -83,6 +83,7 @@ mod normalizer;
 mod policy_state;
 pub mod published;
 mod reset;
+mod rotary;
 mod sequence;
 pub mod state;
 mod timesteps;

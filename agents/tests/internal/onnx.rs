@@ -217,6 +217,9 @@ fn what_has_no_graph_is_refused_by_name() {
             _ => assert!(error(&policy, None).contains(&format!("\"{mixer}\"")), "{}", error(&policy, None)),
         }
     }
+    let mut rotary = config("transformer");
+    rotary.options.transformer.rotary = Some(true);
+    assert!(error(&decision(rotary, continuous()), Some(4)).contains("policy.options.transformer.rotary"));
     let monarch = PolicyConfig { feed_forward_kind: FeedForwardKind::Monarch, ..config("aaren") };
     assert!(error(&decision(monarch, continuous()), None).contains("feed_forward_kind"));
     let recurrent = ActorCriticConfig::Recurrent(PolicyConfig { max_timesteps: 0, ..config("transformer") });

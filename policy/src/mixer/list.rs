@@ -67,6 +67,14 @@ macro_rules! mixers {
 }
 
 impl Options {
+    /// With what a stack of that name says where a config does not: StripedHyena's attention has rotary positions.
+    pub(crate) fn in_stack(mut self, name: &str) -> Self {
+        if name == "striped-hyena" {
+            self.transformer.rotary.get_or_insert(true);
+        }
+        self
+    }
+
     /// At least so many numbers are in the mixer of a name: its large matrices. 0 for a mixer of another crate.
     pub(crate) fn least_numbers(&self, name: &str, sizes: Sizes) -> u128 {
         let Sizes { width, heads, .. } = sizes;
@@ -172,7 +180,7 @@ mixers! {
     /// No mixing, a block is its feed-forward half: with "tokens": "observation" behaviour cloning; no state
     "mlp" => mlp::Mlp,
     /// Causal softmax attention with a KV cache: 8 width bytes a layer and token
-    "transformer" => transformer::Transformer,
+    "transformer" => transformer::Transformer { TransformerOptions },
     /// Gated recurrent unit with a learned initial state: 4 width bytes a layer
     "gru" => gru::Gru { GruOptions },
     /// Gated long convolution with implicit filters: 4 width (order - 1) min(t, taps - 1) + 8 width (order + 1) + 8 bytes a layer

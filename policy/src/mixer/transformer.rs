@@ -4,17 +4,22 @@
 //! chunk exactly and then in multiples of [`GROWTH`] tokens. Cached stepping equals one pass over the whole episode; it does not
 //! equal re-encoding the last `K` timesteps (the Decision Transformer's evaluation), where deeper layers see less of the past.
 //!
+//! With `rotary = true` queries and keys are turned by their position in the episode, which the cache tells without holding it: keys are
+//! held as they are turned.
+//!
 //! A trained Transformer can also act with a cache of bounded size ([`CachePolicy`]): another function, of the same weights.
 //!
-//! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialization as in GPT-2.
+//! Source: Vaswani et al. 2017, arXiv:1706.03762; block and initialization as in GPT-2. Rotary positions: see `rotary.rs`.
 
 use super::bounded_cache::{BoundedCache, CachePolicy};
 use super::common::{merge_heads, split_heads};
 use super::contract::{Mixer, Sizes};
+use super::options::mixer_options;
 use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
+use crate::rotary::Turns;
 use crate::state::{MixerState, StateRecord, indices};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention, write_tokens};
 use burn::module::Module;
@@ -24,6 +29,15 @@ use burn::tensor::{Tensor, TensorData};
 /// The cache grows by this many tokens at a time, so that appending copies each token seldom.
 pub const GROWTH: usize = 64;
 
+mixer_options! {
+    /// `policy.options.transformer`
+    "transformer" TransformerOptions {
+        /// Whether queries and keys are turned by their positions (RoPE). Default (null): as published, so in `striped-hyena` and not
+        /// elsewhere.
+        rotary: Option<bool> = None;
+    }
+}
+
 /// The module: four dense layers.
 #[derive(Module, Debug)]
 pub struct Transformer<B: Backend> {
@@ -32,6 +46,7 @@ pub struct Transformer<B: Backend> {
     value: Dense<B>,
     output: Dense<B>,
     heads: usize,
+    rotary: bool,
 }
 
 /// Keys and values of the tokens so far. Rows of a batch share the time axis; each remembers where its episode begins.
@@ -39,11 +54,11 @@ pub struct Transformer<B: Backend> {
 pub struct KeyValueCache<B: Backend> {
     /// Both `[batch, heads, capacity, head_dim]`; absent before the first token.
     tokens: Option<(Tensor<B, 4>, Tensor<B, 4>)>,
-    /// Tokens held, at most the capacity.
+    /// Tokens held, at most the capacity; in a cache of bounded size, tokens since the first of the oldest episode.
     length: usize,
     /// For each row, the first token of its episode.
     first: Vec<usize>,
-    /// In place of all that: the entries of a cache of bounded size.
+    /// In place of the tokens: the entries of a cache of bounded size.
     bounded: Option<BoundedCache>,
 }
 
@@ -116,12 +131,13 @@ impl<B: KernelBackend> KeyValueCache<B> {
 
 impl<B: KernelBackend> Mixer<B> for Transformer<B> {
     type State = KeyValueCache<B>;
-    type Options = ();
+    type Options = TransformerOptions;
 
-    fn new(sizes: Sizes, _options: &(), init: &mut Init, device: &B::Device) -> Self {
+    fn new(sizes: Sizes, options: &TransformerOptions, init: &mut Init, device: &B::Device) -> Self {
         let width = sizes.width;
         let mut dense = || Dense::in_mixer(width, width, init, device);
-        Self { query: dense(), key: dense(), value: dense(), output: dense(), heads: sizes.heads }
+        let (query, key, value, output) = (dense(), dense(), dense(), dense());
+        Self { query, key, value, output, heads: sizes.heads, rotary: options.rotary.unwrap_or(false) }
     }
 
     fn initial_state(&self, batch: usize, _device: &B::Device) -> KeyValueCache<B> {
@@ -143,14 +159,27 @@ impl<B: KernelBackend> Mixer<B> for Transformer<B> {
         let x = x.reshape([batch * time, width]);
         let [queries, keys, values] =
             [&self.query, &self.key, &self.value].map(|layer| split_heads(layer.forward(x.clone()), batch, self.heads));
+        if cache.bounded.is_none() {
+            cache.drop_dead(reset);
+        }
+        // The first key that each query sees; episodes that begin inside the chunk are noted.
+        let first_keys = reset.firsts(cache.length, &mut cache.first);
+        let (queries, keys) = if self.rotary {
+            let places = first_keys.iter().enumerate();
+            let positions: Vec<usize> = places.map(|(i, &first)| cache.length + i % time - first as usize).collect();
+            let turns = Turns::new(&positions, time, &queries);
+            (turns.of(queries), turns.of(keys))
+        } else {
+            (queries, keys)
+        };
         if let Some(bounded) = &mut cache.bounded {
             let y = self.output.forward(merge_heads(bounded.attend(queries, keys, values, reset)));
+            let gone = cache.first.iter().copied().min().unwrap_or(0);
+            cache.length = cache.length + time - gone;
+            cache.first.iter_mut().for_each(|first| *first -= gone);
             return (y.reshape([batch, time, width]), cache);
         }
-        cache.drop_dead(reset);
-        // The first key that each query sees; episodes that begin inside the chunk are noted.
-        let first_keys = TensorData::new(reset.firsts(cache.length, &mut cache.first), [batch, time]);
-        let first_keys = Tensor::from_data(first_keys, &queries.device());
+        let first_keys = Tensor::from_data(TensorData::new(first_keys, [batch, time]), &queries.device());
         let (keys, values) = cache.append(keys, values);
         let outputs = causal_attention(queries, keys, values, first_keys, dropout);
         let y = self.output.forward(merge_heads(outputs));
@@ -171,6 +200,7 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
         let mut record = StateRecord::new([("first", indices(&self.first))]);
         if let Some(bounded) = &self.bounded {
             bounded.write(&mut record);
+            record.insert("bounded_length", indices(&[self.length]));
         }
         if let Some((keys, values)) = &self.tokens {
             let [batch, heads, _, head_dim] = keys.dims();
@@ -186,10 +216,12 @@ impl<B: KernelBackend> MixerState<B> for KeyValueCache<B> {
         let first: Vec<usize> = record.take_indices("first")?;
         let bounded = if record.has("bounded_policy") { Some(BoundedCache::read(&mut record)?) } else { None };
         if !record.has("keys") {
-            if first.iter().any(|&first| first > 0) {
+            // Only a bounded cache counts tokens that it does not hold, and only since there are rotary positions.
+            let length = if record.has("bounded_length") { record.take_indices("bounded_length")? } else { vec![0] };
+            if length.len() != 1 || first.iter().any(|&first| first > length[0]) {
                 return Err(PolicyError::State("a KV cache without keys that holds tokens".into()));
             }
-            return Ok(Self { tokens: None, length: 0, first, bounded });
+            return Ok(Self { tokens: None, length: length[0], first, bounded });
         }
         let (keys, values): (Tensor<B, 4>, Tensor<B, 4>) = (record.take("keys", device)?, record.take("values", device)?);
         let length = keys.dims()[2];

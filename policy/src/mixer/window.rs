@@ -1,11 +1,12 @@
 //! Sliding window attention: causal softmax attention over the last `window` tokens of the episode, the present one included.
 //!
 //! The state is the keys and values of the `window - 1` tokens before, `8 width (window - 1)` bytes a sequence and layer, and 8
-//! bytes a sequence for how many of them there are. Positions are not encoded, so the order inside the window is lost here; Based
-//! puts short convolutions beside it. Laws: all hold, with the window as part of the function; a stack of such layers looks further
-//! back than one.
+//! bytes a sequence for how many of them there are. Keys and queries are rotary: they are turned by their places among the tokens at
+//! hand, and held as they were before, so that a stream of any length has no large positions. With `rotary = false` the order inside
+//! the window is lost; models that were stored before there was the option are so. Laws: all hold, with the window as part of the
+//! function; a stack of such layers looks further back than one.
 //!
-//! Source: Arora et al. 2024, arXiv:2402.18668 (whose window attention is rotary); Beltagy et al. 2020, arXiv:2004.05150.
+//! Source: Arora et al. 2024, arXiv:2402.18668; Beltagy et al. 2020, arXiv:2004.05150.
 
 use super::common::{like, merge_heads, split_heads};
 use super::contract::{Mixer, Sizes};
@@ -14,6 +15,7 @@ use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
 use crate::reset::Reset;
+use crate::rotary::Turns;
 use crate::state::{MixerState, StateRecord, indices};
 use aaren_kernels::{Dropout, KernelBackend, causal_attention};
 use burn::module::Module;
@@ -25,6 +27,8 @@ mixer_options! {
     "window" WindowOptions {
         /// Tokens that a token sees, itself included.
         tokens: usize = 64, (2..=1 << 20).contains(tokens), "2 to 2^20";
+        /// Whether queries and keys are turned by their positions (RoPE), as published.
+        rotary: bool = true;
     }
 }
 
@@ -37,6 +41,7 @@ pub struct Window<B: Backend> {
     output: Dense<B>,
     heads: usize,
     tokens: usize,
+    rotary: bool,
 }
 
 /// Keys and values of the tokens before, and how many of them are of the episode.
@@ -48,6 +53,8 @@ pub struct WindowState<B: Backend> {
     values: Tensor<B, 4>,
     /// For each row, the first of them that is of its episode; `window - 1` if none is.
     first: Vec<usize>,
+    /// Of the last tokens that were seen at once, for as many the next time.
+    turns: Option<Turns<B>>,
 }
 
 impl<B: KernelBackend> Mixer<B> for Window<B> {
@@ -58,13 +65,13 @@ impl<B: KernelBackend> Mixer<B> for Window<B> {
         let width = sizes.width;
         let mut dense = || Dense::in_mixer(width, width, init, device);
         let (query, key, value, output) = (dense(), dense(), dense(), dense());
-        Self { query, key, value, output, heads: sizes.heads, tokens: options.tokens }
+        Self { query, key, value, output, heads: sizes.heads, tokens: options.tokens, rotary: options.rotary }
     }
 
     fn initial_state(&self, batch: usize, device: &B::Device) -> WindowState<B> {
         let (past, head_dim) = (self.tokens - 1, self.query.bias.dims()[0] / self.heads);
         let zeros = Tensor::zeros([batch, self.heads, past, head_dim], device);
-        WindowState { keys: zeros.clone(), values: zeros, first: vec![past; batch] }
+        WindowState { keys: zeros.clone(), values: zeros, first: vec![past; batch], turns: None }
     }
 
     fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State) {
@@ -92,7 +99,15 @@ impl<B: KernelBackend> Mixer<B> for Window<B> {
             *first = (*first + past).saturating_sub(held + time);
         }
         let first_keys = Tensor::from_data(TensorData::new(first_keys, [batch, time]), &queries.device());
-        let outputs = causal_attention(queries, keys.clone(), values.clone(), first_keys, dropout);
+        let turns = self.rotary.then(|| {
+            let held_turns = state.turns.filter(|turns| turns.time() == held + time);
+            held_turns.unwrap_or_else(|| Turns::new(&(0..held + time).collect::<Vec<_>>(), held + time, &keys))
+        });
+        let (queries, turned) = match &turns {
+            Some(turns) => (turns.part(held..held + time).of(queries), turns.of(keys.clone())),
+            None => (queries, keys.clone()),
+        };
+        let outputs = causal_attention(queries, turned, values.clone(), first_keys, dropout);
         let kept = |tokens: Tensor<B, 4>| {
             let [_, heads, length, head_dim] = tokens.dims();
             if length >= past {
@@ -102,7 +117,7 @@ impl<B: KernelBackend> Mixer<B> for Window<B> {
             Tensor::cat(vec![missing, tokens], 2)
         };
         let y = self.output.forward(merge_heads(outputs));
-        (y.reshape([batch, time, width]), WindowState { keys: kept(keys), values: kept(values), first })
+        (y.reshape([batch, time, width]), WindowState { keys: kept(keys), values: kept(values), first, turns })
     }
 }
 
@@ -123,14 +138,14 @@ impl<B: KernelBackend> MixerState<B> for WindowState<B> {
             let found = format!("keys {:?}, values {:?}, {} rows", keys.dims(), values.dims(), first.len());
             return Err(PolicyError::State(format!("a window whose parts do not fit: {found}")));
         }
-        Ok(Self { keys, values, first })
+        Ok(Self { keys, values, first, turns: None })
     }
 
     fn detach(self) -> Self {
-        Self { keys: self.keys.detach(), values: self.values.detach(), first: self.first }
+        Self { keys: self.keys.detach(), values: self.values.detach(), ..self }
     }
 
     fn to_device(self, device: &B::Device) -> Self {
-        Self { keys: self.keys.to_device(device), values: self.values.to_device(device), first: self.first }
+        Self { keys: self.keys.to_device(device), values: self.values.to_device(device), first: self.first, turns: None }
     }
 }

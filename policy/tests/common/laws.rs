@@ -286,7 +286,7 @@ impl Laws {
 
         // A mixer whose state grows is followed for fewer tokens: every one of its steps reads all of it. The others get many at a
         // time, which law 1 makes the same thing.
-        let grows = ["transformer", "hyena", "monarch"].contains(&name);
+        let grows = ["transformer", "transformer/rotary", "hyena", "monarch"].contains(&name);
         let (all, chunk) = if grows { self.growing } else { self.constant };
         let mut state = mixer.initial_state(1, &device);
         let x = random_tensor([1, chunk, WIDTH], 3);

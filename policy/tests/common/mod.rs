@@ -53,6 +53,8 @@ pub fn variants() -> Vec<&'static str> {
         "performer/elu",
         "performer/hyperbolic",
         "performer/relu",
+        "transformer/rotary",
+        "window/plain",
         "window/small",
     ];
     aaren_policy::mixer::names().into_iter().chain(more).collect()
@@ -72,6 +74,8 @@ fn options(variant: &str) -> Options {
         "performer/elu" => options.performer.kernel = Kernel::Elu,
         "performer/hyperbolic" => options.performer.kernel = Kernel::Hyperbolic,
         "performer/relu" => options.performer.kernel = Kernel::Relu,
+        "transformer/rotary" => options.transformer.rotary = Some(true),
+        "window/plain" => options.window.rotary = false,
         "window/small" => options.window.tokens = 5,
         other => assert!(!other.contains('/'), "say here what the options of {other} are"),
     }

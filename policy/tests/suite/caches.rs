@@ -16,8 +16,8 @@ fn device() -> burn::backend::flex::FlexDevice {
     Default::default()
 }
 
-/// Window attention over `tokens` tokens with the weights of `mixer("transformer", seed)`.
-fn band(tokens: usize, seed: u64) -> AnyMixer<Cpu> {
+/// Window attention over `tokens` tokens with the weights of `mixer("transformer", seed)`, or of `mixer("transformer/rotary", seed)`.
+fn band(tokens: usize, rotary: bool, seed: u64) -> AnyMixer<Cpu> {
     struct Times(f64);
     impl<B: Backend> ModuleMapper<B> for Times {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -25,7 +25,7 @@ fn band(tokens: usize, seed: u64) -> AnyMixer<Cpu> {
         }
     }
     let mut config = config("window");
-    config.options.window.tokens = tokens;
+    (config.options.window.tokens, config.options.window.rotary) = (tokens, rotary);
     AnyMixer::new("window", config.sizes(), &config.options, &mut Init::with(seed, config.init), &device())
         .unwrap()
         .map(&mut Times(15.0))
@@ -57,15 +57,20 @@ fn a_cache_that_holds_the_episode_is_no_bound_and_a_smaller_one_is() {
 
 #[test]
 fn a_window_of_entries_is_a_band_of_one_key_more() {
-    let full = mixer::<Cpu>("transformer", 1);
-    let bounded = full.bounded_state(CachePolicy::Window { capacity: 4 }, 3).unwrap();
-    // 5 tokens, the present one included. The same seed draws the same four layers.
-    let window = band(5, 1);
-    let x = random_tensor([3, 29, WIDTH], 2);
-    let reset = random_reset(3, 29, 11, 3);
-    let found = full.forward(x.clone(), &reset, bounded, Dropout::OFF).0;
-    let expected = window.forward(x, &reset, window.initial_state(3, &device()), Dropout::OFF).0;
-    assert_close(found, expected, 1e-6, "a window of 4 entries");
+    for (name, rotary) in [("transformer", false), ("transformer/rotary", true)] {
+        let full = mixer::<Cpu>(name, 1);
+        let bounded = full.bounded_state(CachePolicy::Window { capacity: 4 }, 3).unwrap();
+        // 5 tokens, the present one included. The same seed draws the same four layers.
+        let window = band(5, rotary, 1);
+        let x = random_tensor([3, 29, WIDTH], 2);
+        let reset = random_reset(3, 29, 11, 3);
+        let expected = window.forward(x.clone(), &reset, window.initial_state(3, &device()), Dropout::OFF).0;
+        // In pieces, by way of a stored state.
+        let (first, state) = full.forward(x.clone().slice([0..3, 0..17]), &reset.part(0..17), bounded, Dropout::OFF);
+        let state = full.restore_state(state.to_record(), &device()).unwrap();
+        let (second, _) = full.forward(x.slice([0..3, 17..29]), &reset.part(17..29), state, Dropout::OFF);
+        assert_close(Tensor::cat(vec![first, second], 1), expected, 1e-5, &format!("{name} with a window of 4 entries"));
+    }
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn bounded(layer: &AnyMixer<Cpu>, batch: usize) -> AnyState<Cpu> {
 fn two_layers_with_windows_of_entries_are_two_bands_of_one_key_more() {
     let x = random_tensor([3, 29, WIDTH], 2);
     let found = run(&transformers(2), bounded, &x, 1);
-    let bands = [band(CAPACITY + 1, 1), band(CAPACITY + 1, 2)];
+    let bands = [band(CAPACITY + 1, false, 1), band(CAPACITY + 1, false, 2)];
     assert_close(found, run(&bands, |layer, batch| layer.initial_state(batch, &device()), &x, 29), 1e-6, "two layers");
 }
 

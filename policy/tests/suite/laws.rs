@@ -99,7 +99,7 @@ fn law_3_gradients_of_an_episode_are_those_it_has_alone_and_reach_no_other() {
 fn large_inputs_and_many_of_them_give_finite_numbers() {
     for name in variants() {
         let mixer = mixer::<Cpu>(name, 1);
-        let grows = ["transformer", "hyena", "monarch"].contains(&name);
+        let grows = ["transformer", "transformer/rotary", "hyena", "monarch"].contains(&name);
         let (all, chunk) = if grows { (3_000, 750) } else { (100_000, 1_000) };
         let mut state = mixer.initial_state(1, &device());
         for start in (0..all).step_by(chunk) {

@@ -2,7 +2,9 @@
 
 use crate::common::*;
 use aaren_kernels::{Dropout, MonarchTransform};
-use aaren_policy::{DecisionNetwork, FeedForwardKind, Init, Initialization, PolicyConfig, PolicyError, Reset, mixer::AnyMixer};
+use aaren_policy::{
+    Block, DecisionNetwork, FeedForwardKind, Init, Initialization, PolicyConfig, PolicyError, Reset, mixer::AnyMixer,
+};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
@@ -268,6 +270,39 @@ fn perceiver_reads_a_set_and_answers_the_last_token() {
     let (expected, read) = run([0, 1, 2, 3, 4, 5, 6, 7]);
     assert_close(run([4, 0, 6, 2, 1, 5, 3, 7]).0, expected, 1e-5, "another order");
     assert_close(run([7, 0, 6, 2, 1, 5, 3, 4]).1, read, 1e-5, "another token last");
+}
+
+#[test]
+fn the_order_in_a_window_is_seen_where_positions_are_rotary() {
+    let x = random_tensor([1, 5, WIDTH], 2);
+    for (name, order_matters) in
+        [("window/small", true), ("window/plain", false), ("transformer/rotary", true), ("transformer", false)]
+    {
+        let mixer = mixer::<Cpu>(name, 1);
+        let last = |order: [i32; 5]| {
+            let x: Tensor<Cpu, 3> = x.clone().select(1, Tensor::<Cpu, 1, Int>::from_data(order, &device()));
+            outputs(&mixer, x).slice([0..1, 4..5])
+        };
+        let distance = numbers((last([0, 1, 2, 3, 4]) - last([2, 0, 3, 1, 4])).abs().max())[0];
+        assert_eq!(distance > 1e-3, order_matters, "{name}: {distance:e}");
+        assert!(order_matters || distance < 1e-5, "{name}: {distance:e}");
+    }
+}
+
+#[test]
+fn attention_has_rotary_positions_in_striped_hyena_unless_a_config_says_otherwise() {
+    let second = |mixer: &str, rotary: Option<bool>| {
+        let mut config = config("transformer");
+        (config.mixer, config.options.transformer.rotary) = (mixer.into(), rotary);
+        config.check().unwrap();
+        let block = Block::<Cpu>::new("transformer", &config, &mut Init::with(1, config.init), &device()).unwrap();
+        numbers(outputs(&block.mixer().clone().map(&mut Times(15.0)), random_tensor([2, 9, WIDTH], 2)))
+    };
+    let [rotary, plain] = [true, false].map(|rotary| second("transformer", Some(rotary)));
+    assert_ne!(rotary, plain);
+    assert_eq!(second("transformer", None), plain);
+    assert_eq!(second("striped-hyena", None), rotary);
+    assert_eq!(second("striped-hyena", Some(false)), plain);
 }
 
 #[test]

@@ -364,3 +364,37 @@ fn sizes_are_held_against_the_weights_before_a_network_is_built() {
         checkpoint::load_any::<Cpu>(folder.path(), &device()).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
+
+#[test]
+fn a_stored_model_is_read_with_the_options_that_it_was_trained_with() {
+    let of_layers = |layers: usize, mixer: &str, change: fn(&mut serde_json::Value)| {
+        let mut policy = policy("aaren");
+        policy.description.config = PolicyConfig { mixer: mixer.into(), layers, ..policy.description.config };
+        policy.network = DecisionNetwork::new(&policy.description, 3, &device()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint::save(&policy, folder.path()).unwrap();
+        let path = folder.path().join(checkpoint::DESCRIPTION);
+        let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut json["config"]["options"]);
+        std::fs::write(&path, json.to_string()).unwrap();
+        checkpoint::load_description(folder.path()).unwrap_or_else(|error| panic!("{mixer}: {error}")).config
+    };
+    let stored = |mixer: &str, change| of_layers(3, mixer, change);
+    let as_stored = |_: &mut serde_json::Value| {};
+    let older = |options: &mut serde_json::Value| {
+        for (mixer, key) in [("perceiver", "residual"), ("window", "rotary"), ("transformer", "rotary")] {
+            options[mixer].as_object_mut().unwrap().remove(key).unwrap();
+        }
+    };
+    // Of what it has no block of, a model says nothing.
+    assert_eq!(of_layers(2, "based", older), of_layers(2, "based", as_stored));
+    assert_eq!(stored("aaren", older), stored("aaren", as_stored));
+    assert_eq!(stored("transformer", older).options.transformer.rotary, None);
+
+    assert!(!stored("perceiver", older).options.perceiver.residual && stored("perceiver", as_stored).options.perceiver.residual);
+    for mixer in ["window", "based"] {
+        assert!(!stored(mixer, older).options.window.rotary && stored(mixer, as_stored).options.window.rotary, "{mixer}");
+    }
+    assert_eq!(stored("striped-hyena", older).options.transformer.rotary, Some(false));
+    assert_eq!(stored("striped-hyena", as_stored).options.transformer.rotary, None);
+}

@@ -87,7 +87,7 @@ fn a_performer_with_many_features_approaches_the_transformer_that_it_was() {
 fn a_window_that_holds_the_episode_is_the_transformer_that_it_was_and_so_is_the_way_back() {
     let trained = transformer();
     let mut window = description("window");
-    window.config.options.window.tokens = 36;
+    (window.config.options.window.tokens, window.config.options.window.rotary) = (36, false);
     let (window, transfer) = transfer_weights(&trained, network(&window, 9)).unwrap();
     assert!(transfer.drawn.is_empty());
     assert!(error(&outputs(&window), &outputs(&trained)) < 1e-5);

@@ -31,6 +31,9 @@ pub(super) fn check(config: &PolicyConfig, has_window: bool) -> Result<()> {
     for mixer in config.mixer_of_blocks()? {
         match mixer {
             "mlp" => {}
+            "transformer" if config.options.transformer.rotary == Some(true) => {
+                bail!("policy.options.transformer.rotary has no ONNX graph here; a Transformer without rotary positions has one")
+            }
             "transformer" if has_window => {}
             "transformer" => bail!(
                 "this Transformer carries a KV cache that grows with the episode, which an ONNX graph here does not; say with --window N \
