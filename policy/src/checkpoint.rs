@@ -134,7 +134,8 @@ pub fn load_any_description(folder: &Path) -> Result<AnyDescription, PolicyError
 /// with: their defaults are others. What the config says stays.
 pub fn say_older_options(config: &mut serde_json::Value) {
     /// The stack that the option is about, or any; the mixer; the option, and what it was.
-    const OLDER: [(Option<&str>, &str, &str, bool); 3] = [
+    const OLDER: [(Option<&str>, &str, &str, bool); 4] = [
+        (None, "monarch", "residual", false),
         (None, "perceiver", "residual", false),
         (None, "window", "rotary", false),
         (Some("striped-hyena"), "transformer", "rotary", false),
@@ -154,6 +155,8 @@ pub fn say_older_options(config: &mut serde_json::Value) {
             section.entry(key).or_insert_with(|| value.into());
         }
     }
+    // The first Monarch mixers were between dense layers; a job with one has others since.
+    config.entry("feed_forward_kind").or_insert_with(|| "dense".into());
 }
 
 /// The mixers of the blocks that a stored config has, however much else of it cannot be read.

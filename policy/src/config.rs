@@ -108,7 +108,8 @@ pub struct PolicyConfig {
     pub heads: usize,
     /// Width of the feed-forward layer.
     pub feed_forward: usize,
-    /// Dense or block-diagonal.
+    /// Dense or block-diagonal. Default: as published, so block-diagonal in a job whose `policy.mixer` is `"monarch"`, where 4 blocks
+    /// divide the widths, and dense elsewhere.
     pub feed_forward_kind: FeedForwardKind,
     /// Non-linearity of the feed-forward layer.
     pub activation: Activation,

@@ -96,7 +96,7 @@ pub use actor_critic::{ActorCriticConfig, ActorCriticDescription, ActorCriticNet
 pub use any::{AnyDescription, AnyPolicy};
 pub use backbone::Backbone;
 pub use block::Block;
-pub use config::{Activation, FeedForwardKind, NormPlace, PolicyConfig, Tokens};
+pub use config::{Activation, FEED_FORWARD_BLOCKS, FeedForwardKind, NormPlace, PolicyConfig, Tokens};
 pub use convolution::ShortConvolution;
 pub use decision::{DecisionNetwork, DecisionPolicy, DecisionRows};
 pub use description::Description;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `*` is causal convolution over time. The filter of tap `n` is a network of sines of `n`'s position times a window that decays, at
-//! a rate of its own in every channel.
+//! a rate of its own in every channel. With a residual filter `g`, made in the same way, `y = (x_0 v + g * x + gamma x) W_out + b_out`.
 
 use crate::convolution::ShortConvolution;
 use crate::error::PolicyError;
@@ -37,6 +37,8 @@ pub(crate) struct OperatorSizes {
     pub embedding: usize,
     /// Initial frequency of the sine activations.
     pub frequency: f64,
+    /// Whether the tokens themselves are convolved as well, past the gates.
+    pub residual: bool,
 }
 
 /// How the long convolution is computed. All ways give the same.
@@ -70,6 +72,7 @@ pub struct LongConvolution<B: Backend> {
     /// `beta`: `[order - 1, width]`
     skip: Param<Tensor<B, 2>>,
     output: Dense<B>,
+    residual: Option<Filter<B>>,
     order: usize,
     taps: usize,
     embedding: usize,
@@ -77,22 +80,37 @@ pub struct LongConvolution<B: Backend> {
     way: Way,
 }
 
+/// The network that makes filters, and what passes by them. The operator's own is a part of it, under the names that stored weights have.
+#[derive(Module, Debug)]
+struct Filter<B: Backend> {
+    first: Dense<B>,
+    second: Dense<B>,
+    third: Dense<B>,
+    /// `[FILTER_WIDTH, channels]`
+    last: Projection<B>,
+    /// `[FILTER_WIDTH]`
+    frequency: Param<Tensor<B, 1>>,
+    /// `[channels / width, width]`
+    skip: Param<Tensor<B, 2>>,
+}
+
 /// The inputs that the convolutions still see, and the filters.
 #[derive(Clone, Debug)]
 pub struct LongConvolutionState<B: Backend> {
     /// `[batch, SHORT_TAPS - 1, (order + 1) width]`
     short: Tensor<B, 3>,
-    /// The inputs of every long filter, `[batch, tokens, width]`; absent before the first token.
+    /// The inputs of every long filter, the residual one last, `[batch, tokens, width]`; absent before the first token.
     long: Option<Vec<Tensor<B, 3>>>,
     /// For each row, the first of them that is of its episode.
     first: Vec<usize>,
-    /// Filters `[taps, (order - 1) width]`, made once for a state: they depend on the weights alone.
+    /// Filters `[taps, (order - 1) width]`, and `width` more with a residual one, made once for a state: they depend on the weights
+    /// alone.
     filters: Option<Tensor<B, 2>>,
 }
 
 impl<B: Backend> LongConvolution<B> {
     pub(crate) fn new(sizes: &OperatorSizes, way: Way, init: &mut Init, device: &B::Device) -> Self {
-        let &OperatorSizes { width, order, taps, embedding, frequency } = sizes;
+        let &OperatorSizes { width, order, taps, embedding, frequency, residual } = sizes;
         let mut dense = |inputs, outputs| Dense::uniform(inputs, outputs, init, device);
         let (first, second, third) =
             (dense(embedding, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH), dense(FILTER_WIDTH, FILTER_WIDTH));
@@ -106,6 +124,15 @@ impl<B: Backend> LongConvolution<B> {
             frequency: init.constant([FILTER_WIDTH], frequency as f32, device),
             skip: init.normal([order - 1, width], 1.0, device),
             output: Dense::uniform(width, width, init, device),
+            // Drawn last, so that the rest begins as it does without.
+            residual: residual.then(|| Filter {
+                first: Dense::uniform(embedding, FILTER_WIDTH, init, device),
+                second: Dense::uniform(FILTER_WIDTH, FILTER_WIDTH, init, device),
+                third: Dense::uniform(FILTER_WIDTH, FILTER_WIDTH, init, device),
+                last: Projection::uniform(FILTER_WIDTH, width, 1.0, init, device),
+                frequency: init.constant([FILTER_WIDTH], frequency as f32, device),
+                skip: init.normal([1, width], 1.0, device),
+            }),
             order,
             taps,
             embedding,
@@ -123,12 +150,13 @@ impl<B: Backend> LongConvolution<B> {
     }
 }
 
-impl<B: KernelBackend> LongConvolution<B> {
-    /// The filters, `[taps, (order - 1) width]`.
-    fn filters(&self) -> Tensor<B, 2> {
+impl<B: KernelBackend> Filter<B> {
+    /// `[taps, channels]`
+    ///
+    /// - `embedding`: numbers that describe a tap's position
+    fn taps(&self, taps: usize, embedding: usize) -> Tensor<B, 2> {
         let (device, dtype) = (self.first.weight.val().device(), self.first.weight.val().dtype());
-        let (taps, embedding) = (self.taps, self.embedding);
-        let [channels] = [(self.order - 1) * self.output.bias.dims()[0]];
+        let channels: usize = self.skip.dims().iter().product();
         let span = (taps - 1).max(1) as f64;
         let bands = (embedding - 1) / 2;
         let position = (0..taps).flat_map(|tap| {
@@ -153,6 +181,25 @@ impl<B: KernelBackend> LongConvolution<B> {
         let window = TensorData::new(window.collect::<Vec<f64>>(), [taps, channels]);
         self.last.forward(x) * Tensor::<B, 2>::from_data(window, (&device, dtype))
     }
+}
+
+impl<B: KernelBackend> LongConvolution<B> {
+    /// All filters, as a state holds them.
+    fn filters(&self) -> Tensor<B, 2> {
+        let own = Filter {
+            first: self.first.clone(),
+            second: self.second.clone(),
+            third: self.third.clone(),
+            last: self.last.clone(),
+            frequency: self.frequency.clone(),
+            skip: self.skip.clone(),
+        };
+        let own = own.taps(self.taps, self.embedding);
+        match &self.residual {
+            Some(residual) => Tensor::cat(vec![own, residual.taps(self.taps, self.embedding)], 1),
+            None => own,
+        }
+    }
 
     /// The operator over a chunk.
     pub(crate) fn forward(
@@ -163,7 +210,8 @@ impl<B: KernelBackend> LongConvolution<B> {
     ) -> (Tensor<B, 3>, LongConvolutionState<B>) {
         let [batch, time, width] = x.dims();
         let filters = state.filters.unwrap_or_else(|| self.filters());
-        let projected = self.input.forward(x.reshape([batch * time, width])).reshape([batch, time, (self.order + 1) * width]);
+        let projected = self.input.forward(x.clone().reshape([batch * time, width]));
+        let projected = projected.reshape([batch, time, (self.order + 1) * width]);
         let (projected, short) = self.short.forward(projected, reset, state.short);
         let part = |index: usize| projected.clone().slice([0..batch, 0..time, index * width..(index + 1) * width]);
 
@@ -180,23 +228,28 @@ impl<B: KernelBackend> LongConvolution<B> {
         let firsts = Tensor::<B, 2, Int>::from_data(TensorData::new(firsts, [batch, time]), &projected.device());
 
         let kept = (held + time).min(self.taps - 1);
-        let mut next = Vec::with_capacity(self.order - 1);
-        let mut signal = part(self.order);
-        for index in (1..self.order).rev() {
-            let gated = part(index) * signal;
-            let place = self.order - 1 - index;
+        let mut next = Vec::with_capacity(self.order);
+        let mut filtered = |new: Tensor<B, 3>, place: usize, skip: Tensor<B, 2>| {
             let inputs = match &long {
-                Some(long) => Tensor::cat(vec![long[place].clone(), gated.clone()], 1),
-                None => gated.clone(),
+                Some(long) => Tensor::cat(vec![long[place].clone(), new.clone()], 1),
+                None => new.clone(),
             };
             let taps = filters.clone().slice([0..self.taps, place * width..(place + 1) * width]);
             let convolved = self.convolve(inputs.clone(), taps, firsts.clone(), time, is_whole);
-            let skip = self.skip.val().slice([place..place + 1, 0..width]).unsqueeze::<3>();
-            signal = convolved + gated * skip;
             next.push(inputs.slice([0..batch, held + time - kept..held + time]));
+            convolved + new * skip.unsqueeze::<3>()
+        };
+        let mut signal = part(self.order);
+        for index in (1..self.order).rev() {
+            let place = self.order - 1 - index;
+            signal = filtered(part(index) * signal, place, self.skip.val().slice([place..place + 1, 0..width]));
+        }
+        let mut signal = part(0) * signal;
+        if let Some(residual) = &self.residual {
+            signal = signal + filtered(x, self.order - 1, residual.skip.val());
         }
         first.iter_mut().for_each(|first| *first = first.saturating_sub(held + time - kept));
-        let y = self.output.forward((part(0) * signal).reshape([batch * time, width]));
+        let y = self.output.forward(signal.reshape([batch * time, width]));
         let long = (kept > 0).then_some(next);
         (y.reshape([batch, time, width]), LongConvolutionState { short, long, first, filters: Some(filters) })
     }
@@ -287,7 +340,7 @@ mod tests {
     use super::*;
     use burn::backend::Flex;
 
-    const SIZES: OperatorSizes = OperatorSizes { width: 3, order: 2, taps: 1200, embedding: 9, frequency: 14.0 };
+    const SIZES: OperatorSizes = OperatorSizes { width: 3, order: 2, taps: 1200, embedding: 9, frequency: 14.0, residual: false };
 
     fn operator(way: Way) -> LongConvolution<Flex> {
         LongConvolution::new(&SIZES, way, &mut Init::new(1), &Default::default())
@@ -329,6 +382,30 @@ mod tests {
             let scale = expected.clone().abs().max().into_scalar();
             let error = (found - expected).abs().max().into_scalar();
             assert!(scale > 0.0 && error < 1e-5 * scale, "{time} tokens: {error} at a scale of {scale}");
+        }
+    }
+
+    #[test]
+    fn a_residual_filter_that_is_an_impulse_adds_the_tokens_past_the_gates() {
+        let device = Default::default();
+        for (way, time) in [(Way::Shortest, 9), (Way::Shortest, 600), (Way::Square(64), 600)] {
+            let plain = operator(way);
+            let sizes = OperatorSizes { residual: true, ..SIZES };
+            let mut operator = LongConvolution::<Flex>::new(&sizes, way, &mut Init::new(1), &device);
+            let filters = operator.filters();
+            assert_eq!(filters.dims(), [SIZES.taps, 6]);
+            operator.residual.iter_mut().for_each(|filter| filter.skip = filter.skip.clone().map(|skip| skip.zeros_like()));
+            let impulse = Tensor::cat(vec![Tensor::ones([1, 3], &device), Tensor::zeros([SIZES.taps - 1, 3], &device)], 0);
+            let filters = Tensor::cat(vec![filters.slice([0..SIZES.taps, 0..3]), impulse], 1);
+            let run = |operator: &LongConvolution<Flex>, filters: Option<Tensor<Flex, 2>>| {
+                let state = LongConvolutionState { filters, ..operator.initial_state(2, &device) };
+                operator.forward(signal(time), &Reset::none(2, time, &device), state).0
+            };
+            let added = run(&operator, Some(filters)) - run(&plain, None);
+            let expected = signal(time).reshape([2 * time, 3]).matmul(plain.output.weight.val()).reshape([2, time, 3]);
+            let error = (added - expected.clone()).abs().max().into_scalar();
+            assert!(error < 1e-5, "{time} tokens: {error}");
+            assert!(expected.abs().max().into_scalar() > 0.1);
         }
     }
 

@@ -15,6 +15,11 @@ pub(super) fn derive(json: &mut Value) {
     if let Some(train) = json.get_mut("train").and_then(Value::as_object_mut) {
         unless_said(train, "warmup_steps", |train| Some(train.get("steps")?.as_u64()? / WARMUP));
     }
+    if let Some(policy) = json.get_mut("policy").and_then(Value::as_object_mut)
+        && fits_monarch(policy)
+    {
+        policy.entry("feed_forward_kind").or_insert("monarch".into());
+    }
     let is_absent = |key: &str| json.get(key).is_none_or(Value::is_null);
     if !is_absent("task") {
         // Sequences mean something as a whole, and all of them are to reach their ends.
@@ -61,6 +66,18 @@ pub(super) fn derive(json: &mut Value) {
     }
 }
 
+/// Whether a policy's mixer is Monarch's and its widths have room for Monarch's feed-forward half, which was published with it.
+fn fits_monarch(policy: &Map<String, Value>) -> bool {
+    let default = aaren_policy::PolicyConfig::default();
+    let has_room = |key: &str, default: usize| {
+        let width = policy.get(key).map_or(Some(default as u64), Value::as_u64);
+        width.is_some_and(|width| width.is_multiple_of(aaren_policy::FEED_FORWARD_BLOCKS as u64))
+    };
+    policy.get("mixer").is_some_and(|mixer| mixer == "monarch")
+        && has_room("width", default.width)
+        && has_room("feed_forward", default.feed_forward)
+}
+
 /// Sets a key that is null or absent. A null goes, whether there is a number or not.
 fn unless_said(section: &mut Map<String, Value>, key: &str, number: impl Fn(&Map<String, Value>) -> Option<u64>) {
     if section.get(key).is_none_or(Value::is_null) {
@@ -84,6 +101,7 @@ fn largest_divisor(whole: u64, most: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use crate::config::{Changes, Job, OfflineJob, PpoConfig, TrainConfig};
+    use aaren_policy::FeedForwardKind;
 
     fn offline(text: &str) -> OfflineJob {
         let rest = r#""env": {"id": "TMaze-v0"}, "data": {"source": "x"}, "evaluation": {"target_returns": [1]}"#;
@@ -104,6 +122,20 @@ mod tests {
         );
         assert_eq!([warmup(r#"{"steps": 100, "warmup_steps": 7}"#), warmup(r#"{"steps": 5}"#)], [7, 0]);
         assert_eq!(TrainConfig::default().warmup_steps, TrainConfig::default().steps / 10);
+    }
+
+    #[test]
+    fn a_monarch_mixer_has_its_feed_forward_half_unless_it_is_said_or_does_not_fit() {
+        let kind = |policy: &str| offline(&format!("\"policy\": {policy}")).policy.feed_forward_kind;
+        assert_eq!(kind(r#"{"mixer": "monarch"}"#), FeedForwardKind::Monarch);
+        for dense in [
+            r#"{"mixer": "hyena"}"#,
+            r#"{"mixer": "monarch", "feed_forward_kind": "dense"}"#,
+            r#"{"mixer": "monarch", "width": 130}"#,
+            r#"{"mixer": "monarch", "feed_forward": 130}"#,
+        ] {
+            assert_eq!(kind(dense), FeedForwardKind::Dense, "{dense}");
+        }
     }
 
     #[test]

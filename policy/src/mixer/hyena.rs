@@ -54,7 +54,7 @@ impl<B: KernelBackend> Mixer<B> for Hyena<B> {
 
     fn new(sizes: Sizes, options: &HyenaOptions, init: &mut Init, device: &B::Device) -> Self {
         let HyenaOptions { order, taps, embedding, frequency } = *options;
-        let operator = OperatorSizes { width: sizes.width, order, taps, embedding, frequency };
+        let operator = OperatorSizes { width: sizes.width, order, taps, embedding, frequency, residual: false };
         Self { operator: LongConvolution::new(&operator, Way::Shortest, init, device) }
     }
 

@@ -195,7 +195,7 @@ mixers! {
     "mamba" => mamba::Mamba { MambaOptions },
     /// Gated recurrent unit whose gates do not see its state, trained by a parallel scan: 4 width bytes a layer
     "min-gru" => min_gru::MinGru { MinGruOptions },
-    /// Gated long convolution by Monarch matrices: 4 width min(t, length / 2 - 1) + 24 width + 8 bytes a layer
+    /// Gated and residual long convolutions by Monarch matrices: 4 width (1 + residual) min(t, length / 2 - 1) + 24 width + 8 bytes a layer
     "monarch" => monarch::Monarch { MonarchOptions },
     /// Learned latents that read all tokens and answer the present one: 4 latents (width + heads) bytes a layer
     "perceiver" => perceiver::Perceiver { PerceiverOptions },

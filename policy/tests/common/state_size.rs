@@ -27,7 +27,8 @@ pub fn documented_bytes(variant: &str, tokens: usize) -> usize {
     .into();
     let options = serde_json::to_value(&config.options).expect("options are JSON");
     for (option, value) in options[name].as_object().into_iter().flatten() {
-        known.extend(value.as_u64().map(|number| (option.clone(), number as usize)));
+        let number = value.as_u64().or(value.as_bool().map(u64::from));
+        known.extend(number.map(|number| (option.clone(), number as usize)));
     }
     evaluate(description, &known)
 }

@@ -382,7 +382,8 @@ fn a_stored_model_is_read_with_the_options_that_it_was_trained_with() {
     let stored = |mixer: &str, change| of_layers(3, mixer, change);
     let as_stored = |_: &mut serde_json::Value| {};
     let older = |options: &mut serde_json::Value| {
-        for (mixer, key) in [("perceiver", "residual"), ("window", "rotary"), ("transformer", "rotary")] {
+        for (mixer, key) in [("monarch", "residual"), ("perceiver", "residual"), ("window", "rotary"), ("transformer", "rotary")]
+        {
             options[mixer].as_object_mut().unwrap().remove(key).unwrap();
         }
     };
@@ -392,6 +393,7 @@ fn a_stored_model_is_read_with_the_options_that_it_was_trained_with() {
     assert_eq!(stored("transformer", older).options.transformer.rotary, None);
 
     assert!(!stored("perceiver", older).options.perceiver.residual && stored("perceiver", as_stored).options.perceiver.residual);
+    assert!(!stored("monarch", older).options.monarch.residual && stored("monarch", as_stored).options.monarch.residual);
     for mixer in ["window", "based"] {
         assert!(!stored(mixer, older).options.window.rotary && stored(mixer, as_stored).options.window.rotary, "{mixer}");
     }
