@@ -120,8 +120,9 @@ pub(crate) fn train(
         let device = serde_json::from_value::<Device>(name.into());
         device.map_err(|_| wrong_value(format!("device: {name:?}, expected \"cpu\", \"vulkan\" or \"cuda\"")))
     });
-    let changes = Changes { set, env, data, max_episode_steps, mixer, seed, device: device.transpose()?, strict };
-    let request = TrainRequest { files, changes, run, resume, from: from_policy };
+    let env_options = Vec::new();
+    let changes = Changes { set, env, env_options, data, max_episode_steps, mixer, seed, device: device.transpose()?, strict };
+    let request = TrainRequest { files, changes, run, resume, from: from_policy, agent: None };
     self::run(py, "train", show.as_ref(), move || {
         let trained = request.train()?;
         Ok((serde_json::to_string(&trained)?, format!("{}\n{}", trained.train, trained.evaluation)))

@@ -111,6 +111,7 @@ fn memory_solves_the_maze_and_a_window_does_not() {
         let refused = aaren(at, &["evaluate", "remembers", "--env-option", option], &[]).output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains(word), "{option}: {said}");
+        assert!(said.contains(&format!("--env-option {option}")) && !said.contains("--set"), "{option}: {said}");
     }
 
     // Side by side.

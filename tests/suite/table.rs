@@ -124,6 +124,28 @@ fn a_table_has_the_runs_that_training_makes_and_is_made_once() {
 }
 
 #[test]
+fn a_comparison_calls_the_agents_what_the_manifest_calls_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let agents = "agents = [{ name = \"ours\", mixer = \"aaren\" }, { name = \"gated\", mixer = \"gru\" }, \
+                  { name = \"twin\", mixer = \"gru\", set = { train.batch_size = 3 } }]";
+    manifest(at, agents, &[]);
+    stdout(&mut table(at, &["--jobs", "2"]));
+    let runs = ["ours", "gated", "twin"].map(|agent| format!("runs/mine/{agent}-seed1"));
+    let compare = |arguments: &[&str]| {
+        stdout(&mut aaren(at, &[&["compare", "--output", "again"], arguments].concat(), &[]));
+        json(&at.join("again/compare.json"))["agents"].clone()
+    };
+    assert_eq!(json(&at.join("runs/mine/compare/compare.json"))["agents"], serde_json::json!(["ours", "gated", "twin"]));
+    assert_eq!(compare(&[&*runs[0], &*runs[1]]), serde_json::json!(["ours", "gated"]));
+    // One name of two agents tells them apart by what they differ in; a run that no table made is called by its mixer.
+    fs::copy(at.join(&runs[1]).join("agent.json"), at.join(&runs[2]).join("agent.json")).unwrap();
+    assert_eq!(compare(&[&*runs[1], &*runs[2]]), serde_json::json!(["gated (batch_size=4)", "gated (batch_size=3)"]));
+    fs::remove_file(at.join(&runs[0]).join("agent.json")).unwrap();
+    assert_eq!(compare(&[&*runs[0], &*runs[1]]), serde_json::json!(["aaren", "gated"]));
+}
+
+#[test]
 fn a_run_that_fails_does_not_stop_the_others_and_is_said_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "rows = [{ name = \"lost\", data = \"no/such-data\" }, { name = \"short\" }]\nagents = [\"aaren\", \"gru\"]";

@@ -13,7 +13,7 @@ use crate::run::cache_report::{self, CacheReport};
 use crate::run::data_mark::{self, DataMark, DataRecord, LeftToData};
 use crate::run::files::if_there;
 use crate::run::report::{EvaluationReport, NO_ENV, TrainSummary};
-use crate::run::{BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys, is_without_effect};
+use crate::run::{AGENT, BEGUN_FROM, CONVERTED, EVALUATIONS, RunDir, differing_keys, is_without_effect};
 
 /// What one run left behind.
 pub(super) struct Results {
@@ -34,6 +34,8 @@ pub(super) struct Results {
     pub(super) origin: Option<(&'static str, Value)>,
     /// Mean return of that, where the run knows it.
     pub(super) data_return: Option<f64>,
+    /// What a table calls the agent, where one made the run.
+    given_name: Option<String>,
 }
 
 impl Results {
@@ -61,6 +63,7 @@ impl Results {
             origin: origin(path)?,
             metrics: read_lines(&path.join("metrics.jsonl"))?,
             data_return: data.and_then(|record| record.return_mean),
+            given_name: read_json::<Value>(&path.join(AGENT))?.and_then(|note| note["name"].as_str().map(str::to_owned)),
         })
     }
 
@@ -134,8 +137,11 @@ impl Results {
         Ok(json)
     }
 
-    /// What an agent of this kind is called in papers.
+    /// As a table names the agent, or else what one of this kind is called in papers.
     pub(super) fn agent_name(&self) -> String {
+        if let Some(name) = &self.given_name {
+            return name.clone();
+        }
         let Job::Offline(job) = &self.job else {
             let mixer = &self.evaluation.mixer;
             if matches!(self.job, Job::Sequence(_)) {

@@ -36,6 +36,9 @@ pub struct Changes {
     /// Task; `aaren envs` lists them [sets env.id; the options of another task go].
     #[arg(long, value_name = "ID")]
     pub env: Option<String>,
+    /// Options of the task, `name=value`; only some commands have the flag.
+    #[arg(skip)]
+    pub env_options: Vec<String>,
     /// Dataset to train on, a path or the id of a local Minari dataset; may be repeated [sets data.source, in place of data.scripted].
     #[arg(long, value_name = "SOURCE")]
     pub data: Vec<String>,
@@ -73,6 +76,10 @@ impl Changes {
         flags.extend(self.strict.then(|| ("--strict".into(), "strict".into(), true.into())));
         flags.extend(self.device.map(|device| flag("--device", "device", device.to_string())));
         flags.extend(self.env.clone().map(|id| flag("--env", "env.id", id)));
+        flags.extend(self.env_options.iter().filter_map(|option| {
+            let (name, text) = option.split_once('=')?;
+            Some((format!("--env-option {option}"), format!("env.options.{}", name.trim()), value(text.trim())))
+        }));
         flags.extend(self.set.iter().filter_map(|setting| {
             let (path, text) = setting.split_once('=')?;
             Some((format!("--set {setting}"), path.to_string(), value(text)))

@@ -207,6 +207,7 @@ fn files_are_laid_over_each_other_in_order() {
     let changes = Changes {
         set: vec!["seed=9".into()],
         env: Some("Pendulum-v1".into()),
+        env_options: Vec::new(),
         data: vec!["y".into(), "z".into()],
         max_episode_steps: Some(60),
         mixer: Some("gru".into()),

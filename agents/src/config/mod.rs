@@ -54,6 +54,7 @@ pub use keys::merge;
 pub use load::Changes;
 pub(crate) use load::known;
 pub use log::LogConfig;
+pub(crate) use offline::each_once;
 pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };

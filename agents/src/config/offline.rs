@@ -58,13 +58,25 @@ impl OfflineJob {
     }
 
     /// What the policy is asked for in evaluations, as far as it is known without the data. `None` alone for a policy that is not told a
-    /// return, which then plays its episodes once, whatever `evaluation.target_returns` says.
+    /// return, which then plays its episodes once, whatever `evaluation.target_returns` says. What is there twice, as `"best"` and as
+    /// a number, is asked for once.
     pub(crate) fn target_returns(&self) -> Vec<Option<f64>> {
         match self.policy.tokens.has_return_to_go() {
-            true => self.evaluation.target_returns.iter().filter_map(|target| target.known()).map(Some).collect(),
+            true => each_once(self.evaluation.target_returns.iter().filter_map(|target| target.known())),
             false => vec![None],
         }
     }
+}
+
+/// Returns to ask for, each once.
+pub(crate) fn each_once(targets: impl IntoIterator<Item = f64>) -> Vec<Option<f64>> {
+    let mut once = Vec::new();
+    for target in targets.into_iter().map(Some) {
+        if !once.contains(&target) {
+            once.push(target);
+        }
+    }
+    once
 }
 
 /// The trajectories to train on: exactly one of `source` and `scripted` is set.

@@ -60,7 +60,9 @@ fn alike(job: &OfflineJob) -> Option<String> {
         1e3..1e9 => format!("{value:.0}"),
         _ => format!("{value:.3e}"),
     };
-    let targets: Vec<f64> = job.target_returns().into_iter().flatten().collect();
+    let is_told = job.policy.tokens.has_return_to_go();
+    let targets: Vec<f64> =
+        job.evaluation.target_returns.iter().filter(|_| is_told).filter_map(|target| target.known()).collect();
     targets.iter().enumerate().find_map(|(index, target)| {
         let twin = targets[..index].iter().find(|before| name(**before) == name(*target))?;
         Some(format!(

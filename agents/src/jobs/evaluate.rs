@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aaren_policy::{AnyDescription, AnyPolicy, Described, Model, checkpoint, mixer::CachePolicy};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use clap::Args;
 use serde_json::{Map, Value};
 
 use super::Checkpoint;
 use crate::config::{
-    Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob, TargetReturn, TaskConfig, caution, endless, value,
+    Changes, Execution, Job, OfflineJob, PpoJob, SequenceJob, TargetReturn, TaskConfig, caution, each_once, endless, value,
 };
 use crate::device::{CPU, Cpu};
 use crate::offline;
@@ -173,10 +173,10 @@ impl EvaluateRequest {
         self.check_job()?;
         let (saved, policy) = self.load()?;
         let evaluation = self.evaluation(&saved, &policy)?;
-        let env = evaluation.env.make()?;
+        let env = evaluation.env.make().map_err(|error| self.blame_options(error))?;
         check_spaces(&policy, env.spec())
             .with_context(|| format!("cannot evaluate the checkpoint {}", saved.folder.display()))?;
-        endless(env.spec()).map_or(Ok(()), |said| bail!(said))?;
+        endless(env.spec()).map_or(Ok(()), |said| Err(self.blame_options(anyhow!(said))))?;
         // A policy without a cache to bound shows before the episodes are played.
         policy.bounded_state(evaluation.cache, 1, &CPU).context("--cache")?;
         if let AnyPolicy::Decision(policy) = &policy
@@ -260,7 +260,7 @@ impl EvaluateRequest {
             AnyPolicy::Decision(policy) if policy.description.config.tokens.has_return_to_go() => {
                 self.expect_target(!self.target_returns.is_empty())?;
                 self.check_targets()?;
-                evaluation.target_returns = self.target_returns.iter().copied().map(Some).collect();
+                evaluation.target_returns = each_once(self.target_returns.iter().copied());
             }
             _ => ensure!(self.target_returns.is_empty(), "--target-return: the policy of {path} is not told a return"),
         }
@@ -269,8 +269,14 @@ impl EvaluateRequest {
 
     /// What changes in the job that trained the policy.
     fn changes(&self) -> Result<Changes> {
-        let set = self.options()?.iter().map(|(name, value)| format!("env.options.{name}={value}")).collect();
-        Ok(Changes { env: self.env.clone(), set, ..Changes::default() })
+        self.options()?;
+        Ok(Changes { env: self.env.clone(), env_options: self.env_options.clone(), ..Changes::default() })
+    }
+
+    /// An error about the task, with the flags that chose its options.
+    fn blame_options(&self, error: Error) -> Error {
+        let flags: Vec<String> = self.env_options.iter().map(|option| format!("--env-option {option}")).collect();
+        if flags.is_empty() { error } else { error.context(flags.join(" ")) }
     }
 
     /// The options of the task that the request changes.

@@ -35,6 +35,9 @@ pub struct TrainRequest {
     /// Begin with the weights of a run (its best checkpoint), a checkpoint or a saved policy, under this job.
     #[arg(long, value_name = "RUN|POLICY", conflicts_with = "resume")]
     pub from: Option<PathBuf>,
+    /// What comparisons call the agent [default: by what it is]; a table has names.
+    #[arg(skip)]
+    pub agent: Option<String>,
 }
 
 /// What a training ends with.
@@ -173,6 +176,7 @@ impl TrainRequest {
                 fill(from, &run)?;
                 run.note_origin(&from.folder, from.step)?;
             }
+            self.agent.iter().try_for_each(|agent| run.name_agent(agent))?;
             run.begin(job)
         };
         match fill() {

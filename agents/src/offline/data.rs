@@ -3,8 +3,8 @@
 use aaren_data::{
     self, Check, Dataset, LoadOptions, Loaded, Strictness, Trajectory, load_with, rescale_actions, scripted, task_differences,
 };
-use aaren_envs::{Space, Spec};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use aaren_envs::{EnvError, Space, Spec};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::config::{ActionUnits, Collector, EnvConfig, OfflineJob, caution};
 use crate::exchange::Ranks;
@@ -45,8 +45,7 @@ pub fn trajectories(job: &OfflineJob) -> Result<Dataset> {
         }
         (None, Some(_)) => {
             let check = || interrupt::check().map_err(anyhow::Error::from);
-            scripted::collect_checked(&collection(job)?, check)
-                .map_err(|error| if error.is::<Interrupted>() { error } else { error.context("data.scripted") })?
+            scripted::collect_checked(&collection(job)?, check).map_err(of_scripted)?
         }
         (None, None) => bail!("data: found neither \"source\" nor \"scripted\", expected exactly one of them"),
     };
@@ -142,6 +141,17 @@ fn best(mut dataset: Dataset, fraction: f64) -> Dataset {
     let mut is_kept = is_kept.into_iter();
     dataset.trajectories.retain(|_| is_kept.next() == Some(true));
     dataset
+}
+
+/// An error of a scripted collection, with what to do about it for who has not written the key: the quickstart may have.
+fn of_scripted(error: Error) -> Error {
+    match error.downcast_ref() {
+        Some(EnvError::Option { key, problem, .. }) if problem.ends_with("leave it out") => {
+            anyhow!("data.scripted: {error:#} (--set data.scripted.{key}=null)")
+        }
+        _ if error.is::<Interrupted>() => error,
+        _ => error.context("data.scripted"),
+    }
 }
 
 /// What the scripted collector is asked for.
@@ -248,6 +258,11 @@ mod tests {
     fn what_the_collector_cannot_do_is_said_with_the_key() {
         let message = format!("{:#}", trajectories(&job(&["data.scripted.noise=1"])).unwrap_err());
         assert!(message.contains("data.scripted") && message.contains("noise"), "{message}");
+        // Of another task than the quickstart's, by flags alone.
+        let settings = ["env={\"id\": \"Pendulum-v1\"}", "data.scripted.episodes=2"];
+        let message = format!("{:#}", trajectories(&job(&settings)).unwrap_err());
+        assert!(message.ends_with("leave it out (--set data.scripted.quality=null)"), "{message}");
+        trajectories(&job(&[&settings[..], &["data.scripted.quality=null"]].concat())).unwrap();
     }
 
     #[test]

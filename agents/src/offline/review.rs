@@ -1,9 +1,9 @@
 //! A second look at a job beside its data, before anything is trained.
 
-use aaren_data::Dataset;
+use aaren_data::{Dataset, Trajectory};
 use anyhow::{Result, ensure};
 
-use super::describe::{return_range, return_scale};
+use super::describe::{return_scale, settle};
 use crate::config::{ContextLength, Device, OfflineJob, caution, memory};
 use crate::run::report::number;
 
@@ -44,23 +44,48 @@ pub fn review(job: &OfflineJob, dataset: &Dataset) -> Result<()> {
              as much as what is learnt from; {longest} would do"
         )
     });
-    let range = job.policy.return_range.or_else(|| return_range(dataset));
-    let target = range.and_then(|range| beyond(range, &job.target_returns()));
-    let target =
-        target.map(|said| format!("evaluation.target_returns: {said}; \"best\" asks for the highest return of the data"));
+    let target = unlearnt(job, dataset).map(|said| format!("evaluation.target_returns: {said}"));
     caution(&scale.into_iter().chain(window).chain(target).collect::<Vec<_>>(), job.strict)
 }
 
-/// What is said of a return that is asked for and that a policy is not told, because it is told those of a range.
-pub(crate) fn beyond([least, largest]: [f64; 2], asked: &[Option<f64>]) -> Option<String> {
+/// What is said of a return that is asked for and that nothing was learnt of: the policy is not told it, or no episode of the data reached
+/// it. Where returns are negative, that can be one which an episode has still to come at its end.
+fn unlearnt(job: &OfflineJob, dataset: &Dataset) -> Option<String> {
+    const REMEDY: &str = "\"best\" asks for the highest return of the data";
+    let settled = settle(job, dataset);
+    let said = job.policy.return_range;
+    let targets = settled.target_returns();
+    if let Some([target, least, largest]) = said.and_then(|said| outside(said, &targets)) {
+        return Some(format!(
+            "found {target}, and the policy is told returns from {least} to {largest} (policy.return_range); ask for one of these, or \
+             widen the range"
+        ));
+    }
+    if let Some(beyond) = settled.policy.return_range.and_then(|range| beyond(range, &targets)) {
+        return Some(format!("{beyond}; {REMEDY}"));
+    }
+    let highest = dataset.trajectories.iter().map(Trajectory::episode_return).reduce(f64::max)?;
+    let above = targets.into_iter().flatten().find(|target| said.is_none() && *target > highest)?;
+    Some(format!("found {}, and the highest return of the data is {}; {REMEDY}", number(above), number(highest)))
+}
+
+/// The first return that is outside of a range, and the range, in words.
+fn outside([least, largest]: [f64; 2], asked: &[Option<f64>]) -> Option<[String; 3]> {
     let target = asked.iter().flatten().find(|target| !(least..=largest).contains(*target))?;
-    let (target, least, largest) = (number(*target), number(least), number(largest));
+    Some([*target, least, largest].map(number))
+}
+
+/// What is said of a return that is asked for and that a policy is not told, because it is told those of a range.
+pub(crate) fn beyond(range: [f64; 2], asked: &[Option<f64>]) -> Option<String> {
+    let [target, least, largest] = outside(range, asked)?;
     Some(format!("found {target}, and the policy is told returns from {least} to {largest}, as in its data"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TargetReturn;
+    use crate::offline::describe::return_range;
     use crate::offline::{describe, trajectories};
 
     #[test]
@@ -94,6 +119,24 @@ mod tests {
         assert!(message.contains("evaluation.target_returns: found 1, and the policy is told returns from -"), "{message}");
         asked.policy.return_range = Some([-1e9, 1e9]);
         review(&asked, &dataset).unwrap();
+        // Returns-to-go reach up to the last reward, returns do not.
+        let highest = dataset.trajectories.iter().map(Trajectory::episode_return).fold(f64::NEG_INFINITY, f64::max);
+        let near_0 = return_range(&dataset).unwrap()[1];
+        assert!(highest < near_0);
+        (asked.policy.return_range, asked.evaluation.target_returns) = (None, vec![near_0.into()]);
+        let message = review(&asked, &dataset).unwrap_err().to_string();
+        assert!(message.contains("and the highest return of the data is -") && message.contains("\"best\""), "{message}");
+        asked.evaluation.target_returns = vec![highest.into()];
+        review(&asked, &dataset).unwrap();
+        // The best of the data may be outside of what a job says.
+        for targets in [vec![], vec![TargetReturn::OfBest(1.0)]] {
+            (asked.policy.return_range, asked.evaluation.target_returns) = (Some([-10.0, 0.0]), targets);
+            let message = review(&asked, &dataset).unwrap_err().to_string();
+            assert!(message.contains("told returns from -10 to 0 (policy.return_range)"), "{message}");
+        }
+        // One return in two ways is asked for once.
+        asked.evaluation.target_returns = vec![TargetReturn::OfBest(1.0), highest.into(), TargetReturn::OfBest(0.9)];
+        assert_eq!(settle(&asked, &dataset).target_returns(), [Some(highest), Some(TargetReturn::OfBest(0.9).of(highest))]);
         let empty = Dataset { trajectories: Vec::new(), ..dataset };
         assert_eq!(return_scale(&empty), 1.0);
         assert!(review(&job("null"), &empty).unwrap_err().to_string().contains("no transition"));

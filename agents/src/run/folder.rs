@@ -32,6 +32,7 @@ pub(crate) const EVALUATIONS: &str = "evaluations";
 /// Where a run's first weights come from, if they were not drawn.
 pub(crate) const CONVERTED: &str = "converted.json";
 pub(crate) const BEGUN_FROM: &str = "begun_from.json";
+pub(crate) const AGENT: &str = "agent.json";
 pub(crate) const IMPORTED: &str = "imported.json";
 
 /// A run folder that cannot be had.
@@ -111,7 +112,7 @@ impl RunDir {
         let run = RunDir { path: path.to_path_buf(), keep_checkpoints, _lock: Some(lock), is_made };
         run.clean(path)?;
         let make = |checkpoints: &Path| remove(checkpoints).and_then(|()| fs::create_dir(checkpoints));
-        let origins = || [CONVERTED, BEGUN_FROM, IMPORTED].iter().try_for_each(|name| remove(&path.join(name)));
+        let origins = || [CONVERTED, BEGUN_FROM, IMPORTED, AGENT].iter().try_for_each(|name| remove(&path.join(name)));
         let made = make(&run.checkpoints()).and_then(|()| origins());
         made.with_context(|| format!("cannot write to {}", path.display()))?;
         Ok(Some(run))
@@ -128,7 +129,7 @@ impl RunDir {
     /// Leaves a claimed folder as it was before, since no run will be made of it; gives the reason back.
     pub fn abandon(self, reason: anyhow::Error) -> anyhow::Error {
         // What cannot be removed is what a killed job leaves: the folder is still free.
-        let made = [CONFIG, CHECKPOINTS, CONVERTED, BEGUN_FROM, LOCK];
+        let made = [CONFIG, CHECKPOINTS, CONVERTED, BEGUN_FROM, AGENT, LOCK];
         let removed = made.iter().try_for_each(|name| remove(&self.path.join(name)));
         if removed.is_ok() && self.is_made {
             let _ = fs::remove_dir(&self.path);
@@ -142,6 +143,14 @@ impl RunDir {
     /// If it cannot be written.
     pub fn note_origin(&self, policy: &Path, step: u64) -> Result<()> {
         self.write_json(BEGUN_FROM, &serde_json::json!({ "policy": policy, "step": step }))
+    }
+
+    /// Says in a claimed folder what the agent is called that the run is of.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn name_agent(&self, name: &str) -> Result<()> {
+        self.write_json(AGENT, &serde_json::json!({ "name": name }))
     }
 
     /// Whether a new run could be made here, as far as can be told without making it: a look before long work.
@@ -407,7 +416,7 @@ fn is_free(path: &Path) -> Result<bool> {
     let names: Vec<String> =
         names.collect::<std::io::Result<_>>().with_context(|| format!("cannot read the folder {}", path.display()))?;
     let is_leftover = |name: &String| {
-        [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM, IMPORTED].contains(&name.as_str()) || name.starts_with(UNFINISHED)
+        [LOCK, CHECKPOINTS, CONVERTED, BEGUN_FROM, IMPORTED, AGENT].contains(&name.as_str()) || name.starts_with(UNFINISHED)
     };
     Ok(names.is_empty() || names.iter().any(|name| name == LOCK) && names.iter().all(is_leftover))
 }

@@ -38,7 +38,7 @@ pub use differing::differing_keys;
 pub(crate) use differing::is_without_effect;
 pub(crate) use files::{write_atomically, write_new, write_output};
 pub use files::{write_json_atomically, write_json_output};
-pub(crate) use folder::{BEGUN_FROM, CONVERTED, EVALUATIONS, IMPORTED, is_of_step};
+pub(crate) use folder::{AGENT, BEGUN_FROM, CONVERTED, EVALUATIONS, IMPORTED, is_of_step};
 pub use folder::{RunDir, Taken};
 pub(crate) use output::check_signed_file;
 pub use output::{check_file, check_folder, check_json_file};

@@ -102,9 +102,12 @@ impl Piece {
             let request = match &state {
                 State::Finished => return Ok(Made::Before),
                 State::Refused(reason) => bail!("{reason}"),
-                State::New => {
-                    TrainRequest { files: self.files.clone(), changes: self.changes.clone(), ..TrainRequest::default() }
-                }
+                State::New => TrainRequest {
+                    files: self.files.clone(),
+                    changes: self.changes.clone(),
+                    agent: Some(self.agent.clone()).filter(|name| !name.is_empty()),
+                    ..TrainRequest::default()
+                },
                 State::Begun if self.has_ended().with_context(|| self.name.clone())? => return Ok(Made::Before),
                 State::Begun => TrainRequest { resume: true, ..TrainRequest::default() },
             };
