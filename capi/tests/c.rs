@@ -8,7 +8,7 @@ use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::export::{Player, Source};
 use aaren_policy::{
     ActionBatch, ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, DecisionNetwork,
-    DecisionPolicy, Description, HiddenActivation, Normalizer, PolicyConfig, checkpoint,
+    DecisionPolicy, Description, HiddenActivation, Inputs, Normalizer, PolicyConfig, checkpoint,
 };
 
 /// The libraries lie where this test does; what built it built them.
@@ -68,6 +68,7 @@ fn policies(folder: &Path) -> Vec<PathBuf> {
         network: ActorCriticConfig::Mlp { hidden: vec![8, 8], activation: HiddenActivation::Tanh },
         normalizer,
         observation_clip: 1.0,
+        inputs: Inputs::default(),
         action: continuous,
         environment: serde_json::Value::Null,
     };

@@ -9,6 +9,7 @@ use crate::config::{MOST_SIZE, PolicyConfig};
 use crate::distribution::{ActionDistributions, ActionTensors};
 use crate::error::PolicyError;
 use crate::init::{Init, Initialization};
+use crate::inputs::{Inputs, PreviousStep};
 use crate::keep::Keep;
 use crate::layers::Dense;
 use crate::mixer::CachePolicy;
@@ -38,7 +39,7 @@ pub enum ActorCriticConfig {
         /// What follows each of them.
         activation: HiddenActivation,
     },
-    /// A backbone under both heads. Its tokens are embedded observations; of the config, only what a backbone reads matters.
+    /// A backbone under both heads. Its tokens are embedded inputs; of the config, only what a backbone reads matters.
     Recurrent(PolicyConfig),
 }
 
@@ -63,10 +64,17 @@ pub struct ActorCriticDescription {
     pub normalizer: Normalizer,
     /// Normalized observations are clipped to between minus and plus this.
     pub observation_clip: f64,
+    /// What it is shown at a timestep; older policies are shown observations alone.
+    #[serde(default, skip_serializing_if = "is_observation_alone")]
+    pub inputs: Inputs,
     /// The actions.
     pub action: ActionSpec,
     /// The task it was trained for, in the words of whoever trained it.
     pub environment: serde_json::Value,
+}
+
+fn is_observation_alone(inputs: &Inputs) -> bool {
+    !inputs.have_previous()
 }
 
 impl ActorCriticDescription {
@@ -83,6 +91,10 @@ impl ActorCriticDescription {
             }
             ActorCriticConfig::Mlp { hidden, .. } if hidden.iter().any(|&width| width > MOST_SIZE) => {
                 return wrong("hidden", format!("{hidden:?}, expected widths of at most {MOST_SIZE}"));
+            }
+            ActorCriticConfig::Mlp { .. } if self.inputs.have_previous() => {
+                let found = serde_json::json!(self.inputs);
+                return wrong("inputs", format!("{found}, but an MLP is shown \"observation\" alone"));
             }
             ActorCriticConfig::Mlp { .. } => {}
             ActorCriticConfig::Recurrent(config) => {
@@ -101,7 +113,7 @@ impl ActorCriticDescription {
 
     /// At least so many numbers are in a network of this description, which checks.
     pub(crate) fn least_numbers(&self) -> u128 {
-        let (inputs, outputs) = (self.normalizer.width() as u128, self.action.width() as u128);
+        let (inputs, outputs) = (self.input_width() as u128, self.action.width() as u128);
         match &self.network {
             ActorCriticConfig::Mlp { hidden, .. } => {
                 let pair = |hidden: u128, (sum, inputs): (u128, u128)| (sum.saturating_add(2 * inputs * hidden), hidden);
@@ -115,16 +127,22 @@ impl ActorCriticDescription {
         }
     }
 
-    /// Appends a normalized observation.
-    pub fn push_observation(&self, observation: &[f64], normalized: &mut Vec<f32>) {
-        let start = normalized.len();
-        self.normalizer.push(observation, normalized);
+    /// Numbers that the network is shown at a timestep.
+    pub fn input_width(&self) -> usize {
+        self.normalizer.width() + self.inputs.previous_width(&self.action)
+    }
+
+    /// Appends what the network is shown at a timestep: the observation, normalized, and what its inputs name of the timestep before.
+    pub fn push_input(&self, observation: &[f64], previous: &PreviousStep, input: &mut Vec<f32>) {
+        let start = input.len();
+        self.normalizer.push(observation, input);
         let clip = self.observation_clip as f32;
-        normalized[start..].iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
+        input[start..].iter_mut().for_each(|x| *x = x.clamp(-clip, clip));
+        self.inputs.push(&self.action, previous, input);
     }
 }
 
-/// The layers that turn observations into action outputs and values.
+/// The layers that turn inputs into action outputs and values.
 #[allow(clippy::large_enum_variant, reason = "there are never many of them")]
 #[derive(Module, Debug)]
 pub enum ActorCriticBody<B: Backend> {
@@ -165,7 +183,7 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
     /// If the description does not [`check`](ActorCriticDescription::check) or names an unknown mixer.
     pub fn new(description: &ActorCriticDescription, log_std: f64, seed: u64, device: &B::Device) -> Result<Self, PolicyError> {
         description.check()?;
-        let (inputs, outputs) = (description.normalizer.width(), description.action.width());
+        let (inputs, outputs) = (description.input_width(), description.action.width());
         let initialization = match &description.network {
             ActorCriticConfig::Mlp { .. } => Initialization::default(),
             ActorCriticConfig::Recurrent(config) => config.init,
@@ -260,22 +278,22 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
     /// Distributions of the actions and values, and the next state.
     ///
     /// # Shapes
-    /// - `observations`: `[batch * time, observation width]`, normalized, batch-major
+    /// - `inputs`: `[batch * time, input width]`, as [`ActorCriticDescription::push_input`] made them, batch-major
     /// - `reset`: `[batch, time]`
     /// - returns: distributions of `[batch * time]` rows; values `[batch * time]`
     pub fn forward(
         &self,
-        observations: Tensor<B, 2>,
+        inputs: Tensor<B, 2>,
         reset: &Reset<B>,
         state: PolicyState<B>,
     ) -> (ActionTensors<B>, Tensor<B, 1>, PolicyState<B>) {
         match &self.body {
             ActorCriticBody::Mlp(pair) => {
-                let outputs = pair.actor.forward(observations.clone());
-                (self.distributions(outputs), pair.critic.forward(observations).squeeze_dim(1), state)
+                let outputs = pair.actor.forward(inputs.clone());
+                (self.distributions(outputs), pair.critic.forward(inputs).squeeze_dim(1), state)
             }
             ActorCriticBody::Recurrent(pair) => {
-                let (features, state) = pair.features(observations, reset, state);
+                let (features, state) = pair.features(inputs, reset, state);
                 let values = pair.critic.forward(features.clone()).squeeze_dim(1);
                 (self.distributions(pair.actor.forward(features)), values, state)
             }
@@ -283,26 +301,21 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
     }
 
     /// The actor's half of [`ActorCriticNetwork::forward`]: all that acting needs.
-    pub fn forward_actor(
-        &self,
-        observations: Tensor<B, 2>,
-        reset: &Reset<B>,
-        state: PolicyState<B>,
-    ) -> (Tensor<B, 2>, PolicyState<B>) {
+    pub fn forward_actor(&self, inputs: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> (Tensor<B, 2>, PolicyState<B>) {
         match &self.body {
-            ActorCriticBody::Mlp(pair) => (pair.actor.forward(observations), state),
+            ActorCriticBody::Mlp(pair) => (pair.actor.forward(inputs), state),
             ActorCriticBody::Recurrent(pair) => {
-                let (features, state) = pair.features(observations, reset, state);
+                let (features, state) = pair.features(inputs, reset, state);
                 (pair.actor.forward(features), state)
             }
         }
     }
 
     /// The critic's half of [`ActorCriticNetwork::forward`].
-    pub fn forward_critic(&self, observations: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> Tensor<B, 1> {
+    pub fn forward_critic(&self, inputs: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> Tensor<B, 1> {
         let values = match &self.body {
-            ActorCriticBody::Mlp(pair) => pair.critic.forward(observations),
-            ActorCriticBody::Recurrent(pair) => pair.critic.forward(pair.features(observations, reset, state).0),
+            ActorCriticBody::Mlp(pair) => pair.critic.forward(inputs),
+            ActorCriticBody::Recurrent(pair) => pair.critic.forward(pair.features(inputs, reset, state).0),
         };
         values.squeeze_dim(1)
     }
@@ -321,8 +334,8 @@ impl<B: KernelBackend> ActorCriticNetwork<B> {
 }
 
 impl<B: KernelBackend> RecurrentPair<B> {
-    fn features(&self, observations: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> (Tensor<B, 2>, PolicyState<B>) {
-        self.backbone.forward(self.embedding.forward(observations), reset, state, Dropout::OFF, Keep::All)
+    fn features(&self, inputs: Tensor<B, 2>, reset: &Reset<B>, state: PolicyState<B>) -> (Tensor<B, 2>, PolicyState<B>) {
+        self.backbone.forward(self.embedding.forward(inputs), reset, state, Dropout::OFF, Keep::All)
     }
 }
 
@@ -348,21 +361,58 @@ impl<B: KernelBackend> ActorCriticPolicy<B> {
     /// The distributions of the next actions of a batch, and the next state.
     ///
     /// # Shapes
-    /// - `observations`: `[batch, observation width]`, as [`ActorCriticDescription::push_observation`] made them
+    /// - `inputs`: `[batch, input width]`, as [`ActorCriticDescription::push_input`] made them
     /// - `resets`: `[batch]`, true at an episode's first timestep
     pub fn act(
         &self,
-        observations: &[f32],
+        inputs: &[f32],
         resets: &[bool],
         state: PolicyState<B>,
         device: &B::Device,
     ) -> (ActionDistributions<'_>, PolicyState<B>) {
         let batch = resets.len();
-        let width = self.description.normalizer.width();
-        let inputs = Tensor::from_data(TensorData::new(observations.to_vec(), [batch, width]), device);
+        let width = self.description.input_width();
+        let inputs = Tensor::from_data(TensorData::new(inputs.to_vec(), [batch, width]), device);
         let reset = Reset::new(resets.to_vec(), batch, device);
         let (outputs, state) = self.network.forward_actor(inputs, &reset, state);
         let action = &self.description.action;
         (ActionDistributions { action, outputs: host(outputs), log_std: self.network.log_std() }, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(network: ActorCriticConfig, inputs: Inputs) -> ActorCriticDescription {
+        ActorCriticDescription {
+            format: ActorCriticDescription::FORMAT,
+            network,
+            normalizer: Normalizer::identity(3),
+            observation_clip: 10.0,
+            inputs,
+            action: ActionSpec::Discrete { n: 2, start: 0 },
+            environment: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_policy_that_does_not_say_its_inputs_is_shown_observations() {
+        let recurrent = || ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..PolicyConfig::default() });
+        let older = description(recurrent(), Inputs::default());
+        let text = serde_json::to_string(&older).unwrap();
+        assert!(!text.contains("inputs"), "{text}");
+        assert_eq!((serde_json::from_str::<ActorCriticDescription>(&text).unwrap(), older.input_width()), (older, 3));
+        let newer = description(recurrent(), Inputs { action: true, reward: true });
+        let text = serde_json::to_string(&newer).unwrap();
+        assert_eq!((serde_json::from_str::<ActorCriticDescription>(&text).unwrap(), newer.input_width()), (newer, 6));
+    }
+
+    #[test]
+    fn an_mlp_is_shown_observations_alone() {
+        let mlp = |inputs| description(ActorCriticConfig::Mlp { hidden: vec![4], activation: HiddenActivation::Tanh }, inputs);
+        mlp(Inputs::default()).check().unwrap();
+        let message = mlp(Inputs { action: false, reward: true }).check().unwrap_err().to_string();
+        assert!(message.contains("inputs") && message.contains(r#"["observation","reward"]"#), "{message}");
     }
 }

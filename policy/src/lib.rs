@@ -54,7 +54,7 @@
 //!
 //! A [`DecisionPolicy`] is a [`DecisionNetwork`] (the weights) and a [`Description`] (sizes, normalization, bounds): together all
 //! that acting needs, and what a [`checkpoint`] holds. An [`ActorCriticPolicy`] is trained by policy gradients: the same backbone over
-//! observations alone, or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either.
+//! its [`Inputs`], or an MLP, under a head for actions and one for values. [`AnyPolicy`] is either.
 //! A [`SequencePolicy`] acts in nothing: it answers sequences. [`Model`] is it or a policy, and [`Trainable`] what is trained alike.
 //! This crate never sees an environment, only sizes and tensors.
 
@@ -73,6 +73,7 @@ mod error;
 pub mod favor;
 mod head;
 mod init;
+mod inputs;
 mod keep;
 mod layers;
 mod long_convolution;
@@ -103,6 +104,7 @@ pub use description::Description;
 pub use distribution::{ActionDistributions, ActionTensors};
 pub use error::PolicyError;
 pub use init::{Init, Initialization};
+pub use inputs::{Input, Inputs, PreviousStep};
 pub use keep::Keep;
 pub use layers::{BlockDiagonal, Dense, Norm, Projection};
 pub use mlp::HiddenActivation;

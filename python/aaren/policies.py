@@ -142,7 +142,8 @@ class Policy:
                 Default: those. Not looked at in rows where an episode begins.
             return_to_go: ``[n]`` or one number, in units of reward: what the rest of the episode shall bring, for a policy that is told.
                 Needed where an episode begins; NaN, and None, leave a row at what it was.
-            reward: ``[n]`` or one number: what the last action was rewarded with. So much less is asked for from here on.
+            reward: ``[n]`` or one number: what the last action was rewarded with. So much less is asked for from here on; a policy whose
+                inputs have the reward needs it.
             seed: ``[n]`` integers: of the noise of episodes that begin, for a stochastic state. Default: the noise goes on.
             active: ``[n]`` bool: rows in which there is an episode. The others' actions mean nothing, and their state stays.
 

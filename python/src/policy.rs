@@ -36,6 +36,7 @@ struct Shape {
     /// Numbers of a continuous action; `None` where it is an index.
     action: Option<usize>,
     is_told_return: bool,
+    is_shown_reward: bool,
 }
 
 /// What a policy carries along in a batch of episodes.
@@ -81,11 +82,13 @@ impl Policy {
             AnyPolicy::Decision(policy) => policy.description.config.tokens.has_return_to_go(),
             AnyPolicy::ActorCritic(_) => false,
         };
+        let is_shown_reward = matches!(&policy, AnyPolicy::ActorCritic(policy) if policy.description.inputs.reward);
         let action = policy.action();
         let rows = Shape {
             observation: policy.observation_width(),
             action: (!action.is_discrete()).then(|| action.width()),
             is_told_return,
+            is_shown_reward,
         };
         Ok(Self { number: NEXT.fetch_add(1, Ordering::Relaxed), policy: Mutex::new(policy), saved, rows })
     }
@@ -264,6 +267,11 @@ impl Told {
                             return Err(wrong_value(problem));
                         }
                         acting.reward(row, rewards[row]);
+                    } else if shape.is_shown_reward {
+                        return Err(wrong_value(format!(
+                            "reward: row {row} is in the middle of an episode, and this policy is shown what its last action was rewarded \
+                             with; give it"
+                        )));
                     }
                     if let Some(previous) = &self.previous {
                         let previous = previous.row(row, shape.action.unwrap_or(1));

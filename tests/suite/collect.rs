@@ -16,8 +16,8 @@ use aaren_agents::run::write_json_atomically;
 use aaren_data::{Actions, Loaded, Statistics, load};
 use aaren_envs::{Action, make};
 use aaren_policy::{
-    ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, HiddenActivation, Normalizer, PolicyConfig,
-    checkpoint,
+    ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, HiddenActivation, Inputs, Normalizer,
+    PolicyConfig, PreviousStep, checkpoint,
 };
 use anyhow::Result;
 use serde_json::Value;
@@ -32,6 +32,7 @@ fn save_policy(folder: &Path, env: &str, network: ActorCriticConfig, seed: u64) 
         network,
         normalizer: Normalizer::identity(spec.observation_space.width()),
         observation_clip: 10.0,
+        inputs: Inputs::default(),
         action: action_spec(&spec.action_space),
         environment: serde_json::json!({ "id": env }),
     };
@@ -196,7 +197,7 @@ fn actions_are_stored_as_executed_with_the_density_of_their_draws() {
         }
         let mut normalised = Vec::new();
         let observation: Vec<f64> = observations[3 * step..][..3].iter().map(|&x| x.into()).collect();
-        policy.description.push_observation(&observation, &mut normalised);
+        policy.description.push_input(&observation, &PreviousStep::default(), &mut normalised);
         let (distributions, _) = policy.act(&normalised, &[true], policy.initial_state(1, &CPU), &CPU);
         let expected = distributions.log_prob(0, &[actions[step] / 2.0]);
         assert!((log_probs[step] - expected).abs() < 1e-4, "step {step}: {} and {expected}", log_probs[step]);

@@ -232,6 +232,12 @@ fn check_ppo(ppo: &PpoConfig) -> Result<()> {
     for (index, width) in ppo.hidden.iter().enumerate() {
         within(&format!("ppo.hidden.{index}"), *width, 1, MOST_WIDTH)?;
     }
+    ensure!(
+        ppo.network == Network::Recurrent || !ppo.inputs.have_previous(),
+        "ppo.inputs: found {} while ppo.network is \"mlp\", which is shown [\"observation\"]; set ppo.network to \"recurrent\", or leave \
+         ppo.inputs out",
+        serde_json::json!(ppo.inputs)
+    );
     let log_std = ppo.initial_log_std;
     allow("ppo.initial_log_std", log_std, (-20.0..=5.0).contains(&log_std), "a number from -20 to 5")?;
     allow("ppo.rpo_alpha", ppo.rpo_alpha, (0.0..=10.0).contains(&ppo.rpo_alpha), "a number from 0 to 10")?;

@@ -1,6 +1,6 @@
 //! A job that learns online. Defaults are those of the published PPO for continuous control.
 
-use aaren_policy::{ActorCriticConfig, HiddenActivation, PolicyConfig};
+use aaren_policy::{ActorCriticConfig, HiddenActivation, Input, Inputs, PolicyConfig};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -77,6 +77,11 @@ fn without<S: Serializer>(section: &impl Serialize, unread: &[&str], serializer:
 pub struct PpoConfig {
     /// What actor and critic are built from.
     pub network: Network,
+    /// What a recurrent network is shown at every timestep: `"observation"`, and if wanted the `"action"` that the timestep before
+    /// executed (one-hot, or in units where the bounds are -1 and 1) and its `"reward"` (as the task pays it, clipped to plus and
+    /// minus 10); both are 0 where an episode begins.
+    #[schemars(with = "Vec<Input>")]
+    pub inputs: Inputs,
     /// Widths of the MLPs' hidden layers.
     pub hidden: Vec<usize>,
     /// What follows each of the MLPs' hidden layers.
@@ -164,6 +169,7 @@ impl Default for PpoConfig {
     fn default() -> Self {
         Self {
             network: Network::Mlp,
+            inputs: Inputs::default(),
             hidden: vec![64, 64],
             activation: HiddenActivation::Tanh,
             initial_log_std: 0.0,

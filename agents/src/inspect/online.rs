@@ -1,6 +1,6 @@
 //! The dry run of a job that learns online.
 
-use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy};
+use aaren_policy::{ActorCriticNetwork, ActorCriticPolicy, PreviousStep};
 use anyhow::Result;
 use burn::module::Module;
 
@@ -71,7 +71,7 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
             parameters: 4 * all as u64,
             optimizer: if ppo.ema.is_some() { 16 } else { 12 } * all as u64,
             // Log-probability, value, advantage, target and reset beside what was seen and done.
-            batch: 4 * per_iteration * (observation + action + 5) as u64,
+            batch: 4 * per_iteration * (policy.description.input_width() + action + 5) as u64,
             activations: activations as u64,
             states: (playing * state_bytes.1) as u64,
             machine: memory::there().map(|bytes| bytes as u64),
@@ -86,12 +86,13 @@ pub fn online(job: &PpoJob) -> Result<Plan> {
 
 /// What the state of one episode takes after its first step and after `limit`.
 fn state_bytes(policy: &ActorCriticPolicy<Cpu>, limit: usize) -> (usize, usize) {
-    let mut observation = Vec::new();
-    policy.description.push_observation(&vec![0.0; policy.description.normalizer.width()], &mut observation);
+    let mut input = Vec::new();
+    let (description, before) = (&policy.description, PreviousStep::default());
+    description.push_input(&vec![0.0; description.normalizer.width()], &before, &mut input);
     let mut state = policy.initial_state(1, &CPU);
     let (mut first, mut last) = (0, 0);
     for step in 0..limit {
-        state = policy.act(&observation, &[step == 0], state, &CPU).1;
+        state = policy.act(&input, &[step == 0], state, &CPU).1;
         last = state.bytes();
         first = if step == 0 { last } else { first };
     }

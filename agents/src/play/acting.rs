@@ -1,6 +1,6 @@
 //! A policy in the middle of episodes, as a value.
 
-use aaren_policy::{ActionValue, AnyPolicy, PolicyState, StateRecord};
+use aaren_policy::{ActionValue, AnyPolicy, PolicyState, PreviousStep, StateRecord};
 use anyhow::{Context, Result, bail, ensure};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,18 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 enum Episodes {
-    Decision { window: Option<usize>, rows: Vec<Row> },
-    ActorCritic { stochastic: bool, generators: Vec<Pcg64Mcg>, resets: Vec<bool> },
+    Decision {
+        window: Option<usize>,
+        rows: Vec<Row>,
+    },
+    ActorCritic {
+        stochastic: bool,
+        generators: Vec<Pcg64Mcg>,
+        resets: Vec<bool>,
+        /// Nothing for a policy that is not shown the timestep before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        previous: Vec<PreviousStep>,
+    },
 }
 
 impl Acting {
@@ -141,12 +151,11 @@ impl Acting {
 
     /// Tells which action was executed in a row in place of the one that was chosen.
     pub fn tell_action(&mut self, row: usize, action: ActionValue<'_>) {
-        if let Kind::Decision(agent) = &mut self.agent {
-            agent.tell_action(row, action);
-        }
+        of_either!(&mut self.agent, agent => agent.tell_action(row, action));
     }
 
-    /// What the action of a row was rewarded with: so much less is asked for from here on.
+    /// What the action of a row was rewarded with: a policy that is told a return is asked for so much less from here on, and one that
+    /// is shown the previous reward is shown it.
     pub fn reward(&mut self, row: usize, reward: f64) {
         of_either!(&mut self.agent, agent => agent.reward(row, reward))
     }
@@ -192,6 +201,7 @@ impl Acting {
                 stochastic: agent.is_random(),
                 generators: agent.generators().to_vec(),
                 resets: agent.resets().to_vec(),
+                previous: agent.previous().to_vec(),
             },
         };
         let stored = Stored { format: FORMAT, state: self.state().to_records(), episodes };
@@ -218,7 +228,7 @@ impl Acting {
                 let state = state.context("the state is another policy's")?;
                 Kind::Decision(DecisionAgent::resume(policy, state, window, rows)?)
             }
-            (AnyPolicy::ActorCritic(policy), Episodes::ActorCritic { stochastic, generators, resets }) => {
+            (AnyPolicy::ActorCritic(policy), Episodes::ActorCritic { stochastic, generators, resets, previous }) => {
                 ensure!(
                     generators.len() == resets.len(),
                     "the state is another policy's: it has {} rows and noise for {}",
@@ -232,7 +242,8 @@ impl Acting {
                     network.restore_state_of(state, resets.len(), &CPU)
                 };
                 let state = state.context("the state is another policy's")?;
-                Kind::ActorCritic(ActorCriticAgent::resume(policy, stochastic, state, resets).with_generators(generators))
+                let agent = ActorCriticAgent::resume(policy, stochastic, state, resets).with_generators(generators);
+                Kind::ActorCritic(agent.with_previous(previous)?)
             }
             _ => bail!("the state is another policy's: of another kind"),
         };
@@ -244,16 +255,18 @@ impl Acting {
 mod tests {
     use super::*;
     use aaren_policy::{
-        ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, Normalizer, PolicyConfig,
+        ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, Inputs, Normalizer,
+        PolicyConfig,
     };
 
-    fn actor_critic() -> AnyPolicy<Cpu> {
+    fn actor_critic(inputs: Inputs) -> AnyPolicy<Cpu> {
         let network = PolicyConfig { mixer: "gru".into(), width: 8, heads: 2, feed_forward: 16, ..Default::default() };
         let description = ActorCriticDescription {
             format: ActorCriticDescription::FORMAT,
             network: ActorCriticConfig::Recurrent(PolicyConfig { dropout: 0.0, ..network }),
             normalizer: Normalizer::identity(3),
             observation_clip: 10.0,
+            inputs,
             action: ActionSpec::Discrete { n: 3, start: 0 },
             environment: serde_json::Value::Null,
         };
@@ -263,31 +276,36 @@ mod tests {
 
     #[test]
     fn a_stored_state_draws_the_same_actions() {
-        let policy = actor_critic();
-        let mode = ExecutionMode { stochastic: true, ..ExecutionMode::default() };
-        let mut acting = Acting::new(&policy, mode, 2).unwrap();
-        (0..2).for_each(|row| acting.begin(row, 3 + row as u64, 0.0));
-        let observations = [1.0, 0.0, 0.0, -1.0, 0.0, 0.0];
-        for _ in 0..5 {
-            acting.act(&observations, &[true, true]).unwrap();
-        }
-        let mut stored = Acting::restore(&policy, &acting.store().unwrap()).unwrap();
-        assert_eq!((stored.rows(), stored.is_stochastic(), stored.is_under_way(1)), (2, true, true));
-        for _ in 0..20 {
-            assert_eq!(stored.act(&observations, &[true, true]).unwrap(), acting.act(&observations, &[true, true]).unwrap());
+        for inputs in [Inputs::default(), Inputs { action: true, reward: true }] {
+            let policy = actor_critic(inputs);
+            let mode = ExecutionMode { stochastic: true, ..ExecutionMode::default() };
+            let mut acting = Acting::new(&policy, mode, 2).unwrap();
+            (0..2).for_each(|row| acting.begin(row, 3 + row as u64, 0.0));
+            let observations = [1.0, 0.0, 0.0, -1.0, 0.0, 0.0];
+            for _ in 0..5 {
+                acting.act(&observations, &[true, true]).unwrap();
+                acting.reward(1, 7.0);
+            }
+            let mut stored = Acting::restore(&policy, &acting.store().unwrap()).unwrap();
+            assert_eq!((stored.rows(), stored.is_stochastic(), stored.is_under_way(1)), (2, true, true));
+            for _ in 0..20 {
+                let act = |acting: &mut Acting| acting.act(&observations, &[true, true]).unwrap();
+                assert_eq!(act(&mut stored), act(&mut acting));
+            }
         }
     }
 
     #[test]
     fn what_is_no_state_of_the_policy_is_refused() {
-        let policy = actor_critic();
+        let policy = actor_critic(Inputs::default());
         let error = |bytes: &[u8]| format!("{:#}", Acting::restore(&policy, bytes).err().unwrap());
         assert!(error(b"abc").contains("no state of a policy"));
         let stored = Acting::new(&policy, ExecutionMode::default(), 2).unwrap().store().unwrap();
         let mut stored: Stored = rmp_serde::from_slice(&stored).unwrap();
         stored.episodes = Episodes::Decision { window: None, rows: Vec::new() };
         assert!(error(&rmp_serde::to_vec(&stored).unwrap()).contains("of another kind"));
-        stored.episodes = Episodes::ActorCritic { stochastic: false, generators: Vec::new(), resets: vec![true; 3] };
+        stored.episodes =
+            Episodes::ActorCritic { stochastic: false, generators: Vec::new(), resets: vec![true; 3], previous: Vec::new() };
         assert!(error(&rmp_serde::to_vec(&stored).unwrap()).contains("another policy's"));
         assert!(Acting::new(&policy, ExecutionMode { window: Some(3), ..Default::default() }, 2).is_err());
         assert!(Acting::new(&policy, ExecutionMode::default(), 0).is_err());

@@ -1,7 +1,8 @@
 //! Agents: what chooses actions, for several environments at once.
 
 use aaren_envs::{Generator, Space, Spec};
-use aaren_policy::{ActionBatch, ActorCriticPolicy, PolicyState};
+use aaren_policy::{ActionBatch, ActionValue, ActorCriticPolicy, PolicyState, PreviousStep};
+use anyhow::{Result, ensure};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
@@ -57,7 +58,9 @@ pub(crate) struct ActorCriticAgent {
     generators: Vec<Pcg64Mcg>,
     /// Rows whose episode is at its first step.
     resets: Vec<bool>,
-    observations: Vec<f32>,
+    /// The timestep before, a row each; nothing for a policy that is not shown it.
+    previous: Vec<PreviousStep>,
+    inputs: Vec<f32>,
     raw_actions: Vec<f32>,
 }
 
@@ -68,15 +71,18 @@ impl ActorCriticAgent {
         Self::resume(policy, stochastic, state, vec![true; rows])
     }
 
-    /// An agent in the middle of episodes.
+    /// An agent in the middle of episodes, whose timesteps before are not known yet.
     pub(crate) fn resume(policy: ActorCriticPolicy<Cpu>, stochastic: bool, state: PolicyState<Cpu>, resets: Vec<bool>) -> Self {
+        let rows = if policy.description.inputs.have_previous() { resets.len() } else { 0 };
+        let previous = vec![PreviousStep::default(); rows];
         Self {
             policy,
             stochastic,
             state: Some(state),
             generators: vec![Pcg64Mcg::seed_from_u64(0); resets.len()],
             resets,
-            observations: Vec::new(),
+            previous,
+            inputs: Vec::new(),
             raw_actions: Vec::new(),
         }
     }
@@ -89,11 +95,44 @@ impl ActorCriticAgent {
     /// An episode begins in a row; its noise continues.
     pub(crate) fn reset(&mut self, row: usize) {
         self.resets[row] = true;
+        self.previous.get_mut(row).into_iter().for_each(|previous| *previous = PreviousStep::default());
     }
 
-    /// The observations that the last actions were chosen by, as the policy saw them: `[rows, observation width]`.
-    pub(crate) fn observations(&self) -> &[f32] {
-        &self.observations
+    /// Tells which action was executed in place of the one that was chosen.
+    pub(crate) fn tell_action(&mut self, row: usize, action: ActionValue<'_>) {
+        if let Some(previous) = self.previous.get_mut(row) {
+            *previous = std::mem::take(previous).with_action(&self.policy.description.action, action);
+        }
+    }
+
+    /// The timestep before, a row each; nothing for a policy that is not shown it.
+    pub(crate) fn previous(&self) -> &[PreviousStep] {
+        &self.previous
+    }
+
+    /// The same, with the timesteps before.
+    ///
+    /// # Errors
+    /// If they are another policy's.
+    pub(crate) fn with_previous(self, previous: Vec<PreviousStep>) -> Result<Self> {
+        let spec = &self.policy.description.action;
+        let fits = previous.len() == self.previous.len() && previous.iter().all(|previous| previous.is_of(spec));
+        ensure!(
+            fits,
+            "the state is another policy's: its previous actions and rewards are not those of {} rows",
+            self.previous.len()
+        );
+        Ok(Self { previous, ..self })
+    }
+
+    /// Appends what the policy would be shown in a row now, by an observation.
+    pub(crate) fn push_input(&self, row: usize, observation: &[f64], input: &mut Vec<f32>) {
+        self.policy.description.push_input(observation, self.previous.get(row).unwrap_or(&PreviousStep::default()), input);
+    }
+
+    /// What the last actions were chosen by: `[rows, input width]`.
+    pub(crate) fn inputs(&self) -> &[f32] {
+        &self.inputs
     }
 
     /// The last actions before they were put within the bounds: `[rows, action width]`.
@@ -140,13 +179,15 @@ impl Agent for ActorCriticAgent {
     fn act(&mut self, observations: &[f64], active: &[bool], actions: &mut Actions) {
         let description = &self.policy.description;
         let (width, action_width) = (description.normalizer.width(), description.action.width());
-        self.observations.clear();
+        let mut inputs = std::mem::take(&mut self.inputs);
+        inputs.clear();
         self.raw_actions.clear();
         actions.log_probs.clear();
         // Rows without an episode are computed all the same, so that the batch always has one shape.
-        observations.chunks_exact(width).for_each(|row| description.push_observation(row, &mut self.observations));
+        observations.chunks_exact(width).enumerate().for_each(|(row, shown)| self.push_input(row, shown, &mut inputs));
+        self.inputs = inputs;
         let state = self.state.take().unwrap_or_else(|| self.policy.initial_state(active.len(), &CPU));
-        let (distributions, state) = self.policy.act(&self.observations, &self.resets, state, &CPU);
+        let (distributions, state) = self.policy.act(&self.inputs, &self.resets, state, &CPU);
         for (row, &active) in active.iter().enumerate() {
             let start = self.raw_actions.len();
             match (active, self.stochastic) {
@@ -159,8 +200,18 @@ impl Agent for ActorCriticAgent {
             }
         }
         actions.executed = description.action.execute(&self.raw_actions);
+        for (row, previous) in self.previous.iter_mut().enumerate().filter(|(row, _)| active[*row]) {
+            *previous = PreviousStep::new(&description.action, actions.executed.row(row, action_width));
+        }
         self.state = Some(state);
         self.resets.iter_mut().zip(active).for_each(|(reset, active)| *reset &= !active);
+    }
+
+    fn reward(&mut self, row: usize, reward: f64) {
+        // Before an episode's first action there is nothing to reward.
+        if let Some(previous) = self.previous.get_mut(row).filter(|_| !self.resets[row]) {
+            previous.add_reward(reward);
+        }
     }
 }
 
@@ -221,6 +272,53 @@ impl Agent for UniformAgent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aaren_policy::{
+        ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, Inputs, Normalizer, PolicyConfig,
+    };
+
+    /// A row that is idle keeps what it had, one that begins an episode has nothing, and whatever is not shown is not kept.
+    #[test]
+    fn a_policy_is_shown_what_its_rows_executed_and_were_rewarded_with() {
+        let agent = |inputs: Inputs| {
+            let config =
+                PolicyConfig { mixer: "gru".into(), width: 4, heads: 2, feed_forward: 4, dropout: 0.0, ..Default::default() };
+            let description = ActorCriticDescription {
+                format: ActorCriticDescription::FORMAT,
+                network: ActorCriticConfig::Recurrent(config),
+                normalizer: Normalizer::identity(1),
+                observation_clip: 10.0,
+                inputs,
+                action: ActionSpec::Discrete { n: 2, start: 0 },
+                environment: serde_json::Value::Null,
+            };
+            let network = ActorCriticNetwork::new(&description, 0.0, 1, &CPU).unwrap();
+            ActorCriticAgent::new(ActorCriticPolicy { network, description }, true, 3)
+        };
+        let (mut both, mut actions) = (agent(Inputs { action: true, reward: true }), Actions::default());
+        both.reward(0, 5.0); // before the first action: of no action
+        both.act(&[0.1, 0.2, 0.3], &[true; 3], &mut actions);
+        assert_eq!(both.inputs(), [0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0]);
+        let ActionBatch::Discrete(chosen) = &actions.executed else { unreachable!() };
+        let other = 1 - chosen[1];
+        both.tell_action(1, ActionValue::Discrete(other));
+        (0..3).for_each(|row| both.reward(row, 2.0 + row as f64));
+        both.reset(2);
+        let one_hot = |choice: i64| [1.0 - choice as f32, choice as f32];
+        let (first, second) = (one_hot(chosen[0]), one_hot(other));
+        let expected = [[0.1, first[0], first[1], 2.0], [0.2, second[0], second[1], 3.0], [0.3, 0.0, 0.0, 0.0]].concat();
+        both.act(&[0.1, 0.2, 0.3], &[true, false, true], &mut actions);
+        assert_eq!(both.inputs(), expected);
+        both.act(&[0.1, 0.2, 0.3], &[false, true, false], &mut actions);
+        assert_eq!(both.inputs()[4..8], expected[4..8], "an idle row");
+
+        let mut neither = agent(Inputs::default());
+        neither.act(&[0.1, 0.2, 0.3], &[true; 3], &mut actions);
+        neither.reward(0, 1.0);
+        neither.act(&[0.1, 0.2, 0.3], &[true; 3], &mut actions);
+        assert_eq!((neither.inputs(), neither.previous().len()), (&[0.1, 0.2, 0.3][..], 0));
+        let error = neither.with_previous(both.previous().to_vec()).err().unwrap().to_string();
+        assert!(error.contains("another policy's"), "{error}");
+    }
 
     #[test]
     fn the_same_seed_draws_the_same_actions_whatever_the_row() {

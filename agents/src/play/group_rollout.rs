@@ -13,8 +13,8 @@ use crate::device::{CPU, Cpu};
 pub(crate) struct Rollout {
     /// As the environment showed them, `[time, observation width]`.
     pub raw_observations: Vec<f64>,
-    /// As the policy saw them, `[time, observation width]`.
-    pub observations: Vec<f32>,
+    /// What the policy was shown, `[time, input width]`.
+    pub inputs: Vec<f32>,
     /// Whether each timestep is the first of its episode, `[time]`.
     pub resets: Vec<bool>,
     /// What the policy drew, before it was put within the bounds: `[time, action width]`.
@@ -25,10 +25,10 @@ pub(crate) struct Rollout {
     pub rewards: Vec<f64>,
     /// `[time]`
     pub ends: Vec<StepEnd>,
-    /// The observation after every truncated step, as the policy would have seen it: `[truncated steps, observation width]`.
-    pub last_observations: Vec<f32>,
-    /// The observation after the last step, where its episode continues: `[observation width]`, or nothing.
-    pub next_observation: Vec<f32>,
+    /// What the policy would have been shown after every truncated step: `[truncated steps, input width]`.
+    pub last_inputs: Vec<f32>,
+    /// What it is shown after the last step, where its episode continues: `[input width]`, or nothing.
+    pub next_input: Vec<f32>,
     /// Episodes that ended, with the timestep that ended them.
     pub episodes: Vec<(usize, FinishedEpisode)>,
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aaren_envs::Env;
 use aaren_policy::mixer::CachePolicy;
-use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, Timesteps};
+use aaren_policy::{ActionBatch, ActorCriticPolicy, AnyPolicy, DecisionPolicy, PolicyState, PreviousStep, Timesteps};
 use anyhow::Result;
 
 use crate::device::{CPU, Cpu};
@@ -72,15 +72,20 @@ fn measure_latency(
 
 /// The same for an actor-critic.
 fn measure_actor_critic(policy: &ActorCriticPolicy<Cpu>, mut state: PolicyState<Cpu>, steps: usize) -> LatencyReport {
-    let observation = vec![0.0; policy.description.normalizer.width()];
+    let description = &policy.description;
+    let observation = vec![0.0; description.normalizer.width()];
+    let mut previous = PreviousStep::default();
     let (mut microseconds, mut bytes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
     for step in 0..steps {
         let started = Instant::now();
-        let (mut normalised, mut draw) = (Vec::new(), Vec::new());
-        policy.description.push_observation(&observation, &mut normalised);
-        let (distributions, next) = policy.act(&normalised, &[step == 0], state, &CPU);
+        let (mut input, mut draw) = (Vec::new(), Vec::new());
+        description.push_input(&observation, &previous, &mut input);
+        let (distributions, next) = policy.act(&input, &[step == 0], state, &CPU);
         distributions.mode(0, &mut draw);
-        std::hint::black_box(policy.description.action.execute(&draw));
+        let executed = std::hint::black_box(description.action.execute(&draw));
+        if description.inputs.have_previous() {
+            previous = PreviousStep::new(&description.action, executed.row(0, description.action.width()));
+        }
         microseconds.push(started.elapsed().as_secs_f64() * 1e6);
         bytes.push(next.bytes());
         state = next;

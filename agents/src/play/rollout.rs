@@ -12,7 +12,7 @@ use crate::device::{CPU, Cpu};
 use crate::seeds;
 use aaren_data::Trajectory;
 use aaren_envs::{Env, EnvError, Space, Step, StepEnd, derive_seed, make_copies};
-use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, StateRecord};
+use aaren_policy::{ActionValue, ActorCriticPolicy, PolicyState, PreviousStep, StateRecord};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub(crate) struct EnvSnapshot {
     episode_return: f64,
     /// The episode so far, where it is recorded.
     recorded: Option<Recorded>,
+    /// The timestep before, where the policy is shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<PreviousStep>,
 }
 
 /// A trajectory that can be stored.
@@ -107,6 +110,7 @@ impl EnvGroup {
                 length: 0,
                 episode_return: 0.0,
                 recorded: None,
+                previous: None,
             };
             EnvSlot { env, index: (first + place) as u64, now, trajectory: None, rollout: Rollout::default() }
         };
@@ -155,8 +159,14 @@ impl EnvGroup {
             let (seen, actions) = (&slot.env.spec().observation_space, &slot.env.spec().action_space);
             let (is_discrete, width) = (actions.is_discrete(), seen.width());
             let recorded = place.recorded.as_ref().is_none_or(|recorded| recorded.is_of(place.length, width, actions));
+            let is_shown = policy.description.inputs.have_previous() && place.length > 0;
+            let previous = place.previous.as_ref().filter(|previous| previous.is_of(&policy.description.action));
             anyhow::ensure!(
-                place.observation.len() == width && recorded && place.episode < MOST && place.length < MOST as usize,
+                place.observation.len() == width
+                    && recorded
+                    && is_shown == previous.is_some()
+                    && place.episode < MOST
+                    && place.length < MOST as usize,
                 "environment {}: not a place in an episode of {}",
                 slot.index,
                 slot.env.spec().id
@@ -196,6 +206,10 @@ impl EnvGroup {
         self.first_state = std::mem::replace(&mut self.state, policy.initial_state(1, &CPU));
         let resets = self.slots.iter().map(|slot| slot.now.length == 0).collect();
         let mut agent = ActorCriticAgent::resume(policy.clone(), true, state, resets);
+        if description.inputs.have_previous() {
+            let previous = self.slots.iter_mut().map(|slot| slot.now.previous.take().unwrap_or_default());
+            agent = agent.with_previous(previous.collect())?;
+        }
         for (row, slot) in self.slots.iter().enumerate() {
             agent.seed(row, derive_seed(play.seed, &[seeds::NOISE, slot.index, play.iteration]));
         }
@@ -204,11 +218,11 @@ impl EnvGroup {
             raw_observations.clear();
             self.slots.iter().for_each(|slot| raw_observations.extend_from_slice(&slot.now.observation));
             agent.act(&raw_observations, &active, &mut actions);
-            let seen = agent.observations().chunks_exact(description.normalizer.width());
-            let acted = seen.zip(agent.raw_actions().chunks_exact(width)).zip(&actions.log_probs);
-            for (slot, ((seen, raw_action), log_prob)) in self.slots.iter_mut().zip(acted) {
+            let inputs = agent.inputs().chunks_exact(description.input_width());
+            let acted = inputs.zip(agent.raw_actions().chunks_exact(width)).zip(&actions.log_probs);
+            for (slot, ((input, raw_action), log_prob)) in self.slots.iter_mut().zip(acted) {
                 slot.rollout.raw_observations.extend_from_slice(&slot.now.observation);
-                slot.rollout.observations.extend_from_slice(seen);
+                slot.rollout.inputs.extend_from_slice(input);
                 slot.rollout.resets.push(slot.now.length == 0);
                 slot.rollout.raw_actions.extend_from_slice(raw_action);
                 slot.rollout.log_probs.push(*log_prob);
@@ -221,18 +235,23 @@ impl EnvGroup {
             }
             for (row, slot) in self.slots.iter_mut().enumerate() {
                 let action = actions.executed.row(row, width);
-                let (end, diverged) = slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
+                let (Step { reward, end }, diverged) =
+                    slot.step(action, play).with_context(|| format!("environment {}", slot.index))?;
+                agent.reward(row, reward);
                 if end.truncated && !end.terminated {
-                    description.push_observation(&slot.now.observation, &mut slot.rollout.last_observations);
+                    agent.push_input(row, &slot.now.observation, &mut slot.rollout.last_inputs);
                 }
                 if end.is_end() {
                     slot.finish(t, end, diverged);
                     slot.begin(slot.now.episode + 1, play).with_context(|| format!("environment {}", slot.index))?;
                     agent.reset(row);
                 } else if t + 1 == play.rollout_len {
-                    description.push_observation(&slot.now.observation, &mut slot.rollout.next_observation);
+                    agent.push_input(row, &slot.now.observation, &mut slot.rollout.next_input);
                 }
             }
+        }
+        for (slot, previous) in self.slots.iter_mut().zip(agent.previous()).filter(|(slot, _)| slot.now.length > 0) {
+            slot.now.previous = Some(previous.clone());
         }
         self.state = agent.into_state();
         Ok(())
@@ -269,8 +288,8 @@ impl EnvSlot {
         Ok(())
     }
 
-    /// How the step ended the episode, if it did, and whether the simulation diverged.
-    fn step(&mut self, action: ActionValue<'_>, play: &RolloutSpec) -> Result<(StepEnd, bool)> {
+    /// What the action was rewarded with and how it ended the episode, if it did, and whether the simulation diverged.
+    fn step(&mut self, action: ActionValue<'_>, play: &RolloutSpec) -> Result<(Step, bool)> {
         let (step, diverged) = match self.env.step(env_action(action)?, &mut self.now.observation) {
             Err(error) if error.is_divergence() => {
                 warn_of_divergence(format_args!("episode {} of environment {}", self.now.episode, self.index), &error);
@@ -287,7 +306,7 @@ impl EnvSlot {
         if let Some(trajectory) = &mut self.trajectory {
             push_transition(trajectory, action, step.reward, &self.now.observation);
         }
-        Ok((end, diverged))
+        Ok((Step { reward: step.reward, end }, diverged))
     }
 
     fn finish(&mut self, timestep: usize, end: StepEnd, diverged: bool) {
@@ -370,6 +389,14 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_without_a_timestep_before_is_that_of_older_versions() {
+        let older = rmp_serde::to_vec(&(vec![0.5], vec![1.0, 2.0], 3_u64, 2_usize, 1.5, None::<Recorded>)).unwrap();
+        let snapshot: EnvSnapshot = rmp_serde::from_slice(&older).unwrap();
+        assert_eq!((snapshot.length, &snapshot.previous), (2, &None));
+        assert_eq!(rmp_serde::to_vec(&snapshot).unwrap(), older);
+    }
+
+    #[test]
     fn a_diverged_simulation_truncates_its_episode_where_it_was_and_the_next_one_begins() {
         let job = Job::parse(r#"{"env": {"id": "Pendulum-v1"}, "ppo": {}, "evaluation": {}}"#, &Changes::default()).unwrap();
         let job = job.ppo().unwrap();
@@ -387,7 +414,7 @@ mod tests {
             let ends: Vec<usize> = (0..7).filter(|&t| rollout.ends[t] == truncated).collect();
             assert_eq!((ends, rollout.rewards[2], rollout.resets[3]), (vec![2, 5], 0.0, true));
             // The value that follows is that of the last observation there was.
-            assert_eq!(rollout.last_observations[..3], rollout.observations[6..9]);
+            assert_eq!(rollout.last_inputs[..3], rollout.inputs[6..9]);
         }
         let episodes = rollout.rollouts.into_iter().flat_map(|rollout| rollout.episodes);
         let episodes: Vec<_> = episodes.map(|(_, episode)| (episode.length, episode.diverged)).collect();

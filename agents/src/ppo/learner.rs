@@ -126,6 +126,13 @@ impl Learner {
     pub(crate) fn begin_from(mut self, from: AnyPolicy<Graph>) -> Result<Self> {
         match from {
             AnyPolicy::ActorCritic(from) => {
+                let (found, expected) = (from.description.inputs, self.description.inputs);
+                ensure!(
+                    found == expected,
+                    "ppo.inputs: found {}, and the policy is shown {}; set ppo.inputs to that",
+                    serde_json::json!(expected),
+                    serde_json::json!(found)
+                );
                 self.network = transfer_weights(&from.network, self.network)?.0;
                 self.description.normalizer = from.description.normalizer;
                 let seen = self.config.steps_per_iteration();
@@ -231,7 +238,7 @@ impl Learner {
     pub(crate) fn blank(&self, rows: usize, timesteps: usize) -> Sequences {
         let zeros = |width: usize| vec![0.0; timesteps * width];
         let transitions = Transitions {
-            observations: zeros(self.description.normalizer.width()),
+            inputs: zeros(self.description.input_width()),
             resets: (0..timesteps).map(|t| t % (timesteps / rows) == 0).collect(),
             raw_actions: zeros(self.description.action.width()),
             log_probs: zeros(1),
@@ -337,7 +344,9 @@ impl Learner {
     pub(crate) fn load(mut self, folder: &Path) -> Result<Self> {
         let stored = match checkpoint::load_any_description(folder)? {
             aaren_policy::AnyDescription::ActorCritic(stored)
-                if stored.network == self.description.network && stored.action == self.description.action =>
+                if stored.network == self.description.network
+                    && stored.action == self.description.action
+                    && stored.inputs == self.description.inputs =>
             {
                 stored
             }

@@ -47,32 +47,32 @@ pub(crate) fn targets(
 /// sequence where they were seen, each before the reset that begins the next episode, so a recurrent critic judges them with all
 /// that it knew then.
 fn values(policy: &ActorCriticPolicy<Cpu>, group: &GroupRollout) -> Vec<Values> {
-    let width = policy.description.normalizer.width();
+    let width = policy.description.input_width();
     let rows: Vec<&Rollout> = group.rollouts.iter().collect();
-    let longest = rows.iter().map(|row| row.rewards.len() + row.last_observations.len() / width + 1).max().unwrap_or(1);
-    let (mut observations, mut resets) = (Vec::new(), Vec::new());
+    let longest = rows.iter().map(|row| row.rewards.len() + row.last_inputs.len() / width + 1).max().unwrap_or(1);
+    let (mut inputs, mut resets) = (Vec::new(), Vec::new());
     for row in &rows {
-        let mut last_observations = row.last_observations.chunks_exact(width);
+        let mut last_inputs = row.last_inputs.chunks_exact(width);
         let start = resets.len();
-        let mut push = |observation: &[f32], reset: bool| {
-            observations.extend_from_slice(observation);
+        let mut push = |input: &[f32], reset: bool| {
+            inputs.extend_from_slice(input);
             resets.push(reset);
         };
         for (t, end) in row.ends.iter().enumerate() {
-            push(&row.observations[t * width..(t + 1) * width], row.resets[t]);
+            push(&row.inputs[t * width..(t + 1) * width], row.resets[t]);
             if end.truncated && !end.terminated {
-                push(last_observations.next().expect("one for every truncated step"), false);
+                push(last_inputs.next().expect("one for every truncated step"), false);
             }
         }
-        if !row.next_observation.is_empty() {
-            push(&row.next_observation, false);
+        if !row.next_input.is_empty() {
+            push(&row.next_input, false);
         }
         // Rows have one length; what fills them up is an episode of its own that nothing reads.
         let missing = start + longest - resets.len();
-        observations.extend(std::iter::repeat_n(0.0, missing * width));
+        inputs.extend(std::iter::repeat_n(0.0, missing * width));
         resets.extend(std::iter::repeat_n(true, missing));
     }
-    let inputs = Tensor::from_data(TensorData::new(observations, [resets.len(), width]), &CPU);
+    let inputs = Tensor::from_data(TensorData::new(inputs, [resets.len(), width]), &CPU);
     let reset = Reset::new(resets, rows.len(), &CPU);
     let values = policy.network.forward_critic(inputs, &reset, group.first_state.clone());
     let values: Vec<f32> = values.into_data().to_vec().expect("policies compute in f32");
@@ -107,7 +107,8 @@ mod tests {
     /// Values that are worked out one timestep at a time, the last observations of episodes included, are those of the one pass.
     #[test]
     fn values_are_those_of_acting_and_a_truncated_step_has_that_of_its_last_observation() {
-        for network in [r#"{"network": "mlp", "hidden": [5]}"#, r#"{"network": "recurrent"}"#] {
+        let shown = r#"{"network": "recurrent", "inputs": ["observation", "action", "reward"]}"#;
+        for (network, width) in [(r#"{"network": "mlp", "hidden": [5]}"#, 3), (r#"{"network": "recurrent"}"#, 3), (shown, 5)] {
             let policy = if network.contains("mlp") { "{}" } else { r#"{"width": 6, "feed_forward": 6, "layers": 1}"# };
             let text = format!(
                 r#"{{"env": {{"id": "Pendulum-v1", "options": {{"max_episode_steps": 7, "reward_delay": "episode"}}}}, "policy": {policy},
@@ -130,11 +131,11 @@ mod tests {
 
             for (row, (rollout, (values, values_after))) in group.rollouts.iter().zip(&values).enumerate() {
                 assert_eq!((values.len(), values_after.len()), (18, 18));
-                let mut last = rollout.last_observations.chunks_exact(3);
+                let mut last = rollout.last_inputs.chunks_exact(width);
                 let mut state = group.first_state.clone();
-                let mut step = |observation: &[f32], reset: bool, keep: bool| {
+                let mut step = |input: &[f32], reset: bool, keep: bool| {
                     // All rows see the same, so that the batch has its shape.
-                    let inputs = Tensor::from_data(TensorData::new(observation.repeat(3), [3, 3]), &CPU);
+                    let inputs = Tensor::from_data(TensorData::new(input.repeat(3), [3, width]), &CPU);
                     let reset = Reset::new(vec![reset; 3], 3, &CPU);
                     let (_, values, next) = policy.network.forward(inputs, &reset, state.clone());
                     if keep {
@@ -143,13 +144,13 @@ mod tests {
                     f64::from(values.into_data().to_vec::<f32>().unwrap()[row])
                 };
                 for t in 0..18 {
-                    let observation = &rollout.observations[3 * t..3 * t + 3];
-                    let expected = step(observation, rollout.resets[t], true);
+                    let input = |t: usize| &rollout.inputs[width * t..width * (t + 1)];
+                    let expected = step(input(t), rollout.resets[t], true);
                     assert!((values[t] - expected).abs() < 1e-5, "{network}, {t}: {} is not {expected}", values[t]);
                     let after = match (rollout.ends[t].truncated, t) {
                         (true, _) => step(last.next().unwrap(), false, false),
-                        (false, 17) => step(&rollout.next_observation, false, false),
-                        (false, _) => step(&rollout.observations[3 * t + 3..3 * t + 6], false, false),
+                        (false, 17) => step(&rollout.next_input, false, false),
+                        (false, _) => step(input(t + 1), false, false),
                     };
                     assert!((values_after[t] - after).abs() < 1e-5, "{network}, after {t}: {} is not {after}", values_after[t]);
                 }

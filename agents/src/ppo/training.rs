@@ -30,6 +30,7 @@ pub fn describe(job: &PpoJob, spec: &Spec) -> Result<ActorCriticDescription> {
         network: job.into(),
         normalizer: Normalizer::identity(spec.observation_space.width()),
         observation_clip: if job.ppo.normalise_observations { OBSERVATION_CLIP } else { f64::MAX },
+        inputs: job.ppo.inputs,
         action: action_spec(&spec.action_space),
         environment: serde_json::json!({ "id": job.env.id, "options": job.env.options, "spec": spec }),
     };

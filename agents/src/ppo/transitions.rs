@@ -7,7 +7,7 @@ use aaren_policy::PolicyState;
 /// Timesteps of an update on the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transitions {
-    pub(super) observations: Vec<f32>,
+    pub(super) inputs: Vec<f32>,
     pub(super) resets: Vec<bool>,
     pub(super) raw_actions: Vec<f32>,
     pub(super) log_probs: Vec<f32>,
@@ -20,7 +20,7 @@ impl Transitions {
     /// Appends a group's rollout with its targets.
     pub(crate) fn push(&mut self, group: &GroupRollout, targets: &[Targets]) {
         for (rollout, targets) in group.rollouts.iter().zip(targets) {
-            self.observations.extend_from_slice(&rollout.observations);
+            self.inputs.extend_from_slice(&rollout.inputs);
             self.resets.extend_from_slice(&rollout.resets);
             self.raw_actions.extend_from_slice(&rollout.raw_actions);
             self.log_probs.extend_from_slice(&rollout.log_probs);
@@ -37,14 +37,14 @@ impl Transitions {
 
     /// Some of the timesteps, in the order of `indices`.
     pub(super) fn select(&self, indices: &[usize]) -> Transitions {
-        let (width, action_width) = (self.observations.len() / self.len(), self.raw_actions.len() / self.len());
+        let (width, action_width) = (self.inputs.len() / self.len(), self.raw_actions.len() / self.len());
         let rows = |from: &[f32], width: usize| -> Vec<f32> {
             let mut rows = Vec::with_capacity(indices.len() * width);
             indices.iter().for_each(|&i| rows.extend_from_slice(&from[i * width..(i + 1) * width]));
             rows
         };
         Transitions {
-            observations: rows(&self.observations, width),
+            inputs: rows(&self.inputs, width),
             resets: indices.iter().map(|&i| self.resets[i]).collect(),
             raw_actions: rows(&self.raw_actions, action_width),
             log_probs: rows(&self.log_probs, 1),

@@ -40,12 +40,11 @@ pub(crate) fn trial(job: &PpoJob, spec: &Spec) -> Result<Trial> {
     let minibatch = learner.minibatch(&sequences, &(0..indices).collect::<Vec<_>>());
     let update = seconds(|| learner.update(&minibatch, ppo.learning_rate, None, &Ranks::alone()).map(drop))?;
     let policy = learner.policy();
-    let mut observations = Vec::new();
-    (0..envs).for_each(|_| policy.description.push_observation(&vec![0.0; spec.observation_space.width()], &mut observations));
+    let inputs = vec![0.0; envs * policy.description.input_width()];
     let mut state = Some(policy.initial_state(envs, &CPU));
     let decision = seconds(|| {
         let before = state.take().expect("every decision leaves a state");
-        state = Some(policy.act(&observations, &vec![false; envs], before, &CPU).1);
+        state = Some(policy.act(&inputs, &vec![false; envs], before, &CPU).1);
         Ok(())
     })?;
     Ok(Trial { update, decision })

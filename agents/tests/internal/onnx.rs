@@ -6,7 +6,7 @@ use std::process::Command;
 use aaren_policy::mixer::{Recency, names};
 use aaren_policy::{
     ActionBatch, ActionSpec, Activation, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy,
-    AnyPolicy, DecisionNetwork, DecisionPolicy, Description, FeedForwardKind, HiddenActivation, NormPlace, Normalizer,
+    AnyPolicy, DecisionNetwork, DecisionPolicy, Description, FeedForwardKind, HiddenActivation, Inputs, NormPlace, Normalizer,
     PolicyConfig, Tokens,
 };
 use burn::module::{Module, ModuleMapper, Param};
@@ -61,12 +61,13 @@ fn decision(config: PolicyConfig, action: ActionSpec) -> AnyPolicy<Cpu> {
     DecisionPolicy { network, description }.into()
 }
 
-fn actor_critic(network: ActorCriticConfig, action: ActionSpec) -> AnyPolicy<Cpu> {
+fn actor_critic(network: ActorCriticConfig, inputs: Inputs, action: ActionSpec) -> AnyPolicy<Cpu> {
     let description = ActorCriticDescription {
         format: ActorCriticDescription::FORMAT,
         network,
         normalizer: normalizer(),
         observation_clip: 1.5,
+        inputs,
         action,
         environment: Value::Null,
     };
@@ -102,11 +103,20 @@ fn policies() -> Vec<(String, AnyPolicy<Cpu>, Option<usize>)> {
     let mixed = PolicyConfig { mixer: "aaren".into(), mixers: vec!["lstm".into(), "aaren".into()], ..config("aaren") };
     add("two mixers", decision(mixed, continuous()), None);
     let mlp = |activation| ActorCriticConfig::Mlp { hidden: vec![9, 7], activation };
-    add("PPO's MLP", actor_critic(mlp(HiddenActivation::Tanh), continuous()), None);
-    add("PPO's MLP, choices", actor_critic(mlp(HiddenActivation::Relu), choices()), None);
+    add("PPO's MLP", actor_critic(mlp(HiddenActivation::Tanh), Inputs::default(), continuous()), None);
+    add("PPO's MLP, choices", actor_critic(mlp(HiddenActivation::Relu), Inputs::default(), choices()), None);
     for mixer in ["aaren", "gru", "lstm"] {
         let config = PolicyConfig { max_timesteps: 0, ..config(mixer) };
-        add(&format!("PPO's {mixer}"), actor_critic(ActorCriticConfig::Recurrent(config), continuous()), None);
+        let network = ActorCriticConfig::Recurrent(config);
+        add(&format!("PPO's {mixer}"), actor_critic(network.clone(), Inputs::default(), continuous()), None);
+        for (parts, inputs) in [
+            ("the last action", Inputs { action: true, reward: false }),
+            ("the last reward", Inputs { action: false, reward: true }),
+            ("both", Inputs { action: true, reward: true }),
+        ] {
+            add(&format!("PPO's {mixer}, shown {parts}"), actor_critic(network.clone(), inputs, continuous()), None);
+            add(&format!("PPO's {mixer}, choices, shown {parts}"), actor_critic(network.clone(), inputs, choices()), None);
+        }
     }
     all
 }
@@ -223,5 +233,5 @@ fn what_has_no_graph_is_refused_by_name() {
     let monarch = PolicyConfig { feed_forward_kind: FeedForwardKind::Monarch, ..config("aaren") };
     assert!(error(&decision(monarch, continuous()), None).contains("feed_forward_kind"));
     let recurrent = ActorCriticConfig::Recurrent(PolicyConfig { max_timesteps: 0, ..config("transformer") });
-    assert!(error(&actor_critic(recurrent, continuous()), None).contains("Transformer"));
+    assert!(error(&actor_critic(recurrent, Inputs::default(), continuous()), None).contains("Transformer"));
 }

@@ -3,7 +3,7 @@
 use aaren_policy::mixer::names;
 use aaren_policy::{
     ActionSpec, ActorCriticConfig, ActorCriticDescription, ActorCriticNetwork, ActorCriticPolicy, AnyPolicy, DecisionNetwork,
-    DecisionPolicy, Description, HiddenActivation, Normalizer, PolicyConfig,
+    DecisionPolicy, Description, HiddenActivation, Inputs, Normalizer, PolicyConfig,
 };
 use rayon::prelude::*;
 
@@ -36,12 +36,13 @@ fn decision(mixer: &str, action: ActionSpec, window: Option<usize>) -> Source {
     source(DecisionPolicy { network, description }.into(), window)
 }
 
-fn actor_critic(network: ActorCriticConfig, action: ActionSpec) -> Source {
+fn actor_critic(network: ActorCriticConfig, inputs: Inputs, action: ActionSpec) -> Source {
     let description = ActorCriticDescription {
         format: ActorCriticDescription::FORMAT,
         network,
         normalizer: Normalizer::new(vec![0.5, -1.0, 100.0], &[1.0, 2.0, 0.5]),
         observation_clip: 3.0,
+        inputs,
         action,
         environment: serde_json::Value::Null,
     };
@@ -63,8 +64,9 @@ fn sources() -> Vec<Source> {
     sources.extend([
         decision("transformer", continuous(), Some(4)),
         decision("aaren", ActionSpec::Discrete { n: 3, start: -1 }, None),
-        actor_critic(mlp, ActionSpec::Discrete { n: 3, start: 0 }),
-        actor_critic(ActorCriticConfig::Recurrent(config("gru")), continuous()),
+        actor_critic(mlp, Inputs::default(), ActionSpec::Discrete { n: 3, start: 0 }),
+        actor_critic(ActorCriticConfig::Recurrent(config("gru")), Inputs::default(), continuous()),
+        actor_critic(ActorCriticConfig::Recurrent(config("gru")), Inputs { action: true, reward: true }, continuous()),
     ]);
     sources
 }

@@ -1,7 +1,8 @@
 //! One step of a policy as operators: from a raw observation to an action for the environment.
 
 use aaren_policy::{
-    ActionSpec, ActorCriticConfig, ActorCriticDescription, Description, HiddenActivation, Normalizer, PolicyConfig, Tokens,
+    ActionSpec, ActorCriticConfig, ActorCriticDescription, Description, HiddenActivation, Inputs, Normalizer, PolicyConfig,
+    Tokens,
 };
 use anyhow::{Result, ensure};
 
@@ -71,6 +72,29 @@ fn carry(graph: &mut Graph, states: Vec<State>, carried: &mut Carried) {
     }
 }
 
+/// What an actor-critic is shown: an observation, and what its inputs name of the timestep before, which is 0 at a reset.
+fn with_previous(graph: &mut Graph, description: &ActorCriticDescription, observation: Value, reset: &str) -> Value {
+    let mut parts = vec![observation];
+    if description.inputs.action {
+        let width = description.action.width();
+        let action = graph.input("state.previous_action", FLOAT, &[width], "the last action, as the network is told it");
+        let zero = graph.float(0.0);
+        parts.push(graph.op("Where", &[reset, &zero, &action]));
+    }
+    if description.inputs.reward {
+        let reward = graph.input("reward", DOUBLE, &[1], "what the last action was rewarded with; not read at a reset");
+        let [zero, least, largest] = [0.0, -Inputs::REWARD_CLIP, Inputs::REWARD_CLIP].map(|number| graph.double(number));
+        let reward = graph.op("Where", &[reset, &zero, &reward]);
+        let reward = graph.op("Max", &[&reward, &least]);
+        let reward = graph.op("Min", &[&reward, &largest]);
+        parts.push(graph.cast(&reward, FLOAT));
+    }
+    match &parts[..] {
+        [_] => parts.remove(0),
+        parts => graph.concat(&parts.iter().map(String::as_str).collect::<Vec<_>>(), 1),
+    }
+}
+
 /// A policy that PPO has trained, with its likeliest action.
 pub(super) fn actor_critic(graph: &mut Graph, description: &ActorCriticDescription, window: Option<usize>) -> Result<Carried> {
     ensure!(window.is_none(), "--window: only decision policies are executed on a window");
@@ -96,6 +120,7 @@ pub(super) fn actor_critic(graph: &mut Graph, description: &ActorCriticDescripti
             blocks::check(config, false)?;
             let reset = reset(graph);
             states = blocks::states(graph, config, "body.backbone")?;
+            let x = with_previous(graph, description, x, &reset);
             let x = graph.dense("body.embedding", &x)?;
             let features = blocks::token(graph, config, "body.backbone", x, Some(&reset), &mut states, true)?;
             graph.dense("body.actor", &features)?
@@ -107,7 +132,17 @@ pub(super) fn actor_critic(graph: &mut Graph, description: &ActorCriticDescripti
         let [low, high] = [-1.0, 1.0].map(|bound| graph.float(bound));
         graph.op("Clip", &[&outputs, &low, &high])
     };
-    action(graph, &description.action, &outputs);
+    let taken = action(graph, &description.action, &outputs);
+    if description.inputs.action {
+        graph.output(
+            &taken,
+            "next.previous_action",
+            FLOAT,
+            &[description.action.width()],
+            "give it as the state of the next step",
+        );
+        carried.push("previous_action".into());
+    }
     carry(graph, states.into_iter().flatten().collect(), &mut carried);
     Ok(carried)
 }

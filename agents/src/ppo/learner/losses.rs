@@ -137,7 +137,7 @@ fn forward(
         Tensor::<Graph, 2>::from_data(TensorData::new(numbers.to_vec(), [transitions.len(), width]), &CPU)
     };
     let reset = Reset::new(transitions.resets.clone(), *rows, &CPU);
-    let (mut distributions, values, _) = network.forward(matrix(&transitions.observations), &reset, state.clone());
+    let (mut distributions, values, _) = network.forward(matrix(&transitions.inputs), &reset, state.clone());
     if alpha > 0.0 {
         let shift = transitions.raw_actions.iter().map(|_| (alpha * generator.random_range(-1.0..1.0)) as f32);
         distributions = distributions.shifted(matrix(&shift.collect::<Vec<_>>()));

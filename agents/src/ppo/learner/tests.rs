@@ -88,3 +88,22 @@ fn means_are_perturbed_in_updates_where_that_is_asked_for() {
     let refused = Learner::new(describe(&maze, maze.env.make().unwrap().spec()).unwrap(), &maze.ppo, 1).err().unwrap();
     assert!(refused.to_string().contains("ppo.rpo_alpha: found 0.5"), "{refused}");
 }
+
+#[test]
+fn a_policy_that_is_shown_something_else_is_not_begun_with() {
+    let learner = |inputs: &str| {
+        let settings = [format!("ppo.inputs={inputs}")];
+        let job = Job::parse(RECURRENT, &settings[..].into()).unwrap().ppo().unwrap();
+        Learner::new(describe(&job, job.env.make().unwrap().spec()).unwrap(), &job.ppo, job.seed).unwrap()
+    };
+    let (both, alone) = (r#"["observation", "action", "reward"]"#, r#"["observation"]"#);
+    let policy = |learner: &Learner| {
+        AnyPolicy::from(ActorCriticPolicy { network: learner.network.clone(), description: learner.description.clone() })
+    };
+    let shown = learner(both);
+    learner(both).begin_from(policy(&shown)).unwrap();
+    let message = learner(alone).begin_from(policy(&shown)).err().unwrap().to_string();
+    for words in [r#"ppo.inputs: found ["observation"]"#, r#"["observation","action","reward"]"#] {
+        assert!(message.contains(words), "{message}");
+    }
+}
