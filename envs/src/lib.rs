@@ -38,6 +38,7 @@ mod last_cue;
 mod mujoco;
 mod multiarmed_bandit;
 mod options;
+mod passive_tmaze;
 mod pendulum;
 mod pile;
 mod point_maze;

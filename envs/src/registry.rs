@@ -14,7 +14,8 @@ use crate::options::{OptionInfo, Options, nearest};
 use crate::render::{Renderer, picture};
 use crate::time_limit::TimeLimit;
 use crate::{
-    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous, tmaze,
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, passive_tmaze, pendulum, point_maze, repeat_first,
+    repeat_previous, tmaze,
 };
 
 /// A registered task.
@@ -74,6 +75,13 @@ const TASKS: &[TaskInfo] = &[
         feature: None,
         options: tmaze::OPTIONS,
         build: Some(|options| TimeLimit::boxed(tmaze::TMaze::from_options(options)?, options)),
+    },
+    TaskInfo {
+        id: passive_tmaze::ID,
+        summary: "remember a cue seen at the first step through a corridor without a step to spare, then turn to its side (Ni et al.)",
+        feature: None,
+        options: passive_tmaze::OPTIONS,
+        build: Some(|options| TimeLimit::boxed(passive_tmaze::PassiveTMaze::from_options(options)?, options)),
     },
     TaskInfo {
         id: last_cue::ID,

@@ -29,7 +29,8 @@ use crate::point_maze::waypoint::WaypointController;
 use crate::rng::Generator;
 use crate::space::Space;
 use crate::{
-    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous, tmaze,
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, passive_tmaze, pendulum, point_maze, repeat_first,
+    repeat_previous, tmaze,
 };
 use memory::{BanditRecord, Counter};
 use serde_json::{Map, Value};
@@ -47,6 +48,8 @@ enum Script {
     Random(Space, Vec<f64>),
     /// Walks to the junction; takes the arm that the last cue seen named with probability `quality`, else the other.
     TMaze { quality: f64, takes_cue: bool, cue: f64 },
+    /// The same in the passive T-maze.
+    PassiveTMaze { quality: f64, takes_cue: bool, cue: f64 },
     /// Answers right with probability `quality`, else with one of the other suits; with suit 0 before the k-th card.
     RepeatPrevious { quality: f64, k: usize, seen: Vec<i64> },
     /// Answers right with probability `quality`, else with one of the other suits.
@@ -108,6 +111,7 @@ impl ScriptedPolicy {
         };
         let (script, width) = match env_id {
             tmaze::ID | last_cue::ID => (Script::TMaze { quality: quality_of_decisions()?, takes_cue: true, cue: 0.0 }, 0),
+            passive_tmaze::ID => (Script::PassiveTMaze { quality: quality_of_decisions()?, takes_cue: true, cue: 0.0 }, 0),
             repeat_previous::ID => {
                 let k = Options::new(env_id, repeat_previous::OPTIONS, options)?.count("k")? as usize;
                 (Script::RepeatPrevious { quality: quality_of_decisions()?, k, seen: Vec::with_capacity(USUAL_STEPS) }, 0)
@@ -148,7 +152,7 @@ impl ScriptedPolicy {
     pub fn name(&self) -> &'static str {
         match &self.script {
             Script::Random(..) => "uniform random actions",
-            Script::TMaze { .. } => "scripted walk that remembers the cue",
+            Script::TMaze { .. } | Script::PassiveTMaze { .. } => "scripted walk that remembers the cue",
             Script::RepeatPrevious { .. } => "scripted answers that remember the cards",
             Script::RepeatFirst { .. } => "scripted answers that remember the first card",
             Script::CountRecall { .. } | Script::HigherLower { .. } => "scripted answers that count the cards",
@@ -174,6 +178,9 @@ impl ScriptedPolicy {
             Script::MultiarmedBandit { record, .. } => record.begin(),
             Script::PointMaze { layout, controller, .. } => *controller = WaypointController::new(*layout),
             Script::TMaze { quality, takes_cue, .. } => *takes_cue = generator.double() < *quality,
+            Script::PassiveTMaze { quality, takes_cue, cue } => {
+                (*takes_cue, *cue) = (generator.double() < *quality, observation[1]);
+            }
         }
     }
 
@@ -192,6 +199,10 @@ impl ScriptedPolicy {
                 }
                 let turn = if (*cue > 0.0) == *takes_cue { tmaze::RIGHT } else { tmaze::LEFT };
                 return Action::Discrete(if observation[2] == 1.0 { turn } else { tmaze::FORWARD });
+            }
+            Script::PassiveTMaze { takes_cue, cue, .. } => {
+                let turn = if (*cue > 0.0) == *takes_cue { passive_tmaze::UP } else { passive_tmaze::DOWN };
+                return Action::Discrete(if observation[0] == 1.0 { turn } else { passive_tmaze::FORWARD });
             }
             Script::RepeatPrevious { quality, k, seen } => {
                 seen.push(shown(observation));

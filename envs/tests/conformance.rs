@@ -44,7 +44,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 fn environments() -> Vec<Box<dyn Env>> {
     let made: Vec<_> =
         tasks().iter().filter(|task| task.missing().is_none()).map(|task| make(task.id, &Map::new()).unwrap()).collect();
-    assert_eq!(made.len(), if cfg!(feature = "mujoco") { 15 } else { 10 });
+    assert_eq!(made.len(), if cfg!(feature = "mujoco") { 16 } else { 11 });
     made
 }
 

@@ -29,6 +29,7 @@ _LIMITED_BY_OPTIONS = frozenset(
         "LastCue-v0",
         "Maze2D-v1",
         "MultiarmedBandit-v0",
+        "PassiveTMaze-v0",
         "PointMaze-v0",
         "RepeatFirst-v0",
         "RepeatPrevious-v0",

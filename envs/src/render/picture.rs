@@ -10,8 +10,8 @@ use crate::options::Options;
 use crate::pile::DECK;
 use crate::point_maze::rules;
 use crate::{
-    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, pendulum, point_maze, repeat_first, repeat_previous,
-    tmaze as t_maze,
+    cartpole, count_recall, higher_lower, last_cue, multiarmed_bandit, passive_tmaze, pendulum, point_maze, repeat_first,
+    repeat_previous, tmaze as t_maze,
 };
 
 type Draw = Box<dyn Fn(&Moment, &mut Canvas)>;
@@ -48,6 +48,10 @@ pub(crate) fn picture(
         t_maze::ID => {
             let corridor = count(t_maze::OPTIONS, "corridor")? as f64;
             (None, 3, Box::new(move |moment, canvas| tmaze::draw(corridor, moment, canvas)))
+        }
+        passive_tmaze::ID => {
+            let corridor = count(passive_tmaze::OPTIONS, "corridor")? as f64;
+            (None, 3, Box::new(move |moment, canvas| tmaze::draw_passive(corridor, moment, canvas)))
         }
         last_cue::ID => {
             let (corridor, cues) = (count(last_cue::OPTIONS, "corridor")? as f64, count(last_cue::OPTIONS, "cues")? as usize);

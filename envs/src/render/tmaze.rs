@@ -2,6 +2,7 @@
 
 use super::canvas::{AMBER, BLUE, Canvas, GREEN, GREY, RED};
 use super::renderer::Moment;
+use crate::passive_tmaze::{DOWN, UP};
 use crate::tmaze::{LEFT, RIGHT};
 
 /// Cells of a corridor that are shown; a longer one scrolls.
@@ -15,24 +16,34 @@ struct View {
     answer: f64,
     cue: f64,
     cue_is_shown: bool,
+    /// The actions that turn to the side of -1 and to that of 1.
+    turns: [i64; 2],
 }
 
 /// The corridor, the cue (bright while it is in view), the right arm in green, and where the episode is.
 pub(super) fn draw(corridor: f64, moment: &Moment, canvas: &mut Canvas) {
     let &[cue, position, shown, ..] = &moment.state[..] else { return };
-    draw_view(&View { corridor, position, answer: cue, cue, cue_is_shown: shown == 1.0 }, moment, canvas);
+    draw_view(&View { corridor, position, answer: cue, cue, cue_is_shown: shown == 1.0, turns: [LEFT, RIGHT] }, moment, canvas);
+}
+
+/// The same of the passive T-maze, whose cue is shown before the first step.
+pub(super) fn draw_passive(corridor: f64, moment: &Moment, canvas: &mut Canvas) {
+    let &[cue, position, steps, ..] = &moment.state[..] else { return };
+    let view = View { corridor, position, answer: cue, cue, cue_is_shown: steps == 0.0, turns: [DOWN, UP] };
+    draw_view(&view, moment, canvas);
 }
 
 /// The same with the cue that was seen last of `cues`, where the last of all of them decides.
 pub(super) fn draw_last_cue(corridor: f64, cues: usize, moment: &Moment, canvas: &mut Canvas) {
     let (&[position, shown], rest) = (&moment.state[..2], &moment.state[2..]) else { return };
     let seen = rest[cues..2 * cues - 1].iter().take_while(|&&place| place <= position).count();
-    let view = View { corridor, position, answer: rest[cues - 1], cue: rest[seen], cue_is_shown: shown == 1.0 };
+    let view =
+        View { corridor, position, answer: rest[cues - 1], cue: rest[seen], cue_is_shown: shown == 1.0, turns: [LEFT, RIGHT] };
     draw_view(&view, moment, canvas);
 }
 
 fn draw_view(view: &View, moment: &Moment, canvas: &mut Canvas) {
-    let &View { corridor, position, answer, cue, cue_is_shown } = view;
+    let &View { corridor, position, answer, cue, cue_is_shown, turns } = view;
     let length = corridor.min(SHOWN);
     // Cells that have scrolled out on the left.
     let hidden = (position - length / 2.0).floor().clamp(0.0, corridor - length);
@@ -53,8 +64,8 @@ fn draw_view(view: &View, moment: &Moment, canvas: &mut Canvas) {
     // A turn at the junction leads into an arm, which the state does not tell from the junction.
     let turned = moment.action.first().map(|&action| action as i64).filter(|_| position == corridor);
     let y = match turned {
-        Some(LEFT) => -arm,
-        Some(RIGHT) => arm,
+        Some(action) if action == turns[0] => -arm,
+        Some(action) if action == turns[1] => arm,
         _ => 0.0,
     };
     let color = if y == 0.0 || y.signum() == answer { BLUE } else { RED };
