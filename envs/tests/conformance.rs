@@ -230,6 +230,50 @@ fn the_variant_of_d4rl_rewards_every_step() {
     }
 }
 
+/// Positions alone, from the same simulation; contact forces stay.
+#[cfg(feature = "mujoco")]
+#[test]
+fn hidden_velocities_leave_the_robots_as_they_are() {
+    let with = |options: Value| {
+        let Value::Object(options) = options else { unreachable!() };
+        options
+    };
+    for (id, more, velocities) in [
+        ("Hopper-v5", serde_json::json!({}), 5..11),
+        ("HalfCheetah-v5", serde_json::json!({}), 8..17),
+        ("Walker2d-v5", serde_json::json!({}), 8..17),
+        ("Walker2d-v5", serde_json::json!({"exclude_current_positions_from_observation": false}), 9..18),
+        ("Ant-v5", serde_json::json!({}), 13..27),
+        ("Ant-v5", serde_json::json!({"include_cfrc_ext_in_observation": false}), 13..27),
+        ("Ant-v5", serde_json::json!({"variant": "d4rl"}), 13..27),
+    ] {
+        let mut options = with(more);
+        let mut whole = make(id, &options).unwrap();
+        options.insert("hide_velocity".into(), true.into());
+        let mut positions = make(id, &options).unwrap();
+        check_env(&mut *positions).unwrap();
+        let (mut all, mut shown) = (buffer(&*whole), buffer(&*positions));
+        assert_eq!(all.len() - shown.len(), velocities.len(), "{id}");
+        whole.reset(Some(5), &mut all).unwrap();
+        positions.reset(Some(5), &mut shown).unwrap();
+        for step in 0..50 {
+            assert_eq!(shown, [&all[..velocities.start], &all[velocities.end..]].concat(), "{id}, step {step}");
+            assert!(all[velocities.clone()].iter().all(|&velocity| velocity != 0.0), "{id}, step {step}: {all:?}");
+            let action = vec![(step as f32).sin(); whole.spec().action_space.width()];
+            let outcomes = [(&mut whole, &mut all), (&mut positions, &mut shown)]
+                .map(|(env, observation)| env.step(Action::F32(&action), observation).unwrap());
+            assert_eq!(outcomes[0], outcomes[1], "{id}, step {step}");
+            if outcomes[0].end.is_end() {
+                break;
+            }
+        }
+        let mut states = [vec![], vec![]];
+        whole.state(&mut states[0]).unwrap();
+        positions.state(&mut states[1]).unwrap();
+        assert_eq!(states[0], states[1], "{id}");
+    }
+}
+
 /// Actions beyond the bounds: the simulator clamps the torque, the cost is that of the unclamped action.
 #[cfg(feature = "mujoco")]
 #[test]

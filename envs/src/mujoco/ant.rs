@@ -3,7 +3,8 @@
 use super::control_cost::{control_cost, sum_of_squares};
 use super::model::Model;
 use super::robot::{
-    FORWARD_REWARD, HEALTHY_REWARD, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise, start_noisily,
+    FORWARD_REWARD, HEALTHY_REWARD, HIDE_VELOCITY, Robot, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, normal_noise,
+    start_noisily,
 };
 use super::simulation::Simulation;
 use crate::env::Action;
@@ -34,6 +35,7 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
         "whether the x and y positions are left out of the observation",
     ),
     OptionInfo::flag("include_cfrc_ext_in_observation", true, "whether contact forces are observed"),
+    HIDE_VELOCITY,
     VARIANT,
 ];
 
@@ -56,7 +58,8 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 ///
 /// With `exclude_current_positions_from_observation` false, the x and y position come first (107 numbers); with
 /// `include_cfrc_ext_in_observation` false, the contact forces are absent (27 numbers). With `variant` `d4rl` they are 84 zeros: those
-/// of the world are there too, and the simulator of that time never filled them (111 numbers).
+/// of the world are there too, and the simulator of that time never filled them (111 numbers). With `hide_velocity`, numbers 13..27 are
+/// absent: 13 numbers, and the contact forces if they are included.
 /// # Rewards
 /// `forward_reward_weight * x_velocity + healthy_reward - ctrl_cost_weight * sum(action^2) - contact_cost_weight * sum(force^2)`, the
 /// second only where the step ends healthy (with `variant` `d4rl` in every step), the last with clipped contact forces.
@@ -89,6 +92,7 @@ struct Settings {
     reset_noise_scale: f64,
     exclude_current_positions: bool,
     include_contact_forces: bool,
+    hide_velocity: bool,
     /// The older task rewards the step that ends unhealthy like any other, and its contact forces are all zero.
     is_d4rl: bool,
 }
@@ -107,6 +111,7 @@ impl Ant {
             reset_noise_scale: options.number("reset_noise_scale")?,
             exclude_current_positions: options.bool("exclude_current_positions_from_observation")?,
             include_contact_forces: options.bool("include_cfrc_ext_in_observation")?,
+            hide_velocity: options.bool("hide_velocity")?,
             is_d4rl: options.choice("variant")? == "d4rl",
         };
         let simulation = Simulation::new(&MODEL)?;
@@ -151,7 +156,7 @@ impl Robot for Ant {
     }
 
     fn observation_width(&self) -> usize {
-        self.simulation.state_width() - self.skipped_positions() + self.seen_forces().len()
+        self.simulation.observation_width(self.skipped_positions(), self.settings.hide_velocity) + self.seen_forces().len()
     }
 
     fn start(&mut self, generator: &mut Generator) {

@@ -3,7 +3,7 @@
 use mujoco_rs::prelude::MjData;
 
 use super::model::Model;
-use super::robot::{FORWARD_REWARD, HIDE_X, VelocityNoise, ctrl_cost, normal_noise};
+use super::robot::{FORWARD_REWARD, HIDE_VELOCITY, HIDE_X, VelocityNoise, ctrl_cost, normal_noise};
 use super::runner::Runner;
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
@@ -21,7 +21,7 @@ pub(super) static MODEL: Model =
 const TOTAL_MASS: f64 = 14.0;
 
 /// Options of the task, named as in Gymnasium.
-pub(crate) const OPTIONS: &[OptionInfo] = &[FORWARD_REWARD, ctrl_cost(0.1), normal_noise(0.1), HIDE_X];
+pub(crate) const OPTIONS: &[OptionInfo] = &[FORWARD_REWARD, ctrl_cost(0.1), normal_noise(0.1), HIDE_X, HIDE_VELOCITY];
 
 /// The cheetah of Gymnasium's `HalfCheetah-v5`.
 ///
@@ -38,7 +38,8 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[FORWARD_REWARD, ctrl_cost(0.1), norm
 /// | 8..10 | velocity of the torso in m/s: x, z | unbounded |
 /// | 10..17 | angular velocities in rad/s, in the order of the angles | unbounded |
 ///
-/// With `exclude_current_positions_from_observation` false, the x position comes first (18 numbers).
+/// With `exclude_current_positions_from_observation` false, the x position comes first (18 numbers); with `hide_velocity`,
+/// numbers 8..17 are absent (8 numbers).
 /// # Rewards
 /// `forward_reward_weight * x_velocity - ctrl_cost_weight * sum(action^2)`.
 /// # First state

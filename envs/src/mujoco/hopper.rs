@@ -1,7 +1,9 @@
 //! `Hopper-v5`: one leg that hops forward.
 
 use super::model::Model;
-use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise};
+use super::robot::{
+    FORWARD_REWARD, HEALTHY_REWARD, HIDE_VELOCITY, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise,
+};
 use super::runner::{Health, Runner};
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
@@ -24,6 +26,7 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
     OptionInfo::interval("healthy_angle_range", -0.2, 0.2, "open range of the torso's angle in rad in a healthy state"),
     uniform_noise(5e-3),
     HIDE_X,
+    HIDE_VELOCITY,
     VARIANT,
 ];
 
@@ -42,7 +45,8 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 /// | 5..7 | velocity of the torso in m/s: x, z | clipped to -10 to 10 |
 /// | 7..11 | angular velocities in rad/s: torso, thigh, leg, foot | clipped to -10 to 10 |
 ///
-/// With `exclude_current_positions_from_observation` false, the x position comes first (12 numbers).
+/// With `exclude_current_positions_from_observation` false, the x position comes first (12 numbers); with `hide_velocity`,
+/// numbers 5..11 are absent (5 numbers).
 /// # Rewards
 /// `forward_reward_weight * x_velocity + healthy_reward - ctrl_cost_weight * sum(action^2)`, the second only where the step ends
 /// healthy. With `variant` `d4rl` every step has it, as in the task that D4RL's data were made in.

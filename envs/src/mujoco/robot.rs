@@ -19,6 +19,9 @@ pub(super) const TERMINATE: OptionInfo =
     OptionInfo::flag("terminate_when_unhealthy", true, "whether an unhealthy state ends the episode");
 pub(super) const HIDE_X: OptionInfo =
     OptionInfo::flag("exclude_current_positions_from_observation", true, "whether the x position is left out of the observation");
+/// Not among the options of Gymnasium.
+pub(super) const HIDE_VELOCITY: OptionInfo =
+    OptionInfo::flag("hide_velocity", false, "leave the velocities out of the observation, so that moving takes memory");
 /// Which rewards, observations and model: Gymnasium's v5, or those that D4RL's data were made with.
 pub(super) const VARIANT: OptionInfo = OptionInfo::choice(
     "variant",

@@ -14,6 +14,7 @@ pub(crate) struct Runner {
     noise: (f64, VelocityNoise),
     /// Positions that are not observed: x, or none.
     hidden: usize,
+    hide_velocity: bool,
     /// Absent where a robot cannot fall.
     health: Option<Health>,
     /// What the last step's reward was made of, by name; empty after a reset.
@@ -64,6 +65,7 @@ impl Runner {
             ctrl_cost_weight: options.number("ctrl_cost_weight")?,
             noise: (options.number("reset_noise_scale")?, velocity_noise),
             hidden: usize::from(options.bool("exclude_current_positions_from_observation")?),
+            hide_velocity: options.bool("hide_velocity")?,
             simulation: Simulation::new(model)?,
             health,
             terms: Vec::with_capacity(4),
@@ -87,7 +89,7 @@ impl Robot for Runner {
     }
 
     fn observation_width(&self) -> usize {
-        self.simulation.state_width() - self.hidden
+        self.simulation.observation_width(self.hidden, self.hide_velocity)
     }
 
     fn start(&mut self, generator: &mut Generator) {

@@ -101,7 +101,14 @@ impl Simulation {
         self.data.forward();
     }
 
-    /// Observes positions from the `skipped`th on, then velocities clipped to `-limit..=limit`.
+    /// Numbers that [`Simulation::observe`] gives, with or without velocities.
+    ///
+    /// - `skipped`: positions that are left out
+    pub(super) fn observation_width(&self, skipped: usize, hide_velocity: bool) -> usize {
+        self.qpos().len() - skipped + if hide_velocity { 0 } else { self.qvel().len() }
+    }
+
+    /// Observes positions from the `skipped`th on, then velocities clipped to `-limit..=limit`, where the observation has room for them.
     pub(super) fn observe(&self, skipped: usize, limit: f64, observation: &mut [f64]) {
         let positions = &self.qpos()[skipped..];
         let (seen_positions, seen_velocities) = observation.split_at_mut(positions.len());

@@ -3,7 +3,9 @@
 use mujoco_rs::prelude::MjtObjBase;
 
 use super::model::Model;
-use super::robot::{FORWARD_REWARD, HEALTHY_REWARD, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise};
+use super::robot::{
+    FORWARD_REWARD, HEALTHY_REWARD, HIDE_VELOCITY, HIDE_X, TERMINATE, VARIANT, VelocityNoise, ctrl_cost, uniform_noise,
+};
 use super::runner::{Health, Runner};
 use crate::error::EnvError;
 use crate::options::{OptionInfo, Options};
@@ -29,6 +31,7 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
     OptionInfo::interval("healthy_angle_range", -1.0, 1.0, "open range of the torso's angle in rad in a healthy state"),
     uniform_noise(5e-3),
     HIDE_X,
+    HIDE_VELOCITY,
     VARIANT,
 ];
 
@@ -47,7 +50,8 @@ pub(crate) const OPTIONS: &[OptionInfo] = &[
 /// | 8..10 | velocity of the torso in m/s: x, z | clipped to -10 to 10 |
 /// | 10..17 | angular velocities in rad/s, in the order of the angles | clipped to -10 to 10 |
 ///
-/// With `exclude_current_positions_from_observation` false, the x position comes first (18 numbers).
+/// With `exclude_current_positions_from_observation` false, the x position comes first (18 numbers); with `hide_velocity`,
+/// numbers 8..17 are absent (8 numbers).
 /// # Rewards
 /// `forward_reward_weight * x_velocity + healthy_reward - ctrl_cost_weight * sum(action^2)`, the second only where the step ends
 /// healthy.
