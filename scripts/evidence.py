@@ -218,6 +218,8 @@ def named(run: Path, rows: list[str]) -> tuple[str, str, int]:
 def seeds_of(values: list[float] | None, form: str) -> str:
     if not values:
         return "not run"
+    if len(values) == 1:
+        return form.format(values[0])
     return f"{interquartile(values, form)} ({', '.join(form.format(value) for value in sorted(values))})"
 
 

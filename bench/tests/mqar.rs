@@ -94,10 +94,10 @@ fn stacks_have_about_as_many_parameters() {
     for name in Stack::all_names() {
         let stack = Stack::new(&name, &task, sizes).unwrap().with_parameters(usual, &task).unwrap();
         let found = stack.parameters(&task).unwrap();
-        // Where the mixers alone have more, as two Perceivers do, there is not much of an MLP.
+        // Where the mixers alone have more, as two Perceivers do and two Monarch mixers with their residual filters, there is not much of an MLP.
         let fits = found.abs_diff(usual) < usual / 100 || (found > usual && stack.config.feed_forward == 1);
         assert!(fits, "{name}: {found}, expected {usual}");
-        assert!(stack.config.feed_forward > 1 || name.ends_with("perceiver"), "{name} has no MLP");
+        assert!(stack.config.feed_forward > 1 || name.ends_with("perceiver") || name == "monarch", "{name} has no MLP");
     }
     // Twice the width where the number is the usual one.
     let stack = Stack::new("short-conv+attention", &task, sizes).unwrap().with_parameters(usual, &task).unwrap();

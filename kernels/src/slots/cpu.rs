@@ -214,10 +214,10 @@ impl<'a, R: Real> Row<'a, R> {
             self.dots(grad, &of.memory, head_dim, &mut grad_weights);
             let mean = dot(&of.weights, &grad_weights);
             let grad_query = &mut grads.queries[t * head_dim..(t + 1) * head_dim];
-            for m in 0..slots {
+            for (m, &grad_weight) in grad_weights.iter().enumerate() {
                 let (weight, at) = (of.weights[m], t * slots + m);
-                let grad_logit = weight * (grad_weights[m] - mean);
-                asked[at] = grad_logit * of.logits[m] + weight * grad_weights[m];
+                let grad_logit = weight * (grad_weight - mean);
+                asked[at] = grad_logit * of.logits[m] + weight * grad_weight;
                 logits[at] = grad_logit * self.scale;
                 for (grad, &key) in grad_query.iter_mut().zip(&of.memory[m * wide..]) {
                     *grad += logits[at] * key;
