@@ -95,7 +95,7 @@
 mod autodiff;
 mod cpu;
 #[cfg(feature = "cube")]
-mod cube;
+pub(crate) mod cube;
 mod gate;
 mod inputs;
 mod log_sums;

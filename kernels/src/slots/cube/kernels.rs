@@ -24,6 +24,7 @@
 //! Source: Peng et al. 2022, arXiv:2110.02488.
 
 use crate::cube::EMPTY;
+use crate::scan::cube::gate::{finite_score, gate, log_add_exp};
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
@@ -69,33 +70,6 @@ struct Written {
     log_sum: f32,
     keep: f32,
     take: f32,
-}
-
-/// A slot that has seen nothing keeps nothing.
-#[cube]
-fn write(score: f32, past: f32) -> Written {
-    let is_empty = past <= EMPTY;
-    let is_nothing = score <= EMPTY;
-    let difference = score - past;
-    let small = (-difference.abs()).exp();
-    let smaller = small / (1.0f32 + small);
-    // Rounded to nearest, where a device's quotient may always err to one side and thousands of factors would show it.
-    let larger = 1.0f32 - smaller;
-    let ahead = difference >= 0.0f32;
-    let mut keep = select(ahead, smaller, larger);
-    let mut take = select(ahead, larger, smaller);
-    let mut log_sum = max(score, past) + small.log1p();
-    if is_empty {
-        keep = 0.0f32;
-        take = 1.0f32;
-        log_sum = score;
-    }
-    if is_nothing {
-        keep = select(is_empty, 0.0f32, 1.0f32);
-        take = 0.0f32;
-        log_sum = past;
-    }
-    Written { log_sum, keep, take }
 }
 
 /// One unit's place, and where its numbers begin.
@@ -193,11 +167,12 @@ fn take_in<Flag: Numeric>(
     let mut keep = 0.0f32.runtime();
     let mut take = 0.0f32.runtime();
     if place.is_slot {
-        let before = select(is_reset, EMPTY, past);
-        let written = write(scores[place.scores + t * layout.score_time + unit], before);
-        log_sum = written.log_sum;
-        keep = written.keep;
-        take = written.take;
+        let score = finite_score(scores[place.scores + t * layout.score_time + unit]);
+        let flag = select(is_reset, 1u32, 0u32);
+        let shares = gate(score, past, flag);
+        log_sum = log_add_exp(select(is_reset, EMPTY, past), score);
+        keep = shares.keep;
+        take = shares.take;
         gates[unit] = keep;
         gates[slots + unit] = take;
     }
