@@ -1,6 +1,7 @@
 //! Slot attention on a GPU: launching its kernels.
 
-use super::kernels::{self, Geometry, LayoutLaunch, MOST_SLOTS, MOST_TOKENS, TRACE};
+use super::parts::{Geometry, LayoutLaunch, MOST_SLOTS, MOST_TOKENS, TRACE};
+use super::{backward, forward};
 use crate::cube::{EMPTY, Grid, Limits, array, cast_to, contiguous, empty, flag_type, innermost};
 use crate::primitive::{float, primitive};
 use crate::slots::inputs::{SlotGradients, SlotInputs};
@@ -151,7 +152,7 @@ pub(crate) fn slot_attention<R: CubeRuntime, F: FloatElement, I: IntElement, BT:
     // SAFETY: the layout's strides and sizes are those of the tensors, whose last axes are contiguous; `Inputs::new` keeps cubes and their
     // shared memory within the device's limits, and a unit beyond channels or slots touches nothing.
     unsafe {
-        kernels::forward::launch_unchecked::<R>(
+        forward::forward::launch_unchecked::<R>(
             &inputs.values.client,
             count,
             dim,
@@ -166,18 +167,12 @@ pub(crate) fn slot_attention<R: CubeRuntime, F: FloatElement, I: IntElement, BT:
             array(&packed),
             inputs.layout(),
             inputs.scale(),
+            f32::NEG_INFINITY,
             inputs.geometry(),
             flag_type(&inputs.reset),
         );
     }
-    // Log-sums, behind the rest, are minus infinity where nothing has been seen.
-    let (rest, whole) = (inputs.packed() - inputs.slots, inputs.packed());
-    let packed = float::<CubeBackend<R, F, I, BT>, 3>(packed);
-    let part = |from: usize, to: usize| packed.clone().slice([0..inputs.batch, 0..inputs.heads, from..to]);
-    let log_sums = part(rest, whole);
-    let is_empty = log_sums.clone().lower_equal_elem(EMPTY);
-    let packed = Tensor::cat(vec![part(0, rest), log_sums.mask_fill(is_empty, f32::NEG_INFINITY)], 2);
-    Some(cast_to(primitive(packed), dtype))
+    Some(cast_to(packed, dtype))
 }
 
 /// Nothing if the sizes are beyond the kernels.
@@ -200,7 +195,7 @@ pub(crate) fn slot_attention_backward<R: CubeRuntime, F: FloatElement, I: IntEle
     let (count, dim) = inputs.grid();
     // SAFETY: as forward; gradients have the shapes of what they are gradients of, and the trace that of what the passes hand over.
     unsafe {
-        kernels::ask::launch_unchecked::<R>(
+        backward::ask::launch_unchecked::<R>(
             &inputs.values.client,
             count,
             dim,
@@ -225,7 +220,7 @@ pub(crate) fn slot_attention_backward<R: CubeRuntime, F: FloatElement, I: IntEle
     let (count, dim) = inputs.grid();
     // SAFETY: as above.
     unsafe {
-        kernels::answer::launch_unchecked::<R>(
+        backward::answer::launch_unchecked::<R>(
             &inputs.values.client,
             count,
             dim,

@@ -1,7 +1,9 @@
 //! Slot attention on a GPU.
 
-mod kernels;
+mod backward;
+mod forward;
 mod launch;
 mod ops;
+mod parts;
 #[cfg(all(test, feature = "vulkan"))]
 mod tests;
