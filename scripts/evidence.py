@@ -2,7 +2,7 @@
 """Makes the sections of docs/src/results/evidence.md: trains what a manifest of configs/evidence/ or configs/tables/ says, plays it, and
 writes the figures with what they were measured with, and prints them as the page has them.
 
-    scripts/evidence.py tmaze|recall|tasks|recipe [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
+    scripts/evidence.py tmaze|recall|tasks|online|velocities|robots|recipe|d4rl [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
 
 $AAREN is the binary, a release build (`cargo build --release`, with `--features mujoco` for robots). What is finished is not done again.
 """
@@ -208,6 +208,135 @@ def tasks(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> No
     })  # fmt: skip
 
 
+def online(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E2: a T-maze without a step to spare, learned online."""
+    played(
+        "online",
+        trained("configs/evidence/online.toml", runs, *chosen(agents, seeds)),
+        ["corridor-50", "corridor-200"],
+        folder,
+        title="A T-maze without a step to spare, by PPO",
+        spread_of="return of 200 episodes",
+        note="300,000 environment steps of a corridor of 50, 600,000 of one of 200.",
+    )
+
+
+def velocities(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E7: positions without velocities, learned online."""
+    played(
+        "velocities",
+        trained("configs/evidence/velocities.toml", runs, *chosen(agents, seeds)),
+        ["cartpole", "hopper", "halfcheetah"],
+        folder,
+        title="Positions without velocities, by PPO",
+        spread_of="return of 100 episodes with the likeliest actions",
+        note="300,000 environment steps of each.",
+        form="{:,.0f}",
+    )
+
+
+def played(name: str, runs: list[Path], rows: list[str], folder: Path, title: str, spread_of: str, note: str, form: str = "{:.2f}") -> None:
+    """A table of returns: a line for each agent, a column for each task."""
+    returns: dict[str, dict[str, list[float]]] = {}
+    seen = set()
+    for run in runs:
+        row, agent, seed = named(run, rows)
+        report = json.loads((run / "evaluation.json").read_text())
+        returns.setdefault(agent, {}).setdefault(row, []).append(report["targets"][0]["return_mean"])
+        seen.add(seed)
+    publish(folder, f"evidence-{name}", {
+        "title": title,
+        "command": [f"scripts/evidence.py {name}"],
+        "seeds": sorted(seen),
+        "spread": f"interquartile mean over seeds of the {spread_of}, in brackets every seed",
+        "figures": {
+            "columns": ["policy", *rows],
+            "rows": [[agent, *(seeds_of(of.get(row), form) for row in rows)] for agent, of in returns.items()],
+        },
+        "notes": [note],
+    })  # fmt: skip
+
+
+def robots(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """What helps PPO on the robots."""
+    rows = ["hopper", "walker2d", "halfcheetah"]
+    found: dict[tuple[str, str], list[dict]] = {}
+    seen = set()
+    for run in trained("configs/evidence/robots.toml", runs, *chosen(agents, seeds)):
+        row, agent, seed = named(run, rows)
+        returns = [line["evaluation/return_mean"] for line in metrics(run) if "evaluation/return_mean" in line]
+        last = json.loads((run / "evaluation.json").read_text())["targets"][0]["return_mean"]
+        found.setdefault((row, agent), []).append({"last": last, "best": max(returns), "recent": sum(returns[-5:]) / len(returns[-5:])})
+        seen.add(seed)
+    cells = [
+        [row, agent, *(seeds_of([run[kind] for run in of], "{:,.0f}") for kind in ("last", "recent", "best"))]
+        for (row, agent), of in found.items()
+    ]
+    publish(folder, "ppo-robots-options", {
+        "title": "PPO on robots: the first deviation of the noise, and RPO",
+        "command": ["scripts/evidence.py robots"],
+        "seeds": sorted(seen),
+        "spread": "interquartile mean over seeds, in brackets every seed: return of 100 episodes at the end, and of 10 in training",
+        "figures": {"columns": ["robot", "job", "last, 100 episodes", "mean of the last 5 evaluations", "best of 10 episodes"], "rows": cells},
+        "notes": ["Most likely actions. Hopper 1,000,000 environment steps, the others 2,000,000."],
+    })  # fmt: skip
+
+
+def d4rl(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+    """E8: the D4RL table, with the sequence models executed on a window and streaming."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    seen = set()
+    for run in trained("configs/tables/d4rl.toml", runs, *chosen(agents, seeds)):
+        name, seed = run.name.rsplit("-seed", 1)
+        row, agent = next((name[: -len(agent) - 1], agent) for agent in ("bc10", "bc", "transformer", "aaren") if name.endswith(f"-{agent}"))
+        cell = found.setdefault(row, {}).setdefault(agent, {})
+        seen.add(int(seed))
+        report = json.loads((run / "evaluation.json").read_text())
+        cell.setdefault("last", []).append(report["targets"][0]["normalised_score"])
+        cell.setdefault("best", []).append(max(scores_in_training(run)))
+        if agent in ("aaren", "transformer"):
+            path = run / f"evaluations/step-{report['checkpoint_step']}-streaming.json"
+            if not path.is_file():
+                aaren("evaluate", run, "--execution", "streaming", "--actors", 1, "-q")
+            streaming = json.loads(path.read_text())["targets"][0]["normalised_score"]
+            found[row].setdefault(f"{agent} streaming", {}).setdefault("last", []).append(streaming)
+    columns = ["bc10", "transformer", "aaren", "transformer streaming", "aaren streaming"]
+    rows = [[row, *(shown(of.get(agent)) for agent in columns)] for row, of in found.items()]
+    whole = [of for of in found.values() if all(agent in of for agent in columns)]
+    for title, over in [("mean of all", lambda values: sum(values) / len(values)), ("interquartile mean of all", lambda values: float(interquartile(values)))]:
+        last = [f"{over([value for of in whole for value in of[agent]['last']]):.1f}" for agent in columns]
+        rows.append([f"**{title}**", *last])
+    publish(folder, "evidence-d4rl", {
+        "title": "Robots and datasets: cloning of the best tenth, the Transformer and Aaren",
+        "command": ["scripts/evidence.py d4rl"],
+        "seeds": sorted(seen),
+        "spread": "normalized score of 20 episodes with the last weights, mean over seeds, in brackets every seed; behind the slash the best of the evaluations in training",
+        "figures": {"columns": ["dataset", *columns], "rows": rows},
+        "notes": [
+            "Datasets of 200,000 steps by the policies in policies/; 3,000 optimizer steps; asked for the best return of the data.",
+            "Window: 20 timesteps, as trained on. Streaming: the same weights, whole episodes.",
+        ],
+    })  # fmt: skip
+
+
+def metrics(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def scores_in_training(run: Path) -> list[float]:
+    """Normalized scores of the evaluations in a training, of the first return that was asked for."""
+    found = [line["evaluation/normalised_score"] for line in metrics(run) if "evaluation/normalised_score" in line]
+    return found or [json.loads((run / "evaluation.json").read_text())["targets"][0]["normalised_score"]]
+
+
+def shown(cell: dict[str, list[float]] | None) -> str:
+    if cell is None:
+        return "not run"
+    best = f" / {sum(cell['best']) / len(cell['best']):.1f}" if "best" in cell else ""
+    values = cell["last"]
+    return f"{sum(values) / len(values):.1f}{best}" + (f" ({', '.join(f'{value:.0f}' for value in values)})" if len(values) > 1 else "")
+
+
 def named(run: Path, rows: list[str]) -> tuple[str, str, int]:
     """Row, agent and seed of a run, `ROW-AGENT-seedN`."""
     name, seed = run.name.rsplit("-seed", 1)
@@ -248,7 +377,16 @@ def state(report: dict) -> str:
     return f"{first:,} B, {last:,} B"
 
 
-SECTIONS = {"tmaze": tmaze, "recall": recall, "tasks": tasks, "recipe": recipe}
+SECTIONS = {
+    "tmaze": tmaze,
+    "recall": recall,
+    "tasks": tasks,
+    "online": online,
+    "velocities": velocities,
+    "robots": robots,
+    "recipe": recipe,
+    "d4rl": d4rl,
+}
 
 
 def main() -> None:

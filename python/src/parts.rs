@@ -106,7 +106,8 @@ impl Collection {
             }
             let output = output.unwrap_or_else(|| job.default_output());
             let collection = collect::Collection::begin(&job, &output)?;
-            Ok((collection, serde_json::to_string(&job)?))
+            let job = serde_json::to_string(collection.job())?;
+            Ok((collection, job))
         })?;
         Ok(Self { shared: Arc::new(Mutex::new(Some(collection))), job })
     }

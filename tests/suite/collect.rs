@@ -26,7 +26,13 @@ const ENV: &str = "Pendulum-v1";
 
 /// Writes a policy with drawn weights for a task, and gives the folder.
 fn save_policy(folder: &Path, env: &str, network: ActorCriticConfig, seed: u64) -> PathBuf {
-    let spec = make(env, &Default::default()).unwrap().spec().clone();
+    save_policy_in(folder, &serde_json::json!({ "id": env }), network, seed)
+}
+
+/// The same, in a task with options.
+fn save_policy_in(folder: &Path, environment: &Value, network: ActorCriticConfig, seed: u64) -> PathBuf {
+    let options = environment["options"].as_object().cloned().unwrap_or_default();
+    let spec = make(environment["id"].as_str().unwrap(), &options).unwrap().spec().clone();
     let description = ActorCriticDescription {
         format: ActorCriticDescription::FORMAT,
         network,
@@ -34,7 +40,7 @@ fn save_policy(folder: &Path, env: &str, network: ActorCriticConfig, seed: u64) 
         observation_clip: 10.0,
         inputs: Inputs::default(),
         action: action_spec(&spec.action_space),
-        environment: serde_json::json!({ "id": env }),
+        environment: environment.clone(),
     };
     let network = ActorCriticNetwork::<Cpu>::new(&description, -0.5, seed, &CPU).unwrap();
     let path = folder.join(format!("policy-{seed}"));
@@ -285,6 +291,23 @@ fn a_collection_goes_on_only_as_it_was_begun() {
     let lock = fs::File::options().append(true).open(output.join("journal/lock")).unwrap();
     lock.lock().unwrap();
     assert!(message(&random).contains("another process is collecting in"));
+}
+
+#[test]
+fn a_collection_acts_in_the_environment_that_its_policies_were_trained_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = serde_json::json!({ "hide_velocity": true });
+    let hidden = save_policy_in(folder.path(), &serde_json::json!({ "id": ENV, "options": options }), mlp(), 11);
+    let given = format!("collect.policies.medium={}", hidden.display());
+    let output = folder.path().join("out");
+    collect(&job(folder.path(), "medium", std::slice::from_ref(&given)), &output).unwrap();
+    let dataset = load_path(&output).dataset;
+    assert_eq!(dataset.observation_space.width(), 2);
+    assert_eq!(dataset.metadata["env_options"], options);
+    // Options that a job says itself are its own.
+    let said = job(folder.path(), "medium", &[given, "env.options.hide_velocity=false".into()]);
+    let error = format!("{:#}", collect(&said, &folder.path().join("other")).unwrap_err());
+    assert!(error.contains("takes 2 numbers and gives 1") && error.contains("shows 3 and takes 1"), "{error}");
 }
 
 #[test]

@@ -146,6 +146,17 @@ fn a_comparison_calls_the_agents_what_the_manifest_calls_them() {
 }
 
 #[test]
+fn an_agent_is_one_though_rows_of_the_manifest_set_other_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "rows = [{ name = \"short\" }, { name = \"long\", set = { env.options.corridor = 7, train.batch_size = 3 } }]\nagents = [\"aaren\", \"gru\"]";
+    manifest(folder.path(), rows, &["train.steps=3"]);
+    stdout(&mut table(folder.path(), &["--jobs", "2"]));
+    let comparison = json(&folder.path().join("runs/mine/compare/compare.json"));
+    assert_eq!(comparison["agents"], serde_json::json!(["aaren", "gru"]));
+    assert_eq!(comparison["cells"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn a_run_that_fails_does_not_stop_the_others_and_is_said_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "rows = [{ name = \"lost\", data = \"no/such-data\" }, { name = \"short\" }]\nagents = [\"aaren\", \"gru\"]";

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use aaren_envs::Spec;
 use aaren_policy::checkpoint;
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::episodes::{EpisodeQuota, play};
 use super::folder::{Folder, check_output, is_written};
 use super::journal::{Journal, Parts};
-use super::policies::{FoundPolicy, find_policies};
+use super::policies::{FoundPolicy, find_policies, trained_in};
 use super::summary::{PartSummary, Summary, describe, summarize};
 use super::training;
 use crate::config::{CollectJob, Part};
@@ -40,12 +41,14 @@ struct PartUnderWay {
 }
 
 impl Collection {
-    /// Begins or continues a collection in an output folder; trains its behaviour policies where the job says so.
+    /// Begins or continues a collection in an output folder; trains its behaviour policies where the job says so. Where the job says
+    /// nothing of the environment's options, they are those that the policies were trained with.
     ///
     /// # Errors
     /// If something else is in the folder, a behaviour policy is missing or not the task's, the disk refuses, or an interrupt; what
     /// was collected is then kept.
     pub fn begin(job: &CollectJob, output: &Path) -> Result<Self> {
+        let job = &in_the_policies_environment(job)?;
         let env = aaren_envs::make(&job.env.id, &job.env.options).context("env")?;
         let spec = env.spec().clone();
         drop(env);
@@ -76,6 +79,12 @@ impl Collection {
             parts.push(PartUnderWay { part, journal, quota });
         }
         Ok(Self { job: job.clone(), output: output.into(), spec, folder, found, parts, _steps: steps })
+    }
+
+    /// What is collected, with the options of the environment that its policies were trained in.
+    #[must_use]
+    pub fn job(&self) -> &CollectJob {
+        &self.job
     }
 
     /// Plays all episodes that are missing in this process.
@@ -173,4 +182,28 @@ impl Collection {
 
 fn no_part(name: &str) -> String {
     format!("the collection has no part {name}")
+}
+
+/// The job, whose environment has the options that its behaviour policies were trained with where it says none of its own.
+fn in_the_policies_environment(job: &CollectJob) -> Result<CollectJob> {
+    let mut job = job.clone();
+    if job.env.options.is_empty() {
+        let (id, options) = match job.collect.train {
+            Some(_) => {
+                let trained = training::job_that_trains(&job)?.env;
+                (trained.id, trained.options)
+            }
+            None => {
+                let env = trained_in(&job)?;
+                (env["id"].as_str().unwrap_or_default().into(), env["options"].as_object().cloned().unwrap_or_default())
+            }
+        };
+        // Policies of another task are refused where they are read.
+        if id == job.env.id && !options.is_empty() {
+            job.env.options = options;
+            let options = Value::from(job.env.options.clone());
+            tracing::info!("env.options: {options}, with which the behaviour policies were trained");
+        }
+    }
+    Ok(job)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aaren_data::score;
 use aaren_envs::{Spec, read_text};
-use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
+use aaren_policy::{ActorCriticPolicy, AnyDescription, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -120,25 +120,49 @@ pub(crate) fn find(path: &Path, level: PolicyLevel, spec: &Spec) -> Result<Found
 pub(super) fn find_policies(job: &CollectJob, spec: &Spec) -> Result<Vec<(Part, FoundPolicy)>> {
     let mut found = Vec::new();
     for &part in job.collect.dataset.parts() {
-        let given = match part {
-            Part::Medium => &job.collect.policies.medium,
-            Part::Expert => &job.collect.policies.expert,
-            Part::Random | Part::Replay => continue,
-        };
-        let key = format!("collect.policies.{}", part.name());
-        let path = match given {
-            Some(path) => path.clone(),
-            None => committed(&job.robot(), part.name()).with_context(|| key.clone())?,
-        };
-        // A saved policy is what it is; only in a run the level must be found.
-        let medium = medium_return(&job.env, job.collect.fraction);
-        let level = match medium {
-            Ok(medium) if part == Part::Medium => PolicyLevel::Reaches(medium),
-            _ => PolicyLevel::Best,
-        };
-        found.push((part, find(&path, level, spec).context(key)?));
+        if let Some((path, level)) = place(job, part)? {
+            found.push((part, find(&path, level, spec).context(key(part))?));
+        }
     }
     Ok(found)
+}
+
+/// Where the policy of a part is, and which one of a run; none where nothing acts that is kept.
+fn place(job: &CollectJob, part: Part) -> Result<Option<(PathBuf, PolicyLevel)>> {
+    let given = match part {
+        Part::Medium => &job.collect.policies.medium,
+        Part::Expert => &job.collect.policies.expert,
+        Part::Random | Part::Replay => return Ok(None),
+    };
+    let path = match given {
+        Some(path) => path.clone(),
+        None => committed(&job.robot(), part.name()).with_context(|| key(part))?,
+    };
+    // A saved policy is what it is; only in a run the level must be found.
+    let medium = medium_return(&job.env, job.collect.fraction);
+    let level = match medium {
+        Ok(medium) if part == Part::Medium => PolicyLevel::Reaches(medium),
+        _ => PolicyLevel::Best,
+    };
+    Ok(Some((path, level)))
+}
+
+/// What the first policy of a job's parts says of the environment that it was trained in; null where there is none, or it says nothing.
+pub(super) fn trained_in(job: &CollectJob) -> Result<Value> {
+    for &part in job.collect.dataset.parts() {
+        if let Some((path, level)) = place(job, part)? {
+            let description = checkpoint::load_any_description(&locate(&path, level).context(key(part))?)?;
+            return Ok(match description {
+                AnyDescription::ActorCritic(description) => description.environment,
+                _ => Value::Null,
+            });
+        }
+    }
+    Ok(Value::Null)
+}
+
+fn key(part: Part) -> String {
+    format!("collect.policies.{}", part.name())
 }
 
 /// The folder of a policy that comes with aaren: `policies/ROBOT-LEVEL`, in the current folder, above it, or above the program.

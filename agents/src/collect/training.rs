@@ -1,17 +1,19 @@
 //! Behaviour policies that a collection trains itself, with PPO, and the episodes that the training saw.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use aaren_data::{Episode, StepInfos, Trajectory};
 use aaren_envs::Spec;
 use aaren_policy::{ActorCriticPolicy, AnyPolicy, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::folder::Folder;
 use super::journal::Journal;
 use super::policies;
 use super::policies::{FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, medium_return, versions};
-use crate::config::{Changes, CollectJob, Job, Part, PpoJob};
+use crate::config::{Changes, CollectJob, EnvConfig, Job, Part, PpoJob};
 use crate::device::{CPU, Cpu};
 use crate::ppo;
 use crate::run::RunDir;
@@ -27,19 +29,16 @@ const POLICIES: &str = "policies";
 /// # Errors
 /// If it cannot be read, does not learn online, never evaluates, or is of another task.
 pub(crate) fn check(job: &CollectJob) -> Result<PpoJob> {
-    let path = job.collect.train.as_deref().context("collect.train is missing")?;
-    let trained = Job::load(&[path.into()], &Changes::default()).context("collect.train")?;
-    let Job::Ppo(trained) = trained else {
-        bail!("collect.train: {} has no key \"ppo\": it does not learn online", path.display());
-    };
+    let trained = job_that_trains(job)?;
+    let path = job.collect.train.as_deref().unwrap_or(Path::new(""));
+    let named = |env: &EnvConfig| format!("{} with the options {}", env.id, Value::from(env.options.clone()));
     ensure!(
         trained.env == job.env,
-        "collect.train: {} trains in {}{}, this collection is in {}{}",
+        "collect.train: {} trains in {}, this collection is in {}; say the same env in both, or no env.options here, which then are the \
+         training's",
         path.display(),
-        trained.env.id,
-        if trained.env.id == job.env.id { " with other options" } else { "" },
-        job.env.id,
-        if trained.env.id == job.env.id { " too" } else { "" },
+        named(&trained.env),
+        named(&job.env),
     );
     ensure!(
         trained.evaluation.every > 0,
@@ -48,6 +47,15 @@ pub(crate) fn check(job: &CollectJob) -> Result<PpoJob> {
     );
     medium_return(&job.env, job.collect.fraction).context("collect.train")?;
     Ok(trained)
+}
+
+/// The job that trains, as its file says it.
+pub(super) fn job_that_trains(job: &CollectJob) -> Result<PpoJob> {
+    let path = job.collect.train.as_deref().context("collect.train is missing")?;
+    match Job::load(&[path.into()], &Changes::default()).context("collect.train")? {
+        Job::Ppo(trained) => Ok(trained),
+        _ => bail!("collect.train: {} has no key \"ppo\": it does not learn online", path.display()),
+    }
 }
 
 /// Trains, or resumes a training, until the policies that the job's parts need are there; gives them.

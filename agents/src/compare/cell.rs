@@ -25,7 +25,7 @@ const BOOTSTRAP_SEED: u64 = 1;
 impl Comparison {
     pub(super) fn new(results: &[Results], incompatible: Vec<String>) -> Result<Self> {
         let (tasks, task_of) = tasks(results)?;
-        let (agents, agent_of) = agents(results)?;
+        let (agents, agent_of) = agents(results, &task_of)?;
         let run_of = |(index, run): (usize, &Results)| {
             let task = task_of[index];
             compared(results, run, (task, &tasks[task]), agent_of[index])
@@ -115,12 +115,15 @@ fn told_apart(names: Vec<String>) -> Vec<String> {
 }
 
 /// Names of the agents, and the agent of each run. Where a name does not tell two agents apart, what they differ in is added.
-fn agents(results: &[Results]) -> Result<(Vec<String>, Vec<usize>)> {
+fn agents(results: &[Results], task_of: &[usize]) -> Result<(Vec<String>, Vec<usize>)> {
     let mut agents: Vec<(String, Value)> = Vec::new();
     let mut agent_of = Vec::new();
     for run in results {
         let config = run.agent()?;
-        let index = agents.iter().position(|(_, other)| *other == config).unwrap_or_else(|| {
+        let same_agent = |(name, other): &(String, Value)| {
+            *other == config || run.given_name.as_ref() == Some(name) && is_told_by_its_name(results, task_of, name)
+        };
+        let index = agents.iter().position(same_agent).unwrap_or_else(|| {
             agents.push((run.agent_name(), config));
             agents.len() - 1
         });
@@ -144,6 +147,16 @@ fn agents(results: &[Results]) -> Result<(Vec<String>, Vec<usize>)> {
         }
     };
     Ok((told_apart(agents.iter().map(name).collect()), agent_of))
+}
+
+/// Whether no task has two agents that a table calls by this name. Rows of a table may say keys of the jobs, so that an agent's jobs are
+/// others from row to row.
+fn is_told_by_its_name(results: &[Results], task_of: &[usize], name: &str) -> bool {
+    let namesakes: Vec<usize> = (0..results.len()).filter(|&run| results[run].given_name.as_deref() == Some(name)).collect();
+    namesakes.iter().all(|&run| {
+        let mut before = namesakes.iter().filter(|&&other| other < run && task_of[other] == task_of[run]);
+        before.all(|&other| matches!((results[run].agent(), results[other].agent()), (Ok(one), Ok(other)) if one == other))
+    })
 }
 
 fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task), agent: usize) -> Result<ComparedRun> {

@@ -35,7 +35,7 @@ pub(super) struct Results {
     /// Mean return of that, where the run knows it.
     pub(super) data_return: Option<f64>,
     /// What a table calls the agent, where one made the run.
-    given_name: Option<String>,
+    pub(super) given_name: Option<String>,
 }
 
 impl Results {
