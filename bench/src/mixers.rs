@@ -1,8 +1,10 @@
 //! Every mixer beside the others, at one size: what it costs to train, to act with and to carry.
 
 use crate::act::{Point, measure};
-use crate::measure::{Column, Graph, Size, Spread, description, publish, table, with_threads};
+use crate::measure::{Column, Graph, Size, Spread, description, library, or_dash, publish, table, with_threads};
+use crate::peers::torch;
 use crate::train::time_steps;
+use aaren_agents::config::Device;
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::run::interrupt;
 use aaren_agents::run::report::{bytes, number};
@@ -42,6 +44,9 @@ pub struct MixersArgs {
     /// Threads for tensor operations
     #[arg(long, default_value = "1")]
     threads: NonZeroUsize,
+    /// Time a training step of the same mixers in PyTorch too, each behind ours
+    #[arg(long)]
+    peers: bool,
 }
 
 /// The environment step at which acting is measured, besides the first.
@@ -54,6 +59,9 @@ struct Row {
     parameters: usize,
     training_milliseconds: Spread,
     timesteps_per_second: f64,
+    torch_milliseconds: Option<Spread>,
+    /// Our median divided by PyTorch's: below 1 we are faster.
+    ratio: Option<f64>,
     first: Point,
     late: Point,
 }
@@ -62,7 +70,8 @@ const COLUMNS: &[Column<Row>] = &[
     ("mixer", |row| row.mixer.clone()),
     ("parameters", |row| number(row.parameters as f64)),
     ("training, ms a step (min, max)", |row| row.training_milliseconds.to_string()),
-    ("timesteps a second", |row| number(row.timesteps_per_second)),
+    ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
+    ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
     ("acting, µs: first", |row| number(row.first.microseconds_per_step.median)),
     ("1,000th step", |row| number(row.late.microseconds_per_step.median)),
     ("state: first", |row| bytes(row.first.state_bytes_per_env)),
@@ -87,20 +96,33 @@ pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
         description.check().with_context(|| description.config.mixer.clone())?;
     }
     let size = Size { batch: args.batch.get(), context: args.context.get() };
-    let rows = descriptions.into_iter().map(|description| row(description, size, args)).collect::<Result<Vec<_>>>()?;
+    let torch = if args.peers { torch::version(Device::Cpu) } else { None };
+    if args.peers && torch.is_none() {
+        tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
+    }
+    let peer = torch.is_some();
+    let rows = descriptions.into_iter().map(|description| row(description, size, args, peer)).collect::<Result<Vec<_>>>()?;
     let &MixersArgs { threads, width, layers, heads, .. } = args;
     let table = table(&rows, 1, COLUMNS);
-    let text =
-        format!("{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians\n{table}");
-    let figures = json!({"threads": threads, "width": width, "layers": layers, "heads": heads, "size": size, "rows": rows});
+    let shown = library("PyTorch", torch.as_ref());
+    let text = format!(
+        "{threads} threads; {layers} layers of {width}, {heads} heads, batches of {size} timesteps, medians; {shown}, ratio below 1: aaren is \
+         faster\n{table}"
+    );
+    let figures =
+        json!({"threads": threads, "width": width, "layers": layers, "heads": heads, "size": size, "torch": torch, "rows": rows});
     publish(&figures, &text, json)
 }
 
-fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
+fn row(description: Description, size: Size, args: &MixersArgs, peer: bool) -> Result<Row> {
     interrupt::check()?;
     let mixer = description.config.mixer.clone();
     tracing::info!(mixer, "measuring");
     let training = with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, args.repeats.get()))??;
+    let &MixersArgs { width, layers, heads, .. } = args;
+    let options = torch::Options { width, layers, heads, device: Device::Cpu, compile: false, bf16: false };
+    let (threads, repeats) = (args.threads.get(), args.repeats.get());
+    let theirs = if peer { torch::train(&mixer, size, threads, repeats, options)? } else { None };
     let parameters = trained_parameters(&DecisionNetwork::<Graph>::new(&description, 1, &CPU)?);
     let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
     let mut points = with_threads(args.threads.get(), || measure(&policy, &mixer, None, 1, LATE))??;
@@ -113,6 +135,8 @@ fn row(description: Description, size: Size, args: &MixersArgs) -> Result<Row> {
         parameters,
         training_milliseconds: training,
         timesteps_per_second: (size.batch * size.context) as f64 / (training.median / 1e3),
+        torch_milliseconds: theirs,
+        ratio: theirs.map(|theirs| training.median / theirs.median),
         first: at(1)?,
         late: at(LATE)?,
     })

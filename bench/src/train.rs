@@ -93,7 +93,15 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     threads,
                     || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
                 )??;
-                let options = torch::Options { device: args.device, compile: args.peer_compile, bf16: args.peer_bf16 };
+                let sizes = description(mixer).config;
+                let options = torch::Options {
+                    width: sizes.width,
+                    layers: sizes.layers,
+                    heads: sizes.heads,
+                    device: args.device,
+                    compile: args.peer_compile,
+                    bf16: args.peer_bf16,
+                };
                 let theirs = torch.as_ref().map(|_| torch::train(mixer, size, threads, repeats, options)).transpose()?.flatten();
                 rows.push(Row {
                     size,

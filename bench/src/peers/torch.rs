@@ -7,19 +7,22 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 const SCAN_SCRIPT: &str = include_str!("scan_peer.py");
-const SCRIPT: &str = include_str!("torch_peer.py");
-
-/// The mixers that the script has.
-const MIXERS: [&str; 2] = ["aaren", "transformer"];
+const SCRIPT: &str = concat!(include_str!("torch_mixers.py"), "\n", include_str!("torch_peer.py"));
 
 /// PyTorch's version, if Python has it and it runs on the device.
 pub fn version(device: Device) -> Option<String> {
     if device == Device::Vulkan { None } else { version_of("torch") }
 }
 
-/// How PyTorch runs the policy.
+/// How PyTorch runs the policy, and its sizes.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Width of the blocks.
+    pub width: usize,
+    /// How many there are.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
     /// Where.
     pub device: Device,
     /// Whether it compiles the model.
@@ -33,18 +36,23 @@ pub struct Options {
 /// # Errors
 /// If Python fails or prints something else than figures.
 pub fn train(mixer: &str, size: Size, threads: usize, repeats: usize, options: Options) -> Result<Option<Spread>> {
-    if !MIXERS.contains(&mixer) {
-        return Ok(None);
-    }
     let mut command = python();
     command.args(["-", "train", "--mixer", mixer, "--device", &options.device.to_string()]);
     command.args(options.compile.then_some("--compile")).args(options.bf16.then_some("--bf16"));
-    let numbers = [("--batch", size.batch), ("--context", size.context), ("--threads", threads), ("--repeats", repeats)];
+    let numbers = [
+        ("--batch", size.batch),
+        ("--context", size.context),
+        ("--threads", threads),
+        ("--repeats", repeats),
+        ("--width", options.width),
+        ("--layers", options.layers),
+        ("--heads", options.heads),
+    ];
     for (key, number) in numbers {
         command.args([key, &number.to_string()]);
     }
     command.env("OMP_NUM_THREADS", threads.to_string());
-    figures("the PyTorch peer", &mut command, SCRIPT.as_bytes()).map(Some)
+    figures("the PyTorch peer", &mut command, SCRIPT.as_bytes())
 }
 
 /// A scan's size.
