@@ -37,8 +37,11 @@ const TIMED: usize = 200;
 /// How long steps are made before any is timed.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// Environment steps of an episode at which the cost is measured.
+/// Environment steps of an episode at which the cost is measured, besides the last.
 const POINTS: [usize; 5] = [1, 100, 1_000, 10_000, 100_000];
+
+/// Several environments are followed to here: that a state does not grow shows where one is followed, all the way.
+const MOST_STEPS_OF_SEVERAL: usize = 1_000;
 
 /// A cache of more tokens than this, over all environments, is left out: it takes minutes to fill.
 const MOST_CACHED_TIMESTEPS: usize = 16_000;
@@ -97,7 +100,7 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, 
     drop(warm);
     let mut state = policy.initial_state(envs, &CPU);
     let mut at = 0;
-    for point in POINTS.into_iter().filter(|&point| point < steps).chain([steps]) {
+    for point in timed_points(steps, envs, window) {
         let is_cache = policy.description.config.mixer == "transformer" && window.is_none();
         if is_cache && point * envs > MOST_CACHED_TIMESTEPS {
             break;
@@ -143,6 +146,15 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, 
         });
     }
     Ok(points)
+}
+
+/// Where an episode is timed. A full window is computed anew from as many timesteps at any later step.
+fn timed_points(steps: usize, envs: usize, window: Option<usize>) -> Vec<usize> {
+    let last = if envs > 1 { steps.min(MOST_STEPS_OF_SEVERAL) } else { steps };
+    let is_told = |point: usize| {
+        point < last && window.is_none_or(|window| point == 1 || POINTS.iter().all(|&other| other >= point || other < window))
+    };
+    POINTS.into_iter().filter(|&point| is_told(point)).chain([last]).collect()
 }
 
 /// A window's own history: observations and returns in double precision, actions in single.

@@ -17,6 +17,7 @@ mod mixers;
 pub mod mqar;
 mod peers;
 mod ppo;
+mod products;
 mod scan;
 mod sequence;
 mod train;

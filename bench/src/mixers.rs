@@ -3,6 +3,7 @@
 use crate::act::{Point, measure};
 use crate::measure::{Column, Graph, Size, Spread, description, library, or_dash, publish, table, with_threads};
 use crate::peers::torch;
+use crate::products;
 use crate::train::time_steps;
 use aaren_agents::config::Device;
 use aaren_agents::device::{CPU, Cpu};
@@ -59,6 +60,8 @@ struct Row {
     parameters: usize,
     training_milliseconds: Spread,
     timesteps_per_second: f64,
+    /// What the products of dense layers and of attention would take alone, at the best rate that a product had in this run.
+    products_milliseconds: f64,
     torch_milliseconds: Option<Spread>,
     /// Our median divided by PyTorch's: below 1 we are faster.
     ratio: Option<f64>,
@@ -123,6 +126,8 @@ fn row(description: Description, size: Size, args: &MixersArgs, peer: bool) -> R
     let options = torch::Options { width, layers, heads, device: Device::Cpu, compile: false, bf16: false };
     let (threads, repeats) = (args.threads.get(), args.repeats.get());
     let theirs = if peer { torch::train(&mixer, size, threads, repeats, options)? } else { None };
+    let rate = with_threads(threads, products::best_rate)?;
+    let products_milliseconds = 1e3 * products::operations(&description, size)? / rate;
     let parameters = trained_parameters(&DecisionNetwork::<Graph>::new(&description, 1, &CPU)?);
     let policy = DecisionPolicy { network: DecisionNetwork::<Cpu>::new(&description, 1, &CPU)?, description };
     let mut points = with_threads(args.threads.get(), || measure(&policy, &mixer, None, 1, LATE))??;
@@ -135,6 +140,7 @@ fn row(description: Description, size: Size, args: &MixersArgs, peer: bool) -> R
         parameters,
         training_milliseconds: training,
         timesteps_per_second: (size.batch * size.context) as f64 / (training.median / 1e3),
+        products_milliseconds,
         torch_milliseconds: theirs,
         ratio: theirs.map(|theirs| training.median / theirs.median),
         first: at(1)?,

@@ -2,6 +2,7 @@
 
 use crate::measure::{Column, Size, Spread, description, library, on_device, or_dash, parse_size, publish, table, with_threads};
 use crate::peers::torch;
+use crate::products;
 use aaren_agents::config::{Device, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
@@ -56,6 +57,8 @@ struct Row {
     threads: usize,
     aaren_milliseconds: Spread,
     timesteps_per_second: f64,
+    /// What the matrix products of the step would take alone, at the best rate that a product had in this run; of the processor only.
+    products_milliseconds: Option<f64>,
     torch_milliseconds: Option<Spread>,
     /// Our median divided by PyTorch's: below 1 we are faster.
     ratio: Option<f64>,
@@ -71,6 +74,7 @@ const COLUMNS: &[Column<Row>] = &[
     ("threads", |row| row.threads.to_string()),
     ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
     ("timesteps a second", |row| number(row.timesteps_per_second)),
+    ("products alone, ms", |row| or_dash(row.products_milliseconds, number)),
     ("PyTorch ms (min, max)", |row| or_dash(row.torch_milliseconds, |spread| spread.to_string())),
     ("ratio", |row| or_dash(row.ratio, |ratio| format!("{ratio:.2}"))),
 ];
@@ -93,6 +97,12 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     threads,
                     || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
                 )??;
+                let products = match args.device {
+                    Device::Cpu => {
+                        Some(1e3 * products::operations(&description(mixer), size)? / with_threads(threads, products::best_rate)?)
+                    }
+                    _ => None,
+                };
                 let sizes = description(mixer).config;
                 let options = torch::Options {
                     width: sizes.width,
@@ -110,6 +120,7 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     threads,
                     aaren_milliseconds: ours,
                     timesteps_per_second: (size.batch * size.context) as f64 / (ours.median / 1e3),
+                    products_milliseconds: products,
                     torch_milliseconds: theirs,
                     ratio: theirs.map(|theirs| ours.median / theirs.median),
                 });
