@@ -38,6 +38,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         return onnx(args, file);
     }
     let folder = args.c.as_ref().or(args.folder.as_ref()).context("found no folder to write to")?;
+    let is_graph = folder.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    ensure!(!is_graph, "{}: a policy is a folder, of another name; for a graph in one file say --onnx {0}", folder.display());
     check_folder(folder)?;
     let provenance = collect::export(&args.policy, args.medium, folder)?;
     let said = |steps: Option<u64>, unit: &str| steps.map(|steps| format!(", {steps} {unit} steps")).unwrap_or_default();

@@ -73,6 +73,7 @@ fn a_policy_goes_out_for_c_and_as_a_graph() {
     assert!(at.join("step.onnx").is_file());
 
     train(&at.join("mamba"), &small(&["train.steps=1", "policy.mixer=mamba"])).unwrap();
+    assert!(error(at, &["export", "run", "none.onnx"]).contains("--onnx none.onnx"));
     let said = error(at, &["export", "mamba", "--onnx", "none.onnx"]);
     assert!(said.contains("\"mamba\" has no ONNX graph") && said.contains("--c FOLDER"), "{said}");
     train(&at.join("transformer"), &small(&["train.steps=1", "policy.mixer=transformer"])).unwrap();

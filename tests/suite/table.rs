@@ -318,8 +318,8 @@ fn the_shipped_manifests_are_tables() {
     let plan =
         |name: &str| Plan::read(&tables.join(name), &Choice::default()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     let d4rl = plan("d4rl.toml");
-    assert_eq!((d4rl.pieces.len(), &*d4rl.pieces[0].name), (144, "hopper-medium-aaren-seed1"));
-    assert_eq!(d4rl.pieces[143].run, Path::new("runs/d4rl/ant-medium-expert-bc10-seed3"));
+    assert_eq!((d4rl.pieces.len(), &*d4rl.pieces[0].name), (180, "hopper-medium-aaren-seed1"));
+    assert_eq!(d4rl.pieces[179].run, Path::new("runs/d4rl/ant-medium-expert-bc10-seed3"));
     assert_eq!(plan("tmaze.toml").pieces.len(), 9);
     let evidence = tables.with_file_name("evidence");
     for entry in fs::read_dir(tables).unwrap().chain(fs::read_dir(evidence).unwrap()) {

@@ -19,10 +19,10 @@ const ROBOTS: [(&str, &str, usize, usize); 4] = [
     ("hopper", "Hopper-v5", 11, 3),
     ("halfcheetah", "HalfCheetah-v5", 17, 6),
     ("walker2d", "Walker2d-v5", 17, 6),
-    ("ant", "Ant-v5", 105, 8),
+    ("ant", "Ant-v5", 27, 8),
 ];
 const DATASETS: [&str; 3] = ["medium", "medium-replay", "medium-expert"];
-const AGENTS: [&str; 4] = ["aaren", "transformer", "bc", "bc10"];
+const AGENTS: [&str; 5] = ["aaren", "aaren-episodes", "transformer", "bc", "bc10"];
 
 /// The file of one part of a preset.
 fn part(name: &str) -> PathBuf {
@@ -85,13 +85,15 @@ fn there_is_a_preset_for_each_robot_dataset_and_agent_and_no_other() {
             assert_eq!(*sources, expected);
             for (agent, job) in &jobs {
                 assert_eq!(job.task().unwrap().id, env_id);
-                let is_cloning = agent.starts_with("bc");
+                let (is_cloning, is_of_episodes) = (agent.starts_with("bc"), *agent == "aaren-episodes");
                 assert_eq!(job.policy.tokens.has_return_to_go(), !is_cloning);
-                assert_eq!(job.policy.mixer, if is_cloning { "mlp" } else { *agent });
-                assert_eq!(job.evaluation.execution == Execution::Window, !is_cloning);
+                let mixer = if is_cloning { "mlp" } else { agent.trim_end_matches("-episodes") };
+                assert_eq!(job.policy.mixer, mixer);
+                assert_eq!(job.evaluation.execution == Execution::Window, !is_cloning && !is_of_episodes);
                 assert_eq!(job.data.top_fraction, if *agent == "bc10" { 0.1 } else { 1.0 });
                 // The budget is everyone's, and so are the episodes.
-                assert_eq!((&job.train, &job.data.source), (&aaren.train, &aaren.data.source), "{agent}");
+                assert_eq!((job.train.steps, &job.data.source), (aaren.train.steps, &aaren.data.source), "{agent}");
+                assert_eq!(job.train == aaren.train, !is_of_episodes, "{agent}");
                 assert_eq!(job.evaluation.final_episodes, aaren.evaluation.final_episodes);
             }
         }
@@ -151,5 +153,5 @@ fn every_preset_makes_a_step() {
             }
         }
     }
-    assert_eq!(made, 48);
+    assert_eq!(made, 60);
 }
