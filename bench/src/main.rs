@@ -10,6 +10,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    process::keep_pages();
     let cli = aaren_bench::Cli::parse();
     process::run(|| cli.run())
 }
