@@ -34,6 +34,10 @@ pub struct ActArgs {
 /// Steps that are timed at a point.
 const TIMED: usize = 200;
 
+/// Where a point has taken this long, as many steps are enough.
+const MOST_TIME_AT_A_POINT: Duration = Duration::from_millis(1500);
+const LEAST_TIMED: usize = 20;
+
 /// How long steps are made before any is timed.
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -124,7 +128,12 @@ pub fn measure(policy: &DecisionPolicy<Cpu>, name: &str, window: Option<usize>, 
         let (mut microseconds, mut state_bytes) = (Vec::with_capacity(TIMED), 0);
         // Windows all cost the same; caches are timed for fewer steps, so that the point stays the point.
         let timed = if point == 1 { 20 } else { TIMED };
+        let began = Instant::now();
         for _ in 0..timed {
+            // A step of milliseconds needs no hundreds.
+            if microseconds.len() >= LEAST_TIMED && began.elapsed() > MOST_TIME_AT_A_POINT {
+                break;
+            }
             let started = Instant::now();
             state = step(policy, window, envs, at, state);
             microseconds.push(started.elapsed().as_secs_f64() * 1e6);

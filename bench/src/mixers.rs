@@ -104,7 +104,12 @@ pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
         tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
     }
     let peer = torch.is_some();
-    let rows = descriptions.into_iter().map(|description| row(description, size, args, peer)).collect::<Result<Vec<_>>>()?;
+    let mut rows = Vec::new();
+    // What has been measured is shown, whatever ends the rest.
+    let end = descriptions.into_iter().try_for_each(|description| {
+        rows.push(row(description, size, args, peer)?);
+        Ok(())
+    });
     let &MixersArgs { threads, width, layers, heads, .. } = args;
     let table = table(&rows, 1, COLUMNS);
     let shown = library("PyTorch", torch.as_ref());
@@ -114,7 +119,10 @@ pub fn run(args: &MixersArgs, json: Option<&Path>) -> Result<()> {
     );
     let figures =
         json!({"threads": threads, "width": width, "layers": layers, "heads": heads, "size": size, "torch": torch, "rows": rows});
-    publish(&figures, &text, json)
+    if !rows.is_empty() {
+        publish(&figures, &text, json)?;
+    }
+    end
 }
 
 fn row(description: Description, size: Size, args: &MixersArgs, peer: bool) -> Result<Row> {

@@ -89,8 +89,7 @@ pub fn linear_attention<B: Backend>(
             1 => None, // written first and read then: one product
             _ => {
                 let scores = map.scores(queries.clone(), keys.clone());
-                let shape = scores.dims();
-                let hidden = Tensor::<B, 4, Bool>::from_data(episodes.hidden(), &device).expand(shape);
+                let hidden = Tensor::<B, 4, Bool>::from_data(episodes.hidden(heads), &device);
                 Some(scores.mask_fill(hidden, 0.0).matmul(values.clone()))
             }
         };
@@ -164,15 +163,20 @@ impl Episodes {
         }
     }
 
-    /// `[batch, 1, length, length]`: keys that a query must not see.
-    fn hidden(&self) -> TensorData {
-        let mut hidden = Vec::with_capacity(self.batch * self.length * self.length);
+    /// `[batch, heads, length, length]`: keys that a query must not see. The same for all heads, and written out for each: a mask that is
+    /// stretched by its strides is read number by number.
+    fn hidden(&self, heads: usize) -> TensorData {
+        let size = self.length * self.length;
+        let mut hidden = Vec::with_capacity(self.batch * heads * size);
         for row in self.rows() {
             for query in 0..self.length {
                 hidden.extend((0..self.length).map(|key| key > query || row[key] != row[query]));
             }
+            for _ in 1..heads {
+                hidden.extend_from_within(hidden.len() - size..);
+            }
         }
-        TensorData::new(hidden, [self.batch, 1, self.length, self.length])
+        TensorData::new(hidden, [self.batch, heads, self.length, self.length])
     }
 
     /// Tokens that do not see what came before.

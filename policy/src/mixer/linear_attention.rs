@@ -71,15 +71,16 @@ impl TaylorMap {
     pub fn map<B: Backend>(self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let [batch, heads, time, width] = x.dims();
         let (device, dtype) = (x.device(), x.dtype());
+        // Products with themselves, gathered side by side: a product of stretched tensors would be read number by number.
         let pairs = || (0..width).flat_map(|i| (0..=i).map(move |j| (i, j)));
-        let indices: Vec<i32> = pairs().map(|(i, j)| (i * width + j) as i32).collect();
-        let count = indices.len();
+        let count = self.features() - 1 - width;
         let scales: Vec<f64> = pairs().map(|(i, j)| 1.0 / (width as f64 * if i == j { 2.0 } else { 1.0 }).sqrt()).collect();
-        let products = x.clone().unsqueeze_dim::<5>(4) * x.clone().unsqueeze_dim::<5>(3); // [.., width, width]
-        let products = products
-            .reshape([batch * heads * time, width * width])
-            .select(1, Tensor::<B, 1, Int>::from_data(TensorData::new(indices, [count]), &device));
+        let rows = x.clone().reshape([batch * heads * time, width]);
+        let gathered = |indices: Vec<i32>| {
+            rows.clone().select(1, Tensor::<B, 1, Int>::from_data(TensorData::new(indices, [count]), &device))
+        };
         let scales = Tensor::<B, 1>::from_data(TensorData::new(scales, [count]), (&device, dtype));
+        let products = gathered(pairs().map(|(i, _)| i as i32).collect()) * gathered(pairs().map(|(_, j)| j as i32).collect());
         let products = (products * scales.unsqueeze::<2>()).reshape([batch, heads, time, count]);
         let one = Tensor::ones([batch, heads, time, 1], (&device, dtype));
         Tensor::cat(vec![one, x * (width as f64).powf(-0.25), products], 3)
