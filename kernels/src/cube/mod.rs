@@ -7,9 +7,9 @@ mod limits;
 mod segments;
 pub(crate) mod self_check;
 mod sum;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 pub(crate) mod testing;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;
 
 pub(crate) use launch::{Grid, array, cast_to, contiguous, elements, empty, empty_like, flag_type, innermost, vector_size};

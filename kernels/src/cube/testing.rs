@@ -4,15 +4,18 @@ use super::Limits;
 use crate::primitive::{float, primitive};
 use crate::testing::{host, random};
 use burn::tensor::ops::{BoolTensor, FloatTensor};
-use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
-use burn_cubecl::CubeRuntime;
-use burn_wgpu::{WgpuDevice, WgpuRuntime};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData, backend::Backend};
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 
-pub(crate) use crate::device::Vulkan;
+/// The GPUs that are tested: NVIDIA's where they are built in, else those of Vulkan.
+#[cfg(feature = "cuda")]
+pub(crate) use crate::device::{Cuda as Card, cuda as find};
+#[cfg(not(feature = "cuda"))]
+pub(crate) use crate::device::{Vulkan as Card, vulkan as find};
 
-/// The Vulkan device to test on; a printed reason if there is none.
-pub(crate) fn vulkan() -> Option<WgpuDevice> {
-    match crate::device::vulkan() {
+/// The device to test on; a printed reason if there is none.
+pub(crate) fn card() -> Option<Device<Card>> {
+    match find() {
         Ok(found) => Some(found.device),
         Err(reason) => {
             println!("skipped: {reason}");
@@ -21,12 +24,25 @@ pub(crate) fn vulkan() -> Option<WgpuDevice> {
     }
 }
 
+trait HasLimits {
+    fn limits() -> Limits;
+}
+
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> HasLimits for CubeBackend<R, F, I, BT> {
+    fn limits() -> Limits {
+        Limits::of(&R::client(&Default::default()))
+    }
+}
+
 /// The device's own limits.
 pub(crate) fn usual_limits() -> Limits {
-    fn of<R: CubeRuntime>(device: &R::CubeDevice) -> Limits {
-        Limits::of(&R::client(device))
-    }
-    of::<WgpuRuntime>(&Default::default())
+    Card::limits()
+}
+
+/// A smaller device, which fewer cubes fill, of at most so many units; but never less than the planes of the real one.
+pub(crate) fn small_limits(cubes: usize, max_units: usize) -> Limits {
+    let usual = usual_limits();
+    Limits { cubes, max_units: max_units.max(usual.widest_plane), ..usual }
 }
 
 /// Numbers from the host as a tensor.
@@ -36,9 +52,9 @@ pub(crate) fn tensor_on<B: Backend>(numbers: &[f32], shape: &[usize], dtype: DTy
 }
 
 /// The same tensor with the axes `a` and `b` in the other order in memory.
-pub(crate) fn strided<const D: usize>(tensor: FloatTensor<Vulkan>, a: usize, b: usize) -> FloatTensor<Vulkan> {
-    let tensor = float::<Vulkan, D>(tensor);
-    let moved = Tensor::<Vulkan, D>::from_data(tensor.swap_dims(a, b).into_data(), &Default::default());
+pub(crate) fn strided<const D: usize>(tensor: FloatTensor<Card>, a: usize, b: usize) -> FloatTensor<Card> {
+    let tensor = float::<Card, D>(tensor);
+    let moved = Tensor::<Card, D>::from_data(tensor.swap_dims(a, b).into_data(), &Default::default());
     primitive(moved.swap_dims(a, b))
 }
 

@@ -19,7 +19,7 @@ mod autodiff;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod cube_tests;
 mod mask;
 mod ops;

@@ -1,7 +1,7 @@
-//! Layer normalization's kernels on whatever Vulkan device there is, against the CPU's in double precision.
+//! Layer normalization's kernels on whatever GPU there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, tensor_on, vulkan};
+use crate::cube::testing::{Card, Numbers, assert_accurate, card, read, tensor_on};
 use crate::testing::random;
 use burn::tensor::{DType, ops::FloatTensor};
 use burn_flex::Flex;
@@ -22,7 +22,7 @@ fn normalized<B: LayerNormOps>(
 
 #[test]
 fn layer_norm_agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     for (rows, width) in [(1, 3), (3, 128), (131, 19), (30, 67)] {
         // A large mean is where a one-pass variance fails.
         let x = random(rows * width, 1).iter().map(|x| x + 5.0).collect();
@@ -31,7 +31,7 @@ fn layer_norm_agrees_with_double_precision() {
         let truth = normalized(&numbers, shape, DType::F64, Flex::layer_norm_rows, Flex::layer_norm_backward);
         let plain =
             normalized(&numbers, shape, DType::F32, reference::layer_norm::<Flex>, reference::layer_norm_backward::<Flex>);
-        let found = normalized(&numbers, shape, DType::F32, Vulkan::layer_norm_rows, Vulkan::layer_norm_backward);
+        let found = normalized(&numbers, shape, DType::F32, Card::layer_norm_rows, Card::layer_norm_backward);
         let names = ["y", "x gradients", "gain gradients", "bias gradients"];
         assert_accurate(&names, &found, &truth, &[[plain, truth.clone()]], &format!("{rows} x {width}"));
     }

@@ -1,14 +1,14 @@
-//! The dense layer on whatever Vulkan device there is, against the CPU's in double precision.
+//! The dense layer on whatever GPU there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, tensor_on, vulkan};
+use crate::cube::testing::{Card, Numbers, assert_accurate, card, read, tensor_on};
 use crate::testing::random_f64;
 use burn::tensor::DType;
 use burn_flex::Flex;
 
 #[test]
 fn dense_layer_gradients_agree_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let (rows, inputs, outputs) = (37, 11, 23);
     let [x, weight, grad] = [(rows * inputs, 1), (inputs * outputs, 2), (rows * outputs, 3)].map(|(n, seed)| random_f64(n, seed));
     let single = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<_>>();
@@ -24,7 +24,7 @@ fn dense_layer_gradients_agree_with_double_precision() {
     let numbers = [single(&x), single(&weight), single(&grad)];
     let numbers = [&numbers[0][..], &numbers[1][..], &numbers[2][..]];
     let shape = [rows, inputs, outputs];
-    let (found, truth) = (run::<Vulkan>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
+    let (found, truth) = (run::<Card>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
     let plain = [run::<Flex>(numbers, shape, DType::F32), truth.clone()];
     assert_accurate(&["x", "weight", "bias"], &found, &truth, &[plain], "gradients");
 }

@@ -1,14 +1,14 @@
-//! The optimizer's kernels on whatever Vulkan device there is, against the CPU's in double precision.
+//! The optimizer's kernels on whatever GPU there is, against the CPU's in double precision.
 
 use super::*;
-use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, tensor_on, vulkan};
+use crate::cube::testing::{Card, Numbers, assert_accurate, card, read, tensor_on};
 use crate::testing::{host, random};
 use burn::tensor::{DType, ops::FloatTensor};
 use burn_flex::Flex;
 
 #[test]
 fn an_optimizer_step_agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     const STEP: AdamWStep = AdamWStep { learning_rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.1, time: 4 };
     /// Parameter, both moments and the sum of squares; clones of the moments stay what they were.
     fn run<B: OptimizerOps>(
@@ -30,7 +30,7 @@ fn an_optimizer_step_agrees_with_double_precision() {
         let numbers = [random(count, 1), random(count, 2), random(count, 3), random(count, 4).iter().map(|x| x * x).collect()];
         let truth = run::<Flex>(&numbers, DType::F64, Flex::adamw, Flex::sum_of_squares);
         let plain = run::<Flex>(&numbers, DType::F32, reference::adamw, reference::sum_of_squares::<Flex>);
-        let found = run::<Vulkan>(&numbers, DType::F32, Vulkan::adamw, Vulkan::sum_of_squares);
+        let found = run::<Card>(&numbers, DType::F32, Card::adamw, Card::sum_of_squares);
         let names = ["parameter", "first moment", "second moment", "squares"];
         assert_accurate(&names, &found, &truth, &[[plain, truth.clone()]], &count.to_string());
     }

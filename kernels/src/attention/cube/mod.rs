@@ -4,6 +4,6 @@ mod backward;
 mod forward;
 mod launch;
 mod ops;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;
 mod tile;

@@ -1,9 +1,9 @@
-//! Causal attention's kernels against double precision on the CPU, on whatever Vulkan device there is.
+//! Causal attention's kernels against double precision on the CPU, on whatever GPU there is.
 
 use super::launch::{causal_attention, causal_attention_backward};
 use crate::attention::tests::case;
 use crate::attention::{AttentionGradients, AttentionInputs, AttentionOps, AttentionOutputs, reference};
-use crate::cube::testing::{Numbers, Vulkan, assert_accurate, read, strided, vulkan};
+use crate::cube::testing::{Card, Numbers, assert_accurate, card, read, strided};
 use crate::dropout::Dropout;
 use crate::primitive::primitive;
 use crate::testing::random_tensor;
@@ -20,12 +20,12 @@ fn read_attention<B: Backend>(outputs: AttentionOutputs<B>, gradients: Attention
 
 #[test]
 fn agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     for dropout in [Dropout::OFF, Dropout { probability: 0.3, seed: 0xfedc_ba98_7654_3210 }] {
         for shape in [[3, 1, 1, 5], [1, 1, 40, 7], [2, 3, 70, 33], [1, 61, 61, 19], [2, 37, 100, 16], [1, 40, 40, 128]] {
-            let found = case::<Vulkan>(shape, dropout, DType::F32);
+            let found = case::<Card>(shape, dropout, DType::F32);
             let outputs = causal_attention(found.clone()).expect("the shape fits");
-            let gradients = causal_attention_backward(found, outputs.clone(), grad::<Vulkan>(shape, DType::F32)).unwrap();
+            let gradients = causal_attention_backward(found, outputs.clone(), grad::<Card>(shape, DType::F32)).unwrap();
             let found = read_attention(outputs, gradients);
 
             let double = case::<Flex>(shape, dropout, DType::F64);
@@ -44,14 +44,14 @@ fn agrees_with_double_precision() {
 
 #[test]
 fn heads_cut_from_a_row_are_read_in_place() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let shape = [3, 21, 34, 12];
-    let expected = case::<Vulkan>(shape, Dropout::OFF, DType::F32);
+    let expected = case::<Card>(shape, Dropout::OFF, DType::F32);
     let move_heads = |tensor| strided::<4>(tensor, 1, 2);
-    let run = |inputs: AttentionInputs<Vulkan>, grad| {
+    let run = |inputs: AttentionInputs<Card>, grad| {
         let outputs = causal_attention(inputs.clone()).unwrap();
         read_attention(outputs.clone(), causal_attention_backward(inputs, outputs, grad).unwrap())
     };
-    let upstream = grad::<Vulkan>(shape, DType::F32);
+    let upstream = grad::<Card>(shape, DType::F32);
     assert_eq!(run(expected.clone().map(move_heads), move_heads(upstream.clone())), run(expected, upstream));
 }

@@ -1,8 +1,8 @@
-//! The recurrence's kernels against double precision, on whatever Vulkan device there is: software will do.
+//! The recurrence's kernels against double precision, on whatever GPU there is: software will do.
 
 use super::launch::{Plan, gated_recurrence, gated_recurrence_backward};
 use crate::cube::Limits;
-use crate::cube::testing::{Case, Numbers, Vulkan, assert_accurate, read, strided, tensor_on, usual_limits, vulkan};
+use crate::cube::testing::{Card, Case, Numbers, assert_accurate, card, read, small_limits, strided, tensor_on, usual_limits};
 use crate::primitive::{float, primitive};
 use crate::recurrence::{RecurrenceInputs, RecurrenceOps, reference};
 use burn::tensor::{DType, backend::Backend, ops::FloatTensor};
@@ -48,10 +48,10 @@ fn plain(case: &Case<3>) -> Numbers {
 }
 
 fn on_device(case: &Case<3>, limits: Limits) -> Numbers {
-    let inputs = || inputs::<Vulkan>(case, DType::F32);
+    let inputs = || inputs::<Card>(case, DType::F32);
     let states = gated_recurrence(inputs(), limits).expect("the kernel knows f32");
-    let gradients = gated_recurrence_backward(inputs(), states.clone(), case.grad::<Vulkan>(DType::F32), limits);
-    read::<Vulkan, 1, 3>([states], gradients.expect("the kernel knows f32").floats())
+    let gradients = gated_recurrence_backward(inputs(), states.clone(), case.grad::<Card>(DType::F32), limits);
+    read::<Card, 1, 3>([states], gradients.expect("the kernel knows f32").floats())
 }
 
 /// Plain ops in single precision are the prefix scan and the recurrence: the kernel may err three times as much as they do.
@@ -63,7 +63,7 @@ fn check(case: &Case<3>, limits: Limits) {
 
 #[test]
 fn agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let shapes =
         [[3, 1, 19], [2, 2, 5], [3, 3, 64], [2, 61, 19], [1, 64, 130], [2, 65, 33], [5, 257, 7], [2, 1000, 12], [3, 40, 1]];
     for (index, shape) in shapes.into_iter().enumerate() {
@@ -73,9 +73,9 @@ fn agrees_with_double_precision() {
 
 #[test]
 fn agrees_over_ten_thousand_tokens() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([1, 10_000, 6], 100);
-    let x = inputs::<Vulkan>(&case, DType::F32).inputs;
+    let x = inputs::<Card>(&case, DType::F32).inputs;
     for (cubes, segmented) in [(1, false), (12, true)] {
         let device = Limits { cubes, ..usual_limits() };
         assert_eq!(Plan::new(&[&x], device, false).unwrap().segments.count > 1, segmented);
@@ -86,16 +86,16 @@ fn agrees_over_ten_thousand_tokens() {
 /// Time cut in segments, with resets in some of them, small cubes, and blocks of channels of which the last is ragged.
 #[test]
 fn agrees_however_it_is_launched() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     for (shape, cubes, max_units) in [([2, 997, 6], 64, 16), ([1, 531, 37], 40, 64), ([1, 300, 268], 1, 256), ([3, 97, 51], 7, 8)]
     {
-        check(&case(shape, 110), Limits { cubes, max_units, ..usual_limits() });
+        check(&case(shape, 110), small_limits(cubes, max_units));
     }
 }
 
 #[test]
 fn same_bits_every_run() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([2, 700, 20], 120);
     let device = Limits { cubes: 9, ..usual_limits() };
     assert_eq!(on_device(&case, device), on_device(&case, device));
@@ -103,7 +103,7 @@ fn same_bits_every_run() {
 
 #[test]
 fn a_non_finite_episode_does_not_reach_the_next() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let (time, channels) = (203, 8);
     let border = time / 2;
     let mut case = case([2, time, channels], 130);
@@ -119,31 +119,31 @@ fn a_non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([3, 23, 12], 140);
     let expected = on_device(&case, usual_limits());
     for (a, b) in [(0, 1), (1, 2), (0, 2)] {
-        let inputs = inputs::<Vulkan>(&case, DType::F32);
+        let inputs = inputs::<Card>(&case, DType::F32);
         let inputs = RecurrenceInputs {
             gates: strided::<3>(inputs.gates, a, b),
             // Each in another order.
             inputs: strided::<3>(inputs.inputs, 0, 1),
             ..inputs
         };
-        let grad = strided::<3>(case.grad::<Vulkan>(DType::F32), a, b);
-        assert_eq!(own::<Vulkan>(inputs, grad), expected, "axes {a} and {b}");
+        let grad = strided::<3>(case.grad::<Card>(DType::F32), a, b);
+        assert_eq!(own::<Card>(inputs, grad), expected, "axes {a} and {b}");
     }
 }
 
 /// A gate or an input that is the same for all tokens has a stride of 0.
 #[test]
 fn takes_expanded_tensors() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let mut case = case([2, 31, 8], 150);
     let one: Vec<f32> = case.floats[GATES].0[..8].to_vec();
     case.floats[GATES].0 = one.iter().copied().cycle().take(2 * 31 * 8).collect();
-    let gates = float::<Vulkan, 3>(tensor_on::<Vulkan>(&one, &[1, 1, 8], DType::F32));
+    let gates = float::<Card, 3>(tensor_on::<Card>(&one, &[1, 1, 8], DType::F32));
     let expanded = RecurrenceInputs { gates: primitive(gates.expand([2, 31, 8])), ..inputs(&case, DType::F32) };
-    let found = own::<Vulkan>(expanded, case.grad::<Vulkan>(DType::F32));
+    let found = own::<Card>(expanded, case.grad::<Card>(DType::F32));
     assert_eq!(found, on_device(&case, usual_limits()));
 }

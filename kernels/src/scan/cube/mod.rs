@@ -6,5 +6,5 @@ pub(crate) mod gate;
 mod join;
 mod launch;
 mod ops;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;

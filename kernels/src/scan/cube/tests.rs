@@ -1,9 +1,9 @@
-//! The scan's kernels against a double-precision scan, on whatever Vulkan device there is: software will do.
+//! The scan's kernels against a double-precision scan, on whatever GPU there is: software will do.
 
 use super::launch::{Plan, TOKENS, attention_scan, attention_scan_backward};
 use crate::cube::Limits;
 use crate::cube::testing::{
-    Case, Numbers, Truth, Vulkan, assert_accurate, read, strided, tensor_on, usual_limits, vulkan, with_empty_scores,
+    Card, Case, Numbers, Truth, assert_accurate, card, read, small_limits, strided, tensor_on, usual_limits, with_empty_scores,
 };
 use crate::scan::{ScanGradients, ScanInputs, ScanOps, ScanOutputs, reference};
 use burn::tensor::backend::{Backend, DTypeUsage};
@@ -63,9 +63,9 @@ fn plain(case: &Case<4>) -> Numbers {
 }
 
 fn on_device(case: &Case<4>, limits: Limits) -> Numbers {
-    let inputs = || inputs::<Vulkan>(case, DType::F32);
+    let inputs = || inputs::<Card>(case, DType::F32);
     let outputs = attention_scan(inputs(), limits).expect("the shape fits the kernel");
-    let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Vulkan>(DType::F32), limits).unwrap();
+    let gradients = attention_scan_backward(inputs(), outputs.clone(), case.grad::<Card>(DType::F32), limits).unwrap();
     read_scan(outputs, gradients)
 }
 
@@ -84,7 +84,7 @@ fn draws(shape: [usize; 4], empty_carry: bool, seed: u64) -> [Case<4>; 4] {
 
 #[test]
 fn agrees_with_a_double_precision_scan() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let shapes = [
         [3, 5, 1, 19],
         [2, 3, 2, 5],
@@ -105,12 +105,12 @@ fn agrees_with_a_double_precision_scan() {
 
 #[test]
 fn agrees_over_ten_thousand_tokens() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     // Plain ops on ten thousand tokens take gigabytes: what is allowed is their error on a fifth.
     for (segmented, cubes) in [(false, 1), (true, 12)] {
         let long = case([1, 2, 10_000, 11], false, 70);
         let device = Limits { cubes, ..usual_limits() };
-        let plan = Plan::new(&inputs::<Vulkan>(&long, DType::F32).values, &[], device, TOKENS).unwrap();
+        let plan = Plan::new(&inputs::<Card>(&long, DType::F32).values, &[], device, TOKENS).unwrap();
         assert_eq!(plan.segments.count > 1, segmented);
         check(&long, &[case([1, 2, 2000, 11], false, 70)], device);
     }
@@ -119,17 +119,16 @@ fn agrees_over_ten_thousand_tokens() {
 /// A row cut in segments, with resets in some of them, and scans without planes or with planes of another width.
 #[test]
 fn agrees_however_it_is_launched() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let cases = draws([2, 1, 997, 6], false, 80);
-    let usual = usual_limits();
-    for (cubes, plane, max_units) in [(64, usual.plane, 16), (8, 0, 8), (3, 8, 64)] {
-        check(&cases[0], &cases, Limits { cubes, plane, max_units, ..usual });
+    for (cubes, plane, max_units) in [(64, usual_limits().plane, 16), (8, 0, 8), (3, 8, 64)] {
+        check(&cases[0], &cases, Limits { plane, ..small_limits(cubes, max_units) });
     }
 }
 
 #[test]
 fn same_bits_every_run() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([1, 3, 700, 20], false, 90);
     let device = Limits { cubes: 9, ..usual_limits() };
     assert_eq!(on_device(&case, device), on_device(&case, device));
@@ -137,7 +136,7 @@ fn same_bits_every_run() {
 
 #[test]
 fn non_finite_episode_does_not_reach_the_next() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let mut case = case([2, 1, 90, 8], false, 100);
     case.floats[VALUES].0[90 * 8 + 3] = f32::NAN;
     case.floats[VALUES].0[90 * 8 + 12] = f32::INFINITY;
@@ -152,24 +151,24 @@ fn non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([3, 5, 23, 12], false, 110);
     let expected = on_device(&case, usual_limits());
     for (a, b) in [(1, 2), (2, 3), (0, 2)] {
-        let mut inputs = inputs::<Vulkan>(&case, DType::F32);
+        let mut inputs = inputs::<Card>(&case, DType::F32);
         inputs.values = strided::<4>(inputs.values, a, b);
         inputs.scores = strided::<3>(inputs.scores, 0, 2);
-        let grad = strided::<4>(case.grad::<Vulkan>(DType::F32), a, b);
-        assert_eq!(own::<Vulkan>(inputs, grad), expected, "axes {a} and {b}");
+        let grad = strided::<4>(case.grad::<Card>(DType::F32), a, b);
+        assert_eq!(own::<Card>(inputs, grad), expected, "axes {a} and {b}");
     }
 }
 
 /// Half-precision values are summed in single precision: an output is off by the rounding of one number, however many it is the sum of.
 #[test]
 fn half_precision_values_are_summed_in_single_precision() {
-    let Some(device) = vulkan() else { return };
-    for (dtype, rounding) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-9))] {
-        if !Vulkan::dtype_usage(&device, dtype).contains(DTypeUsage::Storage) {
+    let Some(device) = card() else { return };
+    for (dtype, rounding) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
+        if !Card::dtype_usage(&device, dtype).contains(DTypeUsage::Storage) {
             println!("skipped: the device cannot store {dtype:?}");
             continue;
         }
@@ -183,14 +182,13 @@ fn half_precision_values_are_summed_in_single_precision() {
             *numbers = rounded(numbers);
         }
         let (values, shape) = &case.floats[VALUES];
-        let inputs = ScanInputs { values: tensor_on::<Vulkan>(values, shape, dtype), ..inputs::<Vulkan>(&case, DType::F32) };
-        let usual = usual_limits();
+        let inputs = ScanInputs { values: tensor_on::<Card>(values, shape, dtype), ..inputs::<Card>(&case, DType::F32) };
         // In one piece, and in segments that a second level joins.
-        for (limits, is_cut) in [(Limits { cubes: 1, ..usual }, false), (Limits { cubes: 64, max_units: 64, ..usual }, true)] {
+        for (limits, is_cut) in [(Limits { cubes: 1, ..usual_limits() }, false), (small_limits(64, 64), true)] {
             assert_eq!(Plan::new(&inputs.values, &[&inputs.values], limits, TOKENS).unwrap().segments.count > 1, is_cut);
             let outputs = attention_scan(inputs.clone(), limits).expect("the shape fits");
             assert_eq!((outputs.outputs.dtype, outputs.log_sums.dtype), (dtype, DType::F32));
-            let gradients = attention_scan_backward(inputs.clone(), outputs.clone(), case.grad::<Vulkan>(dtype), limits).unwrap();
+            let gradients = attention_scan_backward(inputs.clone(), outputs.clone(), case.grad::<Card>(dtype), limits).unwrap();
             assert_eq!((gradients.values.dtype, gradients.scores.dtype), (dtype, DType::F32));
             let found = read_scan(outputs, gradients);
             for (what, (found, expected)) in NAMES.into_iter().zip(found.into_iter().zip(on_cpu(&case, DType::F64))) {

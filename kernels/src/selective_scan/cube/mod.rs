@@ -3,5 +3,5 @@
 mod kernels;
 mod launch;
 mod ops;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;

@@ -1,7 +1,7 @@
-//! The selective scan's kernels against double precision, on whatever Vulkan device there is: software will do.
+//! The selective scan's kernels against double precision, on whatever GPU there is: software will do.
 
 use super::launch::{selective_scan, selective_scan_backward};
-use crate::cube::testing::{Case, Numbers, Vulkan, assert_accurate, read, strided, vulkan};
+use crate::cube::testing::{Card, Case, Numbers, assert_accurate, card, read, strided};
 use crate::selective_scan::{SelectiveInputs, SelectiveScanOps, reference};
 use crate::testing::host;
 use burn::tensor::{DType, backend::Backend, ops::FloatTensor};
@@ -52,22 +52,22 @@ fn plain<B: SelectiveScanOps>(case: &Case<6>) -> Numbers {
 }
 
 fn on_device(case: &Case<6>) -> Numbers {
-    let (inputs, grad) = (inputs::<Vulkan>(case, DType::F32), case.grad::<Vulkan>(DType::F32));
+    let (inputs, grad) = (inputs::<Card>(case, DType::F32), case.grad::<Card>(DType::F32));
     let packed = selective_scan(inputs.clone()).expect("the kernel knows f32");
-    read::<Vulkan, 1, 6>([packed], selective_scan_backward(inputs, grad).expect("the kernel knows f32").floats())
+    read::<Card, 1, 6>([packed], selective_scan_backward(inputs, grad).expect("the kernel knows f32").floats())
 }
 
 /// Plain ops in single precision are the prefix scan and the recurrence: the kernel may err three times as much as they do.
 fn check(case: &Case<6>) {
     let truth = on_cpu(case, DType::F64);
-    let others = [plain::<Flex>(case), plain::<Vulkan>(case), on_cpu(case, DType::F32)].map(|other| [other, truth.clone()]);
+    let others = [plain::<Flex>(case), plain::<Card>(case), on_cpu(case, DType::F32)].map(|other| [other, truth.clone()]);
     let what = format!("{:?}", case.floats.each_ref().map(|(_, shape)| shape));
     assert_accurate(&NAMES, &on_device(case), &truth, &others, &what);
 }
 
 #[test]
 fn agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let sizes = [[3, 1, 19, 5], [2, 16, 67, 3], [3, 17, 130, 7], [1, 61, 65, 16], [2, 257, 9, 1]];
     for (index, sizes) in sizes.into_iter().enumerate() {
         check(&case(sizes, 10 * index as u64));
@@ -76,20 +76,20 @@ fn agrees_with_double_precision() {
 
 #[test]
 fn agrees_over_ten_thousand_tokens() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     check(&case([1, 10_000, 5, 3], 100));
 }
 
 #[test]
 fn same_bits_every_run() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([2, 70, 100, 4], 120);
     assert_eq!(on_device(&case), on_device(&case));
 }
 
 #[test]
 fn a_non_finite_episode_does_not_reach_the_next() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let (time, channels) = (75, 8);
     let border = time / 2;
     let mut case = case([1, time, channels, 3], 130);
@@ -102,11 +102,11 @@ fn a_non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([3, 23, 12, 5], 140);
     let expected = on_device(&case);
     for (a, b) in [(0, 1), (1, 2), (0, 2)] {
-        let inputs = inputs::<Vulkan>(&case, DType::F32);
+        let inputs = inputs::<Card>(&case, DType::F32);
         let inputs = SelectiveInputs {
             inputs: strided::<3>(inputs.inputs, a, b),
             // Each in another order.
@@ -116,17 +116,17 @@ fn strided_inputs_give_what_contiguous_ones_do() {
             carry: strided::<3>(inputs.carry, a, b),
             ..inputs
         };
-        assert_eq!(own::<Vulkan>(inputs, case.grad::<Vulkan>(DType::F32)), expected, "axes {a} and {b}");
+        assert_eq!(own::<Card>(inputs, case.grad::<Card>(DType::F32)), expected, "axes {a} and {b}");
     }
 }
 
 #[test]
 fn the_graph_has_its_gradients() {
     use burn::backend::Autodiff;
-    let Some(device) = vulkan() else { return };
+    let Some(device) = card() else { return };
     let case = case([2, 37, 11, 3], 150);
-    assert!(<Vulkan as SelectiveScanOps>::has_backward(&device, 3, DType::F32));
-    let (inputs, grad) = (inputs::<Vulkan>(&case, DType::F32), case.grad::<Vulkan>(DType::F32));
-    let gradients = inputs.derive(<Autodiff<Vulkan> as SelectiveScanOps>::selective_scan, grad);
-    assert_eq!(host::<Vulkan>(gradients.inputs), on_device(&case)[1]);
+    assert!(<Card as SelectiveScanOps>::has_backward(&device, 3, DType::F32));
+    let (inputs, grad) = (inputs::<Card>(&case, DType::F32), case.grad::<Card>(DType::F32));
+    let gradients = inputs.derive(<Autodiff<Card> as SelectiveScanOps>::selective_scan, grad);
+    assert_eq!(host::<Card>(gradients.inputs), on_device(&case)[1]);
 }

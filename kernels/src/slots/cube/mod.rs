@@ -5,5 +5,5 @@ mod forward;
 mod launch;
 mod ops;
 mod parts;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;

@@ -1,7 +1,7 @@
-//! Slot attention's kernels against double precision, on whatever Vulkan device there is: software will do.
+//! Slot attention's kernels against double precision, on whatever GPU there is: software will do.
 
 use super::launch::{slot_attention, slot_attention_backward};
-use crate::cube::testing::{Case, Numbers, Vulkan, assert_accurate, read, strided, vulkan};
+use crate::cube::testing::{Card, Case, Numbers, assert_accurate, card, read, strided};
 use crate::slots::{SlotInputs, SlotOps, reference};
 use crate::testing::host;
 use burn::tensor::{DType, backend::Backend, ops::FloatTensor};
@@ -57,15 +57,15 @@ fn plain<B: SlotOps>(case: &Case<6>, packed: &[f64]) -> Numbers {
 }
 
 fn on_device(case: &Case<6>) -> Numbers {
-    let (inputs, grad) = (inputs::<Vulkan>(case, DType::F32), case.grad::<Vulkan>(DType::F32));
+    let (inputs, grad) = (inputs::<Card>(case, DType::F32), case.grad::<Card>(DType::F32));
     let packed = slot_attention(inputs.clone()).expect("the kernel knows f32");
-    read::<Vulkan, 1, 6>([packed], slot_attention_backward(inputs, grad).expect("the kernel knows f32").floats())
+    read::<Card, 1, 6>([packed], slot_attention_backward(inputs, grad).expect("the kernel knows f32").floats())
 }
 
 /// The kernel may err three times as much as other ways to compute in single precision.
 fn check(case: &Case<6>) {
     let truth = on_cpu(case, DType::F64);
-    let others = [plain::<Flex>(case, &truth[0]), plain::<Vulkan>(case, &truth[0]), on_cpu(case, DType::F32)]
+    let others = [plain::<Flex>(case, &truth[0]), plain::<Card>(case, &truth[0]), on_cpu(case, DType::F32)]
         .map(|other| [other, truth.clone()]);
     let what = format!("{:?}", case.floats.each_ref().map(|(_, shape)| shape));
     assert_accurate(&NAMES, &on_device(case), &truth, &others, &what);
@@ -73,7 +73,7 @@ fn check(case: &Case<6>) {
 
 #[test]
 fn agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let sizes = [[3, 2, 1, 19, 5], [2, 1, 16, 3, 1], [1, 3, 17, 32, 16], [2, 2, 61, 7, 33], [1, 1, 257, 65, 3]];
     for (index, sizes) in sizes.into_iter().enumerate() {
         check(&case(sizes, 10 * index as u64));
@@ -82,20 +82,20 @@ fn agrees_with_double_precision() {
 
 #[test]
 fn agrees_over_three_thousand_tokens() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     check(&case([1, 1, 3_000, 5, 4], 100));
 }
 
 #[test]
 fn same_bits_every_run() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([2, 2, 70, 12, 6], 120);
     assert_eq!(on_device(&case), on_device(&case));
 }
 
 #[test]
 fn a_non_finite_episode_does_not_reach_the_next() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let (time, head_dim) = (75, 8);
     let border = time / 2;
     let mut case = case([1, 1, time, head_dim, 3], 130);
@@ -109,11 +109,11 @@ fn a_non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([3, 2, 23, 12, 5], 140);
     let expected = on_device(&case);
     for (a, b) in [(0, 1), (1, 2), (2, 3)] {
-        let inputs = inputs::<Vulkan>(&case, DType::F32);
+        let inputs = inputs::<Card>(&case, DType::F32);
         let inputs = SlotInputs {
             scores: strided::<4>(inputs.scores, a, b),
             // Each in another order.
@@ -123,17 +123,17 @@ fn strided_inputs_give_what_contiguous_ones_do() {
             carry_memory: strided::<4>(inputs.carry_memory, a, b),
             ..inputs
         };
-        assert_eq!(own::<Vulkan>(inputs, case.grad::<Vulkan>(DType::F32)), expected, "axes {a} and {b}");
+        assert_eq!(own::<Card>(inputs, case.grad::<Card>(DType::F32)), expected, "axes {a} and {b}");
     }
 }
 
 #[test]
 fn the_graph_has_its_gradients() {
     use burn::backend::Autodiff;
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([2, 2, 37, 11, 3], 150);
-    let (inputs, grad) = (inputs::<Vulkan>(&case, DType::F32), case.grad::<Vulkan>(DType::F32));
-    assert!(<Vulkan as SlotOps>::has_backward(&inputs));
-    let gradients = inputs.derive(<Autodiff<Vulkan> as SlotOps>::slot_attention, grad);
-    assert_eq!(host::<Vulkan>(gradients.scores), on_device(&case)[1]);
+    let (inputs, grad) = (inputs::<Card>(&case, DType::F32), case.grad::<Card>(DType::F32));
+    assert!(<Card as SlotOps>::has_backward(&inputs));
+    let gradients = inputs.derive(<Autodiff<Card> as SlotOps>::slot_attention, grad);
+    assert_eq!(host::<Card>(gradients.scores), on_device(&case)[1]);
 }

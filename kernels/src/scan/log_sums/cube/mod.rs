@@ -3,5 +3,5 @@
 mod backward;
 mod forward;
 pub(crate) mod launch;
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 mod tests;

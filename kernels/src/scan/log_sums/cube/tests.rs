@@ -1,8 +1,8 @@
-//! The running log-sum-exp's kernels against double precision, on whatever Vulkan device there is: software will do.
+//! The running log-sum-exp's kernels against double precision, on whatever GPU there is: software will do.
 
 use super::launch::{Plan, running_log_sum_exp, running_log_sum_exp_backward};
 use crate::cube::Limits;
-use crate::cube::testing::{Case, Numbers, Vulkan, assert_accurate, read, strided, usual_limits, vulkan, with_empty_scores};
+use crate::cube::testing::{Card, Case, Numbers, assert_accurate, card, read, strided, usual_limits, with_empty_scores};
 use crate::scan::{LogSumInputs, ScanOps, reference};
 use burn::tensor::{DType, backend::Backend, ops::FloatTensor};
 use burn_flex::Flex;
@@ -44,10 +44,10 @@ fn plain(case: &Case<2>) -> Numbers {
 }
 
 fn on_device(case: &Case<2>, limits: Limits) -> Numbers {
-    let inputs = || inputs::<Vulkan>(case, DType::F32);
+    let inputs = || inputs::<Card>(case, DType::F32);
     let log_sums = running_log_sum_exp(inputs(), limits).expect("the kernel knows f32");
-    let gradients = running_log_sum_exp_backward(inputs(), log_sums.clone(), case.grad::<Vulkan>(DType::F32), limits);
-    read::<Vulkan, 1, 2>([log_sums], gradients.expect("the kernel knows f32").floats())
+    let gradients = running_log_sum_exp_backward(inputs(), log_sums.clone(), case.grad::<Card>(DType::F32), limits);
+    read::<Card, 1, 2>([log_sums], gradients.expect("the kernel knows f32").floats())
 }
 
 /// Plain ops in single precision are the quadratic ones and the recurrence: the kernel may err three times as much as they do.
@@ -60,7 +60,7 @@ fn check(case: &Case<2>, alike: &Case<2>, limits: Limits) {
 
 #[test]
 fn agrees_with_double_precision() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let shapes = [[3, 5, 1], [2, 3, 2], [3, 1, 3], [2, 3, 61], [3, 2, 64], [2, 2, 65], [1, 3, 257], [2, 1, 1000]];
     for (index, shape) in shapes.into_iter().enumerate() {
         let case = case(shape, 10 * index as u64);
@@ -70,10 +70,10 @@ fn agrees_with_double_precision() {
 
 #[test]
 fn agrees_over_ten_thousand_tokens() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     // Plain ops on ten thousand tokens take gigabytes: what is allowed is their error on a fifth.
     let (case, alike) = (case([1, 2, 10_000], 100), case([1, 2, 2000], 100));
-    let scores = inputs::<Vulkan>(&case, DType::F32).scores;
+    let scores = inputs::<Card>(&case, DType::F32).scores;
     for (cubes, max_units, segmented) in [(1, 256, false), (12, 32, true)] {
         let device = Limits { cubes, max_units, ..usual_limits() };
         assert_eq!(Plan::new(&scores, device).unwrap().segments.count > 1, segmented);
@@ -84,7 +84,7 @@ fn agrees_over_ten_thousand_tokens() {
 /// Time cut in segments, with resets in some of them.
 #[test]
 fn agrees_however_it_is_launched() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     for (shape, cubes, max_units) in [([2, 1, 997], 64, 16), ([3, 2, 531], 40, 8), ([1, 1, 700], 9, 1)] {
         let case = case(shape, 110);
         check(&case, &case, Limits { cubes, max_units, ..usual_limits() });
@@ -93,7 +93,7 @@ fn agrees_however_it_is_launched() {
 
 #[test]
 fn same_bits_every_run() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([2, 2, 1700], 120);
     let device = Limits { cubes: 16, max_units: 16, ..usual_limits() };
     assert_eq!(on_device(&case, device), on_device(&case, device));
@@ -101,7 +101,7 @@ fn same_bits_every_run() {
 
 #[test]
 fn a_non_finite_episode_does_not_reach_the_next() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let time = 203;
     let border = time / 2;
     for (cubes, max_units) in [(1, 256), (32, 8)] {
@@ -121,13 +121,13 @@ fn a_non_finite_episode_does_not_reach_the_next() {
 
 #[test]
 fn strided_inputs_give_what_contiguous_ones_do() {
-    let Some(_device) = vulkan() else { return };
+    let Some(_device) = card() else { return };
     let case = case([3, 5, 23], 140);
     let expected = on_device(&case, usual_limits());
     for (a, b) in [(0, 1), (1, 2), (0, 2)] {
-        let mut inputs = inputs::<Vulkan>(&case, DType::F32);
+        let mut inputs = inputs::<Card>(&case, DType::F32);
         inputs.scores = strided::<3>(inputs.scores, a, b);
-        let grad = strided::<3>(case.grad::<Vulkan>(DType::F32), 1, 2);
-        assert_eq!(own::<Vulkan>(inputs, grad), expected, "axes {a} and {b}");
+        let grad = strided::<3>(case.grad::<Card>(DType::F32), 1, 2);
+        assert_eq!(own::<Card>(inputs, grad), expected, "axes {a} and {b}");
     }
 }

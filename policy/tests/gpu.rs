@@ -1,17 +1,22 @@
-//! The laws on a Vulkan device, software or not, and that it gives the CPU's answers: values, states and gradients.
+//! The laws on a GPU, or a processor in its place, and that it gives the CPU's answers: values, states and gradients.
 //!
 //! Sums are rounded in the device's order, products of matrices and exponentials by its own means: hence tolerances of their own.
-#![cfg(feature = "vulkan")]
+#![cfg(any(feature = "cuda", feature = "vulkan"))]
 
 mod common;
 
-use aaren_kernels::{Dropout, device::Vulkan};
+use aaren_kernels::Dropout;
+// NVIDIA's where they are built in, else those of Vulkan.
+#[cfg(feature = "cuda")]
+use aaren_kernels::device::{Cuda as Card, cuda as find};
+#[cfg(not(feature = "cuda"))]
+use aaren_kernels::device::{Vulkan as Card, vulkan as find};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use common::{laws::*, *};
 
-type Graph = Autodiff<Vulkan>;
+type Graph = Autodiff<Card>;
 
 /// Small: the device may be a processor, and every op that has no kernel of its own is a row of launches there.
 const LAWS: Laws = Laws {
@@ -31,7 +36,7 @@ const LONG: [&str; 2] = ["hyena", "monarch"];
 
 /// Runs a law over every mixer, if there is a device; a printed reason if not.
 fn over_all(law: impl Fn(&str)) {
-    match aaren_kernels::device::vulkan() {
+    match find() {
         Ok(_) => variants().into_iter().filter(|name| !LONG.contains(name)).for_each(|name| {
             let started = std::time::Instant::now();
             law(name);
@@ -43,7 +48,7 @@ fn over_all(law: impl Fn(&str)) {
 
 #[test]
 fn law_1_any_split_gives_the_outputs_of_one_pass() {
-    over_all(|name| LAWS.any_split_gives_the_outputs_of_one_pass::<Vulkan>(name));
+    over_all(|name| LAWS.any_split_gives_the_outputs_of_one_pass::<Card>(name));
 }
 
 #[test]
@@ -53,17 +58,17 @@ fn law_1_any_split_gives_the_gradients_of_one_pass() {
 
 #[test]
 fn law_2_a_token_changes_no_output_before_it() {
-    over_all(|name| LAWS.a_token_changes_no_output_before_it::<Vulkan>(name, &[(37, 20)]));
+    over_all(|name| LAWS.a_token_changes_no_output_before_it::<Card>(name, &[(37, 20)]));
 }
 
 #[test]
 fn law_3_a_reset_gives_what_a_fresh_sequence_gives() {
-    over_all(|name| LAWS.a_reset_gives_what_a_fresh_sequence_gives::<Vulkan>(name, &[(13, 0), (13, 12), (37, 21)]));
+    over_all(|name| LAWS.a_reset_gives_what_a_fresh_sequence_gives::<Card>(name, &[(13, 0), (13, 12), (37, 21)]));
 }
 
 #[test]
 fn law_5_the_state_is_as_large_as_documented() {
-    over_all(|name| LAWS.the_state_is_as_large_as_documented::<Vulkan>(name));
+    over_all(|name| LAWS.the_state_is_as_large_as_documented::<Card>(name));
 }
 
 #[test]
@@ -78,17 +83,17 @@ fn law_6_the_answers_are_those_of_the_cpu() {
 
 #[test]
 fn law_7_a_stream_says_what_one_pass_says() {
-    over_all(|name| LAWS.a_stream_says_what_one_pass_says::<Vulkan>(name, &[&[10, 1, 30, 2]]));
+    over_all(|name| LAWS.a_stream_says_what_one_pass_says::<Card>(name, &[&[10, 1, 30, 2]]));
 }
 
 #[test]
 fn law_of_states_a_stored_one_goes_on_as_itself() {
-    over_all(|name| LAWS.a_stored_state_goes_on_as_the_state_itself::<Vulkan>(name));
+    over_all(|name| LAWS.a_stored_state_goes_on_as_the_state_itself::<Card>(name));
 }
 
 #[test]
 fn law_of_rows_they_do_not_see_each_other() {
-    over_all(|name| LAWS.rows_of_a_batch_do_not_see_each_other::<Vulkan>(name));
+    over_all(|name| LAWS.rows_of_a_batch_do_not_see_each_other::<Card>(name));
 }
 
 /// Burn 0.21 loses strides where a view whose last axis is of length one gains another axis: it takes them from the axis of one.
@@ -96,7 +101,7 @@ fn law_of_rows_they_do_not_see_each_other() {
 /// the remark there.
 #[test]
 fn burn_still_loses_strides_before_a_last_axis_of_one() {
-    if let Err(reason) = aaren_kernels::device::vulkan() {
+    if let Err(reason) = find() {
         return println!("skipped: {reason}");
     }
     fn gained<B: Backend>() -> Vec<f64> {
@@ -104,5 +109,5 @@ fn burn_still_loses_strides_before_a_last_axis_of_one() {
         numbers(x.expand([3, 4]).slice([0..3, 0..1]).unsqueeze_dim::<3>(2))
     }
     assert_eq!(gained::<Flex>(), [1.0, 2.0, 3.0]);
-    assert_eq!(gained::<Vulkan>(), [1.0, 1.0, 1.0]);
+    assert_eq!(gained::<Card>(), [1.0, 1.0, 1.0]);
 }
