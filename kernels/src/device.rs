@@ -10,12 +10,23 @@
 //! }
 //! ```
 
+#[cfg(feature = "cuda")]
+mod cache;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod precision;
+#[cfg(feature = "cuda")]
+mod toolkit;
+
 use crate::cube::failure;
 use burn::tensor::backend::Backend;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement};
 use std::collections::BTreeMap;
 
 pub use crate::cube::{LaunchLog, failure::DeviceError};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, cuda, set_precision};
+pub use precision::Precision;
 
 /// What went wrong on the devices' own threads since the last call. Where something did, results read since then are garbage.
 pub fn take_failure() -> Option<DeviceError> {
@@ -79,10 +90,6 @@ impl<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolElement> Gpu for Cu
 #[cfg(feature = "vulkan")]
 pub type Vulkan = burn_wgpu::Vulkan<f32, i32, u8>;
 
-/// The backend of NVIDIA GPUs: kernels compiled by NVRTC when they are first launched.
-#[cfg(feature = "cuda")]
-pub type Cuda = burn_cuda::Cuda<f32, i32>;
-
 /// The default Vulkan device, a GPU rather than software.
 ///
 /// # Errors
@@ -114,37 +121,6 @@ pub fn vulkan() -> Result<Found<burn_wgpu::WgpuDevice>, DeviceError> {
         Ok((name, is_software)) => Ok(Found { device: WgpuDevice::DefaultDevice, name: name.clone(), is_software: *is_software }),
         Err(reason) => Err(DeviceError::Absent { api: "Vulkan", reason: reason.clone() }),
     }
-}
-
-/// The first CUDA device.
-///
-/// # Errors
-/// [`DeviceError::Absent`] if the driver or NVRTC, which compiles the kernels, cannot be loaded, or there is no device.
-#[cfg(feature = "cuda")]
-pub fn cuda() -> Result<Found<burn_cuda::CudaDevice>, DeviceError> {
-    use cudarc::driver::result;
-
-    let absent = |reason: String| DeviceError::Absent { api: "CUDA", reason };
-    // Anything else of these libraries panics where they are missing.
-    // SAFETY: both try to load a library of NVIDIA's, whose initialization has no requirements, and report whether they could.
-    let (driver, compiler) = unsafe { (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present()) };
-    if !driver {
-        return Err(absent("the driver's library libcuda.so cannot be loaded; install the NVIDIA driver".to_owned()));
-    }
-    if !compiler {
-        return Err(absent(
-            "libnvrtc.so cannot be loaded; install NVRTC (part of the CUDA toolkit, or the nvidia-cuda-nvrtc wheel)".to_owned(),
-        ));
-    }
-    let failed = |error: cudarc::driver::DriverError| absent(format!("the driver reports {error}"));
-    result::init().map_err(failed)?;
-    if result::device::get_count().map_err(failed)? == 0 {
-        return Err(absent("the driver finds no GPU".to_owned()));
-    }
-    let gpu = result::device::get(0).map_err(failed)?;
-    let name = result::device::get_name(gpu).map_err(failed)?;
-    failure::watch();
-    Ok(Found { device: burn_cuda::CudaDevice::new(0), name, is_software: false })
 }
 
 /// Runs a future that never waits for anything but this thread's own work, as the loader's do.

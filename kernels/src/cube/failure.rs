@@ -26,6 +26,14 @@ pub enum DeviceError {
         /// The size of the buffer.
         bytes: u64,
     },
+    /// Another precision was asked for than the one that the device has been found with.
+    #[error("the device multiplies in {settled:?} in this process, and not in {wanted:?} any more")]
+    PrecisionSettled {
+        /// What it was found with.
+        settled: crate::device::Precision,
+        /// What was asked for.
+        wanted: crate::device::Precision,
+    },
     /// A device fails at anything else.
     #[error("the device failed: {0}")]
     Failed(String),
@@ -43,14 +51,26 @@ pub(crate) fn watch() {
     });
 }
 
-/// Whether this is a thread of CubeCL's, named "DSU-" or "DSD-" and a device's numbers.
+/// How the names of CubeCL's threads begin; a device's numbers follow.
+pub(crate) const DEVICE_THREADS: [&str; 2] = ["DSD-", "DSU-"];
+
+/// Whether this is one of them.
 fn is_device() -> bool {
-    std::thread::current().name().is_some_and(|name| name.starts_with("DSD-") || name.starts_with("DSU-"))
+    std::thread::current().name().is_some_and(|name| DEVICE_THREADS.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 fn keep(info: &PanicHookInfo) {
-    let text = info.payload_as_str().unwrap_or("it gave no reason");
+    note(info.payload_as_str().unwrap_or("it gave no reason"));
+}
+
+/// Keeps what went wrong, unless something has before.
+pub(crate) fn note(text: &str) {
     FIRST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| text.to_owned());
+}
+
+/// Whether there is something to take.
+pub(crate) fn is_noted() -> bool {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
 /// What went wrong since the last call, if anything did.
@@ -64,8 +84,13 @@ fn named(text: &str) -> DeviceError {
     let digits = after.map(|after| after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(after));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(bytes) => DeviceError::OutOfMemory { bytes },
-        None => DeviceError::Failed(text.lines().next().unwrap_or(text).to_owned()),
+        None => DeviceError::Failed(first_line(text)),
     }
+}
+
+/// The first line of a text that says something.
+pub(crate) fn first_line(text: &str) -> String {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it gave no reason").to_owned()
 }
 
 #[cfg(test)]
@@ -78,6 +103,9 @@ mod tests {
             "called `Result::unwrap()` on an `Err` value: can't allocate buffer of size: 314880000\nNo backtrace available";
         assert_eq!(named(text).to_string(), "no memory for a buffer of 314880000 bytes");
         assert_eq!(named("it was lost\nat a line").to_string(), "the device failed: it was lost");
+        // As CubeCL begins some of its own.
+        assert_eq!(named("\n        CUDA is not here.\n    Install it.").to_string(), "the device failed: CUDA is not here.");
+        assert_eq!(named(" \n").to_string(), "the device failed: it gave no reason");
         let no_size = "can't allocate buffer of size: ?";
         assert_eq!(named(no_size).to_string(), format!("the device failed: {no_size}"));
     }

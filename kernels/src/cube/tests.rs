@@ -46,6 +46,23 @@ fn other_types_of_the_device_have_gradients() {
     }
 }
 
+/// Single precision as on the CPU: 13 bits less, as tensor cores have it, would lose what the factors are beyond 1.
+#[test]
+fn matrix_products_are_of_single_precision() {
+    let Some(device) = card() else { return };
+    for [rows, inner, columns] in [[1, 40, 7], [16, 16, 16], [33, 128, 65], [128, 64, 1]] {
+        let beyond = 1.0 + 1.0 / 4096.0;
+        let left = Tensor::<Card, 2>::full([rows, inner], beyond, &device);
+        let right = Tensor::<Card, 2>::ones([inner, columns], &device);
+        let products = left.matmul(right).into_data();
+        // Exact: a factor has 13 bits, and no sum more than 21.
+        assert!(
+            products.iter::<f64>().all(|product| product == inner as f64 * beyond),
+            "{rows} x {inner} x {columns}: {products}"
+        );
+    }
+}
+
 /// What a loss of an op and its gradients take, in bytes.
 #[derive(Debug)]
 struct Taken {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* A kernel and the module that it is alone in, as all that CubeCL makes are. */
 typedef struct {
@@ -28,14 +29,16 @@ static int newest_ptx(void) {
     return 80 + (release - 120);
 }
 
-static void link_to_processor(Function *function, const char *ptx) {
+/* Whether there is nothing to run, or it can be run. */
+static int link_to_processor(Function *function, const char *ptx) {
     static const char MARK[] = "//FAKECUDA_KERNEL ";
     const char *line = strstr(ptx, MARK);
     char path[4096];
-    if (!line || sscanf(line + sizeof MARK - 1, "%4095[^\n]", path) != 1) return;
+    if (!line || sscanf(line + sizeof MARK - 1, "%4095[^\n]", path) != 1) return 1;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     function->run = library ? (EmulatedLaunch *)dlsym(library, "emulated_launch") : NULL;
     if (!function->run) fprintf(stderr, "fakecuda: %s\n", dlerror());
+    return function->run != NULL;
 }
 
 Result cuModuleLoadData(void **module, const void *image) {
@@ -50,7 +53,7 @@ Result cuModuleLoadData(void **module, const void *image) {
     function->name = strndup(entry, strcspn(entry, "( \t\n"));
     function->most_threads = most ? atoi(most + strlen(".maxntid ")) : 1024;
     function->most_shared = 48 << 10;
-    link_to_processor(function, ptx);
+    if (!link_to_processor(function, ptx)) return INVALID_PTX;
     *module = function;
     return SUCCESS;
 }
@@ -75,6 +78,17 @@ Result cuFuncSetAttribute(void *function, int attribute, int value) {
     return SUCCESS;
 }
 
+/* For the threads of one block after the other: a program launches from one thread. */
+static char *stacks(void) {
+    static char *memory;
+    if (memory) return memory;
+    const size_t bytes = (size_t)EMULATED_THREADS * EMULATED_STACK;
+    char *mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) return NULL;
+    for (size_t stack = 0; stack < bytes; stack += EMULATED_STACK) mprotect(mapped + stack, EMULATED_PAGE, PROT_NONE);
+    return memory = mapped;
+}
+
 /* What a card refuses. */
 static int is_within_limits(const Function *function, const unsigned grid[3], const unsigned block[3], unsigned shared) {
     unsigned long long threads = (unsigned long long)block[0] * block[1] * block[2];
@@ -97,7 +111,8 @@ Result cuLaunchKernel(void *handle, unsigned grid_x, unsigned grid_y, unsigned g
         return INVALID_VALUE;
     }
     if (!function->run) return SUCCESS;
-    const EmulatedOptions options = {.backwards = atoi(setting("FAKECUDA_BACKWARDS", "0"))};
+    const EmulatedOptions options = {.backwards = atoi(setting("FAKECUDA_BACKWARDS", "0")), .stacks = stacks()};
+    if (!options.stacks) return OUT_OF_MEMORY;
     if (function->run(arguments, grid, block, shared, &options) == 0) return SUCCESS;
     /* A program that tries its kernels goes on without one that fails, and nobody would notice. */
     if (strcmp(setting("FAKECUDA_FAULTS", "abort"), "report")) abort();

@@ -73,11 +73,12 @@ static bool run_lanes(unsigned warp, unsigned count, bool backwards) {
     return moved;
 }
 
-static void run_block_together(unsigned count, bool backwards) {
+static void run_block_together(unsigned count, const EmulatedOptions *options) {
+    const bool backwards = options->backwards;
     for (unsigned thread = 0; thread < count; thread++) {
         threads[thread].state = READY;
         threads[thread].half = 0;
-        prepare(threads[thread], stacks() + (size_t)(thread + 1) * STACK);
+        prepare(threads[thread], options->stacks + (size_t)(thread + 1) * STACK);
     }
     for (;;) {
         bool moved = false;
@@ -98,9 +99,9 @@ static void run_block_together(unsigned count, bool backwards) {
 }
 
 // Without barriers and shuffles nobody waits, and no stacks are needed.
-static void run_block_alone(unsigned count, bool backwards) {
+static void run_block_alone(unsigned count, const EmulatedOptions *options) {
     for (unsigned i = 0; i < count; i++) {
-        self = threads + (backwards ? count - 1 - i : i);
+        self = threads + (options->backwards ? count - 1 - i : i);
         body();
     }
 }
@@ -125,7 +126,7 @@ static int run_grid(void (*kernel)(), const char *name, bool together, unsigned 
                 blockIdx = {x, y, z};
                 // NaN: what a block reads of shared memory it must have written.
                 if (memory) memset(memory, 0xff, shared + BEHIND);
-                (together ? run_block_together : run_block_alone)(count, options->backwards);
+                (together ? run_block_together : run_block_alone)(count, options);
                 for (unsigned byte = shared; memory && byte < shared + BEHIND; byte++)
                     if (memory[byte] != 0xff) {
                         fault("shared memory is written behind its end", 0);

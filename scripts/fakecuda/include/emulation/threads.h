@@ -1,10 +1,10 @@
 // Threads of a block: each is a fiber with a stack of its own, and runs until it waits for others.
 #pragma once
+#include "launch.h"
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <sys/mman.h>
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
@@ -21,7 +21,7 @@ static const int warpSize = 32;
 
 namespace emulated {
 
-enum { MOST_THREADS = 1024, WARP = 32, STACK = 256 << 10, PAGE = 4096 };
+enum { MOST_THREADS = EMULATED_THREADS, WARP = 32, STACK = EMULATED_STACK, PAGE = EMULATED_PAGE };
 
 enum State { READY, AT_WARP, AT_BLOCK, LEFT };
 
@@ -134,18 +134,6 @@ static inline void wait(State state, unsigned line) {
     self->state = state;
     self->line = line;
     pause();
-}
-
-// Stacks for the threads of a block, one above the other; the lowest page of each faults.
-static char *stacks() {
-    static char *memory;
-    if (!memory) {
-        memory = (char *)mmap(nullptr, (size_t)MOST_THREADS * STACK, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED) abort();
-        for (int thread = 0; thread < MOST_THREADS; thread++) mprotect(memory + (size_t)thread * STACK, PAGE, PROT_NONE);
-    }
-    return memory;
 }
 
 } // namespace emulated
