@@ -18,7 +18,7 @@ use super::inputs::{EPSILON, LayerNormGradients};
 use super::ops::LayerNormOps;
 use super::reference;
 use crate::cube::self_check::{is_trusted, serves};
-use crate::cube::{Grid, array, contiguous, cube_sum, empty, self_check};
+use crate::cube::{Grid, array, column_sums, contiguous, cube_sum, empty, self_check};
 use crate::primitive::{float, primitive};
 use burn::backend::Flex;
 use burn::tensor::ops::FloatTensor;
@@ -175,7 +175,7 @@ fn layer_norm_backward<R: CubeRuntime, F: FloatElement, I: IntElement, BT: BoolE
             x.dtype.into(),
         );
     }
-    let over_rows = |tensor| primitive(float::<CubeBackend<R, F, I, BT>, 2>(tensor).sum_dim(0).squeeze_dim::<1>(0));
+    let over_rows = |tensor| primitive(column_sums(float::<CubeBackend<R, F, I, BT>, 2>(tensor)));
     LayerNormGradients { x: x_grad, gain: over_rows(gain_grads), bias: over_rows(grad) }
 }
 

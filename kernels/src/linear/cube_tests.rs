@@ -9,7 +9,13 @@ use burn_flex::Flex;
 #[test]
 fn dense_layer_gradients_agree_with_double_precision() {
     let Some(_device) = card() else { return };
-    let (rows, inputs, outputs) = (37, 11, 23);
+    // The last has rows enough to be cut in parts, and some left.
+    for (rows, inputs, outputs) in [(37, 11, 23), (1, 5, 3), (1033, 7, 5)] {
+        check_gradients(rows, inputs, outputs);
+    }
+}
+
+fn check_gradients(rows: usize, inputs: usize, outputs: usize) {
     let [x, weight, grad] = [(rows * inputs, 1), (inputs * outputs, 2), (rows * outputs, 3)].map(|(n, seed)| random_f64(n, seed));
     let single = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<_>>();
     fn run<B: LinearOps>(numbers: [&[f32]; 3], [rows, inputs, outputs]: [usize; 3], dtype: DType) -> Numbers {
@@ -26,5 +32,5 @@ fn dense_layer_gradients_agree_with_double_precision() {
     let shape = [rows, inputs, outputs];
     let (found, truth) = (run::<Card>(numbers, shape, DType::F32), run::<Flex>(numbers, shape, DType::F64));
     let plain = [run::<Flex>(numbers, shape, DType::F32), truth.clone()];
-    assert_accurate(&["x", "weight", "bias"], &found, &truth, &[plain], "gradients");
+    assert_accurate(&["x", "weight", "bias"], &found, &truth, &[plain], &format!("gradients of {shape:?}"));
 }

@@ -2,7 +2,7 @@
 
 use super::inputs::{Activation, LinearGradients, LinearSaved};
 use crate::primitive::{float, primitive};
-use burn::tensor::{activation::relu, backend::Backend, ops::FloatTensor};
+use burn::tensor::{Tensor, activation::relu, backend::Backend, ops::FloatTensor};
 
 pub(crate) fn linear<B: Backend>(
     x: FloatTensor<B>,
@@ -22,14 +22,19 @@ pub(crate) fn linear<B: Backend>(
 /// By hand, without the gradient of `x` where it is not needed: a matrix product each for input and weight, a sum for the bias.
 pub(crate) fn linear_backward<B: Backend>(saved: LinearSaved<B>, grad: FloatTensor<B>, needs_x: bool) -> LinearGradients<B> {
     let [x, weight, y, grad] = [saved.x, saved.weight, saved.y, grad].map(float::<B, 2>);
-    let grad = match saved.activation {
-        Activation::Identity => grad,
-        Activation::Relu => grad.mask_fill(y.lower_equal_elem(0.0), 0.0),
-        Activation::Tanh => grad.clone() - grad * y.clone() * y,
-    };
+    let grad = before_activation(grad, y, saved.activation);
     LinearGradients {
         x: needs_x.then(|| primitive(grad.clone().matmul(weight.transpose()))),
         weight: primitive(x.transpose().matmul(grad.clone())),
         bias: primitive(grad.sum_dim(0).squeeze_dim::<1>(0)),
+    }
+}
+
+/// The gradient of what an activation made `y` of.
+pub(crate) fn before_activation<B: Backend>(grad: Tensor<B, 2>, y: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+    match activation {
+        Activation::Identity => grad,
+        Activation::Relu => grad.mask_fill(y.lower_equal_elem(0.0), 0.0),
+        Activation::Tanh => grad.clone() - grad * y.clone() * y,
     }
 }
