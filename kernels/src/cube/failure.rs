@@ -84,13 +84,17 @@ fn named(text: &str) -> DeviceError {
     let digits = after.map(|after| after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(after));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(bytes) => DeviceError::OutOfMemory { bytes },
-        None => DeviceError::Failed(first_line(text)),
+        None => DeviceError::Failed(reason(text)),
     }
 }
 
-/// The first line of a text that says something.
-pub(crate) fn first_line(text: &str) -> String {
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it gave no reason").to_owned()
+/// What a text of CubeCL's says in one line: the innermost of the first chain of causes, or where there is none, the first that is not
+/// empty.
+pub(crate) fn reason(text: &str) -> String {
+    let chain = text.split("Backtrace:").next().unwrap_or(text);
+    let cause = chain.rsplit("Caused by:").next().unwrap_or(chain);
+    let mut lines = cause.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "[Compilation Error]");
+    lines.next().unwrap_or("it gave no reason").to_owned()
 }
 
 #[cfg(test)]
@@ -105,6 +109,10 @@ mod tests {
         assert_eq!(named("it was lost\nat a line").to_string(), "the device failed: it was lost");
         // As CubeCL begins some of its own.
         assert_eq!(named("\n        CUDA is not here.\n    Install it.").to_string(), "the device failed: CUDA is not here.");
+        let chain = "An error happened during execution\nCaused by:\n  [Launch(It is not compiled\nCaused by:\n  [Compilation Error] \n    \
+                     default_program(1): catastrophic error: cannot open \"mma.h\"\n[Source]\nint x;\nBacktrace:\nCaused by:\nnone";
+        let cause = "the device failed: default_program(1): catastrophic error: cannot open \"mma.h\"";
+        assert_eq!(named(chain).to_string(), cause);
         assert_eq!(named(" \n").to_string(), "the device failed: it gave no reason");
         let no_size = "can't allocate buffer of size: ?";
         assert_eq!(named(no_size).to_string(), format!("the device failed: {no_size}"));

@@ -25,7 +25,7 @@ pub(crate) fn column_sums<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
     let parts = rows.isqrt();
     let cut = Cut::new(rows, parts);
     let sums = cut.parts(x.clone()).sum_dim(1).reshape([parts, width]).sum_dim(0);
-    cut.add_rest(sums, |rest| x.slice([rest]).sum_dim(0)).reshape([width])
+    cut.add_rest(sums, |rest| x.slice(rest).sum_dim(0)).reshape([width])
 }
 
 /// `x^T y`, of `[rows, n]` and `[rows, m]`: `[n, m]`.
@@ -38,7 +38,7 @@ pub(crate) fn product_over_rows<B: Backend>(x: Tensor<B, 2>, y: Tensor<B, 2>) ->
     }
     let cut = Cut::new(rows, parts);
     let products = cut.parts(x.clone()).swap_dims(1, 2).matmul(cut.parts(y.clone())).sum_dim(0).reshape([n, m]);
-    cut.add_rest(products, |rest| x.slice([rest.clone()]).transpose().matmul(y.slice([rest])))
+    cut.add_rest(products, |rest| x.slice(rest.clone()).transpose().matmul(y.slice(rest)))
 }
 
 /// Rows cut in equal parts, but for a few that are left.
@@ -60,7 +60,7 @@ impl Cut {
     /// `[rows, width]` as `[parts, length, width]`.
     fn parts<B: Backend>(&self, x: Tensor<B, 2>) -> Tensor<B, 3> {
         let width = x.dims()[1];
-        x.slice([0..self.whole()]).reshape([self.parts, self.length, width])
+        x.slice(0..self.whole()).reshape([self.parts, self.length, width])
     }
 
     /// A sum over the parts and what `of` makes of the rows that are left.

@@ -20,22 +20,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// put on it: what its matrix products are computed in is settled there.
 pub type Cuda = burn_cuda::Cuda<f32, i32>;
 
-/// What was settled when the device was found, or a wish before that.
-static PRECISION: Mutex<(Precision, bool)> = Mutex::new((Precision::F32, false));
+/// What is settled of the device when it is found for the first time.
+struct Settings {
+    precision: Precision,
+    is_started: bool,
+    is_checked: bool,
+}
+
+static SETTINGS: Mutex<Settings> = Mutex::new(Settings { precision: Precision::F32, is_started: false, is_checked: false });
 
 /// Says what matrix products are to be computed in, before the first call of [`cuda`]: a process has one device and one precision.
 ///
 /// # Errors
 /// [`DeviceError::PrecisionSettled`] if the device has been found with another.
 pub fn set_precision(wanted: Precision) -> Result<(), DeviceError> {
-    let mut precision = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
-    match *precision {
-        (settled, true) if settled != wanted => Err(DeviceError::PrecisionSettled { settled, wanted }),
-        (_, is_settled) => {
-            *precision = (wanted, is_settled);
-            Ok(())
-        }
+    let mut settings = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if settings.is_started && settings.precision != wanted {
+        return Err(DeviceError::PrecisionSettled { settled: settings.precision, wanted });
     }
+    settings.precision = wanted;
+    Ok(())
 }
 
 /// The first CUDA device. Its products are of single precision, unless [`set_precision`] said otherwise before.
@@ -47,12 +51,16 @@ pub fn cuda() -> Result<Found<CudaDevice>, DeviceError> {
     let (name, capability, compiler) = find().map_err(|reason| DeviceError::Absent { api: "CUDA", reason })?;
     failure::watch();
     let device = CudaDevice::new(0);
-    let mut precision = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
-    if !precision.1 {
+    let mut settings = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !settings.is_started {
         keep_compiled(capability, compiler);
-        start(precision.0)?;
-        check_product(&device)?;
-        precision.1 = true;
+        let precision = settings.precision;
+        on_a_thread_of_devices(move || start(precision))?;
+        settings.is_started = true;
+    }
+    if !settings.is_checked {
+        on_a_thread_of_devices(check_product)??;
+        settings.is_checked = true;
     }
     Ok(Found { device, name, is_software: false })
 }
@@ -121,21 +129,22 @@ fn compiler_version() -> Result<(Version, Vec<Version>), String> {
 
 type Server = <CudaRuntime as Runtime>::Server;
 
-/// Makes the device ready with products of this precision.
-fn start(precision: Precision) -> Result<(), DeviceError> {
-    let start = move || {
-        let device = CudaDevice::new(0);
-        let server = Server::init(device.to_id());
-        if precision == Precision::F32 {
-            hide_tf32(&server);
-        }
-        // Panics if something has used the device before, of which nobody knows what it multiplies in.
-        cubecl::client::ComputeClient::<CudaRuntime>::init(&device, server);
-    };
-    // A thread with the name of those that work for devices: what it panics with is kept and not printed.
-    let thread = std::thread::Builder::new().name(format!("{}start", failure::DEVICE_THREADS[0])).spawn(start);
+/// Runs what may panic on a thread that is called like those that work for devices: what it panics with is kept, and not printed.
+fn on_a_thread_of_devices<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DeviceError> {
+    let thread = std::thread::Builder::new().name(format!("{}start", failure::DEVICE_THREADS[0])).spawn(work);
     let thread = thread.map_err(|error| DeviceError::Failed(format!("no thread can be started: {error}")))?;
     thread.join().map_err(|_| failure::take().unwrap_or_else(|| DeviceError::Failed("it does not start".to_owned())))
+}
+
+/// Makes the device ready with products of this precision. Panics if something has used it before, of which nobody knows what it
+/// multiplies in.
+fn start(precision: Precision) {
+    let device = CudaDevice::new(0);
+    let server = Server::init(device.to_id());
+    if precision == Precision::F32 {
+        hide_tf32(&server);
+    }
+    cubecl::client::ComputeClient::<CudaRuntime>::init(&device, server);
 }
 
 /// Lets products of single-precision matrices be computed in single precision.
@@ -156,14 +165,14 @@ fn hide_tf32(server: &Server) {
 
 /// Has two matrices multiplied: no policy can do without, and a compiler that lacks a header, or a driver that does not load what it
 /// made, shows here and not in the first step.
-fn check_product(device: &CudaDevice) -> Result<(), DeviceError> {
+fn check_product() -> Result<(), DeviceError> {
     const SIDE: usize = 16;
-    let ones = Tensor::<Cuda, 2>::ones([SIDE, SIDE], device);
+    let ones = Tensor::<Cuda, 2>::ones([SIDE, SIDE], &CudaDevice::new(0));
     let product = ones.clone().matmul(ones).try_into_data();
     if let Some(failed) = failure::take() {
         return Err(failed);
     }
-    let product = product.map_err(|error| DeviceError::Failed(failure::first_line(&format!("{error:?}"))))?;
+    let product = product.map_err(|error| DeviceError::Failed(failure::reason(&format!("{error:?}"))))?;
     match product.iter::<f32>().find(|number| *number != SIDE as f32) {
         Some(number) => Err(DeviceError::Failed(format!("it multiplies matrices wrongly: {number} where {SIDE} is right"))),
         None => Ok(()),
@@ -205,7 +214,7 @@ mod tests {
             (&[("FAKECUDA_CAPABILITY", "7.0")], &["no CUDA device", "capability 7.0", "7.5, 8.0"]),
             (&[("FAKECUDA_CARDS", "0")], &["no CUDA device", "finds no GPU"]),
             (&[("FAKECUDA_MEMORY", "1000")], &["reason: no memory for a buffer of"]),
-            (&[("FAKECUDA_CXX", "false")], &["reason: the device failed: ", "ompilation"]),
+            (&[("FAKECUDA_CXX", "false")], &["reason: the device failed: g++ does not compile it"]),
         ];
         for (variables, expected) in cases {
             let found = found_with(variables);

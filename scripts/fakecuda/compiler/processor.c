@@ -68,7 +68,9 @@ char *compile_for_processor(Program *program, int count, const char *const *opti
              getpid(), source, log, library, getpid(), library);
     const int failed = system(command);
     if (failed) {
-        program->log = read_file(log);
+        char *said = read_file(log);
+        if (asprintf(&program->log, "g++ does not compile it\n%s", said ? said : "") < 0) abort();
+        free(said);
         fprintf(stderr, "fakecuda: g++ does not compile %s, which is kept as %s\n", program->name, source);
     } else if (!getenv("FAKECUDA_KEEP")) {
         unlink(source);
