@@ -193,8 +193,13 @@ fn half_precision_values_are_summed_in_single_precision() {
             let found = read_scan(outputs, gradients);
             for (what, (found, expected)) in NAMES.into_iter().zip(found.into_iter().zip(on_cpu(&case, DType::F64))) {
                 let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
-                // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions.
-                let roundings = if what.contains("gradients") { 4.0 } else { 1.0 };
+                // Gradients are computed from outputs that have been rounded, one for each of 16 dimensions: a random walk of 4 roundings. That
+                // of the carry's log-sum adds those of several tokens, until the carry's weight has gone.
+                let roundings = match what {
+                    "gradients of the carry's log-sum" => 8.0,
+                    gradients if gradients.contains("gradients") => 4.0,
+                    _ => 1.0,
+                };
                 let error = Truth(&expected).largest_error(&found);
                 println!("{dtype:?}: {what} off by {error:e} at a scale of {largest:e}");
                 assert!(
