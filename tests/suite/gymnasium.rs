@@ -224,7 +224,8 @@ fn a_ctrl_c_in_a_terminal_saves_the_run_before_the_workers_end() {
     let all = workers(train.id());
     // To the whole group, as a terminal does; and to the workers, as a scheduler does.
     kill("-INT", format!("-{}", train.id()));
-    all.iter().for_each(|id| kill("-TERM", id));
+    // One may have ended by then.
+    all.iter().for_each(|id| drop(Command::new("kill").args(["-TERM", "--", &id.to_string()]).output()));
     let output = train.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");

@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::journal::Journal;
 use super::policies;
 use super::policies::{FoundPolicy, PolicyLevel, Provenance, evaluation_of, find, medium_return, versions};
-use crate::config::{Changes, CollectJob, EnvConfig, Job, Part, PpoJob};
+use crate::config::{Changes, CollectJob, Job, Part, PpoJob};
 use crate::device::{CPU, Cpu};
 use crate::ppo;
 use crate::run::RunDir;
@@ -31,14 +31,22 @@ const POLICIES: &str = "policies";
 pub(crate) fn check(job: &CollectJob) -> Result<PpoJob> {
     let trained = job_that_trains(job)?;
     let path = job.collect.train.as_deref().unwrap_or(Path::new(""));
-    let named = |env: &EnvConfig| format!("{} with the options {}", env.id, Value::from(env.options.clone()));
+    let (theirs, ours) = (&trained.env, &job.env);
     ensure!(
-        trained.env == job.env,
-        "collect.train: {} trains in {}, this collection is in {}; say the same env in both, or no env.options here, which then are the \
-         training's",
+        theirs.id == ours.id,
+        "collect.train: {} trains in {}, this collection is in {}; name the same task in both",
         path.display(),
-        named(&trained.env),
-        named(&job.env),
+        theirs.id,
+        ours.id
+    );
+    ensure!(
+        theirs.options == ours.options,
+        "collect.train: {} trains in {} with the options {}, this collection has {}; say the same in both, or no env.options here, which then \
+         are the training's",
+        path.display(),
+        theirs.id,
+        Value::from(theirs.options.clone()),
+        Value::from(ours.options.clone())
     );
     ensure!(
         trained.evaluation.every > 0,
