@@ -214,7 +214,8 @@ mod tests {
             (&[("FAKECUDA_CAPABILITY", "7.0")], &["no CUDA device", "capability 7.0", "7.5, 8.0"]),
             (&[("FAKECUDA_CARDS", "0")], &["no CUDA device", "finds no GPU"]),
             (&[("FAKECUDA_MEMORY", "1000")], &["reason: no memory for a buffer of"]),
-            (&[("FAKECUDA_CXX", "false")], &["reason: the device failed: g++ does not compile it"]),
+            // What an earlier run has compiled and kept would do.
+            (&[("FAKECUDA_CXX", "false"), ("XDG_CACHE_HOME", "/proc/nowhere")], &["reason: the device failed: g++ does not compile it"]),
         ];
         for (variables, expected) in cases {
             let found = found_with(variables);
