@@ -215,7 +215,10 @@ mod tests {
             (&[("FAKECUDA_CARDS", "0")], &["no CUDA device", "finds no GPU"]),
             (&[("FAKECUDA_MEMORY", "1000")], &["reason: no memory for a buffer of"]),
             // What an earlier run has compiled and kept would do.
-            (&[("FAKECUDA_CXX", "false"), ("XDG_CACHE_HOME", "/proc/nowhere")], &["reason: the device failed: g++ does not compile it"]),
+            (
+                &[("FAKECUDA_CXX", "false"), ("XDG_CACHE_HOME", "/proc/nowhere")],
+                &["reason: the device failed: g++ does not compile it"],
+            ),
         ];
         for (variables, expected) in cases {
             let found = found_with(variables);
