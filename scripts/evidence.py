@@ -277,7 +277,7 @@ def robots(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> N
         "command": ["scripts/evidence.py robots"],
         "seeds": sorted(seen),
         "spread": "interquartile mean over seeds, in brackets every seed: return of 100 episodes at the end, and of 10 in training",
-        "figures": {"columns": ["robot", "job", "last, 100 episodes", "mean of the last 5 evaluations", "best of 10 episodes"], "rows": cells},
+        "figures": {"columns": ["robot", "job", "last, 100 episodes", "mean of the last 5 evaluations", "best evaluation"], "rows": cells},
         "notes": ["Most likely actions. Hopper 1,000,000 environment steps, the others 2,000,000."],
     })  # fmt: skip
 

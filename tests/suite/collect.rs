@@ -304,6 +304,10 @@ fn a_collection_acts_in_the_environment_that_its_policies_were_trained_in() {
     let dataset = load_path(&output).dataset;
     assert_eq!(dataset.observation_space.width(), 2);
     assert_eq!(dataset.metadata["env_options"], options);
+    // So are those that a job does not say beside others.
+    let limited = job(folder.path(), "medium", &[given.clone(), "env.options.max_episode_steps=50".into()]);
+    collect(&limited, &folder.path().join("limited")).unwrap();
+    assert_eq!(load_path(&folder.path().join("limited")).dataset.metadata["env_options"]["hide_velocity"], true);
     // Options that a job says itself are its own.
     let said = job(folder.path(), "medium", &[given, "env.options.hide_velocity=false".into()]);
     let error = format!("{:#}", collect(&said, &folder.path().join("other")).unwrap_err());

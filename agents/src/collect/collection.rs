@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use aaren_envs::Spec;
 use aaren_policy::checkpoint;
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use super::episodes::{EpisodeQuota, play};
 use super::folder::{Folder, check_output, is_written};
@@ -184,25 +183,26 @@ fn no_part(name: &str) -> String {
     format!("the collection has no part {name}")
 }
 
-/// The job, whose environment has the options that its behaviour policies were trained with where it says none of its own.
+/// The job, whose environment has the options that its behaviour policies were trained with where it does not say them itself.
 fn in_the_policies_environment(job: &CollectJob) -> Result<CollectJob> {
     let mut job = job.clone();
-    if job.env.options.is_empty() {
-        let (id, options) = match job.collect.train {
-            Some(_) => {
-                let trained = training::job_that_trains(&job)?.env;
-                (trained.id, trained.options)
+    let (id, options) = match job.collect.train {
+        Some(_) => {
+            let trained = training::job_that_trains(&job)?.env;
+            (trained.id, trained.options)
+        }
+        None => {
+            let env = trained_in(&job)?;
+            (env["id"].as_str().unwrap_or_default().into(), env["options"].as_object().cloned().unwrap_or_default())
+        }
+    };
+    // Policies of another task are refused where they are read.
+    if id == job.env.id {
+        for (key, value) in options {
+            if !job.env.options.contains_key(&key) {
+                tracing::info!("env.options.{key}: {value}, as the behaviour policies were trained");
+                job.env.options.insert(key, value);
             }
-            None => {
-                let env = trained_in(&job)?;
-                (env["id"].as_str().unwrap_or_default().into(), env["options"].as_object().cloned().unwrap_or_default())
-            }
-        };
-        // Policies of another task are refused where they are read.
-        if id == job.env.id && !options.is_empty() {
-            job.env.options = options;
-            let options = Value::from(job.env.options.clone());
-            tracing::info!("env.options: {options}, with which the behaviour policies were trained");
         }
     }
     Ok(job)
