@@ -116,14 +116,19 @@ fn told_apart(names: Vec<String>) -> Vec<String> {
 
 /// Names of the agents, and the agent of each run. Where a name does not tell two agents apart, what they differ in is added.
 fn agents(results: &[Results], task_of: &[usize]) -> Result<(Vec<String>, Vec<usize>)> {
+    let configs = results.iter().map(Results::agent).collect::<Result<Vec<Value>>>()?;
+    // The runs of each name that a table gave.
+    let mut named: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (run, name) in results.iter().enumerate().filter_map(|(run, result)| Some((run, result.given_name.as_deref()?))) {
+        named.entry(name).or_default().push(run);
+    }
+    named.retain(|_, runs| is_one_agent(runs, &configs, task_of));
     let mut agents: Vec<(String, Value)> = Vec::new();
     let mut agent_of = Vec::new();
-    for run in results {
-        let config = run.agent()?;
-        let same_agent = |(name, other): &(String, Value)| {
-            *other == config || run.given_name.as_ref() == Some(name) && is_told_by_its_name(results, task_of, name)
-        };
-        let index = agents.iter().position(same_agent).unwrap_or_else(|| {
+    for (run, config) in results.iter().zip(configs) {
+        let is_named = run.given_name.as_deref().is_some_and(|name| named.contains_key(name));
+        let is_same = |(name, other): &(String, Value)| *other == config || is_named && run.given_name.as_ref() == Some(name);
+        let index = agents.iter().position(is_same).unwrap_or_else(|| {
             agents.push((run.agent_name(), config));
             agents.len() - 1
         });
@@ -149,14 +154,11 @@ fn agents(results: &[Results], task_of: &[usize]) -> Result<(Vec<String>, Vec<us
     Ok((told_apart(agents.iter().map(name).collect()), agent_of))
 }
 
-/// Whether no task has two agents that a table calls by this name. Rows of a table may say keys of the jobs, so that an agent's jobs are
-/// others from row to row.
-fn is_told_by_its_name(results: &[Results], task_of: &[usize], name: &str) -> bool {
-    let namesakes: Vec<usize> = (0..results.len()).filter(|&run| results[run].given_name.as_deref() == Some(name)).collect();
-    namesakes.iter().all(|&run| {
-        let mut before = namesakes.iter().filter(|&&other| other < run && task_of[other] == task_of[run]);
-        before.all(|&other| matches!((results[run].agent(), results[other].agent()), (Ok(one), Ok(other)) if one == other))
-    })
+/// Whether these runs, which a table calls by one name, are of one agent: no task has two of them. Rows of a table may say keys of the jobs,
+/// so that an agent's jobs are others from row to row.
+fn is_one_agent(runs: &[usize], configs: &[Value], task_of: &[usize]) -> bool {
+    let mut in_task: BTreeMap<usize, &Value> = BTreeMap::new();
+    runs.iter().all(|&run| in_task.entry(task_of[run]).or_insert(&configs[run]) == &&configs[run])
 }
 
 fn compared(results: &[Results], run: &Results, (task, of_task): (usize, &Task), agent: usize) -> Result<ComparedRun> {
