@@ -52,7 +52,11 @@ char *compile_for_processor(Program *program, int count, const char *const *opti
             if (folder) snprintf(includes + length, sizeof includes - length, " -I'%s'", folder + strlen("--include-path="));
         }
     }
-    char name[64], source[4200], library[4200], log[4200], command[40000];
+    /* The same headers, read before. */
+    char precompiled[4200] = "";
+    if (strstr(includes, setting("FAKECUDA_HEADERS", "?")))
+        snprintf(precompiled, sizeof precompiled, " -I'%s'", setting("FAKECUDA_PRECOMPILED", "."));
+    char name[64], source[4200], library[4200], log[4200], command[48000];
     const uint64_t hash = hash_of(includes, hash_of(compiler, hash_of(program->source, 14695981039346656037u)));
     snprintf(name, sizeof name, "%016llx", (unsigned long long)hash);
     snprintf(library, sizeof library, "%s/%s.so", cache, name);
@@ -64,8 +68,8 @@ char *compile_for_processor(Program *program, int count, const char *const *opti
         return NULL;
     }
     /* Under a name of its own first: another process may be compiling the same. */
-    snprintf(command, sizeof command, "%s -w -fPIC -shared%s -o '%s.%d' '%s' 2>'%s' && mv '%s.%d' '%s'", compiler, includes, library,
-             getpid(), source, log, library, getpid(), library);
+    snprintf(command, sizeof command, "%s -w -fPIC -shared%s%s -o '%s.%d' '%s' 2>'%s' && mv '%s.%d' '%s'", compiler, precompiled, includes,
+             library, getpid(), source, log, library, getpid(), library);
     const int failed = system(command);
     if (failed) {
         char *said = read_file(log);
