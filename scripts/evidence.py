@@ -5,6 +5,8 @@ writes the figures with what they were measured with, and prints them as the pag
     scripts/evidence.py tmaze|recall|tasks|online|velocities|robots|recipe|d4rl [--folder docs/results/DATE-MACHINE] [--runs runs/evidence]
 
 $AAREN is the binary, a release build (`cargo build --release`, with `--features mujoco` for robots). What is finished is not done again.
+`--finished` trains nothing and publishes what there is. `--earlier FILE` adds the runs of a file that was published before and that are
+not here: tables may be run in parts, on several machines. Every run in a file has its commit and processor.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -31,18 +34,14 @@ def aaren(*arguments: object) -> str:
     return done.stdout
 
 
-def trained(manifest: str, runs: Path, *more: object) -> list[Path]:
-    """Trains a table; the run folders."""
-    aaren("table", manifest, "--runs", runs, "--jobs", 1, *more)
-    listed = aaren("table", manifest, "--runs", runs, "--list", *more)
-    return [Path(json.loads(line)["run"]) for line in listed.splitlines()]
-
-
-def compared(runs: list[Path], *more: object) -> dict:
-    """What `aaren compare` says of runs."""
-    folder = runs[0].parent / ".compare"
-    aaren("compare", *runs, "--output", folder, "--table", "-q", *more)
-    return json.loads((folder / "compare.json").read_text())
+def trained(manifest: str, asked: argparse.Namespace) -> list[Path]:
+    """Trains a table; the folders of the runs that are finished."""
+    chosen = [word for flag, value in [("--agents", asked.agents), ("--seeds", asked.seeds)] if value for word in (flag, value)]
+    if not asked.finished:
+        aaren("table", manifest, "--runs", asked.runs, "--jobs", 1, *chosen)
+    listed = aaren("table", manifest, "--runs", asked.runs, "--list", *chosen)
+    runs = [Path(json.loads(line)["run"]) for line in listed.splitlines()]
+    return [run for run in runs if (run / "evaluation.json").is_file()]
 
 
 def processor() -> str:
@@ -53,30 +52,71 @@ def processor() -> str:
     return platform.processor()
 
 
-def publish(folder: Path, name: str, figures: dict) -> None:
+def build() -> tuple[str, str]:
+    """Commit and profile of the binary, which says `aaren 0.1.0 (7c566d8..., mujoco, release build)`."""
+    commit, kind = aaren("--version").split("(", 1)[1].split(",", 1)
+    return commit[:7], "release" if "release" in kind else "dev"
+
+
+def measured(manifest: str, rows: list[str], read: Callable[[Path], dict], asked: argparse.Namespace) -> list[dict]:
+    """What `read` says of every run of a table, `ROW-AGENT-seedN`, and the earlier runs that are not among them. Without rows, names are
+    `AGENT-seedN`.
+    """
+    made = {"commit": build()[0], "processor": processor()}
+    found = []
+    for run in trained(manifest, asked):
+        name, seed = run.name.rsplit("-seed", 1)
+        row = max((row for row in rows if name.startswith(f"{row}-")), key=len, default="")
+        found.append({"row": row, "agent": name.removeprefix(f"{row}-"), "seed": int(seed), **read(run), **made})
+    here = {key_of(run) for run in found}
+    if asked.earlier:
+        found += [run for run in json.loads(asked.earlier.read_text())["runs"] if key_of(run) not in here]
+    if not found:
+        sys.exit(f"error: no run of {manifest} is finished in {asked.runs}; leave out --finished to train, or name published ones: --earlier FILE")
+    return found
+
+
+def key_of(run: dict) -> tuple[str, str, int]:
+    return run["row"], run["agent"], run["seed"]
+
+
+def of(runs: list[dict], figure: str, **which: object) -> list[float]:
+    """A figure of the runs that are of this row or agent, by seed."""
+    chosen = [run for run in runs if figure in run and all(run[key] == value for key, value in which.items())]
+    return [run[figure] for run in sorted(chosen, key=lambda run: run["seed"])]
+
+
+def names(runs: list[dict], kind: str) -> list[str]:
+    """Rows or agents, in their order."""
+    return list(dict.fromkeys(run[kind] for run in runs))
+
+
+def publish(asked: argparse.Namespace, name: str, runs: list[dict], figures: dict) -> None:
     """Writes figures as every result is written, and prints them as the page has them."""
-    # `aaren 0.1.0 (7c566d8..., mujoco, release build)`
-    commit, build = aaren("--version").split("(", 1)[1].split(",", 1)
     columns, rows = figures["figures"]["columns"], figures["figures"]["rows"]
     whole = {
         "title": figures["title"],
-        "command": figures["command"],
-        "commit": commit[:7],
+        "command": [f"scripts/evidence.py {asked.section}"],
+        "commit": ", ".join(sorted({run["commit"] for run in runs})),
         "machine": {
-            "processor": processor(),
+            "processor": ", ".join(sorted({run["processor"] for run in runs})),
             "cores": os.cpu_count(),
             "system": system(),
             "rust": subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()[1].removesuffix(".0"),
             "load": "busy with other work",
         },
-        "profile": "release" if "release" in build else "dev",
-        "seeds": figures["seeds"],
+        "profile": build()[1],
+        "seeds": sorted({run["seed"] for run in runs}),
         "spread": figures["spread"],
         "figures": figures["figures"],
         "notes": figures["notes"],
+        "runs": sorted(runs, key=key_of),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**whole, "runs": None}, indent=2, ensure_ascii=False)
+    # A run is a line.
+    lines = ",\n".join(f"    {json.dumps(run, ensure_ascii=False)}" for run in whole["runs"])
+    (asked.folder / f"{name}.json").write_text(text.replace('"runs": null', f'"runs": [\n{lines}\n  ]') + "\n")
     for line in [columns, ["---"] * len(columns), *rows]:
         print("| " + " | ".join(line) + " |")
 
@@ -93,228 +133,198 @@ CACHED = {200: 20, 2_000: 20, 20_000: 2}
 """The same with a KV cache, whose cost grows with the square of the corridor."""
 
 
-def tmaze(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def tmaze(asked: argparse.Namespace) -> None:
     """E1: trained on corridors of 20 to 200, played in longer ones."""
-    manifest = "configs/evidence/tmaze.toml"
-    all_runs = trained(manifest, runs, *chosen(agents, seeds))
-    rows: dict[str, list[str]] = {}
-    for length in LENGTHS:
-        played = []
-        for run in all_runs:
-            episodes = (CACHED if run.name.startswith("transformer") else LENGTHS).get(length)
-            if episodes is None:
-                continue
-            steps = json.loads((run / "evaluation.json").read_text())["checkpoint_step"]
-            name = f"step-{steps}-corridor-{length}-shortest-0-episodes-{episodes}"
-            if not (run / f"evaluations/{name}.json").is_file():
-                options = ["--env-option", f"corridor={length}", "--env-option", "shortest=0", "--episodes", episodes]
-                aaren("evaluate", run, *options, "--actors", 1, "--envs-per-actor", 1, "-q")
-                made = run / f"evaluations/{name}-envs-per-actor-1.json"
-                if made.is_file():
-                    made.rename(run / f"evaluations/{name}.json")
-            played.append((run, json.loads((run / f"evaluations/{name}.json").read_text())))
-        by_agent: dict[str, list[tuple[Path, dict]]] = {}
-        for run, report in played:
-            by_agent.setdefault(run.name.rsplit("-seed", 1)[0], []).append((run, report))
-        for agent, members in by_agent.items():
-            returns = sorted(report["targets"][0]["return_mean"] for _, report in members)
-            cost = sorted(1e6 * report["wall_seconds"] / report["env_steps"] for _, report in members)[len(members) // 2]
-            row = rows.setdefault(agent, [agent, state(members[0][1])])
-            row.append(f"{interquartile(returns)} ({', '.join(f'{value:.2f}' for value in returns)}); {cost:.0f} µs")
-    columns = ["policy", "state, first and last step measured"] + [f"corridor {length:,}" for length in LENGTHS]
-    for row in rows.values():
-        row += ["not run"] * (len(columns) - len(row))
-    publish(folder, "evidence-tmaze", {
+
+    def read(run: Path) -> dict:
+        found: dict[str, object] = {}
+        for length, episodes in (CACHED if run.name.startswith("transformer") else LENGTHS).items():
+            report = in_corridor(run, length, episodes)
+            latency = report["latency"]
+            found[f"right-{length}"] = report["targets"][0]["return_mean"]
+            found[f"us-{length}"] = 1e6 * report["wall_seconds"] / report["env_steps"]
+            found.setdefault("state", f"{latency['state_bytes_first']:,} B, {latency['state_bytes_last']:,} B")
+        return found
+
+    runs = measured("configs/evidence/tmaze.toml", [], read, asked)
+    rows = []
+    for agent in names(runs, "agent"):
+        row = [agent, next(run["state"] for run in runs if run["agent"] == agent)]
+        for length in LENGTHS:
+            returns, costs = of(runs, f"right-{length}", agent=agent), sorted(of(runs, f"us-{length}", agent=agent))
+            row.append(f"{seeds_of(returns, '{:.2f}')}; {costs[len(costs) // 2]:.0f} µs" if returns else "not run")
+        rows.append(row)
+    publish(asked, "evidence-tmaze", runs, {
         "title": "Trained on corridors of 20 to 200 steps, played in longer ones",
-        "command": ["scripts/evidence.py tmaze"],
-        "seeds": [1, 2, 3, 4, 5],
         "spread": "interquartile mean over seeds of the share of right turns, in brackets every seed; microseconds of a step, median over seeds",
-        "figures": {"columns": columns, "rows": list(rows.values())},
+        "figures": {"columns": ["policy", "state, first and last step measured"] + [f"corridor {length:,}" for length in LENGTHS], "rows": rows},
         "notes": ["States are measured in the first 1,000 steps at most. A KV cache is played in 2 episodes of 20,000 steps, all others in 10."],
     })  # fmt: skip
 
 
-def recipe(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def in_corridor(run: Path, length: int, episodes: int) -> dict:
+    """The report of a policy in corridors of one length, which is made where it is missing."""
+    steps = json.loads((run / "evaluation.json").read_text())["checkpoint_step"]
+    name = f"step-{steps}-corridor-{length}-shortest-0-episodes-{episodes}"
+    path = run / f"evaluations/{name}.json"
+    if not path.is_file():
+        options = ["--env-option", f"corridor={length}", "--env-option", "shortest=0", "--episodes", episodes]
+        aaren("evaluate", run, *options, "--actors", 1, "--envs-per-actor", 1, "-q")
+        made = run / f"evaluations/{name}-envs-per-actor-1.json"
+        if made.is_file():
+            made.rename(path)
+    return json.loads(path.read_text())
+
+
+def recipe(asked: argparse.Namespace) -> None:
     """What each part of the D4RL jobs' recipe does, alone and together."""
-    manifest = "configs/tables/d4rl-recipe.toml"
-    all_runs = trained(manifest, runs, *chosen(agents, seeds))
-    comparison = compared(all_runs)
-    rows, seen = [], set()
-    for cell in comparison["cells"]:
-        target = cell["targets"][0]
-        names = [comparison["runs"][at]["run"].rsplit("-seed", 1)[0] for at in cell["runs"]]
-        seen.update(cell["seeds"])
-        rows.append([names[0], str(len(cell["seeds"]))] + [spread(target[kind]) for kind in ("last", "recent", "best")])
-    publish(folder, "d4rl-recipe", {
+    runs = measured("configs/tables/d4rl-recipe.toml", [], lambda run: in_training(run, "normalised_score"), asked)
+    rows = []
+    for agent in names(runs, "agent"):
+        cells = [of(runs, kind, agent=agent) for kind in ("last", "recent", "best")]
+        rows.append([agent, str(len(cells[0])), *map(spread, cells)])
+    publish(asked, "d4rl-recipe", runs, {
         "title": "Hopper medium-expert: parts of the recipe, alone and together",
-        "command": ["scripts/evidence.py recipe"],
-        "seeds": sorted(seen),
         "spread": "normalized scores, mean and population standard deviation over seeds, in brackets every seed; 20 episodes, in training 5",
-        "notes": ["Trainings and evaluations one at a time, on a window of 20 timesteps; datasets of Minari."],
         "figures": {"columns": ["jobs", "seeds", "last", "mean of the last 5 evaluations", "best"], "rows": rows},
+        "notes": ["Trainings and evaluations one at a time, on a window of 20 timesteps; datasets of Minari."],
     })  # fmt: skip
 
 
-def recall(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def recall(asked: argparse.Namespace) -> None:
     """E5: what can be looked up, against the state that is carried."""
-    manifest = "configs/evidence/recall.toml"
-    all_runs = trained(manifest, runs, *chosen(agents, seeds))
-    accuracies: dict[str, dict[str, list[float]]] = {}
-    bytes_of: dict[str, int] = {}
-    seen = set()
     pairs = ["4-pairs", "8-pairs", "16-pairs"]
-    for run in all_runs:
-        row, agent, seed = named(run, pairs)
+    states: dict[str, int] = {}
+
+    def read(run: Path) -> dict:
         scores = json.loads((run / "evaluation.json").read_text())["sequences"]["test"]
         accuracy = next(score["value"] for score in scores if score["name"] == "accuracy" and "condition" not in score)
-        accuracies.setdefault(agent, {}).setdefault(row, []).append(accuracy)
-        seen.add(seed)
-        if row == pairs[0] and agent not in bytes_of:
-            bytes_of[agent] = json.loads(aaren("inspect", run / "config.json", "--json", "-q"))["state_bytes"][1]
+        if not run.name.startswith(pairs[0]):
+            return {"accuracy": accuracy}
+        agent = run.name.rsplit("-seed", 1)[0]
+        if agent not in states:
+            states[agent] = json.loads(aaren("inspect", run / "config.json", "--json", "-q"))["state_bytes"][1]
+        return {"accuracy": accuracy, "state": states[agent]}
+
+    runs = measured("configs/evidence/recall.toml", pairs, read, asked)
+    state = {run["agent"]: run["state"] for run in runs if "state" in run}
     rows = [
-        [agent, f"{bytes_of[agent]:,} B", *(seeds_of(accuracies[agent].get(row), "{:.3f}") for row in pairs)]
-        for agent in sorted(accuracies, key=lambda agent: bytes_of[agent])
+        [agent, f"{state[agent]:,} B", *(seeds_of(of(runs, "accuracy", agent=agent, row=row), "{:.3f}") for row in pairs)]
+        for agent in sorted(state, key=lambda agent: state[agent])
     ]
-    publish(folder, "evidence-recall", {
+    publish(asked, "evidence-recall", runs, {
         "title": "Multi-query associative recall against the state that is carried",
-        "command": ["scripts/evidence.py recall"],
-        "seeds": sorted(seen),
         "spread": "interquartile mean over seeds of the accuracy on 1,000 other examples, in brackets every seed",
         "figures": {"columns": ["over a short convolution", "state after 32 tokens", "4 pairs in 32", "8 pairs in 64", "16 pairs in 128"], "rows": rows},
         "notes": ["The state of attention grows with the tokens: with 16 pairs it is four times as large."],
     })  # fmt: skip
 
 
-def tasks(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def tasks(asked: argparse.Namespace) -> None:
     """E3 and E4: clones of players that remember, on tasks that ask for different things."""
-    manifest = "configs/evidence/tasks.toml"
-    all_runs = trained(manifest, runs, *chosen(agents, seeds))
-    kinds = ["repeat-first", "count-recall", "bandit", "higher-lower", "repeat-previous", "last-cue"]
-    returns: dict[str, dict[str, list[float]]] = {}
-    seen = set()
-    for run in all_runs:
-        row, agent, seed = named(run, kinds)
-        report = json.loads((run / "evaluation.json").read_text())
-        returns.setdefault(agent, {}).setdefault(row, []).append(report["targets"][0]["return_mean"])
-        seen.add(seed)
-    rows = [[agent, *(seeds_of(of.get(kind), "{:.2f}") for kind in kinds)] for agent, of in returns.items()]
-    publish(folder, "evidence-tasks", {
-        "title": "Clones of players that remember, task by task",
-        "command": ["scripts/evidence.py tasks"],
-        "seeds": sorted(seen),
-        "spread": "interquartile mean over seeds of the return of 100 episodes, in brackets every seed",
-        "figures": {"columns": ["policy", *kinds], "rows": rows},
-        "notes": ["The last weights, streaming; policies see observations alone, neither their last action nor a timestep."],
-    })  # fmt: skip
+    returns(
+        asked,
+        "tasks",
+        ["repeat-first", "count-recall", "bandit", "higher-lower", "repeat-previous", "last-cue"],
+        title="Clones of players that remember, task by task",
+        spread="return of 100 episodes",
+        note="The last weights, streaming; policies see observations alone, neither their last action nor a timestep.",
+    )
 
 
-def online(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def online(asked: argparse.Namespace) -> None:
     """E2: a T-maze without a step to spare, learned online."""
-    played(
+    returns(
+        asked,
         "online",
-        trained("configs/evidence/online.toml", runs, *chosen(agents, seeds)),
         ["corridor-50", "corridor-200"],
-        folder,
         title="A T-maze without a step to spare, by PPO",
-        spread_of="return of 200 episodes",
+        spread="return of 200 episodes",
         note="300,000 environment steps of a corridor of 50, 600,000 of one of 200.",
     )
 
 
-def velocities(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def velocities(asked: argparse.Namespace) -> None:
     """E7: positions without velocities, learned online."""
-    played(
+    returns(
+        asked,
         "velocities",
-        trained("configs/evidence/velocities.toml", runs, *chosen(agents, seeds)),
         ["cartpole", "hopper", "halfcheetah"],
-        folder,
         title="Positions without velocities, by PPO",
-        spread_of="return of 100 episodes with the likeliest actions",
+        spread="return of 100 episodes with the likeliest actions",
         note="300,000 environment steps of each.",
         form="{:,.0f}",
     )
 
 
-def played(name: str, runs: list[Path], rows: list[str], folder: Path, title: str, spread_of: str, note: str, form: str = "{:.2f}") -> None:
+def returns(asked: argparse.Namespace, name: str, rows: list[str], title: str, spread: str, note: str, form: str = "{:.2f}") -> None:
     """A table of returns: a line for each agent, a column for each task."""
-    returns: dict[str, dict[str, list[float]]] = {}
-    seen = set()
-    for run in runs:
-        row, agent, seed = named(run, rows)
-        report = json.loads((run / "evaluation.json").read_text())
-        returns.setdefault(agent, {}).setdefault(row, []).append(report["targets"][0]["return_mean"])
-        seen.add(seed)
-    publish(folder, f"evidence-{name}", {
+    runs = measured(f"configs/evidence/{name}.toml", rows, lambda run: {"return": last(run)["return_mean"]}, asked)
+    publish(asked, f"evidence-{name}", runs, {
         "title": title,
-        "command": [f"scripts/evidence.py {name}"],
-        "seeds": sorted(seen),
-        "spread": f"interquartile mean over seeds of the {spread_of}, in brackets every seed",
+        "spread": f"interquartile mean over seeds of the {spread}, in brackets every seed",
         "figures": {
             "columns": ["policy", *rows],
-            "rows": [[agent, *(seeds_of(of.get(row), form) for row in rows)] for agent, of in returns.items()],
+            "rows": [[agent, *(seeds_of(of(runs, "return", agent=agent, row=row), form) for row in rows)] for agent in names(runs, "agent")],
         },
         "notes": [note],
     })  # fmt: skip
 
 
-def robots(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def robots(asked: argparse.Namespace) -> None:
     """What helps PPO on the robots."""
-    rows = ["hopper", "walker2d", "halfcheetah"]
-    found: dict[tuple[str, str], list[dict]] = {}
-    seen = set()
-    for run in trained("configs/evidence/robots.toml", runs, *chosen(agents, seeds)):
-        row, agent, seed = named(run, rows)
-        returns = [line["evaluation/return_mean"] for line in metrics(run) if "evaluation/return_mean" in line]
-        last = json.loads((run / "evaluation.json").read_text())["targets"][0]["return_mean"]
-        found.setdefault((row, agent), []).append({"last": last, "best": max(returns), "recent": sum(returns[-5:]) / len(returns[-5:])})
-        seen.add(seed)
-    cells = [
-        [row, agent, *(seeds_of([run[kind] for run in of], "{:,.0f}") for kind in ("last", "recent", "best"))]
-        for (row, agent), of in found.items()
-    ]
-    publish(folder, "ppo-robots-options", {
+    runs = measured(
+        "configs/evidence/robots.toml", ["hopper", "walker2d", "halfcheetah"], lambda run: in_training(run, "return_mean"), asked
+    )
+    cells = []
+    for row in names(runs, "row"):
+        for agent in names([run for run in runs if run["row"] == row], "agent"):
+            figures = [of(runs, kind, row=row, agent=agent) for kind in ("last", "recent", "best")]
+            cells.append([row, agent, *(seeds_of(values, "{:,.0f}") for values in figures)])
+    publish(asked, "ppo-robots-options", runs, {
         "title": "PPO on robots: the first deviation of the noise, and RPO",
-        "command": ["scripts/evidence.py robots"],
-        "seeds": sorted(seen),
         "spread": "interquartile mean over seeds, in brackets every seed: return of 100 episodes at the end, and of 10 in training",
         "figures": {"columns": ["robot", "job", "last, 100 episodes", "mean of the last 5 evaluations", "best evaluation"], "rows": cells},
         "notes": ["Most likely actions. Hopper 1,000,000 environment steps, the others 2,000,000."],
     })  # fmt: skip
 
 
-AGENTS = ("bc10", "bc", "transformer", "aaren-episodes", "aaren")
-"""Of the D4RL table; a name that others end with comes behind them."""
-
-
-def d4rl(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> None:
+def d4rl(asked: argparse.Namespace) -> None:
     """E8: the D4RL table, with the sequence models executed on a window and streaming."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    seen = set()
-    for run in trained("configs/tables/d4rl.toml", runs, *chosen(agents, seeds)):
-        name, seed = run.name.rsplit("-seed", 1)
-        row, agent = next((name[: -len(agent) - 1], agent) for agent in AGENTS if name.endswith(f"-{agent}"))
-        cell = found.setdefault(row, {}).setdefault(agent, {})
-        seen.add(int(seed))
-        report = json.loads((run / "evaluation.json").read_text())
-        cell.setdefault("last", []).append(report["targets"][0]["normalised_score"])
-        cell.setdefault("best", []).append(max(scores_in_training(run)))
-        if agent in ("aaren", "transformer"):
-            path = run / f"evaluations/step-{report['checkpoint_step']}-streaming.json"
+    kinds = [f"{robot}-{data}" for robot in ("hopper", "halfcheetah", "walker2d", "ant") for data in ("medium", "medium-replay", "medium-expert")]
+
+    def read(run: Path) -> dict:
+        figures = in_training(run, "normalised_score")
+        if run.name.rsplit("-seed", 1)[0].endswith(("-aaren", "-transformer")):
+            steps = json.loads((run / "evaluation.json").read_text())["checkpoint_step"]
+            path = run / f"evaluations/step-{steps}-streaming.json"
             if not path.is_file():
                 aaren("evaluate", run, "--execution", "streaming", "--actors", 1, "-q")
-            streaming = json.loads(path.read_text())["targets"][0]["normalised_score"]
-            found[row].setdefault(f"{agent} streaming", {}).setdefault("last", []).append(streaming)
-    columns = ["bc10", "transformer", "aaren", "transformer streaming", "aaren streaming", "aaren-episodes"]
-    columns = [agent for agent in columns if any(agent in of for of in found.values())]
-    rows = [[row, *(shown(of.get(agent)) for agent in columns)] for row, of in found.items()]
-    whole = [of for of in found.values() if all(agent in of for agent in columns)]
-    for title, over in [("mean of all", lambda values: sum(values) / len(values)), ("interquartile mean of all", lambda values: float(interquartile(values)))]:
-        last = [f"{over([value for of in whole for value in of[agent]['last']]):.1f}" for agent in columns]
-        rows.append([f"**{title}**", *last])
-    publish(folder, "evidence-d4rl", {
+            figures["streaming"] = json.loads(path.read_text())["targets"][0]["normalised_score"]
+        return figures
+
+    runs = measured("configs/tables/d4rl.toml", kinds, read, asked)
+    cells = [(agent, "last") for agent in ("bc", "bc10", "transformer", "aaren")]
+    cells += [("transformer", "streaming"), ("aaren", "streaming"), ("aaren-episodes", "last")]
+    cells = [(agent, kind) for agent, kind in cells if of(runs, kind, agent=agent)]
+    columns = [f"{agent} streaming" if kind == "streaming" else agent for agent, kind in cells]
+    rows = []
+    for row in kinds:
+        figures = [(of(runs, kind, row=row, agent=agent), of(runs, "best", row=row, agent=agent)) for agent, kind in cells]
+        shown = [score(values, best if kind == "last" else []) for (values, best), (_, kind) in zip(figures, cells)]
+        if any(values for values, _ in figures):
+            rows.append([row, *shown])
+    # Means are over what every column has.
+    seeds = {(run["row"], run["seed"]) for run in runs}
+    whole = [
+        {(run["agent"], kind): run[kind] for run in runs for kind in ("last", "streaming") if (run["row"], run["seed"]) == at and kind in run}
+        for at in sorted(seeds)
+    ]
+    whole = [found for found in whole if all(cell in found for cell in cells)]
+    for title, over in [("mean", lambda values: sum(values) / len(values)), ("interquartile mean", lambda values: float(interquartile(values)))]:
+        rows.append([f"**{title} of {len(whole)} runs each**", *(f"{over([found[cell] for found in whole]):.1f}" for cell in cells)])
+    publish(asked, "evidence-d4rl", runs, {
         "title": "Robots and datasets: cloning of the best tenth, the Transformer and Aaren",
-        "command": ["scripts/evidence.py d4rl"],
-        "seeds": sorted(seen),
         "spread": "normalized score of 20 episodes with the last weights, mean over seeds, in brackets every seed; behind the slash the best of the evaluations in training",
         "figures": {"columns": ["dataset", *columns], "rows": rows},
         "notes": [
@@ -324,32 +334,26 @@ def d4rl(runs: Path, folder: Path, agents: str | None, seeds: str | None) -> Non
     })  # fmt: skip
 
 
-def metrics(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+def last(run: Path) -> dict:
+    """What the last weights got, of the first return that was asked for."""
+    return json.loads((run / "evaluation.json").read_text())["targets"][0]
 
 
-def scores_in_training(run: Path) -> list[float]:
-    """Normalized scores of the evaluations in a training, of the first return that was asked for."""
-    found = [line["evaluation/normalised_score"] for line in metrics(run) if "evaluation/normalised_score" in line]
-    return found or [json.loads((run / "evaluation.json").read_text())["targets"][0]["normalised_score"]]
+def in_training(run: Path, figure: str) -> dict:
+    """A figure of the last weights, the best of the evaluations, and the mean of the last five of those in training."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    made = [line[f"evaluation/{figure}"] for line in lines if f"evaluation/{figure}" in line] or [last(run)[figure]]
+    return {"last": last(run)[figure], "best": max(made), "recent": sum(made[-5:]) / len(made[-5:])}
 
 
-def shown(cell: dict[str, list[float]] | None) -> str:
-    if cell is None:
+def score(values: list[float], best: list[float]) -> str:
+    if not values:
         return "not run"
-    best = f" / {sum(cell['best']) / len(cell['best']):.1f}" if "best" in cell else ""
-    values = cell["last"]
-    return f"{sum(values) / len(values):.1f}{best}" + (f" ({', '.join(f'{value:.0f}' for value in values)})" if len(values) > 1 else "")
+    behind = f" / {sum(best) / len(best):.1f}" if best else ""
+    return f"{sum(values) / len(values):.1f}{behind}" + (f" ({', '.join(f'{value:.0f}' for value in values)})" if len(values) > 1 else "")
 
 
-def named(run: Path, rows: list[str]) -> tuple[str, str, int]:
-    """Row, agent and seed of a run, `ROW-AGENT-seedN`."""
-    name, seed = run.name.rsplit("-seed", 1)
-    row = next(row for row in rows if name.startswith(f"{row}-"))
-    return row, name.removeprefix(f"{row}-"), int(seed)
-
-
-def seeds_of(values: list[float] | None, form: str) -> str:
+def seeds_of(values: list[float], form: str) -> str:
     if not values:
         return "not run"
     if len(values) == 1:
@@ -357,17 +361,14 @@ def seeds_of(values: list[float] | None, form: str) -> str:
     return f"{interquartile(values, form)} ({', '.join(form.format(value) for value in sorted(values))})"
 
 
-def spread(found: dict | None) -> str:
-    if found is None:
+def spread(values: list[float]) -> str:
+    if not values:
         return "-"
-    if len(found["values"]) == 1:
-        return f"{found['mean']:.1f}"
-    values = ", ".join(f"{value:.0f}" for value in found["values"])
-    return f"{found['mean']:.1f} ± {found['std']:.1f} ({values})"
-
-
-def chosen(agents: str | None, seeds: str | None) -> list[str]:
-    return [word for flag, value in [("--agents", agents), ("--seeds", seeds)] if value for word in (flag, value)]
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.1f}"
+    deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    return f"{mean:.1f} ± {deviation:.1f} ({', '.join(f'{value:.0f}' for value in values)})"
 
 
 def interquartile(values: list[float], form: str = "{:.2f}") -> str:
@@ -375,11 +376,6 @@ def interquartile(values: list[float], form: str = "{:.2f}") -> str:
     cut = len(values) / 4
     weights = [max(0.0, min(at + 1, len(values) - cut) - max(at, cut)) for at in range(len(values))]
     return form.format(sum(weight * value for weight, value in zip(weights, sorted(values))) / sum(weights))
-
-
-def state(report: dict) -> str:
-    first, last = report["latency"]["state_bytes_first"], report["latency"]["state_bytes_last"]
-    return f"{first:,} B, {last:,} B"
 
 
 SECTIONS = {
@@ -397,13 +393,16 @@ SECTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("section", choices=SECTIONS)
-    parser.add_argument("--runs", type=Path, default=Path("runs/evidence"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/evidence"), help="where runs are: SECTION below it")
     machine = f"{processor().split()[-1].lower()}-{os.cpu_count()}-cores"
-    parser.add_argument("--folder", type=Path, default=ROOT / f"docs/results/{date.today()}-{machine}")
+    parser.add_argument("--folder", type=Path, default=ROOT / f"docs/results/{date.today()}-{machine}", help="where figures go")
     parser.add_argument("--agents", help="of the table, with commas between")
     parser.add_argument("--seeds", help="of the table, such as 1..3")
+    parser.add_argument("--finished", action="store_true", help="train nothing")
+    parser.add_argument("--earlier", type=Path, metavar="FILE", help="figures whose runs are added")
     asked = parser.parse_args()
-    SECTIONS[asked.section](asked.runs / asked.section, asked.folder, asked.agents, asked.seeds)
+    asked.runs = asked.runs / asked.section
+    SECTIONS[asked.section](asked)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 //! assert_eq!(normalised_score(hopper.max, hopper.min, hopper.max), 100.0);
 //! ```
 
+use aaren_envs::OptionDefault;
 use serde_json::{Map, Value};
 
 /// The returns whose normalised scores are 0 and 100.
@@ -55,14 +56,35 @@ pub fn d4rl(name: &str) -> Option<&'static Reference> {
     of(name).or_else(|| of(name.split('-').next()?))
 }
 
-/// The reference of a registered environment with these options; `None` where none is published, so raw returns are reported.
+/// Options of robots that say what a step earns.
+const REWARDS: &[&str] =
+    &["forward_reward_weight", "healthy_reward", "ctrl_cost_weight", "contact_cost_weight", "contact_cost_range"];
+
+/// Whether a step earns something else than in the task as it is published.
+fn is_rewarded_otherwise(task: &str, options: &Map<String, Value>) -> bool {
+    let tasks = aaren_envs::tasks();
+    let known = tasks.iter().find(|known| known.id == task).map_or(&[][..], |task| task.options);
+    let is_default = |key: &str, value: &Value| {
+        known.iter().any(|option| {
+            option.key == key && matches!(option.default, OptionDefault::Number(default, ..) if value.as_f64() == Some(default))
+        })
+    };
+    REWARDS.iter().any(|&key| options.get(key).is_some_and(|value| !is_default(key, value)))
+}
+
+/// The reference of a registered environment with these options; `None` where none is published, so raw returns are reported: a robot
+/// whose options say what a step earns has none.
 ///
 /// The MuJoCo tasks borrow D4RL's numbers, which were measured on older simulators and rewards: a score in between is
 /// comparable among our own runs, not with the published benchmark. Nor is 100 a ceiling in the mazes: the waypoint collector,
 /// which drives straight to the goal, scores means of 219 (umaze), 409 (medium) and 546 (large) over 100 episodes.
 pub fn of_env(env_id: &str, options: &Map<String, Value>) -> Option<&'static Reference> {
     // A robot in Python, `gymnasium:Hopper-v5`, is the same robot.
-    match env_id.rsplit(':').next()? {
+    let task = env_id.rsplit(':').next()?;
+    if is_rewarded_otherwise(task, options) {
+        return None;
+    }
+    match task {
         "HalfCheetah-v5" => d4rl("halfcheetah"),
         "Hopper-v5" => d4rl("hopper"),
         "Walker2d-v5" => d4rl("walker2d"),
@@ -104,6 +126,10 @@ mod tests {
         };
         assert_eq!(of_env("Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
         assert_eq!(of_env("gymnasium:Hopper-v5", &Map::new()).map(|r| r.name), Some("hopper"));
+        assert_eq!(of_env("Hopper-v5", &options(serde_json::json!({"forward_reward_weight": 2}))), None);
+        assert!(of_env("Hopper-v5", &options(serde_json::json!({"hide_velocity": true}))).is_some());
+        #[cfg(feature = "mujoco")]
+        assert!(of_env("Hopper-v5", &options(serde_json::json!({"forward_reward_weight": 1}))).is_some());
         assert_eq!(of_env("PointMaze-v0", &Map::new()).map(|r| r.name), Some("maze2d-umaze-v1"));
         let dense = options(serde_json::json!({"layout": "large", "reward": "dense"}));
         for id in ["PointMaze-v0", "Maze2D-v1"] {

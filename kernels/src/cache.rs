@@ -26,11 +26,22 @@ pub trait CacheOps: Backend {
     fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
         reference::<Self>(cache, tokens, at)
     }
+
+    /// Whether two tensors are one: the same numbers in the same memory. A backend that does not know says no.
+    fn is_same(_one: &FloatTensor<Self>, _other: &FloatTensor<Self>) -> bool {
+        false
+    }
 }
 
 impl CacheOps for Flex {
     fn write_tokens(cache: FloatTensor<Self>, tokens: FloatTensor<Self>, at: usize) -> FloatTensor<Self> {
         by_float!(cache.dtype(), R => on_cpu::<R>(cache, tokens, at), _ => reference::<Self>(cache, tokens, at))
+    }
+
+    // While both have an owner their memory cannot be another's, and nobody writes into memory that is shared.
+    fn is_same(one: &FloatTensor<Self>, other: &FloatTensor<Self>) -> bool {
+        let memory = |tensor: &FloatTensor<Self>| tensor.bytes().as_ptr_range();
+        (memory(one), one.layout(), one.dtype()) == (memory(other), other.layout(), other.dtype())
     }
 }
 
@@ -104,6 +115,17 @@ mod tests {
             let view = Tensor::cat(vec![cache.clone(), cache.clone()], 2).slice([0..2, 0..3, 11..22, 0..5]);
             assert_eq!(write_tokens(view, tokens.clone(), at).into_data(), expected);
         }
+    }
+
+    #[test]
+    fn a_tensor_is_known_again_until_it_is_written_to() {
+        let one = random_tensor::<Flex, 2>([3, 5], 1);
+        let is_same = |other: &Tensor<Flex, 2>| Flex::is_same(&primitive(one.clone()), &primitive(other.clone()));
+        assert!(is_same(&one));
+        assert!(!is_same(&random_tensor([3, 5], 1)), "equal numbers elsewhere");
+        assert!(!is_same(&one.clone().slice([0..3, 0..4])), "a part");
+        assert!(!is_same(&one.clone().reshape([5, 3])), "another shape");
+        assert!(!is_same(&(one.clone() + 0.0)), "what was written");
     }
 
     #[test]

@@ -82,6 +82,7 @@ mod mlp;
 mod model;
 mod normalizer;
 mod policy_state;
+mod prepared;
 pub mod published;
 mod reset;
 mod rotary;

@@ -16,7 +16,8 @@ use super::inputs::{AttentionGradients, AttentionInputs, AttentionOutputs, Atten
 use super::ops::AttentionOps;
 use super::reference;
 use crate::cpu::{
-    Matrix, Real, View, by_float, dot, for_chunk_pairs, indices, product, serves, tensor, vectorize, view, viewable,
+    Matrix, Real, View, by_float, dot, for_chunk_pairs, indices, made_in_pairs, product, serves, tensor, vectorize, view,
+    viewable,
 };
 use crate::dropout::{Dropout, column_hash};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
@@ -102,9 +103,6 @@ fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<
     let key_time = inputs.keys.shape()[2];
     let first_key = first_keys(&inputs.first_key, query_time, key_time);
     let inputs = Inputs::<R>::new(&inputs, &first_key);
-    let mut outputs = vec![R::zero(); batch * heads * query_time * head_dim];
-    let mut log_sums = vec![R::zero(); batch * heads * query_time];
-
     let is_sequential = batch * heads * query_time * key_time * head_dim < SEQUENTIAL_BELOW;
     let head = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
         let (b, h) = (row / heads, row % heads);
@@ -119,7 +117,7 @@ fn causal_attention<R: Real>(inputs: AttentionInputs<Flex>) -> AttentionOutputs<
         });
     };
     let lengths = [query_time * head_dim, query_time];
-    for_chunk_pairs([&mut outputs, &mut log_sums], lengths, is_sequential, head);
+    let (outputs, log_sums) = made_in_pairs(lengths.map(|length| batch * heads * length), lengths, is_sequential, head);
     AttentionOutputs {
         outputs: tensor(outputs, [batch, heads, query_time, head_dim]),
         log_sums: tensor(log_sums, [batch, heads, query_time]),

@@ -10,7 +10,7 @@
 use super::inputs::{ConvolutionGradients, ConvolutionInputs};
 use super::ops::ConvolutionOps;
 use super::reference;
-use crate::cpu::{Real, by_float, for_chunks, indices, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, indices, made_in_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, TensorMetadata, ops::FloatTensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
@@ -55,7 +55,6 @@ pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> Fl
     let (past, time) = past(&inputs.first, inputs.inputs.shape()[1], inputs.taps.shape()[0]);
     let inputs = inputs.views::<R>();
     let [batch, input_time, channels] = inputs.inputs.shape;
-    let mut outputs = vec![R::zero(); batch * time * channels];
     let row = |b: usize, outputs: &mut [R]| {
         vectorize(
             #[inline(always)]
@@ -78,7 +77,8 @@ pub(crate) fn causal_convolution<R: Real>(inputs: ConvolutionInputs<Flex>) -> Fl
             },
         );
     };
-    for_chunks(&mut outputs, time * channels, work(&past, channels) < SEQUENTIAL_BELOW, row);
+    let is_sequential = work(&past, channels) < SEQUENTIAL_BELOW;
+    let outputs = made_in_chunks(batch * time * channels, time * channels, is_sequential, row);
     tensor(outputs, [batch, time, channels])
 }
 

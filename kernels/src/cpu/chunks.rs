@@ -3,30 +3,110 @@
 use super::real::Real;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
+use std::mem::MaybeUninit;
 
-/// Runs `work` on every chunk of some data, on this thread alone where waking another would take longer. The bits are the same.
-pub(crate) fn for_chunks<R: Real>(data: &mut [R], length: usize, is_sequential: bool, work: impl Fn(usize, &mut [R]) + Sync) {
-    let length = length.max(1);
+/// Numbers that `work` makes, a chunk at a time, each of which is zeros before. Zeros are written just before the chunk is worked on,
+/// while it is in the cache: to clear large memory whole takes as long as the work on it. One thread works where waking another would
+/// take longer; the bits are the same.
+pub(crate) fn made_in_chunks<R: Real>(
+    count: usize,
+    length: usize,
+    is_sequential: bool,
+    work: impl Fn(usize, &mut [R]) + Sync,
+) -> Vec<R> {
+    let mut made = Vec::with_capacity(count);
+    let work = |(index, chunk): (usize, &mut [MaybeUninit<R>])| work(index, zeroed(chunk));
+    let (chunks, length) = (&mut made.spare_capacity_mut()[..count], length.max(1));
     if is_sequential {
-        data.chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
+        chunks.chunks_mut(length).enumerate().for_each(work);
     } else {
-        data.par_chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
+        chunks.par_chunks_mut(length).enumerate().for_each(work);
     }
+    // SAFETY: `count` elements fit the capacity, and the loop above has written every one of them.
+    unsafe { made.set_len(count) };
+    made
 }
 
-/// The same for chunks of two.
+fn zeroed<R: Real>(chunk: &mut [MaybeUninit<R>]) -> &mut [R] {
+    chunk.fill(MaybeUninit::new(R::zero()));
+    // SAFETY: every element has just been written.
+    unsafe { chunk.assume_init_mut() }
+}
+
+/// The same for two at a time: as many chunks of either.
+pub(crate) fn made_in_pairs<R: Real>(
+    counts: [usize; 2],
+    lengths: [usize; 2],
+    is_sequential: bool,
+    work: impl Fn(usize, &mut [R], &mut [R]) + Sync,
+) -> (Vec<R>, Vec<R>) {
+    let lengths = lengths.map(|length| length.max(1));
+    let [chunks, others] = [0, 1].map(|which| counts[which].div_ceil(lengths[which]));
+    assert_eq!(chunks, others, "as many chunks of either");
+    let [mut first, mut second] = counts.map(Vec::with_capacity);
+    let work = |(index, (first, second)): (usize, (&mut [MaybeUninit<R>], &mut [MaybeUninit<R>]))| {
+        work(index, zeroed(first), zeroed(second));
+    };
+    let halves = [&mut first.spare_capacity_mut()[..counts[0]], &mut second.spare_capacity_mut()[..counts[1]]];
+    in_pairs(halves, lengths, is_sequential, work);
+    // SAFETY: the elements fit the capacities, and as there are as many chunks of either, every one has been written.
+    unsafe {
+        first.set_len(counts[0]);
+        second.set_len(counts[1]);
+    }
+    (first, second)
+}
+
+/// Runs `work` on pairs of chunks, on this thread alone where waking another would take longer. The bits are the same.
 pub(crate) fn for_chunk_pairs<R: Real>(
-    [first, second]: [&mut [R]; 2],
+    data: [&mut [R]; 2],
     lengths: [usize; 2],
     is_sequential: bool,
     work: impl Fn(usize, &mut [R], &mut [R]) + Sync,
 ) {
     let lengths = lengths.map(|length| length.max(1));
+    in_pairs(data, lengths, is_sequential, |(index, (first, second))| work(index, first, second));
+}
+
+fn in_pairs<T: Send>(
+    [first, second]: [&mut [T]; 2],
+    lengths: [usize; 2],
+    is_sequential: bool,
+    work: impl Fn((usize, (&mut [T], &mut [T]))) + Sync + Send,
+) {
     if is_sequential {
-        let chunks = first.chunks_mut(lengths[0]).zip(second.chunks_mut(lengths[1]));
-        chunks.enumerate().for_each(|(index, (first, second))| work(index, first, second));
+        first.chunks_mut(lengths[0]).zip(second.chunks_mut(lengths[1])).enumerate().for_each(work);
     } else {
-        let chunks = first.par_chunks_mut(lengths[0]).zip(second.par_chunks_mut(lengths[1]));
-        chunks.enumerate().for_each(|(index, (first, second))| work(index, first, second));
+        first.par_chunks_mut(lengths[0]).zip(second.par_chunks_mut(lengths[1])).enumerate().for_each(work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chunk_is_zeros_and_then_what_is_made_of_it() {
+        for is_sequential in [true, false] {
+            for (count, length) in [(0, 3), (7, 3), (9, 3), (5, 0), (2, 100)] {
+                let made = made_in_chunks(count, length, is_sequential, |index, chunk: &mut [f32]| {
+                    assert!(chunk.iter().all(|&number| number == 0.0));
+                    chunk.iter_mut().skip(1).for_each(|number| *number = index as f32 + 1.0);
+                });
+                let expected = |at: usize| if at % length.max(1) == 0 { 0.0 } else { (at / length.max(1)) as f32 + 1.0 };
+                assert_eq!(made, (0..count).map(expected).collect::<Vec<_>>());
+            }
+            let (first, second) = made_in_pairs([5, 3], [2, 1], is_sequential, |index, first: &mut [f32], second| {
+                first.fill(index as f32);
+                second[0] = first.len() as f32;
+            });
+            assert_eq!((first, second), (vec![0.0, 0.0, 1.0, 1.0, 2.0], vec![2.0, 2.0, 1.0]));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "as many chunks of either")]
+    fn pairs_have_partners() {
+        made_in_pairs([5, 3], [1, 1], true, |_, _: &mut [f32], _| {});
     }
 }

@@ -3,10 +3,9 @@
 use super::mask::{Dropout, column_hash};
 use super::ops::DropoutOps;
 use super::reference;
-use crate::cpu::{Real, by_float, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, made_in_chunks, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
-use rayon::prelude::*;
 
 /// Rows that one task takes.
 const ROWS: usize = 64;
@@ -31,8 +30,7 @@ fn dropout_add<R: Real>(residual: Option<FloatTensor<Flex>>, branch: FloatTensor
     let branch = view::<R, 2>(&branch);
     let [rows, width] = branch.shape;
     let (threshold, scale) = (dropout.threshold(), R::from(dropout.scale()).expect("1 / (1 - p) is a number"));
-    let mut output = vec![R::zero(); rows * width];
-    output.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, output)| {
+    let output = made_in_chunks(rows * width, ROWS * width, false, |chunk, output: &mut [R]| {
         vectorize(
             #[inline(always)]
             || {

@@ -9,10 +9,9 @@
 use super::inputs::{EPSILON, LayerNormGradients};
 use super::ops::LayerNormOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, for_chunks, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, made_in_chunks, made_in_pairs, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
-use rayon::prelude::*;
 
 /// Rows that one task takes. Fixed, so that the order of every sum is.
 const ROWS: usize = 128;
@@ -56,8 +55,7 @@ fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: Floa
     let (x, gain, bias) = (view::<R, 2>(&x), view::<R, 1>(&gain), view::<R, 1>(&bias));
     let [rows, width] = x.shape;
     let (gain, bias, ones) = (gain.row([0], width), bias.row([0], width), vec![R::one(); width]);
-    let mut y = vec![R::zero(); rows * width];
-    let block = |chunk: usize, y: &mut [R]| {
+    let y = made_in_chunks(rows * width, ROWS * width, rows * width < SEQUENTIAL_BELOW, |chunk, y: &mut [R]| {
         vectorize(
             #[inline(always)]
             || {
@@ -70,8 +68,7 @@ fn layer_norm<R: Real>(x: FloatTensor<Flex>, gain: FloatTensor<Flex>, bias: Floa
                 }
             },
         );
-    };
-    for_chunks(&mut y, ROWS * width, rows * width < SEQUENTIAL_BELOW, block);
+    });
     tensor(y, [rows, width])
 }
 
@@ -86,12 +83,9 @@ fn layer_norm_backward<R: Real>(
     let (gain, ones) = (gain.row([0], width), vec![R::one(); width]);
     let inverse_width = R::one() / R::from(width).expect("a width is a number");
 
-    let mut grad_x = vec![R::zero(); rows * width];
-    // Every block's own sums over its rows, added in order afterwards: [2, width] a block, gain's then bias's.
-    let blocks = rows.div_ceil(ROWS);
-    let mut sums = vec![R::zero(); blocks * 2 * width];
-    let length = (ROWS * width).max(1);
-    grad_x.par_chunks_mut(length).zip(sums.par_chunks_mut((2 * width).max(1))).enumerate().for_each(|(chunk, (grad_x, sums))| {
+    // And every block's own sums over its rows, added in order afterwards: [2, width] a block, gain's then bias's.
+    let counts = [rows * width, rows.div_ceil(ROWS) * 2 * width];
+    let (grad_x, sums) = made_in_pairs(counts, [ROWS * width, 2 * width], false, |chunk, grad_x: &mut [R], sums: &mut [R]| {
         let (gain_sum, bias_sum) = sums.split_at_mut(width);
         vectorize(
             #[inline(always)]

@@ -6,7 +6,7 @@
 use super::inputs::{Activation, LinearGradients, LinearSaved};
 use super::ops::LinearOps;
 use super::reference;
-use crate::cpu::{Matrix, Real, View, by_float, product, tensor, vectorize, view, viewable};
+use crate::cpu::{Matrix, Real, View, by_float, made_in_chunks, prefetch, product, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -24,6 +24,8 @@ const COLUMNS: usize = 128;
 const SEQUENTIAL_BELOW: usize = 1 << 21;
 /// Up to this many rows the weight is streamed once through registers in place of a packed matrix product.
 pub(crate) const FEW_ROWS: usize = 6;
+/// Rows of the weight that are asked for before they are needed: the products of these take about as long as a line from a far cache.
+const AHEAD: usize = 8;
 
 impl LinearOps for Flex {
     fn linear_activated(
@@ -82,9 +84,8 @@ fn linear<R: Real>(
         block(0, &mut y);
         return tensor(y, [rows, outputs]);
     }
-    let mut y = vec![R::zero(); rows * outputs];
     let size = block_rows(rows);
-    y.par_chunks_mut(size * outputs).enumerate().for_each(|(chunk, y)| {
+    let y = made_in_chunks(rows * outputs, size * outputs, false, |chunk, y| {
         y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
         block(chunk * size, y);
     });
@@ -148,6 +149,10 @@ fn tiles<R: Real, const ROWS: usize, const COLUMNS: usize>(x: Matrix<R>, weight:
             sums.copy_from_slice(&y[column..column + COLUMNS]);
         }
         for k in 0..inputs {
+            // A tile is a part of every row, which the processor does not see coming.
+            if k + AHEAD < inputs {
+                prefetch(weight.row([k + AHEAD, column], COLUMNS));
+            }
             let weight = weight.row([k, column], COLUMNS);
             for (sums, x) in sums.iter_mut().zip(x) {
                 for (sum, &weight) in sums.iter_mut().zip(weight) {
@@ -200,8 +205,7 @@ fn linear_backward<R: Real>(saved: LinearSaved<Flex>, grad: FloatTensor<Flex>, n
     let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
 
     let grad_x = needs_x.then(|| {
-        let mut grad_x = vec![R::zero(); rows * inputs];
-        grad_x.par_chunks_mut((ROWS * inputs).max(1)).enumerate().for_each(|(chunk, grad_x)| {
+        let grad_x = made_in_chunks(rows * inputs, ROWS * inputs, false, |chunk, grad_x| {
             let grad = Matrix::of_rows(&grad, chunk * ROWS, grad_x.len() / inputs);
             product(grad_x, inputs, grad, Matrix::of_rows(&weight, 0, inputs).transposed(), R::one(), false);
         });
@@ -248,8 +252,7 @@ fn activation_gradient<R: Real>(y: FloatTensor<Flex>, grad: FloatTensor<Flex>, a
     let (y, grad) = (viewable(y), viewable(grad));
     let (y, grad) = (view::<R, 2>(&y), view::<R, 2>(&grad));
     let [rows, outputs] = y.shape;
-    let mut before = vec![R::zero(); rows * outputs];
-    before.par_chunks_mut((ROWS * outputs).max(1)).enumerate().for_each(|(chunk, before)| {
+    let before = made_in_chunks(rows * outputs, ROWS * outputs, false, |chunk, before| {
         for (i, before) in before.chunks_exact_mut(outputs).enumerate() {
             let row = chunk * ROWS + i;
             for ((before, &y), &grad) in before.iter_mut().zip(y.row([row, 0], outputs)).zip(grad.row([row, 0], outputs)) {

@@ -9,7 +9,7 @@
 use super::inputs::{RecurrenceGradients, RecurrenceInputs};
 use super::ops::RecurrenceOps;
 use super::reference;
-use crate::cpu::{Real, by_float, flags, for_chunks, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, flags, made_in_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -45,7 +45,6 @@ pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> Float
     let reset = flags(&inputs.reset);
     let inputs = inputs.views::<R>();
     let [batch, time, channels] = inputs.inputs.shape;
-    let mut states = vec![R::zero(); batch * time * channels];
     let row = |b: usize, states: &mut [R]| {
         vectorize(
             #[inline(always)]
@@ -68,7 +67,8 @@ pub(crate) fn gated_recurrence<R: Real>(inputs: RecurrenceInputs<Flex>) -> Float
             },
         );
     };
-    for_chunks(&mut states, time * channels, batch * time * channels < SEQUENTIAL_BELOW, row);
+    let count = batch * time * channels;
+    let states = made_in_chunks(count, time * channels, count < SEQUENTIAL_BELOW, row);
     tensor(states, [batch, time, channels])
 }
 

@@ -14,7 +14,7 @@ use super::inputs::{LogSumGradients, LogSumInputs, ScanGradients, ScanInputs, Sc
 use super::log_sums::cpu::{running_log_sum_exp, running_log_sum_exp_backward};
 use super::ops::ScanOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, flags, for_chunk_pairs, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, made_in_pairs, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -83,8 +83,6 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
     let reset = flags(&inputs.reset);
     let inputs = inputs.views::<R>();
     let [batch, heads, time, head_dim] = inputs.values.shape;
-    let mut outputs = vec![R::zero(); batch * heads * time * head_dim];
-    let mut log_sums = vec![R::zero(); batch * heads * time];
 
     let scan = |row: usize, outputs: &mut [R], log_sums: &mut [R]| {
         vectorize(
@@ -92,8 +90,8 @@ pub(crate) fn attention_scan<R: Real>(inputs: ScanInputs<Flex>) -> ScanOutputs<F
             || scan_row(&inputs, &reset, row / heads, row % heads, outputs, log_sums),
         );
     };
-    let is_sequential = outputs.len() < SEQUENTIAL_BELOW;
-    for_chunk_pairs([&mut outputs, &mut log_sums], [time * head_dim, time], is_sequential, scan);
+    let counts = [batch * heads * time * head_dim, batch * heads * time];
+    let (outputs, log_sums) = made_in_pairs(counts, [time * head_dim, time], counts[0] < SEQUENTIAL_BELOW, scan);
     ScanOutputs { outputs: tensor(outputs, [batch, heads, time, head_dim]), log_sums: tensor(log_sums, [batch, heads, time]) }
 }
 

@@ -14,7 +14,7 @@
 use super::inputs::{SelectiveGradients, SelectiveInputs, SelectiveViews};
 use super::ops::SelectiveScanOps;
 use super::reference;
-use crate::cpu::{Real, by_float, dot, flags, for_chunks, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, by_float, dot, flags, made_in_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::{DType, Device, ops::FloatTensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -78,7 +78,6 @@ pub(crate) fn selective_scan<R: Real>(inputs: SelectiveInputs<Flex>) -> FloatTen
     let inputs = inputs.views::<R>();
     let ([batch, time, channels], [states, _]) = (inputs.inputs.shape, inputs.decays.shape);
     let row_length = (time + states) * channels;
-    let mut packed = vec![R::zero(); batch * row_length];
     let row = |b: usize, packed: &mut [R]| {
         let (outputs, hidden) = packed.split_at_mut(time * channels);
         vectorize(
@@ -97,7 +96,8 @@ pub(crate) fn selective_scan<R: Real>(inputs: SelectiveInputs<Flex>) -> FloatTen
             },
         );
     };
-    for_chunks(&mut packed, row_length, batch * time * states * channels < SEQUENTIAL_BELOW, row);
+    let is_sequential = batch * time * states * channels < SEQUENTIAL_BELOW;
+    let packed = made_in_chunks(batch * row_length, row_length, is_sequential, row);
     tensor(packed, [batch, row_length])
 }
 

@@ -15,7 +15,7 @@
 use super::inputs::{SlotGradients, SlotInputs, SlotViews};
 use super::ops::SlotOps;
 use super::reference;
-use crate::cpu::{Real, View, by_float, dot, flags, for_chunks, serves, tensor, vectorize, view, viewable};
+use crate::cpu::{Real, View, by_float, dot, flags, made_in_chunks, serves, tensor, vectorize, view, viewable};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -336,8 +336,8 @@ pub(super) fn slot_attention<R: Real>(inputs: SlotInputs<Flex>) -> FloatTensor<F
     let reset = flags(&inputs.reset);
     let views = inputs.views::<R>();
     let sizes = Sizes::of(&views);
-    let mut packed = vec![R::zero(); sizes.batch * sizes.heads * sizes.packed()];
-    for_chunks(&mut packed, sizes.packed(), sizes.is_sequential(), |index, packed| {
+    let count = sizes.batch * sizes.heads * sizes.packed();
+    let packed = made_in_chunks(count, sizes.packed(), sizes.is_sequential(), |index, packed| {
         vectorize(
             #[inline(always)]
             || Row::new(&views, &reset, index).forward(packed),

@@ -18,10 +18,12 @@
 use super::common::{inverse_softplus, like, merge_heads, softplus, split_heads};
 use super::contract::{Mixer, Sizes};
 use super::options::mixer_options;
+use crate::error::PolicyError;
 use crate::init::Init;
 use crate::layers::Dense;
+use crate::prepared::{Prepared, weight};
 use crate::reset::Reset;
-use crate::state::tensor_state;
+use crate::state::{MixerState, StateRecord};
 use aaren_kernels::{Activation, Dropout, KernelBackend, ScanCarry, attention_scan, dropout_add};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
@@ -80,19 +82,45 @@ pub struct Aaren<B: Backend> {
     heads: usize,
 }
 
-tensor_state! {
-    /// Log-sum-exp of the scores so far and the attention over them, for every row and head.
-    AarenState {
-        /// `[batch, heads * queries]`
-        log_sum: 2,
-        /// `[batch, heads * queries, head_dim]`
-        output: 3,
+/// Log-sum-exp of the scores so far and the attention over them, for every row and head.
+#[derive(Clone, Debug)]
+pub struct AarenState<B: Backend> {
+    /// `[batch, heads * queries]`
+    log_sum: Tensor<B, 2>,
+    /// `[batch, heads * queries, head_dim]`
+    output: Tensor<B, 3>,
+    /// Made once while a policy acts: it depends on the weights alone.
+    score_map: Option<Prepared<B, ScoreMap<B>>>,
+}
+
+/// The map from a token to its scores, `x G + c`: `G [width, heads * queries]`, `c [heads * queries]`.
+type ScoreMap<B> = (Tensor<B, 2>, Tensor<B, 1>);
+
+impl<B: KernelBackend> MixerState<B> for AarenState<B> {
+    fn bytes(&self) -> usize {
+        4 * (self.log_sum.dims().iter().product::<usize>() + self.output.dims().iter().product::<usize>())
+    }
+
+    fn to_record(&self) -> StateRecord {
+        StateRecord::new([("log_sum", self.log_sum.to_data()), ("output", self.output.to_data())])
+    }
+
+    fn from_record(mut record: StateRecord, device: &B::Device) -> Result<Self, PolicyError> {
+        Ok(Self { log_sum: record.take("log_sum", device)?, output: record.take("output", device)?, score_map: None })
+    }
+
+    fn detach(self) -> Self {
+        Self { log_sum: self.log_sum.detach(), output: self.output.detach(), score_map: None }
+    }
+
+    fn to_device(self, device: &B::Device) -> Self {
+        Self { log_sum: self.log_sum.to_device(device), output: self.output.to_device(device), score_map: None }
     }
 }
 
 impl<B: Backend> From<ScanCarry<B>> for AarenState<B> {
     fn from(carry: ScanCarry<B>) -> Self {
-        Self { log_sum: carry.log_sum, output: carry.output }
+        Self { log_sum: carry.log_sum, output: carry.output, score_map: None }
     }
 }
 
@@ -107,13 +135,21 @@ impl<B: KernelBackend> Aaren<B> {
         self.value.bias.dims()[0]
     }
 
+    /// The weights that scores are made with.
+    fn score_weights(&self) -> Vec<B::FloatTensorPrimitive> {
+        let (query, key) = (&self.query, &self.key);
+        let [query_bias, key_bias] = [query, key].map(|dense| weight(dense.bias.val()));
+        let [query, key] = [query, key].map(|dense| weight(dense.weight.val()));
+        vec![weight(self.query_token.val()), query, query_bias, key, key_bias]
+    }
+
     /// Query tokens.
     fn queries(&self) -> usize {
         self.query_token.dims()[0] / self.width()
     }
 
-    /// The map from a token to its scores, `x G + c`: `G [width, heads * queries]`, `c [heads * queries]`.
-    fn score_map(&self) -> (Tensor<B, 2>, Tensor<B, 1>) {
+    /// The map from a token to its scores.
+    fn score_map(&self) -> ScoreMap<B> {
         let (width, queries) = (self.width(), self.queries());
         let (heads, head_dim) = (self.heads, width / self.heads);
         let scale = 1.0 / (head_dim as f64).sqrt();
@@ -194,11 +230,18 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
         ScanCarry::empty(batch, self.heads * self.queries(), self.width() / self.heads, device).into()
     }
 
-    fn forward(&self, x: Tensor<B, 3>, reset: &Reset<B>, state: Self::State, dropout: Dropout) -> (Tensor<B, 3>, Self::State) {
+    fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        reset: &Reset<B>,
+        mut state: Self::State,
+        dropout: Dropout,
+    ) -> (Tensor<B, 3>, Self::State) {
         let [batch, time, width] = x.dims();
         let (heads, queries) = (self.heads, self.queries());
         let x = x.reshape([batch * time, width]);
-        let (map, offset) = self.score_map();
+        let prepared = Prepared::of(state.score_map.take(), self.score_weights(), || self.score_map());
+        let (map, offset) = prepared.made();
         let scores = aaren_kernels::linear(x.clone(), map, offset, Activation::Identity); // [batch * time, heads * queries]
         let scores = scores.reshape([batch, time, heads * queries]).swap_dims(1, 2);
         let values = self.value.forward(x);
@@ -217,6 +260,6 @@ impl<B: KernelBackend> Mixer<B> for Aaren<B> {
             }),
         };
         let y = self.output.forward(merge_heads(outputs));
-        (y.reshape([batch, time, width]), carry.into())
+        (y.reshape([batch, time, width]), AarenState { score_map: Some(prepared), ..carry.into() })
     }
 }
