@@ -83,7 +83,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{Activation, linear};
 pub use linear_attention::{FeatureMap, linear_attention};
 pub use monarch::{MonarchTransform, monarch_product};
-pub use optimizer::{AdamWStep, adamw, sum_of_squares};
+pub use optimizer::{AdamWStep, Stepped, adamw, sum_of_squares};
 pub use recurrence::gated_recurrence;
 pub use scan::{ScanCarry, attention_scan, running_log_sum_exp};
 pub use selective_scan::{SelectiveScan, selective_scan};

@@ -77,7 +77,12 @@ pub(crate) fn typed<T: DeserializeOwned>(json: Value) -> Result<T> {
 
 /// An error about a value, without Rust's names for its type.
 fn in_words(error: &serde_json::Error) -> String {
-    [("u64", "a whole number"), ("usize", "a whole number"), ("f64", "a number"), ("a sequence", "a list")]
-        .into_iter()
-        .fold(error.to_string(), |text, (name, words)| text.replace(&format!("expected {name}"), &format!("expected {words}")))
+    [
+        ("u64", "a whole number of at least 0"),
+        ("usize", "a whole number of at least 0"),
+        ("f64", "a number"),
+        ("a sequence", "a list"),
+    ]
+    .into_iter()
+    .fold(error.to_string(), |text, (name, words)| text.replace(&format!("expected {name}"), &format!("expected {words}")))
 }

@@ -1,13 +1,14 @@
 //! AdamW over a module, whose weight decay leaves some parameters alone, as mixers ask for by `Mixer::no_decay`.
 
 use super::moments::{Moments, stored_moments};
-use aaren_kernels::{AdamWStep, KernelBackend, adamw};
+use aaren_kernels::{AdamWStep, KernelBackend, Stepped, adamw};
 use anyhow::Result;
-use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{AdamWState, AdaptiveMomentumState, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Decays of the moments: Adam's own.
@@ -41,7 +42,12 @@ where
 
     /// One step on the gradients times a factor, `[1]`, which clips them. Parameters without a gradient stay as they are.
     pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams, factor: Tensor<B::InnerBackend, 1>) -> M {
-        module.map(&mut Step { optimizer: self, learning_rate, gradients, factor })
+        let mut gathered = Gather { optimizer: self, learning_rate, gradients, ids: Vec::new(), parameters: Vec::new() };
+        module.visit(&mut gathered);
+        let Gather { ids, parameters, .. } = gathered;
+        let times: Vec<usize> = parameters.iter().map(|(.., step)| step.time).collect();
+        let after = times.into_iter().zip(adamw(parameters, factor));
+        module.map(&mut Scatter { optimizer: self, after: ids.into_iter().zip(after).collect() })
     }
 
     /// The moments of all parameters.
@@ -59,43 +65,64 @@ where
     }
 }
 
-/// A step over the parameters of a module.
-struct Step<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
+/// Takes what a step reads of all parameters of a module that have a gradient.
+struct Gather<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
     optimizer: &'a mut AdamW<B, M>,
     learning_rate: f64,
     gradients: GradientsParams,
-    factor: Tensor<B::InnerBackend, 1>,
+    ids: Vec<ParamId>,
+    parameters: Vec<(Stepped<B::InnerBackend>, Tensor<B::InnerBackend, 1>, AdamWStep)>,
 }
 
-impl<B, M> ModuleMapper<B> for Step<'_, B, M>
+impl<B, M> ModuleVisitor<B> for Gather<'_, B, M>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend>,
+    M: AutodiffModule<B>,
+{
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else { return };
+        let AdamW { betas, epsilon, weight_decay, no_decay, moments } = &mut *self.optimizer;
+        let parameter = param.val().inner();
+        let state = moments.remove(&param.id).map(|record| record.into_state::<D>().momentum);
+        let (time, moments) = match state {
+            Some(state) => (state.time + 1, [state.moment_1, state.moment_2]),
+            None => (1, [parameter.zeros_like(), parameter.zeros_like()]),
+        };
+        let count = parameter.shape().num_elements();
+        let flat = |tensor: Tensor<B::InnerBackend, D>| tensor.reshape([count]);
+        let step = AdamWStep {
+            learning_rate: self.learning_rate,
+            betas: *betas,
+            epsilon: *epsilon,
+            weight_decay: if no_decay.contains(&param.id) { 0.0 } else { *weight_decay },
+            time,
+        };
+        self.ids.push(param.id);
+        self.parameters.push((Stepped { parameter: flat(parameter), moments: moments.map(flat) }, flat(gradient), step));
+    }
+}
+
+/// Gives every parameter what a step has made of it, and the optimizer its moments.
+struct Scatter<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
+    optimizer: &'a mut AdamW<B, M>,
+    after: HashMap<ParamId, (usize, Stepped<B::InnerBackend>)>,
+}
+
+impl<B, M> ModuleMapper<B> for Scatter<'_, B, M>
 where
     B: AutodiffBackend<InnerBackend: KernelBackend>,
     M: AutodiffModule<B>,
 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let (id, parameter, mapper) = param.consume();
-        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(id) else {
-            return Param::from_mapped_value(id, parameter, mapper);
+        let (id, before, mapper) = param.consume();
+        let Some((time, after)) = self.after.remove(&id) else {
+            return Param::from_mapped_value(id, before, mapper);
         };
-        let AdamW { betas, epsilon, weight_decay, no_decay, moments } = &mut *self.optimizer;
-        let is_trained = parameter.is_require_grad();
-        let parameter = parameter.inner();
-        let state = moments.remove(&id).map(|record| record.into_state::<D>().momentum);
-        let (time, first, second) = match state {
-            Some(state) => (state.time + 1, state.moment_1, state.moment_2),
-            None => (1, parameter.zeros_like(), parameter.zeros_like()),
-        };
-        let step = AdamWStep {
-            learning_rate: self.learning_rate,
-            betas: *betas,
-            epsilon: *epsilon,
-            weight_decay: if no_decay.contains(&id) { 0.0 } else { *weight_decay },
-            time,
-        };
-        let (parameter, [first, second]) = adamw(parameter, gradient, [first, second], self.factor.clone(), step);
-        let state = AdamWState::new(AdaptiveMomentumState::new(time, first, second));
-        moments.insert(id, AdaptorRecord::from_state(state));
-        let parameter = Tensor::from_inner(parameter);
-        Param::from_mapped_value(id, if is_trained { parameter.require_grad() } else { parameter }, mapper)
+        let shape = before.shape();
+        let [first, second] = after.moments.map(|moment| moment.reshape(shape.clone()));
+        let state = AdamWState::new(AdaptiveMomentumState::<_, D>::new(time, first, second));
+        self.optimizer.moments.insert(id, AdaptorRecord::from_state(state));
+        let parameter = Tensor::<B, D>::from_inner(after.parameter.reshape(shape));
+        Param::from_mapped_value(id, if before.is_require_grad() { parameter.require_grad() } else { parameter }, mapper)
     }
 }

@@ -14,15 +14,40 @@ pub(crate) fn made_in_chunks<R: Real>(
     is_sequential: bool,
     work: impl Fn(usize, &mut [R]) + Sync,
 ) -> Vec<R> {
+    in_begun_chunks(count, length, is_sequential, |index, chunk| work(index, zeroed(chunk)))
+}
+
+/// The same of chunks that begin as copies of one row, as many whole ones as there is place for.
+///
+/// # Panics
+/// If a chunk is no whole number of rows.
+pub(crate) fn made_on_rows<R: Real>(count: usize, length: usize, row: &[R], work: impl Fn(usize, &mut [R]) + Sync) -> Vec<R> {
+    in_begun_chunks(count, length, false, |index, chunk| {
+        let mut rows = chunk.chunks_exact_mut(row.len().max(1));
+        rows.by_ref().for_each(|copy| {
+            copy.write_copy_of_slice(row);
+        });
+        assert!(rows.into_remainder().is_empty(), "{} numbers are no whole number of rows of {}", chunk.len(), row.len());
+        // SAFETY: rows have been copied to all of it: nothing remained.
+        work(index, unsafe { chunk.assume_init_mut() });
+    })
+}
+
+/// Numbers whose chunks `work` writes, every one whole.
+fn in_begun_chunks<R: Real>(
+    count: usize,
+    length: usize,
+    is_sequential: bool,
+    work: impl Fn(usize, &mut [MaybeUninit<R>]) + Sync,
+) -> Vec<R> {
     let mut made = Vec::with_capacity(count);
-    let work = |(index, chunk): (usize, &mut [MaybeUninit<R>])| work(index, zeroed(chunk));
     let (chunks, length) = (&mut made.spare_capacity_mut()[..count], length.max(1));
     if is_sequential {
-        chunks.chunks_mut(length).enumerate().for_each(work);
+        chunks.chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
     } else {
-        chunks.par_chunks_mut(length).enumerate().for_each(work);
+        chunks.par_chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
     }
-    // SAFETY: `count` elements fit the capacity, and the loop above has written every one of them.
+    // SAFETY: `count` elements fit the capacity, and both callers' work begins by writing its chunk whole.
     unsafe { made.set_len(count) };
     made
 }

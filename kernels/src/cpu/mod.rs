@@ -6,7 +6,7 @@ mod prefetch;
 mod real;
 mod view;
 
-pub(crate) use chunks::{for_chunk_pairs, made_in_chunks, made_in_pairs};
+pub(crate) use chunks::{for_chunk_pairs, made_in_chunks, made_in_pairs, made_on_rows};
 pub(crate) use matrix::{Matrix, product};
 pub(crate) use prefetch::prefetch;
 pub(crate) use real::{Real, by_float, dot, serves, vectorize};

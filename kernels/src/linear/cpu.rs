@@ -6,7 +6,9 @@
 use super::inputs::{Activation, LinearGradients, LinearSaved};
 use super::ops::LinearOps;
 use super::reference;
-use crate::cpu::{Matrix, Real, View, by_float, made_in_chunks, prefetch, product, tensor, vectorize, view, viewable};
+use crate::cpu::{
+    Matrix, Real, View, by_float, made_in_chunks, made_on_rows, prefetch, product, tensor, vectorize, view, viewable,
+};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -85,10 +87,7 @@ fn linear<R: Real>(
         return tensor(y, [rows, outputs]);
     }
     let size = block_rows(rows);
-    let y = made_in_chunks(rows * outputs, size * outputs, false, |chunk, y| {
-        y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-        block(chunk * size, y);
-    });
+    let y = made_on_rows(rows * outputs, size * outputs, bias, |chunk, y| block(chunk * size, y));
     tensor(y, [rows, outputs])
 }
 

@@ -1,6 +1,6 @@
 //! The optimizer's step on the CPU: one pass over parameter, gradient and moments.
 
-use super::inputs::{AdamWInputs, AdamWStep};
+use super::inputs::{AdamWInputs, AdamWOutputs};
 use super::ops::OptimizerOps;
 use super::reference;
 use crate::cpu::{Real, by_float, dot, tensor, vectorize, view, viewable, whole};
@@ -13,8 +13,12 @@ use rayon::prelude::*;
 const CHUNK: usize = 1 << 13;
 
 impl OptimizerOps for Flex {
-    fn adamw(inputs: AdamWInputs<Self>, step: AdamWStep) -> (FloatTensor<Self>, [FloatTensor<Self>; 2]) {
-        by_float!(inputs.parameter.dtype(), R => adamw::<R>(inputs, step), _ => reference::adamw(inputs, step))
+    fn adamw(inputs: Vec<AdamWInputs<Self>>, factor: FloatTensor<Self>) -> Vec<AdamWOutputs<Self>> {
+        let one = |inputs: AdamWInputs<Self>| {
+            let factor = factor.clone();
+            by_float!(inputs.parameter.dtype(), R => adamw::<R>(inputs, factor), _ => reference::adamw(inputs, factor))
+        };
+        inputs.into_iter().map(one).collect()
     }
 
     fn sum_of_squares(tensors: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -26,10 +30,11 @@ impl OptimizerOps for Flex {
     }
 }
 
-fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Flex>, [FloatTensor<Flex>; 2]) {
+fn adamw<R: Real>(inputs: AdamWInputs<Flex>, factor: FloatTensor<Flex>) -> AdamWOutputs<Flex> {
+    let step = inputs.step;
     let number = |x: f64| R::from(x).expect("an optimizer's numbers are finite");
     let [mut first, mut second] = inputs.moments.map(whole);
-    let (parameter, gradient, factor) = (viewable(inputs.parameter), viewable(inputs.gradient), viewable(inputs.factor));
+    let (parameter, gradient, factor) = (viewable(inputs.parameter), viewable(inputs.gradient), viewable(factor));
     let (parameter, gradient) = (view::<R, 1>(&parameter), view::<R, 1>(&gradient));
     let [count] = parameter.shape;
     let (parameter, gradient) = (parameter.row([0], count), gradient.row([0], count));
@@ -59,7 +64,7 @@ fn adamw<R: Real>(inputs: AdamWInputs<Flex>, step: AdamWStep) -> (FloatTensor<Fl
             },
         );
     });
-    (tensor(updated, [count]), [first, second])
+    AdamWOutputs { parameter: tensor(updated, [count]), moments: [first, second] }
 }
 
 fn sum_of_squares<R: Real>(tensors: Vec<FloatTensor<Flex>>) -> FloatTensor<Flex> {

@@ -29,7 +29,7 @@ impl AdamWStep {
     }
 }
 
-/// A parameter, its gradient and its moments: `[elements]` each, and the factor that the gradient is clipped by, `[1]`.
+/// A parameter, its gradient and its moments, `[elements]` each, and its step.
 #[derive(Clone, Debug)]
 pub struct AdamWInputs<B: Backend> {
     /// The parameter before the step.
@@ -38,6 +38,15 @@ pub struct AdamWInputs<B: Backend> {
     pub gradient: FloatTensor<B>,
     /// Running means of the gradient and of its square.
     pub moments: [FloatTensor<B>; 2],
-    /// What the gradient is multiplied by, at most 1.
-    pub factor: FloatTensor<B>,
+    /// The numbers of the step.
+    pub step: AdamWStep,
+}
+
+/// A parameter and its moments after a step: `[elements]` each.
+#[derive(Clone, Debug)]
+pub struct AdamWOutputs<B: Backend> {
+    /// The parameter.
+    pub parameter: FloatTensor<B>,
+    /// Running means of the gradient and of its square.
+    pub moments: [FloatTensor<B>; 2],
 }

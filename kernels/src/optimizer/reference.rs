@@ -1,18 +1,18 @@
 //! The optimizer's step in plain tensor operations.
 
-use super::inputs::{AdamWInputs, AdamWStep};
+use super::inputs::{AdamWInputs, AdamWOutputs};
 use crate::primitive::{float, primitive};
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 
-pub(crate) fn adamw<B: Backend>(inputs: AdamWInputs<B>, step: AdamWStep) -> (FloatTensor<B>, [FloatTensor<B>; 2]) {
-    let tensor = float::<B, 1>;
-    let gradient = tensor(inputs.gradient) * tensor(inputs.factor);
+pub(crate) fn adamw<B: Backend>(inputs: AdamWInputs<B>, factor: FloatTensor<B>) -> AdamWOutputs<B> {
+    let (tensor, step) = (float::<B, 1>, inputs.step);
+    let gradient = tensor(inputs.gradient) * tensor(factor);
     let ([first, second], [beta_1, beta_2], [correction_1, correction_2]) = (inputs.moments, step.betas, step.corrections());
     let first = tensor(first) * beta_1 + gradient.clone() * (1.0 - beta_1);
     let second = tensor(second) * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
     let direction = (first.clone() / correction_1) / ((second.clone() / correction_2).sqrt() + step.epsilon);
     let parameter = tensor(inputs.parameter) * step.kept() - direction * step.learning_rate;
-    (primitive(parameter), [first, second].map(primitive))
+    AdamWOutputs { parameter: primitive(parameter), moments: [first, second].map(primitive) }
 }
 
 pub(crate) fn sum_of_squares<B: Backend>(tensors: Vec<FloatTensor<B>>) -> FloatTensor<B> {
