@@ -2,7 +2,7 @@
 
 use crate::measure::{Column, Size, description, parse_size, publish, table};
 use crate::train::random_batch;
-use aaren_agents::config::{Device, TrainConfig};
+use aaren_agents::config::{Device, Precision, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
 use aaren_agents::offline::Learner;
@@ -68,7 +68,7 @@ fn run_on<B: KernelBackend + Gpu>(args: &LaunchesArgs, mut log: LaunchLog, json:
 where
     Autodiff<B>: TrainBackend + burn::tensor::backend::AutodiffBackend<InnerBackend = B>,
 {
-    device::require(args.device)?;
+    device::require(args.device, Precision::F32)?;
     let mut rows = Vec::new();
     for mixer in &args.mixers {
         for &size in &args.sizes {

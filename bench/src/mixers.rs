@@ -5,7 +5,7 @@ use crate::measure::{Column, Graph, Size, Spread, description, library, or_dash,
 use crate::peers::torch;
 use crate::products;
 use crate::train::time_steps;
-use aaren_agents::config::Device;
+use aaren_agents::config::{Device, Precision};
 use aaren_agents::device::{CPU, Cpu};
 use aaren_agents::run::interrupt;
 use aaren_agents::run::report::{bytes, number};
@@ -129,7 +129,8 @@ fn row(description: Description, size: Size, args: &MixersArgs, peer: bool) -> R
     interrupt::check()?;
     let mixer = description.config.mixer.clone();
     tracing::info!(mixer, "measuring");
-    let training = with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, args.repeats.get()))??;
+    let training =
+        with_threads(args.threads.get(), || time_steps::<Graph>(description.clone(), size, Precision::F32, args.repeats.get()))??;
     let &MixersArgs { width, layers, heads, .. } = args;
     let options = torch::Options { width, layers, heads, device: Device::Cpu, compile: false, bf16: false };
     let (threads, repeats) = (args.threads.get(), args.repeats.get());

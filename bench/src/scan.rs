@@ -3,7 +3,7 @@
 use crate::measure::{Column, Spread, library, on_device, or_dash, percent, publish, table};
 use crate::peers::torch;
 use crate::peers::torch::{Shape, Torch};
-use aaren_agents::config::Device;
+use aaren_agents::config::{Device, Precision};
 use aaren_agents::device;
 use aaren_agents::device::{CPU, Cpu, TrainBackend};
 use aaren_agents::run::interrupt;
@@ -130,7 +130,7 @@ const COLUMNS: &[Column<Row>] = &[
 ];
 
 pub fn run(args: &ScanArgs, json: Option<&Path>) -> Result<()> {
-    device::require(args.device)?;
+    device::require(args.device, Precision::F32)?;
     on_device!(args.device, Trained => run_on::<Trained>(args, json))
 }
 

@@ -3,7 +3,7 @@
 use crate::measure::{Column, Size, Spread, description, library, on_device, or_dash, parse_size, publish, table, with_threads};
 use crate::peers::torch;
 use crate::products;
-use aaren_agents::config::{Device, TrainConfig};
+use aaren_agents::config::{Device, Precision, TrainConfig};
 use aaren_agents::device;
 use aaren_agents::device::TrainBackend;
 use aaren_agents::offline::DeviceBatch;
@@ -38,6 +38,9 @@ pub struct TrainArgs {
     /// Where tensors live; `cpu` and `cuda` have a peer
     #[arg(long, default_value_t = Device::Cpu)]
     device: Device,
+    /// What our dense layers multiply in
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Leave PyTorch out
     #[arg(long)]
     no_peer: bool,
@@ -54,6 +57,7 @@ struct Row {
     size: Size,
     mixer: String,
     device: Device,
+    precision: Precision,
     threads: usize,
     aaren_milliseconds: Spread,
     timesteps_per_second: f64,
@@ -71,6 +75,7 @@ const COLUMNS: &[Column<Row>] = &[
     ("batch x context", |row| row.size.to_string()),
     ("mixer", |row| row.mixer.clone()),
     ("device", |row| row.device.to_string()),
+    ("precision", |row| row.precision.to_string()),
     ("threads", |row| row.threads.to_string()),
     ("aaren ms (min, max)", |row| row.aaren_milliseconds.to_string()),
     ("timesteps a second", |row| number(row.timesteps_per_second)),
@@ -80,7 +85,7 @@ const COLUMNS: &[Column<Row>] = &[
 ];
 
 pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
-    device::require(args.device)?;
+    device::require(args.device, args.precision)?;
     let torch = if args.no_peer { None } else { torch::version(args.device) };
     if !args.no_peer && args.device != Device::Vulkan && torch.is_none() {
         tracing::warn!("PyTorch is not installed for python3 (or $PYTHON); its column stays empty");
@@ -95,7 +100,7 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                 interrupt::check()?;
                 let ours = with_threads(
                     threads,
-                    || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, repeats)),
+                    || on_device!(args.device, Trained => time_steps::<Trained>(description(mixer), size, args.precision, repeats)),
                 )??;
                 let products = match args.device {
                     Device::Cpu => {
@@ -117,6 +122,7 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
                     size,
                     mixer: mixer.clone(),
                     device: args.device,
+                    precision: args.precision,
                     threads,
                     aaren_milliseconds: ours,
                     timesteps_per_second: (size.batch * size.context) as f64 / (ours.median / 1e3),
@@ -133,8 +139,8 @@ pub fn run(args: &TrainArgs, json: Option<&Path>) -> Result<()> {
 }
 
 /// Optimizer steps of a policy on random batches, after a warm-up.
-pub fn time_steps<B: TrainBackend>(description: Description, size: Size, repeats: usize) -> Result<Spread> {
-    let config = TrainConfig { warmup_steps: 1, ..TrainConfig::default() };
+pub fn time_steps<B: TrainBackend>(description: Description, size: Size, precision: Precision, repeats: usize) -> Result<Spread> {
+    let config = TrainConfig { precision, warmup_steps: 1, ..TrainConfig::default() };
     let mut learner = Learner::<B>::new(description.clone(), &config, 1)?;
     let mut milliseconds = Vec::with_capacity(repeats);
     let steps = if B::IS_SYNCHRONOUS { 1 } else { STEPS_TOGETHER };

@@ -14,7 +14,6 @@
 mod cache;
 #[cfg(feature = "cuda")]
 mod cuda;
-mod precision;
 #[cfg(feature = "cuda")]
 mod toolkit;
 
@@ -25,8 +24,7 @@ use std::collections::BTreeMap;
 
 pub use crate::cube::{LaunchLog, failure::DeviceError};
 #[cfg(feature = "cuda")]
-pub use cuda::{Cuda, cuda, set_precision};
-pub use precision::Precision;
+pub use cuda::{Cuda, check_precision, cuda, set_precision};
 
 /// What went wrong on the devices' own threads since the last call. Where something did, results read since then are garbage.
 pub fn take_failure() -> Option<DeviceError> {

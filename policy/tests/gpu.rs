@@ -5,7 +5,7 @@
 
 mod common;
 
-use aaren_kernels::Dropout;
+use aaren_kernels::{Dropout, Precision, precision};
 // NVIDIA's where they are built in, else those of Vulkan.
 #[cfg(feature = "cuda")]
 use aaren_kernels::device::{Cuda as Card, cuda as find};
@@ -30,6 +30,11 @@ const LAWS: Laws = Laws {
 };
 /// Law 6, relative to the largest of the results: both devices are off by their own roundings.
 const SAME: f64 = 5e-5;
+
+/// The same in a precision that rounds factors, in roundings of one factor, relative to the largest of the results: beside the CPU's answers
+/// in that precision, and beside those in single precision.
+const SAME_ROUNDED: f64 = 4.0;
+const OFF_BY_ROUNDING: f64 = 16.0;
 
 /// Run with shorter filters, as "hyena/small" and "monarch/small".
 const LONG: [&str; 2] = ["hyena", "monarch"];
@@ -78,6 +83,23 @@ fn law_6_the_answers_are_those_of_the_cpu() {
             let found = Pass::new::<Graph>(name, LAWS.batch, LAWS.passes, dropout);
             found.assert_close(&Pass::new::<Autodiff<Flex>>(name, LAWS.batch, LAWS.passes, dropout), SAME, name);
         }
+    });
+}
+
+/// The card sums the CPU's products of rounded factors in another order. A number beside a border of rounding may then be rounded the
+/// other way by the next layer, as if that layer's factor had an error of its own.
+#[test]
+fn law_6_the_answers_in_bfloat16_are_those_of_the_cpu() {
+    over_all(|name| {
+        let pass = |on_card: bool, rounding: Precision| {
+            precision::within(rounding, || match on_card {
+                true => Pass::new::<Graph>(name, LAWS.batch, LAWS.passes, Dropout::OFF),
+                false => Pass::new::<Autodiff<Flex>>(name, LAWS.batch, LAWS.passes, Dropout::OFF),
+            })
+        };
+        let found = pass(true, Precision::Bf16);
+        found.assert_close(&pass(false, Precision::Bf16), SAME_ROUNDED * Precision::Bf16.rounding(), name);
+        found.assert_close(&pass(false, Precision::F32), OFF_BY_ROUNDING * Precision::Bf16.rounding(), name);
     });
 }
 

@@ -28,7 +28,7 @@ pub struct InspectArgs {
 /// Refuses what `aaren train` would refuse, in its order, and prints what a training would be.
 pub fn run(args: &InspectArgs) -> Result<()> {
     let job = Job::load(&args.job.files, &Changes { device: args.device, ..args.job.changes.clone() })?;
-    device::require(job.device())?;
+    device::require(job.device(), job.precision())?;
     job.review()?;
     args.run.as_deref().map_or(Ok(()), RunDir::check_free)?;
     let plan = match &job {

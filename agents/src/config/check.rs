@@ -5,6 +5,7 @@ use std::fmt::Display;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::keys::did_you_mean;
+use super::precision::check_precision;
 use super::{
     ContextLength, CutSegments, DataConfig, Device, EnvConfig, EvaluationConfig, Execution, Job, Network, OfflineJob, PpoConfig,
     PpoJob, ScriptedConfig, Sources, StopConfig, StopMetric, TrainConfig,
@@ -49,6 +50,7 @@ impl OfflineJob {
             ensure!(self.data.actions.is_none(), "data.actions: it is about the bounds of a task, and this job has none (env)");
         }
         check_train(&self.train)?;
+        check_precision(self.train.precision, self.device)?;
         check_redraw(&self.policy, &self.train)?;
         check_evaluation(&self.evaluation)?;
         match self.evaluation.stop.map(|stop| stop.metric) {

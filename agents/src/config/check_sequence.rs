@@ -5,6 +5,7 @@ use aaren_policy::{PolicyConfig, Scaling};
 use anyhow::{Result, ensure};
 
 use super::check::{MOST_ROWS, MOST_TIMESTEPS, allow, check_device, check_policy, check_redraw, check_stop, check_train, within};
+use super::precision::check_precision;
 use super::{Classify, ContextLength, Due, Events, Forecast, HeldOut, Mqar, SequenceJob, SplitConfig, StopMetric, TaskConfig};
 
 /// The most log-normals of a mixture.
@@ -32,6 +33,7 @@ impl SequenceJob {
             );
         }
         check_train(&self.train)?;
+        check_precision(self.train.precision, self.device)?;
         check_redraw(&self.policy, &self.train)?;
         check_stop(self.evaluation.stop, self.evaluation.every)?;
         ensure!(

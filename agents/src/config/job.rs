@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob, SequenceJob, StopConfig};
+use super::{CollectJob, Device, EnvConfig, LogConfig, OfflineJob, PpoJob, Precision, SequenceJob, StopConfig};
 
 /// A job: what one config file, or several laid over each other, ask for. Its kind is that of its keys: `ppo` learns online,
 /// `collect` makes a dataset, `task` is learnt on sequences, anything else learns from `data`.
@@ -47,6 +47,16 @@ impl Job {
             Job::Ppo(job) => job.device,
             Job::Collect(_) => Device::Cpu,
             Job::Sequence(job) => job.device,
+        }
+    }
+
+    /// What dense layers multiply in while training.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Job::Offline(job) => job.train.precision,
+            Job::Sequence(job) => job.train.precision,
+            // They learn on the CPU, where a probability is compared with that of the policy which acted.
+            Job::Ppo(_) | Job::Collect(_) => Precision::F32,
         }
     }
 

@@ -32,6 +32,7 @@ pub mod memory;
 pub(crate) mod mistakes;
 mod offline;
 mod ppo;
+mod precision;
 mod review;
 mod schedule;
 mod schema;
@@ -59,6 +60,7 @@ pub use offline::{
     ActionUnits, Collector, ContextLength, CutSegments, DataConfig, Incomplete, OfflineJob, ScriptedConfig, Sources, TrainConfig,
 };
 pub use ppo::{Network, PpoConfig, PpoJob};
+pub use precision::Precision;
 pub(crate) use review::endless;
 pub use schedule::LearningRateSchedule;
 pub use schema::{TaskKey, TaskKind, keys_page, schema, task_kinds};

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Device, EnvConfig, EvaluationConfig, LearningRateSchedule, LogConfig, default_seed};
+use super::{Device, EnvConfig, EvaluationConfig, LearningRateSchedule, LogConfig, Precision, default_seed};
 
 /// A job that learns from trajectories, as written in a config file and, complete, in a run folder's `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -293,6 +293,9 @@ pub struct TrainConfig {
     pub ema: Option<f64>,
     /// Largest norm of the gradient over all parameters together; larger gradients are scaled down to it.
     pub gradient_clip: f64,
+    /// What the factors of dense layers' matrix products are rounded to. Weights, sums and the optimizer stay in single precision, and
+    /// policies act in it.
+    pub precision: Precision,
     /// Optimizer steps between two lines of the log.
     pub log_every: u64,
     /// Optimizer steps between two checkpoints. There is always one at the end.
@@ -317,6 +320,7 @@ impl Default for TrainConfig {
             schedule: LearningRateSchedule::Constant,
             ema: None,
             gradient_clip: 0.25,
+            precision: Precision::F32,
             log_every: 50,
             checkpoint_every: 1000,
             keep_checkpoints: 2,

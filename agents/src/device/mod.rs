@@ -1,9 +1,9 @@
 //! What computes: backends, devices, and copying weights between them.
 //!
 //! ```
-//! use aaren_agents::config::Device;
+//! use aaren_agents::config::{Device, Precision};
 //!
-//! aaren_agents::device::require(Device::Cpu)?;
+//! aaren_agents::device::require(Device::Cpu, Precision::F32)?;
 //! println!("{}", aaren_agents::device::find(Device::Cpu)?); // 2 threads
 //! # Ok::<(), anyhow::Error>(())
 //! ```

@@ -89,7 +89,7 @@ impl TrainRequest {
         };
         let (key, shards) = job.shards();
         ranks.shards(shards, key)?;
-        device::require(job.device())?;
+        device::require(job.device(), job.precision())?;
         // The folder is made last, so that a job that cannot start leaves none behind.
         let begin = |run: Option<RunDir>, keep_checkpoints, fill: &dyn Fn(&SavedPolicy, &RunDir) -> Result<()>| {
             // A signal stops the training at a step from here on; before, there is nothing to be kept.
@@ -136,13 +136,13 @@ impl TrainRequest {
             let mut run = RunDir::resume(path)?;
             // What the files leave out is as the run has it, defaults that were derived when it began too.
             let job = Job::load_stored(&path.join("config.json"), files, changes)?;
-            device::require(job.device())?;
+            device::require(job.device(), job.precision())?;
             check_folder(path)?;
             run.update_job(&job)?;
             (job, Some(run))
         } else {
             let job = Job::load(files, changes)?;
-            device::require(job.device())?;
+            device::require(job.device(), job.precision())?;
             job.review()?;
             (job, None)
         };

@@ -15,7 +15,7 @@ use crate::run::write_new;
 use crate::seeds;
 use crate::session::{LAST, Trained, save_last};
 use aaren_envs::{derive_seed, read_text};
-use aaren_kernels::Dropout;
+use aaren_kernels::{Dropout, precision};
 use aaren_policy::{DecisionNetwork, Described, Model, PolicyState, StateRecord, Trainable, checkpoint, favor};
 use anyhow::{Context, Result, anyhow, ensure};
 use backward::{Backward, Loss, in_shards, whole};
@@ -129,10 +129,10 @@ impl<B: TrainBackend, N: Trains<B>> Learner<B, N> {
             probability: self.description.config().dropout,
             seed: derive_seed(self.seed, &[&[seeds::DROPOUT, step], place].concat()),
         };
-        let Backward { loss, gradients, states } = match shards.count {
-            1 => whole(&self.network, parts.remove(0), states.remove(0), dropout(&[]), step)?,
-            _ => in_shards(&self.network, parts, states, |shard| dropout(&[shard as u64]), shards, ranks, step)?,
-        };
+        let Backward { loss, gradients, states } = precision::within(self.config.precision.into(), || match shards.count {
+            1 => whole(&self.network, parts.remove(0), states.remove(0), dropout(&[]), step),
+            _ => in_shards(&self.network, parts, states, |shard| dropout(&[shard as u64]), shards, ranks, step),
+        })?;
         let clipping = Clipping::new(&self.network, &gradients, self.config.gradient_clip);
         let measured = match loss {
             Loss::Read(loss) => {

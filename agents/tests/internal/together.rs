@@ -152,7 +152,14 @@ fn trained(size: usize, job: &Job) -> Left {
 fn assert_alike(job: &Job) -> Left {
     let alone = trained(1, job);
     for size in [2, 4] {
-        assert!(trained(size, job) == alone, "{size} ranks");
+        let found = trained(size, job);
+        // What can be read is compared first: it says more than bytes that differ.
+        assert_eq!(found.log, alone.log, "{size} ranks");
+        assert_eq!(found.evaluations, alone.evaluations, "{size} ranks");
+        assert_eq!(found.progress, alone.progress, "{size} ranks");
+        assert!(found.states == alone.states, "states of {size} ranks");
+        assert!(found.moments == alone.moments, "moments of {size} ranks");
+        assert!(found == alone, "weights of {size} ranks");
     }
     alone
 }

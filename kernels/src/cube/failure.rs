@@ -27,12 +27,20 @@ pub enum DeviceError {
         bytes: u64,
     },
     /// Another precision was asked for than the one that the device has been found with.
-    #[error("the device multiplies in {settled:?} in this process, and not in {wanted:?} any more")]
+    #[error("the device multiplies in {settled} in this process, and not in {wanted} any more")]
     PrecisionSettled {
         /// What it was found with.
-        settled: crate::device::Precision,
+        settled: crate::Precision,
         /// What was asked for.
-        wanted: crate::device::Precision,
+        wanted: crate::Precision,
+    },
+    /// A device has no tensor cores for a precision.
+    #[error("{name} does not multiply in {precision} (NVIDIA's GPUs do from compute capability 8.0 on)")]
+    Lacks {
+        /// The driver's name for the device.
+        name: String,
+        /// What was asked for.
+        precision: crate::Precision,
     },
     /// A device fails at anything else.
     #[error("the device failed: {0}")]

@@ -8,6 +8,7 @@ mod rows;
 mod segments;
 pub(crate) mod self_check;
 mod sum;
+mod tensor_cores;
 #[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
 pub(crate) mod testing;
 #[cfg(all(test, any(feature = "cuda", feature = "vulkan")))]
@@ -19,3 +20,4 @@ pub(crate) use limits::{EMPTY, Limits};
 pub(crate) use rows::{column_sums, product_over_rows};
 pub(crate) use segments::Segments;
 pub(crate) use sum::cube_sum;
+pub(crate) use tensor_cores::multiplies;

@@ -4,7 +4,8 @@
 //! tokens of a batch, would keep a few units busy for a long time and leave the rest of the device idle. Here rows are cut in parts,
 //! which are summed at once and then added. Which rows go to which part depends on the sizes alone, so the same bits come every time.
 
-use burn::tensor::{Tensor, backend::Backend};
+use crate::primitive::{float, primitive};
+use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 use std::ops::Range;
 
 /// Rows below which another launch costs more than it saves.
@@ -29,16 +30,24 @@ pub(crate) fn column_sums<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
 }
 
 /// `x^T y`, of `[rows, n]` and `[rows, m]`: `[n, m]`.
-pub(crate) fn product_over_rows<B: Backend>(x: Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2> {
+///
+/// - `multiply`: the product of two matrices, or of as many as a first axis says
+pub(crate) fn product_over_rows<B: Backend>(
+    x: Tensor<B, 2>,
+    y: Tensor<B, 2>,
+    multiply: impl Fn(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> Tensor<B, 2> {
+    let of_two = |x: Tensor<B, 2>, y| float::<B, 2>(multiply(primitive(x.transpose()), primitive(y)));
     let ([rows, n], [_, m]) = (x.dims(), y.dims());
     let blocks = (n.div_ceil(SIDE) * m.div_ceil(SIDE)).max(1);
     let parts = (CUBES / blocks).min(rows / PRODUCT_ROWS);
     if parts <= 1 {
-        return x.transpose().matmul(y);
+        return of_two(x, y);
     }
     let cut = Cut::new(rows, parts);
-    let products = cut.parts(x.clone()).swap_dims(1, 2).matmul(cut.parts(y.clone())).sum_dim(0).reshape([n, m]);
-    cut.add_rest(products, |rest| x.slice(rest.clone()).transpose().matmul(y.slice(rest)))
+    let of_parts = multiply(primitive(cut.parts(x.clone()).swap_dims(1, 2)), primitive(cut.parts(y.clone())));
+    let products = float::<B, 3>(of_parts).sum_dim(0).reshape([n, m]);
+    cut.add_rest(products, |rest| of_two(x.slice(rest.clone()), y.slice(rest)))
 }
 
 /// Rows cut in equal parts, but for a few that are left.
@@ -74,6 +83,7 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, random_tensor};
     use burn::backend::Flex;
+    use burn::tensor::ops::FloatTensorOps;
 
     /// On the CPU, in whose plain operations a part is summed as a GPU sums it.
     #[test]
@@ -82,7 +92,7 @@ mod tests {
             for [n, m] in [[1, 1], [5, 3], [130, 67]] {
                 let (x, y) = (random_tensor::<Flex, 2>([rows, n], 1), random_tensor::<Flex, 2>([rows, m], 2));
                 assert_close(column_sums(x.clone()), x.clone().sum_dim(0).reshape([n]), 1e-4);
-                assert_close(product_over_rows(x.clone(), y.clone()), x.transpose().matmul(y), 1e-4);
+                assert_close(product_over_rows(x.clone(), y.clone(), Flex::float_matmul), x.transpose().matmul(y), 1e-4);
             }
         }
     }

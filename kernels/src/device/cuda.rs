@@ -1,10 +1,10 @@
 //! The first NVIDIA GPU, and what its matrix products are computed in.
 
 use super::cache::keep_compiled;
-use super::precision::Precision;
 use super::toolkit::{Version, check_card, check_headers, check_versions, loaded_library};
 use super::{DeviceError, Found};
-use crate::cube::failure;
+use crate::cube::{failure, multiplies};
+use crate::precision::Precision;
 use burn::tensor::Tensor;
 use burn_cubecl::cubecl;
 use burn_cuda::CudaDevice;
@@ -29,11 +29,13 @@ struct Settings {
 
 static SETTINGS: Mutex<Settings> = Mutex::new(Settings { precision: Precision::F32, is_started: false, is_checked: false });
 
-/// Says what matrix products are to be computed in, before the first call of [`cuda`]: a process has one device and one precision.
+/// Says what products of single-precision matrices are to be computed in, before the first call of [`cuda`]: a process has one device,
+/// which does it in one way. With [`Precision::Bf16`] that is single precision; dense layers round their factors by themselves.
 ///
 /// # Errors
 /// [`DeviceError::PrecisionSettled`] if the device has been found with another.
 pub fn set_precision(wanted: Precision) -> Result<(), DeviceError> {
+    let wanted = if wanted == Precision::Bf16 { Precision::F32 } else { wanted };
     let mut settings = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     if settings.is_started && settings.precision != wanted {
         return Err(DeviceError::PrecisionSettled { settled: settings.precision, wanted });
@@ -63,6 +65,20 @@ pub fn cuda() -> Result<Found<CudaDevice>, DeviceError> {
         settings.is_checked = true;
     }
     Ok(Found { device, name, is_software: false })
+}
+
+/// That the device has tensor cores for a precision; [`Precision::F32`] needs none.
+///
+/// # Errors
+/// [`DeviceError::Lacks`] if it has not, and what [`cuda`] returns.
+pub fn check_precision(precision: Precision) -> Result<(), DeviceError> {
+    let Found { device, name, .. } = cuda()?;
+    let kind = match precision {
+        Precision::F32 => return Ok(()),
+        Precision::Tf32 => FloatKind::TF32,
+        Precision::Bf16 => FloatKind::BF16,
+    };
+    if multiplies(&CudaRuntime::client(&device), kind) { Ok(()) } else { Err(DeviceError::Lacks { name, precision }) }
 }
 
 /// The GPU's name and compute capability and NVRTC's version, once everything that they need has been found; else what is missing.
@@ -255,7 +271,7 @@ mod tests {
         if cuda().is_ok() {
             assert!(set_precision(Precision::F32).is_ok());
             let refused = set_precision(Precision::Tf32).unwrap_err().to_string();
-            assert!(refused.contains("F32") && refused.contains("Tf32"), "{refused}");
+            assert!(refused.contains("f32") && refused.contains("tf32"), "{refused}");
         }
     }
 }

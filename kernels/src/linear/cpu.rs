@@ -1,6 +1,8 @@
 //! The dense layer on the CPU: blocks of rows, each a matrix product into an output that starts as the bias, activated while it
 //! is still in the cache.
 //!
+//! Factors that are rounded are rounded before, in copies.
+//!
 //! Bits do not depend on the number of threads: blocks have a fixed size, and every sum over rows belongs to one task.
 
 use super::inputs::{Activation, LinearGradients, LinearSaved};
@@ -9,6 +11,7 @@ use super::reference;
 use crate::cpu::{
     Matrix, Real, View, by_float, made_in_chunks, made_on_rows, prefetch, product, tensor, vectorize, view, viewable,
 };
+use crate::precision::{Precision, rounded_on_cpu};
 use burn::tensor::ops::FloatTensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -35,11 +38,12 @@ impl LinearOps for Flex {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         activation: Activation,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         by_float!(
             x.dtype(),
-            R => linear::<R>(x, weight, bias, activation),
-            _ => reference::linear::<Self>(x, weight, bias, activation),
+            R => linear::<R>(x, weight, bias, activation, precision),
+            _ => reference::linear::<Self>(x, weight, bias, activation, precision),
         )
     }
 
@@ -57,7 +61,9 @@ fn linear<R: Real>(
     weight: FloatTensor<Flex>,
     bias: FloatTensor<Flex>,
     activation: Activation,
+    precision: Precision,
 ) -> FloatTensor<Flex> {
+    let [x, weight] = [x, weight].map(|factor| rounded_on_cpu::<R>(factor, precision));
     let (x, weight, bias) = (viewable(x), viewable(weight), viewable(bias));
     let (x, weight, bias) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 1>(&bias));
     let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
@@ -194,13 +200,15 @@ fn columns_from<R: Real>(column: usize, x: Matrix<R>, weight: &View<R, 2>, y: &m
 }
 
 fn linear_backward<R: Real>(saved: LinearSaved<Flex>, grad: FloatTensor<Flex>, needs_x: bool) -> LinearGradients<Flex> {
-    let LinearSaved { x, weight, y, activation } = saved;
+    let LinearSaved { x, weight, y, activation, precision } = saved;
     let grad = match activation {
         Activation::Identity => viewable(grad),
         Activation::Relu | Activation::Tanh => activation_gradient::<R>(y, grad, activation),
     };
-    let (x, weight) = (viewable(x), viewable(weight));
+    let whole_grad = grad.clone();
+    let [x, weight, grad] = [x, weight, grad].map(|factor| viewable(rounded_on_cpu::<R>(factor, precision)));
     let (x, weight, grad) = (view::<R, 2>(&x), view::<R, 2>(&weight), view::<R, 2>(&grad));
+    let whole_grad = view::<R, 2>(&whole_grad);
     let ([rows, inputs], [_, outputs]) = (x.shape, weight.shape);
 
     let grad_x = needs_x.then(|| {
@@ -212,7 +220,8 @@ fn linear_backward<R: Real>(saved: LinearSaved<Flex>, grad: FloatTensor<Flex>, n
     });
 
     let (x, grad) = (Matrix::of_rows(&x, 0, rows), Matrix::of_rows(&grad, 0, rows));
-    let (grad_weight, grad_bias) = (weight_gradient(x, grad), bias_gradient(grad));
+    let grad_bias = bias_gradient(Matrix::of_rows(&whole_grad, 0, rows));
+    let grad_weight = weight_gradient(x, grad);
     LinearGradients { x: grad_x, weight: tensor(grad_weight, [inputs, outputs]), bias: tensor(grad_bias, [outputs]) }
 }
 

@@ -1,5 +1,6 @@
 //! What a dense layer reads and returns.
 
+use crate::precision::Precision;
 use burn::tensor::{backend::Backend, ops::FloatTensor};
 
 /// What follows the affine map inside the op.
@@ -24,6 +25,8 @@ pub struct LinearSaved<B: Backend> {
     pub y: FloatTensor<B>,
     /// What followed the affine map.
     pub activation: Activation,
+    /// What the factors of the forward pass were rounded to; those of the backward pass are too.
+    pub precision: Precision,
 }
 
 /// Gradients of a loss for the inputs of a dense layer.

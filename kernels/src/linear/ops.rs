@@ -2,19 +2,21 @@
 
 use super::inputs::{Activation, LinearGradients, LinearSaved};
 use super::reference;
+use crate::precision::{Precision, current};
 use crate::primitive::{float, primitive};
 use burn::tensor::{Tensor, backend::Backend, ops::FloatTensor};
 
 /// Dense layers of a backend.
 pub trait LinearOps: Backend {
-    /// [`linear`].
+    /// [`linear`], with the factors of its product rounded as `precision` says.
     fn linear_activated(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         activation: Activation,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        reference::linear::<Self>(x, weight, bias, activation)
+        reference::linear::<Self>(x, weight, bias, activation, precision)
     }
 
     /// Gradients of a dense layer.
@@ -24,6 +26,8 @@ pub trait LinearOps: Backend {
 }
 
 /// `y = activation(x weight + bias)`.
+///
+/// The product has this thread's precision ([`crate::precision`]), forward and backward.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
@@ -36,5 +40,5 @@ pub fn linear<B: LinearOps>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<
     let [inputs, outputs] = weight.dims();
     assert_eq!(x.dims()[1], inputs, "linear: x does not fit a weight of [{inputs}, {outputs}]");
     assert_eq!(bias.dims(), [outputs], "linear: bias does not fit a weight of [{inputs}, {outputs}]");
-    float(B::linear_activated(primitive(x), primitive(weight), primitive(bias), activation))
+    float(B::linear_activated(primitive(x), primitive(weight), primitive(bias), activation, current()))
 }

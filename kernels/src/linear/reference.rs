@@ -1,6 +1,7 @@
 //! The dense layer in plain tensor ops.
 
 use super::inputs::{Activation, LinearGradients, LinearSaved};
+use crate::precision::{Precision, rounded};
 use crate::primitive::{float, primitive};
 use burn::tensor::{Tensor, activation::relu, backend::Backend, ops::FloatTensor};
 
@@ -9,23 +10,30 @@ pub(crate) fn linear<B: Backend>(
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
     activation: Activation,
+    precision: Precision,
 ) -> FloatTensor<B> {
+    let [x, weight] = [x, weight].map(|factor| rounded::<B>(factor, precision));
     let y = float::<B, 2>(x).matmul(float::<B, 2>(weight)) + float::<B, 1>(bias).unsqueeze();
-    let y = match activation {
+    primitive(activated(y, activation))
+}
+
+pub(crate) fn activated<B: Backend>(y: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+    match activation {
         Activation::Identity => y,
         Activation::Relu => relu(y),
         Activation::Tanh => y.tanh(),
-    };
-    primitive(y)
+    }
 }
 
 /// By hand, without the gradient of `x` where it is not needed: a matrix product each for input and weight, a sum for the bias.
 pub(crate) fn linear_backward<B: Backend>(saved: LinearSaved<B>, grad: FloatTensor<B>, needs_x: bool) -> LinearGradients<B> {
     let [x, weight, y, grad] = [saved.x, saved.weight, saved.y, grad].map(float::<B, 2>);
     let grad = before_activation(grad, y, saved.activation);
+    let factor = |tensor| float::<B, 2>(rounded::<B>(primitive(tensor), saved.precision));
+    let (x, weight, factors) = (factor(x), factor(weight), factor(grad.clone()));
     LinearGradients {
-        x: needs_x.then(|| primitive(grad.clone().matmul(weight.transpose()))),
-        weight: primitive(x.transpose().matmul(grad.clone())),
+        x: needs_x.then(|| primitive(factors.clone().matmul(weight.transpose()))),
+        weight: primitive(x.transpose().matmul(factors)),
         bias: primitive(grad.sum_dim(0).squeeze_dim::<1>(0)),
     }
 }

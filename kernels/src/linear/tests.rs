@@ -1,6 +1,7 @@
 //! The dense layer against its reference, values and gradients, and its bits against the number of threads.
 
 use super::*;
+use crate::precision::{Precision, current, within};
 use crate::primitive::{float, primitive};
 use crate::testing::{assert_close, random_tensor};
 use burn::backend::{Autodiff, Flex};
@@ -10,7 +11,7 @@ use burn::tensor::backend::Backend;
 type Graph = Autodiff<Flex>;
 
 fn reference<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, bias: Tensor<B, 1>, activation: Activation) -> Tensor<B, 2> {
-    float(reference::linear::<B>(primitive(x), primitive(weight), primitive(bias), activation))
+    float(reference::linear::<B>(primitive(x), primitive(weight), primitive(bias), activation, current()))
 }
 
 #[test]
@@ -84,4 +85,67 @@ fn the_bits_of_few_rows_depend_neither_on_tiles_nor_on_how_many_there_are() {
         let expected: Vec<f32> = (0..rows * outputs).map(|i| sum(i / outputs, i % outputs)).collect();
         assert_eq!(y.into_data().to_vec::<f32>().unwrap(), expected, "{rows} rows");
     }
+}
+
+/// What a layer computes, in this thread's precision or with factors rounded by plain operations, and its gradients.
+fn layer_in(precision: Precision, sizes: [usize; 3], by_reference: bool) -> [Vec<f32>; 4] {
+    let [rows, inputs, outputs] = sizes;
+    let [x, weight, grad] = [([rows, inputs], 1), ([inputs, outputs], 2), ([rows, outputs], 4)]
+        .map(|(shape, seed)| primitive(random_tensor::<Flex, 2>(shape, seed)));
+    let bias = primitive(random_tensor::<Flex, 1>([outputs], 3));
+    let (y, gradients) = if by_reference {
+        let y = reference::linear::<Flex>(x.clone(), weight.clone(), bias, Activation::Tanh, precision);
+        let saved = LinearSaved::<Flex> { x, weight, y: y.clone(), activation: Activation::Tanh, precision };
+        (y, reference::linear_backward(saved, grad, true))
+    } else {
+        let y = Flex::linear_activated(x.clone(), weight.clone(), bias, Activation::Tanh, precision);
+        let saved = LinearSaved::<Flex> { x, weight, y: y.clone(), activation: Activation::Tanh, precision };
+        (y, Flex::linear_backward(saved, grad, true))
+    };
+    let read = |tensor| float::<Flex, 2>(tensor).into_data().to_vec().unwrap();
+    let bias = float::<Flex, 1>(gradients.bias).into_data().to_vec().unwrap();
+    [read(y), read(gradients.x.unwrap()), read(gradients.weight), bias]
+}
+
+fn largest_difference(found: &[f32], expected: &[f32]) -> f64 {
+    let largest = expected.iter().fold(1f32, |most, x| most.max(x.abs()));
+    found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs() / largest)).fold(0.0, f64::max)
+}
+
+#[test]
+fn rounded_factors_agree_with_the_reference_and_are_off_by_their_roundings() {
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        for sizes in [[1, 7, 5], [3, 129, 67], [191, 13, 3], [577, 131, 193]] {
+            let found = layer_in(precision, sizes, false);
+            for (index, (found, expected)) in found.iter().zip(layer_in(precision, sizes, true)).enumerate() {
+                // Ties of factors, and a tanh beside a border of rounding, go the other way now and then.
+                let difference = largest_difference(found, &expected);
+                assert!(difference < precision.rounding(), "{precision} {sizes:?}, result {index}: off by {difference}");
+            }
+            let exact = layer_in(Precision::F32, sizes, false);
+            let differences: Vec<_> = found.iter().zip(&exact).map(|(found, exact)| largest_difference(found, exact)).collect();
+            // Each factor of a product of two adds its own rounding, and those of a sum do not all go one way.
+            assert!(differences.iter().all(|&off| off < 16.0 * precision.rounding()), "{precision} {sizes:?}: {differences:?}");
+            assert!(
+                differences[..3].iter().all(|&off| off > 0.01 * precision.rounding()),
+                "{precision} {sizes:?}: {differences:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_backward_pass_has_the_precision_of_its_forward_pass_on_any_thread() {
+    let run = |forward: Precision, backward: Precision| {
+        let x = random_tensor::<Graph, 2>([5, 7], 1).require_grad();
+        let y = within(forward, || linear(x.clone(), random_tensor([7, 3], 2), random_tensor([3], 3), Activation::Identity));
+        let gradients = std::thread::scope(|scope| {
+            scope.spawn(|| within(backward, || (y * random_tensor([5, 3], 4)).sum().backward())).join().unwrap()
+        });
+        x.grad(&gradients).unwrap().into_data()
+    };
+    assert_eq!(run(Precision::Bf16, Precision::F32), run(Precision::Bf16, Precision::Bf16));
+    assert_eq!(run(Precision::F32, Precision::Bf16), run(Precision::F32, Precision::F32));
+    assert_ne!(run(Precision::Bf16, Precision::F32), run(Precision::F32, Precision::F32));
+    assert_eq!(current(), Precision::F32);
 }

@@ -289,3 +289,52 @@ fn a_stored_optimizer_finds_the_moments_of_undecayed_parameters_again() {
     }
     assert_eq!(weights(&resumed), weights(&unbroken));
 }
+
+/// The mean loss of the last fifty of 200 steps.
+fn loss_after_200_steps<B: TrainBackend>(precision: &str) -> f64 {
+    let precision = format!("train.precision={precision}");
+    let (mut learner, sampler) = learner_on::<B>(&["train.learning_rate=0.002", "train.warmup_steps=20", &precision]);
+    for step in 0..200 {
+        if step == 150 {
+            learner.read_metrics().unwrap();
+            learner.progress.interval = Interval::default();
+        }
+        learner.learn(sampler.batch(step, &[])).unwrap();
+    }
+    learner.read_metrics().unwrap();
+    learner.progress.interval.loss / 50.0
+}
+
+/// Within a hundredth of what is expected, and not the same: then nothing would have been rounded.
+fn assert_alike(loss: f64, expected: f64, what: &str) {
+    println!("{what}: a loss of {loss}, and {expected}");
+    assert!((loss / expected - 1.0).abs() < 0.01 && loss != expected, "{what}: a loss of {loss}, and {expected}");
+}
+
+#[test]
+fn rounded_factors_learn_what_single_precision_learns() {
+    let single = loss_after_200_steps::<Graph>("f32");
+    let (mut untrained, sampler) = learner(&[]);
+    let first = untrained.numbers_of(sampler.batch(0, &[])).loss;
+    assert!(single < 0.5 * first, "from {first} to {single} is no learning");
+    for precision in ["tf32", "bf16"] {
+        assert_alike(loss_after_200_steps::<Graph>(precision), single, &format!("{precision} and f32"));
+    }
+    assert_eq!(loss_after_200_steps::<Graph>("f32"), single, "trainings do not disturb each other");
+}
+
+/// A device is settled for one way to multiply: TF32 is another process's (scripts/gpu.sh trains in it).
+#[cfg(feature = "cuda")]
+#[test]
+fn law_of_precision_bfloat16_learns_on_cuda_what_single_precision_learns() {
+    use crate::config::{Device, Precision};
+    type Card = burn::backend::Autodiff<aaren_kernels::device::Cuda>;
+    if let Err(reason) = crate::device::require(Device::Cuda, Precision::Bf16) {
+        return println!("skipped: {reason}");
+    }
+    let rounded = loss_after_200_steps::<Card>("bf16");
+    assert_alike(rounded, loss_after_200_steps::<Card>("f32"), "bf16 and f32 on CUDA");
+    assert_alike(rounded, loss_after_200_steps::<Graph>("bf16"), "bf16 on CUDA and on the CPU");
+    let refused = crate::device::require(Device::Cuda, Precision::Tf32).unwrap_err().to_string();
+    assert!(refused.contains("train.precision: found \"tf32\"") && refused.contains("another process"), "{refused}");
+}

@@ -139,6 +139,9 @@ fn a_resumed_run_takes_only_changes_that_leave_the_past_as_it_was() {
     let other = run.job(&["policy.width=32".into(), "seed=2".into()][..].into()).unwrap();
     let message = format!("{:#}", run.update_job(&other).unwrap_err());
     assert!(message.contains("seed and policy.width"), "{message}");
+    let rounded = run.job(&["train.precision=bf16".into()][..].into()).unwrap();
+    let message = format!("{:#}", run.update_job(&rounded).unwrap_err());
+    assert!(message.contains("another train.precision;"), "{message}");
     assert_eq!(run.job(&Changes::default()).unwrap(), longer);
 
     run.checkpoint(700, |_| Ok(())).unwrap();
