@@ -65,13 +65,16 @@ where
     }
 }
 
+/// With its gradient and the numbers of its step.
+type Parameter<B> = (Stepped<B>, Tensor<B, 1>, AdamWStep);
+
 /// Takes what a step reads of all parameters of a module that have a gradient.
 struct Gather<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
     optimizer: &'a mut AdamW<B, M>,
     learning_rate: f64,
     gradients: GradientsParams,
     ids: Vec<ParamId>,
-    parameters: Vec<(Stepped<B::InnerBackend>, Tensor<B::InnerBackend, 1>, AdamWStep)>,
+    parameters: Vec<Parameter<B::InnerBackend>>,
 }
 
 impl<B, M> ModuleVisitor<B> for Gather<'_, B, M>

@@ -69,7 +69,7 @@ pub(crate) fn made_in_pairs<R: Real>(
     let [chunks, others] = [0, 1].map(|which| counts[which].div_ceil(lengths[which]));
     assert_eq!(chunks, others, "as many chunks of either");
     let [mut first, mut second] = counts.map(Vec::with_capacity);
-    let work = |(index, (first, second)): (usize, (&mut [MaybeUninit<R>], &mut [MaybeUninit<R>]))| {
+    let work = |index: usize, first: &mut [MaybeUninit<R>], second: &mut [MaybeUninit<R>]| {
         work(index, zeroed(first), zeroed(second));
     };
     let halves = [&mut first.spare_capacity_mut()[..counts[0]], &mut second.spare_capacity_mut()[..counts[1]]];
@@ -90,19 +90,21 @@ pub(crate) fn for_chunk_pairs<R: Real>(
     work: impl Fn(usize, &mut [R], &mut [R]) + Sync,
 ) {
     let lengths = lengths.map(|length| length.max(1));
-    in_pairs(data, lengths, is_sequential, |(index, (first, second))| work(index, first, second));
+    in_pairs(data, lengths, is_sequential, work);
 }
 
 fn in_pairs<T: Send>(
     [first, second]: [&mut [T]; 2],
     lengths: [usize; 2],
     is_sequential: bool,
-    work: impl Fn((usize, (&mut [T], &mut [T]))) + Sync + Send,
+    work: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) {
     if is_sequential {
-        first.chunks_mut(lengths[0]).zip(second.chunks_mut(lengths[1])).enumerate().for_each(work);
+        let pairs = first.chunks_mut(lengths[0]).zip(second.chunks_mut(lengths[1]));
+        pairs.enumerate().for_each(|(index, (first, second))| work(index, first, second));
     } else {
-        first.par_chunks_mut(lengths[0]).zip(second.par_chunks_mut(lengths[1])).enumerate().for_each(work);
+        let pairs = first.par_chunks_mut(lengths[0]).zip(second.par_chunks_mut(lengths[1]));
+        pairs.enumerate().for_each(|(index, (first, second))| work(index, first, second));
     }
 }
 
