@@ -5,7 +5,9 @@
 
 mod common;
 
-use aaren_kernels::{Dropout, Precision, precision};
+use aaren_kernels::Dropout;
+#[cfg(feature = "cuda")]
+use aaren_kernels::{Precision, precision};
 // NVIDIA's where they are built in, else those of Vulkan.
 #[cfg(feature = "cuda")]
 use aaren_kernels::device::{Cuda as Card, cuda as find};
@@ -33,7 +35,9 @@ const SAME: f64 = 5e-5;
 
 /// The same in a precision that rounds factors, in roundings of one factor, relative to the largest of the results: beside the CPU's answers
 /// in that precision, and beside those in single precision.
+#[cfg(feature = "cuda")]
 const SAME_ROUNDED: f64 = 4.0;
+#[cfg(feature = "cuda")]
 const OFF_BY_ROUNDING: f64 = 16.0;
 
 /// Run with shorter filters, as "hyena/small" and "monarch/small".
@@ -88,6 +92,7 @@ fn law_6_the_answers_are_those_of_the_cpu() {
 
 /// The card sums the CPU's products of rounded factors in another order. A number beside a border of rounding may then be rounded the
 /// other way by the next layer, as if that layer's factor had an error of its own.
+#[cfg(feature = "cuda")]
 #[test]
 fn law_6_the_answers_in_bfloat16_are_those_of_the_cpu() {
     over_all(|name| {

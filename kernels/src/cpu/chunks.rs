@@ -120,7 +120,7 @@ mod tests {
                     assert!(chunk.iter().all(|&number| number == 0.0));
                     chunk.iter_mut().skip(1).for_each(|number| *number = index as f32 + 1.0);
                 });
-                let expected = |at: usize| if at % length.max(1) == 0 { 0.0 } else { (at / length.max(1)) as f32 + 1.0 };
+                let expected = |at: usize| if at.is_multiple_of(length.max(1)) { 0.0 } else { (at / length.max(1)) as f32 + 1.0 };
                 assert_eq!(made, (0..count).map(expected).collect::<Vec<_>>());
             }
             let (first, second) = made_in_pairs([5, 3], [2, 1], is_sequential, |index, first: &mut [f32], second| {

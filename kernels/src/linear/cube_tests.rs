@@ -36,6 +36,8 @@ fn check_gradients(rows: usize, inputs: usize, outputs: usize) {
     assert_accurate(&["x", "weight", "bias"], &found, &truth, &[plain], &format!("gradients of {shape:?}"));
 }
 
+/// Where a training may ask for it.
+#[cfg(feature = "cuda")]
 #[test]
 fn rounded_factors_are_multiplied_as_on_the_cpu() {
     let Some(_device) = card() else { return };
@@ -60,6 +62,7 @@ fn rounded_factors_are_multiplied_as_on_the_cpu() {
 }
 
 /// Output and gradients of an affine layer, the factors of all products rounded.
+#[cfg(feature = "cuda")]
 fn rounded_layer<B: LinearOps>(precision: Precision, [rows, inputs, outputs]: [usize; 3]) -> Numbers {
     let tensor = |shape: [usize; 2], seed| {
         let numbers: Vec<f32> = random_f64(shape[0] * shape[1], seed).into_iter().map(|x| x as f32).collect();
